@@ -1,0 +1,25 @@
+"""Which database holds what. Nothing else in the code names one of them."""
+
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS
+
+STORE = "tasks"
+STORE_MODELS = {"taskrecord", "taskcheckpoint"}
+
+
+class TaskStoreRouter:
+    """The store's two tables live in the agent's database, all else in the site's own."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return STORE if self._is_store(model._meta.app_label, model._meta.model_name) else None
+
+    db_for_write = db_for_read
+
+    def allow_migrate(
+        self, db: str, app_label: str, model_name: str | None = None, **hints: Any
+    ) -> bool:
+        return self._is_store(app_label, model_name) == (db != DEFAULT_DB_ALIAS)
+
+    def _is_store(self, app_label: str, model_name: str | None) -> bool:
+        return app_label == "tasks" and model_name in STORE_MODELS

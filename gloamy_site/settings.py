@@ -1,0 +1,188 @@
+"""Settings of the task browser. What may differ between machines is read from the environment here.
+
+GLOAMY_WORKSPACE     the agent's workspace; its store is state/tasks.db (~/.gloamy/workspace)
+TASKS_DATABASE_URL   the store elsewhere, such as postgres://user:password@host/tasks
+SITE_DATABASE_URL    accounts and sessions elsewhere (site.sqlite3 beside manage.py)
+SECRET_KEY           for several web hosts; made once and kept beside manage.py otherwise
+ALLOWED_HOSTS        names the browser may use for this server, separated by commas
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.utils import get_random_secret_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _workspace() -> Path:
+    given = os.environ.get("GLOAMY_WORKSPACE")
+    folder = Path(given or "~/.gloamy/workspace").expanduser()
+    if given and not folder.is_dir():
+        raise ImproperlyConfigured(f"GLOAMY_WORKSPACE: there is no folder {folder}.")
+    return folder
+
+
+def _database(variable: str, default: Path) -> dict[str, Any]:
+    url = os.environ.get(variable)
+    if not url:
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": default}
+    try:
+        database: dict[str, Any] = dict(dj_database_url.parse(url))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{variable}: {error}") from None
+    if "sqlite3" not in database["ENGINE"] and "postgresql" not in database["ENGINE"]:
+        raise ImproperlyConfigured(f"{variable}: use a sqlite:// or a postgres:// address.")
+    return database
+
+
+def _is_read_only(database: dict[str, Any]) -> bool:
+    """Whether the file is there but cannot be written; SQLite also writes files beside it."""
+    if "sqlite3" not in database["ENGINE"]:
+        return False
+    file = Path(database["NAME"])
+    return file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
+
+
+def _with_options(database: dict[str, Any]) -> dict[str, Any]:
+    """SQLite as the daemon opens it. BEGIN stays deferred: a page must not take the write lock."""
+    if "sqlite3" not in database["ENGINE"]:
+        return database | {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    options = {
+        "timeout": 30,  # seconds that a write waits for the lock
+        "init_command": (
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY"
+        ),
+    }
+    return database | {"OPTIONS": options}
+
+
+def _read_only(database: dict[str, Any]) -> dict[str, Any]:
+    file = Path(database["NAME"]).resolve()
+    # Without a -wal file nobody is writing, and SQLite needs to be told not to make one.
+    mode = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "mode=ro&immutable=1"
+    return database | {
+        "NAME": f"{file.as_uri()}?{mode}",
+        "OPTIONS": {"timeout": 30, "uri": True},
+    }
+
+
+def _secret_key() -> str:
+    """The key from the environment, or one made once, in a file only its owner can read."""
+    if key := os.environ.get("SECRET_KEY"):
+        return key
+    file = BASE_DIR / "secret_key"
+    try:
+        with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as new:
+            new.write(get_random_secret_key())
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ImproperlyConfigured(f"Set SECRET_KEY: {file} cannot be made ({error}).") from None
+    return file.read_text()
+
+
+WORKSPACE = _workspace()
+_tasks = _database("TASKS_DATABASE_URL", WORKSPACE / "state" / "tasks.db")
+TASKS_READ_ONLY = _is_read_only(_tasks)
+
+DATABASES = {
+    "default": _with_options(_database("SITE_DATABASE_URL", BASE_DIR / "site.sqlite3")),
+    "tasks": _read_only(_tasks) if TASKS_READ_ONLY else _with_options(_tasks),
+}
+DATABASE_ROUTERS = ["gloamy_site.routers.TaskStoreRouter"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+SECRET_KEY = _secret_key()
+DEBUG = False
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"] + [
+    host.strip() for host in os.environ.get("ALLOWED_HOSTS", "").split(",") if host.strip()
+]
+
+INSTALLED_APPS = [
+    "tasks",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "csp",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
+ROOT_URLCONF = "gloamy_site.urls"
+WSGI_APPLICATION = "gloamy_site.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "tasks.workspace.context",
+            ],
+        },
+    },
+]
+
+STATIC_URL = "static/"
+WHITENOISE_USE_FINDERS = True  # the files are few: served from where they lie, with an ETag
+
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "threads"
+LOGOUT_REDIRECT_URL = "sign-in"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "sesame.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+SESAME_ONE_TIME = True
+SESAME_MAX_AGE = 15 * 60  # seconds
+SESSION_COOKIE_NAME = "gloamy_session"
+CSRF_COOKIE_NAME = "gloamy_csrf"
+CSRF_FAILURE_VIEW = "tasks.views.csrf_failure"
+X_FRAME_OPTIONS = "DENY"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True

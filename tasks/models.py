@@ -1,0 +1,189 @@
+"""The store's two tables, as the gloamy daemon made them and writes them at the same time.
+
+The daemon owns their form: columns, types, defaults, keys and the cascade are its own to the
+letter, so a change here needs one there. Reading is free. For writing, `tasks.service` has the
+verbs; the ORM suits a change of single columns (`update()`, `save(update_fields=…)`), while
+"get, modify, save" of a whole row undoes what a live agent wrote in between.
+"""
+
+from collections.abc import Callable
+from typing import Any, Generic, Self, TypeVar, overload
+
+from django.db import models
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Left
+
+from tasks.fields import Rfc3339Field, now
+from tasks.messages import (
+    ChatMessage,
+    ExecutionCheckpointItem,
+    decode_history,
+    decode_items,
+    encode_history,
+    encode_items,
+)
+
+PREFIX_LENGTH = 16_384  # characters of a history that a list may look at
+
+
+class TaskStatus(models.TextChoices):
+    RUNNING = "running", "running"
+    COMPLETED = "completed", "completed"
+    FAILED = "failed", "failed"
+    CANCELLED = "cancelled", "cancelled"
+    TIMED_OUT = "timed_out", "timed out"
+
+    @classmethod
+    def read(cls, stored: str) -> "TaskStatus":
+        """The status of a stored text; the store reads anything it does not know as running."""
+        return cls(stored) if stored in cls.values else cls.RUNNING
+
+    @property
+    def is_terminal(self) -> bool:
+        return self is not TaskStatus.RUNNING
+
+
+T = TypeVar("T")
+
+
+class Decoded(Generic[T]):
+    """A typed view of a raw JSON column: decoded when first read, and again when the raw changed.
+
+    Raises ValueError where the column does not hold what it should. Setting it sets the raw column.
+    """
+
+    def __init__(self, column: str, decode: Callable[[str], T], encode: Callable[[T, str], str]):
+        self.column, self.decode, self.encode = column, decode, encode
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, row: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, row: models.Model, owner: type) -> T: ...
+    def __get__(self, row: models.Model | None, owner: type) -> Self | T:
+        if row is None:
+            return self
+        raw = getattr(row, self.column)
+        cached = row.__dict__.get(self.name)
+        if cached is None or cached[0] is not raw:
+            cached = row.__dict__[self.name] = (raw, self.decode(raw))
+        value: T = cached[1]
+        return value
+
+    def __set__(self, row: models.Model, value: T) -> None:
+        setattr(row, self.column, self.encode(value, self.name))
+
+
+class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
+    def of_thread(self, thread_id: str) -> Self:
+        """The tasks of a thread, the latest first."""
+        return self.filter(thread_id=thread_id).order_by("-updated_at", "-task_id")
+
+    def latest_of_thread(self) -> Self:
+        """One task for each thread: the one that the thread shows and resumes with."""
+        later = TaskRecord.objects.filter(
+            Q(updated_at__gt=OuterRef("updated_at")) | Q(task_id__gt=OuterRef("task_id")),
+            thread_id=OuterRef("thread_id"),
+            updated_at__gte=OuterRef("updated_at"),
+        )
+        return self.filter(~Exists(later))
+
+    def newest_first(self) -> Self:
+        return self.order_by("-updated_at", "-task_id")
+
+    def before(self, updated_at: Any, task_id: str) -> Self:
+        """The rows that follow this one in `newest_first()` order."""
+        return self.filter(
+            # the first bound is redundant, and what lets the database seek in the index
+            Q(updated_at__lt=updated_at) | Q(task_id__lt=task_id),
+            updated_at__lte=updated_at,
+        )
+
+    def for_list(self) -> Self:
+        """Rows without their histories, which may be many megabytes each, but for their start."""
+        heavy = ("execution_history_json", "resumable_history_json", "final_response")
+        return self.defer(*heavy).annotate(
+            resumable_start=Left("resumable_history_json", PREFIX_LENGTH),
+            history_start=Left("execution_history_json", PREFIX_LENGTH),
+        )
+
+
+class TaskRecord(models.Model):
+    """One task. In practice a thread has one task with its own id, overwritten at each message."""
+
+    task_id = models.TextField(primary_key=True)
+    thread_id = models.TextField()
+    channel = models.TextField()
+    provider = models.TextField()
+    model = models.TextField()
+    status = models.TextField(choices=TaskStatus)
+    execution_history_json = models.TextField(default="[]")
+    resumable_history_json = models.TextField(default="[]")
+    latest_checkpoint_note = models.TextField(null=True, blank=True)
+    checkpoint_count = models.BigIntegerField(default=0, db_default=0)
+    final_response = models.TextField(null=True, blank=True)
+    last_error = models.TextField(null=True, blank=True)
+    created_at = Rfc3339Field(default=now)
+    updated_at = Rfc3339Field(default=now)
+    completed_at = Rfc3339Field(null=True, blank=True)
+
+    execution_history = Decoded("execution_history_json", decode_history, encode_history)
+    resumable_history = Decoded("resumable_history_json", decode_history, encode_history)
+
+    objects = TaskRecordQuerySet.as_manager()
+
+    class Meta:
+        db_table = "task_records"
+        default_permissions = ("view",)
+        permissions = (("clear_thread", "Can clear threads"),)
+        verbose_name = "task"
+        indexes = (
+            models.Index(F("thread_id"), F("updated_at").desc(), name="idx_task_records_thread"),
+            # ours: the list's order, without reading every row and its histories
+            models.Index(F("updated_at").desc(), F("task_id").desc(), name="idx_task_records_updated"),
+        )
+
+    def __str__(self) -> str:
+        return self.task_id
+
+
+class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
+    def of_thread(self, thread_id: str) -> Self:
+        return self.filter(task__thread_id=thread_id)
+
+    def in_step_order(self) -> Self:
+        """The order in which the store gives a task's checkpoints to the agent."""
+        return self.order_by("step_index", "id")
+
+
+class TaskCheckpoint(models.Model):
+    """One step of a task: the tool calls that ran, and the note for resuming after them."""
+
+    id = models.BigAutoField(primary_key=True)
+    task = models.ForeignKey(
+        TaskRecord,
+        on_delete=models.DO_NOTHING,  # the cascade is the database's own
+        related_name="checkpoints",
+        db_index=False,
+    )
+    step_index = models.BigIntegerField()
+    checkpoint_note = models.TextField(null=True, blank=True)
+    items_json = models.TextField()
+    created_at = Rfc3339Field(default=now)
+
+    items = Decoded("items_json", decode_items, encode_items)
+
+    objects = TaskCheckpointQuerySet.as_manager()
+
+    class Meta:
+        db_table = "task_checkpoints"
+        default_permissions = ("view",)
+        verbose_name = "checkpoint"
+        indexes = (
+            models.Index(fields=("task", "step_index"), name="idx_task_checkpoints_task_step"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.task_id} step {self.step_index}"

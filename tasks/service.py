@@ -1,0 +1,449 @@
+"""The verbs of the task store: the one door for whatever writes to it.
+
+Names and behaviour are those of gloamy's own store, which works on the same SQLite file at the
+same time. Every verb has an `a…` twin for asynchronous code. On SQLite a write takes the lock with
+its first statement and reads take none; on PostgreSQL it first locks the task's row.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from asgiref.sync import sync_to_async
+from django.db import connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from tasks.fields import now_rfc3339
+from tasks.messages import (
+    AssistantToolCalls,
+    Chat,
+    ChatMessage,
+    ConversationMessage,
+    ExecutionCheckpointItem,
+    ToolCall,
+    ToolCallRequest,
+    ToolResult,
+    ToolResults,
+    decode_history,
+    decode_items,
+    encode_history,
+    encode_items,
+)
+from tasks.models import TaskRecord, TaskStatus
+from tasks.sanitization import (
+    conversation_messages_to_resumable_turns,
+    normalize_resumable_turns,
+    resumable_turns_from_task_record,
+    resumable_turns_to_conversation_messages,
+    strip_tool_call_tags,
+)
+
+__all__ = [
+    "AssistantToolCalls",
+    "Chat",
+    "ChatMessage",
+    "ConversationMessage",
+    "CorruptRecordError",
+    "ExecutionCheckpointItem",
+    "StoredCheckpoint",
+    "StoredTask",
+    "TaskCheckpointUpdate",
+    "TaskSnapshot",
+    "TaskStatus",
+    "ToolCall",
+    "ToolCallRequest",
+    "ToolResult",
+    "ToolResults",
+    "aclear_session",
+    "adelete_by_thread_id",
+    "aload_by_thread_id",
+    "aload_resumable_state",
+    "arecord_checkpoint",
+    "asave_snapshot",
+    "clear_session",
+    "conversation_messages_to_resumable_turns",
+    "delete_by_thread_id",
+    "load_by_thread_id",
+    "load_resumable_state",
+    "normalize_resumable_turns",
+    "record_checkpoint",
+    "resumable_turns_from_task_record",
+    "resumable_turns_to_conversation_messages",
+    "save_snapshot",
+    "strip_tool_call_tags",
+]
+
+_MAX_STEP_INDEX = 2**63 - 1
+
+
+class CorruptRecordError(Exception):
+    """A stored row does not hold what its columns should; the message names row and column."""
+
+
+class TaskSnapshot(msgspec.Struct, kw_only=True):
+    """The state of a task between two messages of its thread."""
+
+    task_id: str
+    thread_id: str
+    channel: str
+    provider: str
+    model: str
+    status: TaskStatus
+    execution_history: list[ChatMessage]
+    resumable_history: list[ChatMessage]
+    latest_checkpoint_note: str | None = None
+    final_response: str | None = None
+    last_error: str | None = None
+
+
+class TaskCheckpointUpdate(msgspec.Struct, kw_only=True):
+    """One step of a running task."""
+
+    task_id: str
+    thread_id: str
+    channel: str
+    provider: str
+    model: str
+    step_index: int
+    execution_history: list[ChatMessage]
+    checkpoint_note: str | None = None
+    items: list[ExecutionCheckpointItem]
+
+
+class StoredCheckpoint(msgspec.Struct):
+    """A checkpoint as read back; `created_at` is RFC 3339 text in UTC."""
+
+    step_index: int
+    checkpoint_note: str | None
+    items: list[ExecutionCheckpointItem]
+    created_at: str
+
+
+class StoredTask(msgspec.Struct):
+    """A task as read back, decoded; times are RFC 3339 text in UTC, up to nanoseconds."""
+
+    task_id: str
+    thread_id: str
+    channel: str
+    provider: str
+    model: str
+    status: TaskStatus
+    execution_history: list[ChatMessage]
+    resumable_history: list[ChatMessage]
+    latest_checkpoint_note: str | None
+    checkpoint_count: int
+    final_response: str | None
+    last_error: str | None
+    created_at: str
+    updated_at: str
+    completed_at: str | None
+    checkpoints: list[StoredCheckpoint]
+
+
+def save_snapshot(snapshot: TaskSnapshot) -> None:
+    """Insert or replace a task; its `created_at` and its checkpoints stay.
+
+    `completed_at` becomes now if the status is terminal, else null. Saving a task as running over
+    a terminal one starts a new run: its count becomes 0 and its checkpoints go.
+    Raises TypeError or ValueError, naming the field, before anything is written.
+    """
+    _check_texts(snapshot, "latest_checkpoint_note", "final_response", "last_error")
+    status = TaskStatus(snapshot.status)
+    execution_history = encode_history(snapshot.execution_history, "execution_history")
+    resumable_history = encode_history(snapshot.resumable_history, "resumable_history")
+    with _writing(snapshot.task_id) as cursor:
+        now = now_rfc3339()
+        cursor.execute(
+            _SAVE_SNAPSHOT,
+            (
+                snapshot.task_id,
+                snapshot.thread_id,
+                snapshot.channel,
+                snapshot.provider,
+                snapshot.model,
+                status.value,
+                execution_history,
+                resumable_history,
+                snapshot.latest_checkpoint_note,
+                snapshot.final_response,
+                snapshot.last_error,
+                now,
+                now,
+                now if status.is_terminal else None,
+            ),
+        )
+        [(checkpoint_count,)] = cursor.fetchall()
+        if status is TaskStatus.RUNNING and checkpoint_count == 0:
+            cursor.execute(_DELETE_CHECKPOINTS, (snapshot.task_id,))
+
+
+def record_checkpoint(update: TaskCheckpointUpdate) -> None:
+    """Add a checkpoint to a task, which is running from then on; the task is made if it is new.
+
+    `resumable_history`, `final_response`, `last_error` and `completed_at` of a task stay.
+    Raises TypeError or ValueError, naming the field, before anything is written.
+    """
+    _check_texts(update, "checkpoint_note")
+    _check_step_index(update.step_index)
+    execution_history = encode_history(update.execution_history, "execution_history")
+    items = encode_items(update.items, "items")
+    with _writing(update.task_id) as cursor:
+        now = now_rfc3339()
+        cursor.execute(
+            _RECORD_CHECKPOINT,
+            (
+                update.task_id,
+                update.thread_id,
+                update.channel,
+                update.provider,
+                update.model,
+                execution_history,
+                update.checkpoint_note,
+                now,
+                now,
+            ),
+        )
+        cursor.execute(
+            _ADD_CHECKPOINT,
+            (update.task_id, update.step_index, update.checkpoint_note, items, now),
+        )
+
+
+def load_by_thread_id(thread_id: str) -> StoredTask | None:
+    """The thread's most recently updated task with its checkpoints, or None where there is none.
+
+    Raises CorruptRecordError where a row cannot be decoded.
+    """
+    with _reading() as cursor:
+        cursor.execute(_LOAD_TASK, (thread_id,))
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        cursor.execute(_LOAD_CHECKPOINTS, (row[0],))
+        checkpoints = cursor.fetchall()
+    return _stored_task(row, checkpoints)
+
+
+def delete_by_thread_id(thread_id: str) -> None:
+    """Delete all tasks of the thread with their checkpoints."""
+    connection = connections[router.db_for_write(TaskRecord)]
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute(_DELETE_THREAD, (thread_id,))
+
+
+def clear_session(thread_id: str) -> None:
+    """`delete_by_thread_id` under the name that the agent's `/new` uses."""
+    delete_by_thread_id(thread_id)
+
+
+def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None] | None:
+    """What the agent resumes with: (turns, latest checkpoint note), or None where no turn is left.
+
+    Raises CorruptRecordError where the history cannot be decoded.
+    """
+    with _reading() as cursor:
+        cursor.execute(_LOAD_RESUMABLE, (thread_id,))
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    task_id, history, note = row
+    with _naming("task_records", task_id, "resumable_history_json"):
+        resumable_history = decode_history(history)
+    turns = resumable_turns_from_task_record(_Resumable(resumable_history))
+    return (turns, note) if turns else None
+
+
+async def asave_snapshot(snapshot: TaskSnapshot) -> None:
+    """`save_snapshot` for asynchronous code."""
+    await sync_to_async(save_snapshot)(snapshot)
+
+
+async def arecord_checkpoint(update: TaskCheckpointUpdate) -> None:
+    """`record_checkpoint` for asynchronous code."""
+    await sync_to_async(record_checkpoint)(update)
+
+
+async def aload_by_thread_id(thread_id: str) -> StoredTask | None:
+    """`load_by_thread_id` for asynchronous code."""
+    return await sync_to_async(load_by_thread_id)(thread_id)
+
+
+async def adelete_by_thread_id(thread_id: str) -> None:
+    """`delete_by_thread_id` for asynchronous code."""
+    await sync_to_async(delete_by_thread_id)(thread_id)
+
+
+async def aclear_session(thread_id: str) -> None:
+    """`clear_session` for asynchronous code."""
+    await sync_to_async(clear_session)(thread_id)
+
+
+async def aload_resumable_state(
+    thread_id: str,
+) -> tuple[list[ChatMessage], str | None] | None:
+    """`load_resumable_state` for asynchronous code."""
+    return await sync_to_async(load_resumable_state)(thread_id)
+
+
+class _Resumable(msgspec.Struct):
+    resumable_history: list[ChatMessage]
+
+
+def _check_texts(given: TaskSnapshot | TaskCheckpointUpdate, *optional: str) -> None:
+    for name in ("task_id", "thread_id", "channel", "provider", "model"):
+        if not isinstance(getattr(given, name), str):
+            raise TypeError(f"{name} must be str, not {type(getattr(given, name)).__name__}")
+    for name in optional:
+        if not isinstance(getattr(given, name), str | None):
+            raise TypeError(f"{name} must be str or None")
+
+
+def _check_step_index(step_index: Any) -> None:
+    if type(step_index) is not int:
+        raise TypeError(f"step_index must be int, not {type(step_index).__name__}")
+    if not 0 <= step_index <= _MAX_STEP_INDEX:
+        raise ValueError(f"step_index must be from 0 to {_MAX_STEP_INDEX}, not {step_index}")
+
+
+@contextmanager
+def _writing(task_id: str) -> Iterator[CursorWrapper]:
+    """A transaction that holds the write lock from its first statement on.
+
+    The time of a write is taken inside, so that the order of commits is the order of times.
+    """
+    connection = connections[router.db_for_write(TaskRecord)]
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("DELETE FROM task_checkpoints WHERE 0")  # takes the file's write lock
+        else:
+            cursor.execute("SELECT 1 FROM task_records WHERE task_id = %s FOR UPDATE", (task_id,))
+        yield cursor
+
+
+@contextmanager
+def _reading() -> Iterator[CursorWrapper]:
+    """A transaction whose statements all see the same state, and which takes no lock."""
+    connection = connections[router.db_for_read(TaskRecord)]
+    outermost = not connection.in_atomic_block
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        if outermost and _needs_repeatable_read(connection):
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield cursor
+
+
+def _needs_repeatable_read(connection: BaseDatabaseWrapper) -> bool:
+    return connection.vendor != "sqlite"  # whose transactions always read one state
+
+
+def _stored_task(row: tuple[Any, ...], checkpoints: list[tuple[Any, ...]]) -> StoredTask:
+    task_id, thread_id, channel, provider, model, status = row[:6]
+    with _naming("task_records", task_id, "execution_history_json"):
+        execution_history = decode_history(row[6])
+    with _naming("task_records", task_id, "resumable_history_json"):
+        resumable_history = decode_history(row[7])
+    note, checkpoint_count, *rest = row[8:]
+    return StoredTask(
+        task_id,
+        thread_id,
+        channel,
+        provider,
+        model,
+        TaskStatus.read(status),
+        execution_history,
+        resumable_history,
+        note,
+        max(checkpoint_count, 0),
+        *rest,
+        [_stored_checkpoint(*checkpoint) for checkpoint in checkpoints],
+    )
+
+
+def _stored_checkpoint(
+    id: int, step_index: int, note: str | None, items: str, created_at: str
+) -> StoredCheckpoint:
+    with _naming("task_checkpoints", id, "items_json"):
+        return StoredCheckpoint(step_index, note, decode_items(items), created_at)
+
+
+@contextmanager
+def _naming(table: str, key: str | int, column: str) -> Iterator[None]:
+    """Name the row in what a decoder says of it."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise CorruptRecordError(f"{table} {key!r}, {column}: {error}") from error
+
+
+_SAVE_SNAPSHOT = """
+    INSERT INTO task_records (
+        task_id, thread_id, channel, provider, model, status,
+        execution_history_json, resumable_history_json, latest_checkpoint_note, checkpoint_count,
+        final_response, last_error, created_at, updated_at, completed_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0, %s, %s, %s, %s, %s)
+    ON CONFLICT (task_id) DO UPDATE SET
+        thread_id = excluded.thread_id,
+        channel = excluded.channel,
+        provider = excluded.provider,
+        model = excluded.model,
+        status = excluded.status,
+        execution_history_json = excluded.execution_history_json,
+        resumable_history_json = excluded.resumable_history_json,
+        latest_checkpoint_note = excluded.latest_checkpoint_note,
+        checkpoint_count = CASE
+            WHEN excluded.status = 'running'
+                AND task_records.status IN ('completed', 'failed', 'cancelled', 'timed_out')
+            THEN 0 ELSE task_records.checkpoint_count END,
+        final_response = excluded.final_response,
+        last_error = excluded.last_error,
+        updated_at = excluded.updated_at,
+        completed_at = excluded.completed_at
+    RETURNING checkpoint_count"""
+
+_RECORD_CHECKPOINT = """
+    INSERT INTO task_records (
+        task_id, thread_id, channel, provider, model, status, execution_history_json,
+        resumable_history_json, latest_checkpoint_note, checkpoint_count, created_at, updated_at)
+    VALUES (%s, %s, %s, %s, %s, 'running', %s, '[]', %s, 1, %s, %s)
+    ON CONFLICT (task_id) DO UPDATE SET
+        thread_id = excluded.thread_id,
+        channel = excluded.channel,
+        provider = excluded.provider,
+        model = excluded.model,
+        status = excluded.status,
+        execution_history_json = excluded.execution_history_json,
+        latest_checkpoint_note = excluded.latest_checkpoint_note,
+        checkpoint_count = task_records.checkpoint_count + 1,
+        updated_at = excluded.updated_at"""
+
+_ADD_CHECKPOINT = """
+    INSERT INTO task_checkpoints (task_id, step_index, checkpoint_note, items_json, created_at)
+    VALUES (%s, %s, %s, %s, %s)"""
+
+_DELETE_CHECKPOINTS = "DELETE FROM task_checkpoints WHERE task_id = %s"
+
+_DELETE_THREAD = "DELETE FROM task_records WHERE thread_id = %s"  # the cascade does the rest
+
+_LATEST_TASK = """
+    WHERE task_id = (
+        SELECT task_id FROM task_records WHERE thread_id = %s
+        ORDER BY updated_at DESC, task_id DESC LIMIT 1)"""
+
+_LOAD_TASK = (
+    """
+    SELECT task_id, thread_id, channel, provider, model, status,
+        execution_history_json, resumable_history_json, latest_checkpoint_note, checkpoint_count,
+        final_response, last_error, created_at, updated_at, completed_at
+    FROM task_records"""
+    + _LATEST_TASK
+)
+
+_LOAD_RESUMABLE = (
+    "SELECT task_id, resumable_history_json, latest_checkpoint_note FROM task_records"
+    + _LATEST_TASK
+)
+
+_LOAD_CHECKPOINTS = """
+    SELECT id, step_index, checkpoint_note, items_json, created_at
+    FROM task_checkpoints WHERE task_id = %s ORDER BY step_index, id"""

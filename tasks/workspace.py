@@ -1,0 +1,144 @@
+"""The place the store lives in: making it ready, and telling in plain words what is wrong with it."""
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.http import HttpRequest
+
+from tasks.models import TaskCheckpoint, TaskRecord
+
+# What SQLite answers on a connection that the store may use; synchronous 1 is NORMAL.
+REQUIRED_PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": 1,
+    "busy_timeout": 30_000,
+    "foreign_keys": 1,
+}
+
+
+class WorkspaceError(Exception):
+    """Why the store cannot be used, in one plain sentence."""
+
+
+def store_connection() -> BaseDatabaseWrapper:
+    return connections[router.db_for_write(TaskRecord)]
+
+
+def location() -> str:
+    """Where the store is, for a person; never with a password."""
+    database = store_connection().settings_dict
+    if store_connection().vendor == "sqlite":
+        file = _file(database)
+        home = str(Path.home())
+        folder = str(file.parent.parent if file.parent.name == "state" else file)
+        return "~" + folder.removeprefix(home) if folder.startswith(home + os.sep) else folder
+    return f"{database['NAME']} on {database['HOST'] or 'localhost'}"
+
+
+def context(request: HttpRequest) -> dict[str, Any]:
+    """For the head of every page."""
+    return {"store_location": location(), "read_only": settings.TASKS_READ_ONLY}
+
+
+def prepare() -> None:
+    """Make what the embedded defaults need: the store's folder, and a private file for the site."""
+    for connection in connections.all():
+        if connection.vendor != "sqlite" or settings.TASKS_READ_ONLY:
+            continue
+        file = _file(connection.settings_dict)
+        if connection.alias == store_connection().alias:
+            _make_folder(file.parent)
+        elif not file.exists():
+            os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
+
+
+def check_file() -> None:
+    """Raise WorkspaceError unless the store's file, if there is one, is a store to work with."""
+    connection = store_connection()
+    if connection.vendor == "sqlite":
+        _check_sqlite_file(_file(connection.settings_dict))
+    _check_tables(connection, may_be_empty=not settings.TASKS_READ_ONLY)
+
+
+def check_store() -> None:
+    """Raise WorkspaceError unless the store has its tables and is opened as it must be."""
+    connection = store_connection()
+    _check_tables(connection, may_be_empty=False)
+    if connection.vendor == "sqlite" and not settings.TASKS_READ_ONLY:
+        _check_pragmas(connection)
+    connection.close()
+
+
+def _file(database: dict[str, Any]) -> Path:
+    name = str(database["NAME"])
+    if name.startswith("file:"):
+        from urllib.parse import unquote, urlsplit
+
+        return Path(unquote(urlsplit(name).path))
+    return Path(name)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkspaceError(f"{folder} cannot be made: {error.strerror}.") from error
+
+
+def _check_sqlite_file(file: Path) -> None:
+    if sqlite3.sqlite_version_info < (3, 35):
+        raise WorkspaceError(
+            f"This Python has SQLite {sqlite3.sqlite_version}, and 3.35 or later is needed."
+        )
+    if not file.exists():
+        return
+    if not file.is_file():
+        raise WorkspaceError(f"{file} is not a file.")
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(16)
+    except OSError as error:
+        raise WorkspaceError(f"{file} cannot be read: {error.strerror}.") from error
+    if head and head != b"SQLite format 3\x00":
+        raise WorkspaceError(f"{file} is not an SQLite database.")
+
+
+def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> None:
+    try:
+        with connection.cursor() as cursor:
+            tables = set(connection.introspection.table_names(cursor)) - {"django_migrations"}
+            if may_be_empty and not tables:
+                return
+            for model in (TaskRecord, TaskCheckpoint):
+                table = model._meta.db_table
+                if table not in tables:
+                    raise WorkspaceError(f"{location()}: the store has no table {table}.")
+                described = connection.introspection.get_table_description(cursor, table)
+                missing = [
+                    field.column
+                    for field in model._meta.concrete_fields
+                    if field.column not in {column.name for column in described}
+                ]
+                if missing:
+                    raise WorkspaceError(
+                        f"{location()}: the table {table} has no column {', '.join(missing)}."
+                    )
+    except DatabaseError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise WorkspaceError(f"{location()}: the store cannot be opened: {reason}.") from error
+
+
+def _check_pragmas(connection: BaseDatabaseWrapper) -> None:
+    with connection.cursor() as cursor:
+        for name, required in REQUIRED_PRAGMAS.items():
+            cursor.execute(f"PRAGMA {name}")
+            [actual] = cursor.fetchone()
+            if actual != required:
+                raise WorkspaceError(
+                    f"{location()}: SQLite has {name} = {actual}, and {required} is needed."
+                )
