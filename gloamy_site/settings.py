@@ -175,6 +175,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+SESAME_TOKEN_NAME = "token"
 SESAME_ONE_TIME = True
 SESAME_MAX_AGE = 15 * 60  # seconds
 SESSION_COOKIE_NAME = "gloamy_session"

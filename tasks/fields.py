@@ -53,8 +53,10 @@ class Timestamp(datetime):
         return (type(self).from_text, (self.text or to_text(self),))
 
 
-def to_text(moment: datetime) -> str:
+def to_text(moment: datetime | str) -> str:
     """The stored form of a datetime; a naive one is taken in the current time zone."""
+    if isinstance(moment, str):
+        return moment
     if isinstance(moment, Timestamp) and moment.text is not None:
         return moment.text
     if timezone.is_naive(moment):

@@ -9,8 +9,8 @@ verbs; the ORM suits a change of single columns (`update()`, `save(update_fields
 from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar, overload
 
-from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db import connections, models
+from django.db.models import Exists, F, OuterRef, Q, Value
 from django.db.models.functions import Left
 
 from tasks.fields import Rfc3339Field, now
@@ -79,6 +79,8 @@ class Decoded(Generic[T]):
 class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
     def of_thread(self, thread_id: str) -> Self:
         """The tasks of a thread, the latest first."""
+        if "\0" in thread_id and connections[self.db].vendor == "postgresql":
+            return self.none()  # its texts hold no NUL, and it refuses to look for one
         return self.filter(thread_id=thread_id).order_by("-updated_at", "-task_id")
 
     def latest_of_thread(self) -> Self:
@@ -93,18 +95,21 @@ class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
     def newest_first(self) -> Self:
         return self.order_by("-updated_at", "-task_id")
 
-    def before(self, updated_at: Any, task_id: str) -> Self:
-        """The rows that follow this one in `newest_first()` order."""
+    def before(self, updated_at: str, task_id: str) -> Self:
+        """The rows that follow this one in `newest_first()` order; `updated_at` as stored."""
+        stored = Value(updated_at, output_field=models.TextField())
         return self.filter(
-            # the first bound is redundant, and what lets the database seek in the index
-            Q(updated_at__lt=updated_at) | Q(task_id__lt=task_id),
-            updated_at__lte=updated_at,
+            Q(updated_at__lt=stored) | Q(task_id__lt=task_id),
+            updated_at__lte=stored,  # redundant, and what lets the database seek in the index
         )
 
+    def without_histories(self) -> Self:
+        """Rows without their large columns, which may be many megabytes each."""
+        return self.defer("execution_history_json", "resumable_history_json", "final_response")
+
     def for_list(self) -> Self:
-        """Rows without their histories, which may be many megabytes each, but for their start."""
-        heavy = ("execution_history_json", "resumable_history_json", "final_response")
-        return self.defer(*heavy).annotate(
+        """Rows without their histories but for the start of each, which holds what was asked."""
+        return self.without_histories().annotate(
             resumable_start=Left("resumable_history_json", PREFIX_LENGTH),
             history_start=Left("execution_history_json", PREFIX_LENGTH),
         )
@@ -152,6 +157,9 @@ class TaskRecord(models.Model):
 class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
     def of_thread(self, thread_id: str) -> Self:
         return self.filter(task__thread_id=thread_id)
+
+    def in_order_taken(self) -> Self:
+        return self.order_by("id")
 
     def in_step_order(self) -> Self:
         """The order in which the store gives a task's checkpoints to the agent."""

@@ -1,0 +1,180 @@
+"""The two tables in Django's admin: to look at, and to clear threads. Nothing is edited here."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import quote
+from django.contrib.admin.views.main import ChangeList
+from django.db import OperationalError
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+
+from tasks import service
+from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.templatetags.threads import thread_url
+from tasks.transcript import Text
+
+if TYPE_CHECKING:
+    RecordAdminBase = admin.ModelAdmin[TaskRecord]
+    CheckpointAdminBase = admin.ModelAdmin[TaskCheckpoint]
+else:
+    RecordAdminBase = CheckpointAdminBase = admin.ModelAdmin
+
+
+admin.site.site_header = admin.site.site_title = "gloamy tasks"
+admin.site.enable_nav_sidebar = False
+
+
+def id_in_path(task_id: str) -> str:
+    """A task's id as one segment of a path, which a browser leaves alone whatever the id holds."""
+    return quote("id-" + urlsafe_b64encode(task_id.encode()).decode())
+
+
+def id_from_path(segment: str) -> str | None:
+    """The id of such a segment, which the admin has unquoted; None if it is none."""
+    try:
+        return urlsafe_b64decode(segment.removeprefix("id-")).decode()
+    except ValueError:
+        return None
+
+
+def stored_text(text: str) -> str:
+    """The start of a stored text, of which a page must not show a hundred megabytes."""
+    cut = Text(text)
+    more = f"\n… {cut.length} characters in all" if cut.is_cut else ""
+    return format_html('<pre class="stored">{}{}</pre>', cut.shown, more)
+
+
+class ReadOnly:
+    """Only looking is offered: rows are written by the agent, and cleared by thread."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class TaskChangeList(ChangeList):
+    def url_for_result(self, result: Model) -> str:
+        return reverse("admin:tasks_taskrecord_change", args=[id_in_path(result.pk)])
+
+
+@admin.register(TaskRecord)
+class TaskRecordAdmin(ReadOnly, RecordAdminBase):
+    list_display = (
+        "task_id",
+        "status",
+        "channel",
+        "model",
+        "checkpoint_count",
+        "updated_at",
+    )
+    list_filter = ("status",)
+    search_fields = ("task_id", "thread_id")
+    ordering = ("-updated_at", "-task_id")
+    list_per_page = 50
+    show_full_result_count = False
+    actions = ("clear_threads",)
+    fields = (
+        "task_id",
+        "thread_id",
+        ("status", "channel", "provider", "model"),
+        ("checkpoint_count", "created_at", "updated_at", "completed_at"),
+        "last_error",
+        "latest_checkpoint_note",
+        "final_response",
+        "execution_history_stored",
+        "resumable_history_stored",
+    )
+    readonly_fields = ("execution_history_stored", "resumable_history_stored")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TaskRecord]:
+        return TaskRecord.objects.without_histories()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return TaskChangeList
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> TaskRecord | None:
+        return self.get_queryset(request).filter(pk=id_from_path(object_id)).first()
+
+    @admin.display(description="execution history")
+    def execution_history_stored(self, record: TaskRecord) -> str:
+        return stored_text(record.execution_history_json)
+
+    @admin.display(description="resumable history")
+    def resumable_history_stored(self, record: TaskRecord) -> str:
+        return stored_text(record.resumable_history_json)
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context["thread_url"] = thread_url("thread", context["original"].thread_id)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def has_clear_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("tasks.clear_thread") and not settings.TASKS_READ_ONLY
+
+    @admin.action(description="Clear the threads of selected tasks", permissions=["clear"])
+    def clear_threads(
+        self, request: HttpRequest, queryset: QuerySet[TaskRecord]
+    ) -> HttpResponse | None:
+        """Ask first, then clear each thread through the service."""
+        threads = sorted(set(queryset.order_by().values_list("thread_id", flat=True)))
+        if "confirmed" in request.POST:
+            self._clear(request, threads)
+            return None
+        tasks = TaskRecord.objects.filter(thread_id__in=threads)
+        context = self.admin_site.each_context(request) | {
+            "title": "Clear threads?",
+            "opts": self.opts,
+            "threads": threads,
+            "task_count": tasks.count(),
+            "checkpoint_count": TaskCheckpoint.objects.filter(task__in=tasks).count(),
+            "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
+        }
+        return TemplateResponse(request, "admin/tasks/clear_threads.html", context)
+
+    def _clear(self, request: HttpRequest, threads: list[str]) -> None:
+        cleared = 0
+        try:
+            for thread_id in threads:
+                service.delete_by_thread_id(thread_id)
+                cleared += 1
+        except OperationalError as error:
+            self.message_user(request, f"Not all was cleared: {error}.", messages.ERROR)
+        self.message_user(request, f"Cleared {cleared} thread(s).", messages.SUCCESS)
+
+
+@admin.register(TaskCheckpoint)
+class TaskCheckpointAdmin(ReadOnly, CheckpointAdminBase):
+    list_display = ("id", "task_id", "step_index", "created_at")
+    search_fields = ("task__task_id", "task__thread_id")
+    ordering = ("-id",)
+    list_per_page = 50
+    show_full_result_count = False
+    fields = ("id", "task_link", ("step_index", "created_at"), "checkpoint_note", "items_stored")
+    readonly_fields = ("task_link", "items_stored")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TaskCheckpoint]:
+        return TaskCheckpoint.objects.defer("items_json")
+
+    @admin.display(description="task")
+    def task_link(self, checkpoint: TaskCheckpoint) -> str:
+        path = reverse("admin:tasks_taskrecord_change", args=[id_in_path(checkpoint.task_id)])
+        return format_html('<a href="{}">{}</a>', path, checkpoint.task_id or "(empty id)")
+
+    @admin.display(description="items")
+    def items_stored(self, checkpoint: TaskCheckpoint) -> str:
+        return stored_text(checkpoint.items_json)
