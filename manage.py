@@ -34,10 +34,13 @@ def main() -> None:
     except ImportError as error:
         sys.exit(f"{error}. Install what it needs: pip install -r requirements.txt")
     try:
-        settings.configured or settings.INSTALLED_APPS
+        bool(settings.DATABASES)  # reads the settings
     except ImproperlyConfigured as error:
         sys.exit(str(error))
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

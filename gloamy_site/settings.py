@@ -23,7 +23,10 @@ def _workspace() -> Path:
     given = os.environ.get("GLOAMY_WORKSPACE")
     folder = Path(given or "~/.gloamy/workspace").expanduser()
     if given and not folder.is_dir():
-        raise ImproperlyConfigured(f"GLOAMY_WORKSPACE: there is no folder {folder}.")
+        raise ImproperlyConfigured(
+            f"There is no workspace {folder}; GLOAMY_WORKSPACE or --workspace must name the"
+            " agent's folder."
+        )
     return folder
 
 
@@ -45,7 +48,9 @@ def _is_read_only(database: dict[str, Any]) -> bool:
     if "sqlite3" not in database["ENGINE"]:
         return False
     file = Path(database["NAME"])
-    return file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
+    # os.path.exists: a folder that may not be looked into is a matter for the check at the start
+    writable = os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
+    return os.path.exists(file) and not writable
 
 
 def _with_options(database: dict[str, Any]) -> dict[str, Any]:

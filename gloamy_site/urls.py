@@ -1,4 +1,5 @@
 from django.contrib import admin
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 from django.views.generic import RedirectView
@@ -11,7 +12,10 @@ urlpatterns = [
     ),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
     # One way to sign in, for the admin too.
-    path("admin/login/", RedirectView.as_view(pattern_name="sign-in", query_string=True)),
+    path(
+        "admin/login/",
+        login_not_required(RedirectView.as_view(pattern_name="sign-in", query_string=True)),
+    ),
     path("admin/", admin.site.urls),
     path("", include("tasks.urls")),
 ]

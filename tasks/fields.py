@@ -2,9 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any, Self
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -12,9 +11,16 @@ from django.db.models.functions import Extract
 from django.db.models.functions.datetime import TruncBase
 from django.utils import timezone
 
+if TYPE_CHECKING:
+    DateTimeField = models.DateTimeField[Any, Any]
+else:
+    DateTimeField = models.DateTimeField
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CANONICAL = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}|\.\d{6}|\.\d{9})?\+00:00", re.ASCII
 )
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def rfc3339(seconds: int, nanoseconds: int) -> str:
@@ -22,7 +28,7 @@ def rfc3339(seconds: int, nanoseconds: int) -> str:
 
     In this form, and only in this form, the order of the texts is the order of the times.
     """
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    whole = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
     fraction = f".{nanoseconds:09d}" if nanoseconds else ""
     while fraction.endswith("000"):
         fraction = fraction[:-3]
@@ -42,15 +48,17 @@ class Timestamp(datetime):
     @classmethod
     def from_text(cls, text: str) -> Self:
         """Raises ValueError for text that is no date and time with an offset."""
-        stamp = cls.fromisoformat(text)
-        if stamp.tzinfo is None or text[10] != "T":
+        if not _TIMESTAMP.fullmatch(text):
             raise ValueError(f"{text!r} is no RFC 3339 timestamp")
-        stamp = stamp.astimezone(UTC)
+        try:
+            stamp = cls.fromisoformat(text).astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError(f"{text!r} is out of range in UTC") from error
         stamp.text = text
         return stamp
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self).from_text, (self.text or to_text(self),))
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return (type(self).from_text, (to_text(self),))
 
 
 def to_text(moment: datetime | str) -> str:
@@ -69,7 +77,7 @@ def now() -> Timestamp:
     return Timestamp.from_text(now_rfc3339())
 
 
-class Rfc3339Field(models.DateTimeField):
+class Rfc3339Field(DateTimeField):
     """A text column of RFC 3339 timestamps in UTC, compared and ordered as text.
 
     Values are aware datetimes; one read from the database carries its exact text and is written
@@ -105,7 +113,7 @@ class Rfc3339Field(models.DateTimeField):
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
         return value if prepared else self.get_prep_value(value)
 
-    def get_transform(self, lookup_name: str) -> Callable[..., Any] | None:
+    def get_transform(self, lookup_name: str) -> Any:
         """`__year`, `__date` and the like work on a database datetime made of the text."""
         transform = super().get_transform(lookup_name)
         return transform and (lambda lhs: transform(AsDateTime(lhs)))
@@ -117,19 +125,30 @@ class AsDateTime(models.Func):
     arity = 1
     output_field = models.DateTimeField()
 
-    def as_sqlite(self, compiler: Any, connection: Any) -> Any:
-        text, params = compiler.compile(self.source_expressions[0])
-        form = "-".join(["[0-9]" * 4, "[0-9]" * 2, "[0-9]" * 2]) + "T"
-        form += ":".join(["[0-9]" * 2] * 3) + "*+00:00"
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        text, params = compiler.compile(self.get_source_expressions()[0])
         # "2026-11-02T11:07:52.161973069+00:00" → "2026-11-02 11:07:52.161973", Django's own form
-        datetime_text = f"substr(replace(replace({text}, '+00:00', ''), 'T', ' '), 1, 26)"
-        return f"CASE WHEN {text} GLOB '{form}' THEN {datetime_text} END", (*params, *params)
+        sql = (
+            # "+0 days" makes SQLite work out the date, so that 29 February may not pass for one
+            f"CASE WHEN strftime('%%Y-%%m-%%dT%%H:%%M:%%S', substr({text}, 1, 19), '+0 days')"
+            f" = substr({text}, 1, 19)"
+            f" AND (substr({text}, 20) = '+00:00' OR (substr({text}, 20) GLOB '.[0-9]*+00:00'"
+            f" AND substr({text}, 21, length({text}) - 26) NOT GLOB '*[^0-9]*'))"
+            f" THEN substr(replace(replace({text}, '+00:00', ''), 'T', ' '), 1, 26) END"
+        )
+        return sql, (*params,) * sql.count(text)
 
-    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
-        text, params = compiler.compile(self.source_expressions[0])
-        date = r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
-        time_of_day = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?"
-        form = rf"^({date}T{time_of_day})\d*\+00:00$"
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        text, params = compiler.compile(self.get_source_expressions()[0])
+        # Anything that is no date would be an error and end the query, so none may pass.
+        leap_year = r"(?:\d\d(?:0[48]|[2468][048]|[13579][26])|(?:[2468][048]|[13579][26]|0[48])00)"
+        date = (
+            r"(?!0000)(?:\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])"
+            r"|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|1\d|2[0-8]))"
+            rf"|{leap_year}-02-29)"
+        )
+        time_of_day = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+        form = rf"^({date}T{time_of_day}(?:\.\d{{1,6}})?)(?:(?<=\.\d{{6}})\d*)?\+00:00$"
         return f"(substring({text} from '{form}')::timestamp AT TIME ZONE 'UTC')", params
 
 
@@ -147,4 +166,5 @@ def _on_datetime(self: Any, compiler: Any, connection: Any, **context: Any) -> A
 def support_datetime_functions() -> None:
     """Teach Django's datetime functions about Rfc3339Field; called once when the app is ready."""
     for function in (Extract, TruncBase):
-        function.as_sqlite = function.as_postgresql = _on_datetime  # type: ignore[union-attr]
+        for vendor in ("as_sqlite", "as_postgresql"):
+            setattr(function, vendor, _on_datetime)

@@ -7,7 +7,7 @@ verbs; the ORM suits a change of single columns (`update()`, `save(update_fields
 """
 
 from collections.abc import Callable
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Generic, Self, TypeVar, overload
 
 from django.db import connections, models
 from django.db.models import Exists, F, OuterRef, Q, Value
@@ -15,8 +15,6 @@ from django.db.models.functions import Left
 
 from tasks.fields import Rfc3339Field, now
 from tasks.messages import (
-    ChatMessage,
-    ExecutionCheckpointItem,
     decode_history,
     decode_items,
     encode_history,
@@ -147,7 +145,9 @@ class TaskRecord(models.Model):
         indexes = (
             models.Index(F("thread_id"), F("updated_at").desc(), name="idx_task_records_thread"),
             # ours: the list's order, without reading every row and its histories
-            models.Index(F("updated_at").desc(), F("task_id").desc(), name="idx_task_records_updated"),
+            models.Index(
+                F("updated_at").desc(), F("task_id").desc(), name="idx_task_records_updated"
+            ),
         )
 
     def __str__(self) -> str:

@@ -2,7 +2,7 @@
 
 Names and behaviour are those of gloamy's own store, which works on the same SQLite file at the
 same time. Every verb has an `a…` twin for asynchronous code. On SQLite a write takes the lock with
-its first statement and reads take none; on PostgreSQL it first locks the task's row.
+its first statement and reads take none; on PostgreSQL it first takes a lock named after the task.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from django.db.backends.utils import CursorWrapper
 
 from tasks.fields import now_rfc3339
 from tasks.messages import (
+    NO_SURROGATES,
     AssistantToolCalls,
     Chat,
     ChatMessage,
@@ -30,6 +31,7 @@ from tasks.messages import (
     decode_items,
     encode_history,
     encode_items,
+    require,
 )
 from tasks.models import TaskRecord, TaskStatus
 from tasks.sanitization import (
@@ -150,11 +152,12 @@ def save_snapshot(snapshot: TaskSnapshot) -> None:
     Raises TypeError or ValueError, naming the field, before anything is written.
     """
     _check_texts(snapshot, "latest_checkpoint_note", "final_response", "last_error")
-    status = TaskStatus(snapshot.status)
+    status = _status(snapshot.status)
     execution_history = encode_history(snapshot.execution_history, "execution_history")
     resumable_history = encode_history(snapshot.resumable_history, "resumable_history")
     with _writing(snapshot.task_id) as cursor:
         now = now_rfc3339()
+        starts_run = status is TaskStatus.RUNNING and _has_ended(cursor, snapshot.task_id)
         cursor.execute(
             _SAVE_SNAPSHOT,
             (
@@ -172,10 +175,10 @@ def save_snapshot(snapshot: TaskSnapshot) -> None:
                 now,
                 now,
                 now if status.is_terminal else None,
+                starts_run,
             ),
         )
-        [(checkpoint_count,)] = cursor.fetchall()
-        if status is TaskStatus.RUNNING and checkpoint_count == 0:
+        if starts_run:
             cursor.execute(_DELETE_CHECKPOINTS, (snapshot.task_id,))
 
 
@@ -217,8 +220,7 @@ def load_by_thread_id(thread_id: str) -> StoredTask | None:
     Raises CorruptRecordError where a row cannot be decoded.
     """
     with _reading() as cursor:
-        cursor.execute(_LOAD_TASK, (thread_id,))
-        row = cursor.fetchone()
+        row = _fetch_latest(cursor, _LOAD_TASK, thread_id)
         if row is None:
             return None
         cursor.execute(_LOAD_CHECKPOINTS, (row[0],))
@@ -229,6 +231,8 @@ def load_by_thread_id(thread_id: str) -> StoredTask | None:
 def delete_by_thread_id(thread_id: str) -> None:
     """Delete all tasks of the thread with their checkpoints."""
     connection = connections[router.db_for_write(TaskRecord)]
+    if _cannot_hold(connection, thread_id):
+        return
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         cursor.execute(_DELETE_THREAD, (thread_id,))
 
@@ -244,8 +248,7 @@ def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None]
     Raises CorruptRecordError where the history cannot be decoded.
     """
     with _reading() as cursor:
-        cursor.execute(_LOAD_RESUMABLE, (thread_id,))
-        row = cursor.fetchone()
+        row = _fetch_latest(cursor, _LOAD_RESUMABLE, thread_id)
     if row is None:
         return None
     task_id, history, note = row
@@ -293,11 +296,25 @@ class _Resumable(msgspec.Struct):
 
 def _check_texts(given: TaskSnapshot | TaskCheckpointUpdate, *optional: str) -> None:
     for name in ("task_id", "thread_id", "channel", "provider", "model"):
-        if not isinstance(getattr(given, name), str):
-            raise TypeError(f"{name} must be str, not {type(getattr(given, name)).__name__}")
-    for name in optional:
-        if not isinstance(getattr(given, name), str | None):
-            raise TypeError(f"{name} must be str or None")
+        require(getattr(given, name), str, name)
+    for name in ("task_id", "thread_id", "channel", "provider", "model", *optional):
+        if (value := getattr(given, name)) is not None:
+            _check_text(value, name)
+
+
+def _check_text(value: Any, name: str) -> None:
+    require(value, str, name)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name}: {NO_SURROGATES}") from error
+
+
+def _status(given: Any) -> TaskStatus:
+    require(given, str, "status")
+    if given not in TaskStatus.values:
+        raise ValueError(f"status must be one of {', '.join(TaskStatus.values)}, not {given!r}")
+    return TaskStatus(given)
 
 
 def _check_step_index(step_index: Any) -> None:
@@ -317,9 +334,16 @@ def _writing(task_id: str) -> Iterator[CursorWrapper]:
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("DELETE FROM task_checkpoints WHERE 0")  # takes the file's write lock
-        else:
-            cursor.execute("SELECT 1 FROM task_records WHERE task_id = %s FOR UPDATE", (task_id,))
+        else:  # a new task has no row to lock yet
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (task_id,))
         yield cursor
+
+
+def _has_ended(cursor: CursorWrapper, task_id: str) -> bool:
+    """Whether the stored task is terminal; its row is locked from then on."""
+    cursor.execute(_STATUS + (" FOR UPDATE" if cursor.db.vendor != "sqlite" else ""), (task_id,))
+    row = cursor.fetchone()
+    return row is not None and TaskStatus.read(row[0]).is_terminal
 
 
 @contextmanager
@@ -337,13 +361,26 @@ def _needs_repeatable_read(connection: BaseDatabaseWrapper) -> bool:
     return connection.vendor != "sqlite"  # whose transactions always read one state
 
 
+def _fetch_latest(cursor: CursorWrapper, statement: str, thread_id: str) -> Any:
+    if _cannot_hold(cursor.db, thread_id):
+        return None
+    cursor.execute(statement, (thread_id,))
+    return cursor.fetchone()
+
+
+def _cannot_hold(connection: BaseDatabaseWrapper, thread_id: str) -> bool:
+    """Whether there can be no such thread: PostgreSQL knows no NUL in a text, and says so."""
+    return "\0" in thread_id and connection.vendor == "postgresql"
+
+
 def _stored_task(row: tuple[Any, ...], checkpoints: list[tuple[Any, ...]]) -> StoredTask:
+    _check_types("task_records", row, _TASK_TYPES)
     task_id, thread_id, channel, provider, model, status = row[:6]
     with _naming("task_records", task_id, "execution_history_json"):
         execution_history = decode_history(row[6])
     with _naming("task_records", task_id, "resumable_history_json"):
         resumable_history = decode_history(row[7])
-    note, checkpoint_count, *rest = row[8:]
+    note, checkpoint_count, response, error, created_at, updated_at, completed_at = row[8:]
     return StoredTask(
         task_id,
         thread_id,
@@ -355,16 +392,29 @@ def _stored_task(row: tuple[Any, ...], checkpoints: list[tuple[Any, ...]]) -> St
         resumable_history,
         note,
         max(checkpoint_count, 0),
-        *rest,
-        [_stored_checkpoint(*checkpoint) for checkpoint in checkpoints],
+        response,
+        error,
+        created_at,
+        updated_at,
+        completed_at,
+        [_stored_checkpoint(checkpoint) for checkpoint in checkpoints],
     )
 
 
-def _stored_checkpoint(
-    id: int, step_index: int, note: str | None, items: str, created_at: str
-) -> StoredCheckpoint:
+def _stored_checkpoint(row: tuple[Any, ...]) -> StoredCheckpoint:
+    _check_types("task_checkpoints", row, _CHECKPOINT_TYPES)
+    id, step_index, note, items, created_at = row
     with _naming("task_checkpoints", id, "items_json"):
         return StoredCheckpoint(step_index, note, decode_items(items), created_at)
+
+
+def _check_types(table: str, row: tuple[Any, ...], types: dict[str, Any]) -> None:
+    """SQLite stores a value of any type in any column."""
+    for (column, expected), value in zip(types.items(), row, strict=True):
+        if not isinstance(value, expected):
+            raise CorruptRecordError(
+                f"{table} {row[0]!r}, {column}: a value of type {type(value).__name__}"
+            )
 
 
 @contextmanager
@@ -375,6 +425,24 @@ def _naming(table: str, key: str | int, column: str) -> Iterator[None]:
     except (TypeError, ValueError) as error:
         raise CorruptRecordError(f"{table} {key!r}, {column}: {error}") from error
 
+
+# What the columns of _LOAD_TASK and _LOAD_CHECKPOINTS hold, in their order.
+_TASK_TYPES = {
+    **dict.fromkeys(("task_id", "thread_id", "channel", "provider", "model", "status"), str),
+    **dict.fromkeys(("execution_history_json", "resumable_history_json"), str),
+    "latest_checkpoint_note": str | None,
+    "checkpoint_count": int,
+    **dict.fromkeys(("final_response", "last_error"), str | None),
+    **dict.fromkeys(("created_at", "updated_at"), str),
+    "completed_at": str | None,
+}
+_CHECKPOINT_TYPES = {
+    "id": int,
+    "step_index": int,
+    "checkpoint_note": str | None,
+    "items_json": str,
+    "created_at": str,
+}
 
 _SAVE_SNAPSHOT = """
     INSERT INTO task_records (
@@ -391,15 +459,11 @@ _SAVE_SNAPSHOT = """
         execution_history_json = excluded.execution_history_json,
         resumable_history_json = excluded.resumable_history_json,
         latest_checkpoint_note = excluded.latest_checkpoint_note,
-        checkpoint_count = CASE
-            WHEN excluded.status = 'running'
-                AND task_records.status IN ('completed', 'failed', 'cancelled', 'timed_out')
-            THEN 0 ELSE task_records.checkpoint_count END,
+        checkpoint_count = CASE WHEN %s THEN 0 ELSE task_records.checkpoint_count END,
         final_response = excluded.final_response,
         last_error = excluded.last_error,
         updated_at = excluded.updated_at,
-        completed_at = excluded.completed_at
-    RETURNING checkpoint_count"""
+        completed_at = excluded.completed_at"""
 
 _RECORD_CHECKPOINT = """
     INSERT INTO task_records (
@@ -420,6 +484,8 @@ _RECORD_CHECKPOINT = """
 _ADD_CHECKPOINT = """
     INSERT INTO task_checkpoints (task_id, step_index, checkpoint_note, items_json, created_at)
     VALUES (%s, %s, %s, %s, %s)"""
+
+_STATUS = "SELECT status FROM task_records WHERE task_id = %s"
 
 _DELETE_CHECKPOINTS = "DELETE FROM task_checkpoints WHERE task_id = %s"
 

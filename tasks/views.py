@@ -175,7 +175,10 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 @login_not_required
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return _error(
-        request, 403, "This form has expired", "Go back, load the page again, and send it once more."
+        request,
+        403,
+        "This form has expired",
+        "Go back, load the page again, and send it once more.",
     )
 
 

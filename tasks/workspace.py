@@ -1,9 +1,9 @@
-"""The place the store lives in: making it ready, and telling in plain words what is wrong with it."""
+"""The place the store lives in: making it ready, and saying in plain words what is wrong."""
 
 import os
-import sqlite3
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.db import DatabaseError, connections, router
@@ -48,13 +48,13 @@ def context(request: HttpRequest) -> dict[str, Any]:
 def prepare() -> None:
     """Make what the embedded defaults need: the store's folder, and a private file for the site."""
     for connection in connections.all():
-        if connection.vendor != "sqlite" or settings.TASKS_READ_ONLY:
+        if connection.vendor != "sqlite":
             continue
         file = _file(connection.settings_dict)
         if connection.alias == store_connection().alias:
             _make_folder(file.parent)
-        elif not file.exists():
-            os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
+        elif not os.path.exists(file):
+            _make_private_file(file)
 
 
 def check_file() -> None:
@@ -74,11 +74,18 @@ def check_store() -> None:
     connection.close()
 
 
+def show_bad_text(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """For `connection_created`: a byte that is not UTF-8 is shown as �, and fails no page.
+
+    Only for the browser: an agent shall not go on with a text that is not what was stored.
+    """
+    if connection.vendor == "sqlite":
+        connection.connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+
+
 def _file(database: dict[str, Any]) -> Path:
     name = str(database["NAME"])
     if name.startswith("file:"):
-        from urllib.parse import unquote, urlsplit
-
         return Path(unquote(urlsplit(name).path))
     return Path(name)
 
@@ -90,18 +97,19 @@ def _make_folder(folder: Path) -> None:
         raise WorkspaceError(f"{folder} cannot be made: {error.strerror}.") from error
 
 
+def _make_private_file(file: Path) -> None:
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise WorkspaceError(f"{file} cannot be made: {error.strerror}.") from error
+
+
 def _check_sqlite_file(file: Path) -> None:
-    if sqlite3.sqlite_version_info < (3, 35):
-        raise WorkspaceError(
-            f"This Python has SQLite {sqlite3.sqlite_version}, and 3.35 or later is needed."
-        )
-    if not file.exists():
-        return
-    if not file.is_file():
-        raise WorkspaceError(f"{file} is not a file.")
     try:
         with file.open("rb") as opened:
             head = opened.read(16)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise WorkspaceError(f"{file} cannot be read: {error.strerror}.") from error
     if head and head != b"SQLite format 3\x00":
@@ -119,12 +127,9 @@ def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> Non
                 if table not in tables:
                     raise WorkspaceError(f"{location()}: the store has no table {table}.")
                 described = connection.introspection.get_table_description(cursor, table)
-                missing = [
-                    field.column
-                    for field in model._meta.concrete_fields
-                    if field.column not in {column.name for column in described}
-                ]
-                if missing:
+                found = {column.name for column in described}
+                expected = [str(field.column) for field in model._meta.concrete_fields]
+                if missing := [column for column in expected if column not in found]:
                     raise WorkspaceError(
                         f"{location()}: the table {table} has no column {', '.join(missing)}."
                     )

@@ -1,22 +1,26 @@
+import multiprocessing
 import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections
-from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
+from granian.server import MPServer
 
+from gloamy_site.worker import load_application
 from tasks import workspace
 from tasks.accounts import administrator, sign_in_link
+from tasks.demo import SimulatedAgent, fill
 
-if TYPE_CHECKING:
-    from tasks.demo import SimulatedAgent
-
-LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - for a link, not to listen on
+LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect, not to listen
 
 
 class Command(BaseCommand):
@@ -38,37 +42,50 @@ class Command(BaseCommand):
         except workspace.WorkspaceError as error:
             self.stderr.write(str(error))
             raise SystemExit(1) from None
-        agent = self.start_demo() if options["demo"] else None
-        self.welcome(host, port)
-        connections.close_all()
-        try:
-            server(host, port).serve()
-        finally:
-            if agent:
-                agent.stop()
+        if options["demo"]:
+            fill()
+        self.announce(host, port)
+        with demo_at_work() if options["demo"] else nullcontext():
+            server(host, port).serve(target_loader=load_application)
         self.stdout.write("Stopped.")
 
-    def start_demo(self) -> "SimulatedAgent":
-        from tasks import demo
+    def announce(self, host: str, port: int) -> None:
+        """Print the welcome as soon as the server answers, and not before: its link works then."""
+        welcome = self.welcome(host, port)
+        connections.close_all()
 
-        demo.fill()
-        agent = demo.SimulatedAgent()
-        agent.start()
-        return agent
+        def wait() -> None:
+            while not answers(host, port):
+                time.sleep(0.05)
+            self.stdout.write(welcome)
 
-    def welcome(self, host: str, port: int) -> None:
+        threading.Thread(target=wait, daemon=True).start()
+
+    def welcome(self, host: str, port: int) -> str:
         user = administrator()
-        name = LOCAL_HOSTS.get(host, f"[{host}]" if ":" in host else host)
-        address = f"http://{name}:{port}"
-        self.stdout.write(
+        address = f"http://{name_for_links(host)}:{port}"
+        read_only = "The store is read-only: clearing is off.\n" if settings.TASKS_READ_ONLY else ""
+        return (
             f"gloamy tasks shows {workspace.location()} at {address}\n\n"
             f"Sign in once with this link, within {settings.SESAME_MAX_AGE // 60} minutes:\n\n"
             f"    {sign_in_link(user, address)}\n\n"
             f"To sign in with a password: python manage.py changepassword {user.get_username()}\n"
+            f"{read_only}Ctrl-C stops the server."
         )
-        if settings.TASKS_READ_ONLY:
-            self.stdout.write("The store is read-only: clearing is off.\n")
-        self.stdout.write("Ctrl-C stops the server.")
+
+
+def name_for_links(host: str) -> str:
+    """What a browser on this machine calls the server."""
+    host = LOCAL_HOSTS.get(host, host)
+    return f"[{host}]" if ":" in host else host
+
+
+def answers(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((LOCAL_HOSTS.get(host, host), port), timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def set_up() -> None:
@@ -80,27 +97,45 @@ def set_up() -> None:
     workspace.check_store()
 
 
+@contextmanager
+def demo_at_work() -> Iterator[None]:
+    """One simulated agent, so that a newcomer sees something move."""
+    agent = SimulatedAgent()
+    agent.start()
+    try:
+        yield
+    finally:
+        agent.stop()
+
+
 def check_address(host: str, port: int) -> None:
     """Raise WorkspaceError unless a server can listen there."""
+    if not 0 < port < 65_536:
+        raise workspace.WorkspaceError(f"{port} is no port; choose one from 1 to 65535.")
     try:
         family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
         raise workspace.WorkspaceError(
-            f"Cannot listen on {host} port {port}: {reason}. Choose another with --port."
+            f"Cannot listen on {host} port {port}: {error.strerror}. Choose another with --port."
         ) from error
 
 
-def server(host: str, port: int) -> Granian:
-    return Granian(
+def server(host: str, port: int) -> MPServer:
+    # A forked worker could inherit a lock that the demo's thread holds at that moment.
+    multiprocessing.set_start_method("spawn")
+    made = MPServer(
         "gloamy_site.wsgi:application",
         address=host,
         port=port,
         interface=Interfaces.WSGI,
         blocking_threads=4,
         log_level=LogLevels.warning,
+        workers_kill_timeout=5,  # seconds that requests get to end after Ctrl-C
         working_dir=Path(settings.BASE_DIR),
     )
+    # A closed terminal ends it, too; by itself, granian would reload.
+    made.signal_handler_reload = made.signal_handler_interrupt  # type: ignore[method-assign]
+    return made

@@ -1,7 +1,6 @@
 from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from tasks.accounts import sign_in_link
@@ -17,8 +16,8 @@ class Command(BaseCommand):
         parser.add_argument("--server", default=DEFAULT_SERVER, help=f"({DEFAULT_SERVER})")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        users = get_user_model().objects.filter(is_active=True)
-        user: AbstractUser | None = users.filter(username=options["username"]).first()
+        users = User.objects.filter(is_active=True)
+        user = users.filter(username=options["username"]).first()
         if user is None:
             raise CommandError(f"There is no active user {options['username']}.")
         self.stdout.write(sign_in_link(user, options["server"]))

@@ -1,0 +1,267 @@
+"""What of a thread's history goes back to a model: turns of plain text, without tool calls.
+
+Every function here is pure, and takes time linear in its input, whatever the input.
+"""
+
+import re
+from array import array
+from collections.abc import Iterable
+from math import isinf
+from typing import Protocol
+
+from tasks.messages import Chat, ChatMessage, ConversationMessage
+
+# Unicode's White_Space. str.strip() alone also takes U+001C to U+001F, which are not in it.
+_WHITE_SPACE = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+_OPEN_TAG = re.compile("<(?:function_calls?|tool[_-]?call|tool|invoke)>")
+_CLOSE_TAGS_OF_ANY_NAME = re.compile(f"(?:[{_WHITE_SPACE}]*+</[^>]*+>)*+[{_WHITE_SPACE}]*+")
+_BLANK_LINES = re.compile("\n\n\n+")
+
+
+class HasResumableHistory(Protocol):
+    """A task record, as far as the resumable turns need one."""
+
+    @property
+    def resumable_history(self) -> list[ChatMessage]: ...
+
+
+def resumable_turns_from_task_record(record: HasResumableHistory) -> list[ChatMessage]:
+    """The user and assistant turns of a stored task, cleaned of tool calls and normalised."""
+    return _resumable_turns(record.resumable_history)
+
+
+def conversation_messages_to_resumable_turns(
+    history: Iterable[ConversationMessage],
+) -> list[ChatMessage]:
+    """The same of a live conversation; native tool calls and their results are left out."""
+    return _resumable_turns(message.data for message in history if isinstance(message, Chat))
+
+
+def resumable_turns_to_conversation_messages(
+    turns: Iterable[ChatMessage],
+) -> list[ConversationMessage]:
+    """Each turn as a ``Chat`` message."""
+    return [Chat(data=turn) for turn in turns]
+
+
+def _resumable_turns(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
+    return normalize_resumable_turns(
+        cleaned for message in messages if (cleaned := _cleaned(message)) is not None
+    )
+
+
+def _cleaned(message: ChatMessage) -> ChatMessage | None:
+    if message.role == "user":
+        return message
+    if message.role == "assistant" and (content := strip_tool_call_tags(message.content)):
+        return ChatMessage(role="assistant", content=content)
+    return None
+
+
+def normalize_resumable_turns(turns: Iterable[ChatMessage]) -> list[ChatMessage]:
+    """Turns that alternate, user first; the given ones are not changed.
+
+    A turn out of order is joined to the turn before it by an empty line. One with nothing before
+    it is dropped, and so is any other role.
+    """
+    roles: list[str] = []
+    contents: list[list[str]] = []
+    for turn in turns:
+        if turn.role not in ("user", "assistant"):
+            continue
+        expected = "assistant" if len(roles) % 2 else "user"
+        if turn.role == expected:
+            roles.append(expected)
+            contents.append([])
+        if contents:
+            contents[-1].append(turn.content)
+    return [
+        ChatMessage(role=role, content="\n\n".join(filter(None, parts)))
+        for role, parts in zip(roles, contents, strict=True)
+    ]
+
+
+def strip_tool_call_tags(message: str) -> str:
+    """The message without its tool calls, trimmed, with at most one empty line in a row.
+
+    A call runs from its open tag to the close tag of that name. Where there is none it runs to the
+    end of the first JSON object or array, and over the close tags of any name that follow. Where
+    there is none of that either, the rest of the message stays as it is.
+    """
+    text = "".join(_segments_outside_calls(message))
+    return _BLANK_LINES.sub("\n\n", text).strip(_WHITE_SPACE)
+
+
+def _segments_outside_calls(message: str) -> Iterable[str]:
+    call_ends = _CallEnds(message)
+    position = 0
+    while tag := _OPEN_TAG.search(message, position):
+        end = call_ends.after(tag)
+        if end is None:
+            break
+        yield message[position : tag.start()]
+        position = end
+    yield message[position:]
+
+
+class _CallEnds:
+    """Where the tool calls of one message end. Ask in the order of the message."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self._close_tags: dict[str, int] = {}
+        self._containers: _JsonContainers | None = None
+
+    def after(self, open_tag: re.Match[str]) -> int | None:
+        close_tag = f"</{open_tag[0][1:]}"
+        start = self._find_close_tag(close_tag, open_tag.end())
+        if start >= 0:
+            return start + len(close_tag)
+        if self._containers is None:
+            self._containers = _JsonContainers(self._message)
+        end = self._containers.first_end(open_tag.end())
+        return None if end is None else self._skip_close_tags(end)
+
+    def _find_close_tag(self, close_tag: str, position: int) -> int:
+        # Remembered by name, or a message of open tags would be searched to its end for each.
+        known = self._close_tags.get(close_tag, 0)
+        if 0 <= known < position:
+            known = self._close_tags[close_tag] = self._message.find(close_tag, position)
+        return known
+
+    def _skip_close_tags(self, position: int) -> int:
+        skipped = _CLOSE_TAGS_OF_ANY_NAME.match(self._message, position)
+        assert skipped is not None  # it matches nothing, too
+        unfinished = self._message.startswith("</", skipped.end())
+        return len(self._message) if unfinished else skipped.end()
+
+
+# The grammar of JSON, RFC 8259, with serde_json's limits. The quantifiers are possessive: nothing
+# is ever tried a second time. An escaped surrogate must have its other half.
+_WS = rb"[ \t\n\r]*+"
+_HEX = rb"[0-9A-Fa-f]"
+_UNICODE_ESCAPE = (
+    rb"u(?:[0-9A-CE-Fa-ce-f]" + _HEX + rb"{3}|[Dd][0-7]" + _HEX + rb"{2}"
+    rb"|[Dd][89ABab]" + _HEX + rb"{2}\\u[Dd][C-Fc-f]" + _HEX + rb"{2})"
+)
+_STRING = rb'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|' + _UNICODE_ESCAPE + rb'))*+"'
+_NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+"
+# At most 100 digits and 199 more by the exponent: too small for the range to need a look.
+_SMALL_NUMBER = rb"-?(?:0|[1-9][0-9]{0,99}+)(?:\.[0-9]++)?+(?:[eE](?:-[0-9]++|\+?1?[0-9]{1,2}+))?+"
+_SCALAR = rb"(?:" + _STRING + rb"|true|false|null|" + _SMALL_NUMBER + rb")"
+_NUMBER_PARTS = re.compile(rb"-?([0-9]+)(?:\.([0-9]+))?(?:[eE]\+?(-?)0*([0-9]*))?")
+
+
+def _items(key: bytes, close: bytes) -> bytes:
+    """Scalar items up to the close, a container inside (group 1) or a large number (group 2)."""
+    item = key + _SCALAR + _WS
+    large_number = rb"(%b)(?=%b(?:,|%b))" % (_NUMBER, _WS, close)
+    child = rb"(?:(\[++|\{)|%b)" % large_number
+    return rb"(?:%b,%b)*+(?:%b%b|%b%b)" % (item, _WS, item, close, key, child)
+
+
+_OPENED = 1  # the number of its group; a close has none
+_ARRAY = ord("["), rb"\]", _items(b"", rb"\]")
+_OBJECT = ord("{"), rb"\}", _items(_STRING + _WS + rb":" + _WS, rb"\}")
+_AFTER_OPEN_RULES = {
+    bracket: rb"%b(?:%b|%b)" % (_WS, close, items) for bracket, close, items in (_ARRAY, _OBJECT)
+}
+_AFTER_OPEN = {bracket: re.compile(rule).match for bracket, rule in _AFTER_OPEN_RULES.items()}
+_AFTER_CHILD = {
+    bracket: re.compile(rb"%b(?:%b|,%b%b)" % (_WS, close, _WS, items)).match
+    for bracket, close, items in (_ARRAY, _OBJECT)
+}
+_CANDIDATE = re.compile(rb"\[(?=%b)|\{(?=%b)" % tuple(_AFTER_OPEN_RULES.values()))
+_BLANK = ord("?")
+_MAX_HEIGHT = 127
+_MAX_SIGNIFICAND = 2**64 - 1
+_POWERS_OF_TEN = [float(f"1e{exponent}") for exponent in range(309)]
+
+
+class _JsonContainers:
+    """Where the JSON objects and arrays of a text end, as serde_json's parser has it.
+
+    An opening bracket that is known to fail is blanked, and so never tried again. To a parse from
+    elsewhere the blank means the same: an error outside strings, and nothing within.
+
+    That is enough for linear time. Two parses that began apart and overlap take each other's
+    strings for what is between strings, as a backslash outside a string ends a parse. So only two
+    can overlap, and none meets a bracket that another has opened.
+    """
+
+    def __init__(self, text: str) -> None:
+        # One byte for each character keeps the positions; JSON's grammar knows only ASCII.
+        self._text = bytearray(text.encode("latin-1", "replace"))
+
+    def first_end(self, position: int) -> int | None:
+        """The end of the first container from the position on that parses."""
+        for candidate in _CANDIDATE.finditer(self._text, position):
+            open_brackets = array("Q", [candidate.start()])
+            end = self._close_all(open_brackets)
+            if end is not None:
+                return end
+            for failed in open_brackets:
+                self._text[failed] = _BLANK
+        return None
+
+    def _close_all(self, open_brackets: "array[int]") -> int | None:
+        """Where the outermost container ends, or None with those left open that can never end."""
+        # Nested without limit here: of containers too deep for their parents, the inner may do.
+        text, position = self._text, open_brackets[0] + 1
+        heights = bytearray(1)
+        step = _AFTER_OPEN[text[position - 1]]
+        while match := step(text, position):
+            position = match.end()
+            if match.lastindex is None:
+                height = heights.pop() + 1
+                if height > _MAX_HEIGHT:
+                    return None
+                open_brackets.pop()
+                if not open_brackets:
+                    return position
+                if height > heights[-1]:
+                    heights[-1] = height
+            elif match.lastindex == _OPENED:
+                first = match.start(_OPENED)
+                if position - first == 1:  # by far the most, and ranges are slow for one
+                    open_brackets.append(first)
+                    heights.append(0)
+                else:
+                    open_brackets.extend(range(first, position))
+                    heights.extend(bytes(position - first))
+                step = _AFTER_OPEN[text[position - 1]]
+                continue
+            elif _is_out_of_range(match[match.lastindex]):
+                return None
+            step = _AFTER_CHILD[text[open_brackets[-1]]]
+        return None
+
+
+def _is_out_of_range(number: bytes) -> bool:
+    """Whether serde_json finds the number too large for a float; it is not exact at the edge."""
+    parts = _NUMBER_PARTS.match(number)
+    assert parts is not None
+    whole, fraction, sign, power = parts.groups(b"")
+    significand, taken = _accumulate(0, whole)
+    exponent = len(whole) - taken
+    significand, taken = _accumulate(significand, fraction)
+    exponent -= taken
+    if len(power) > 10:  # beyond 32 bits, and beyond what int() should be asked to read
+        return significand != 0 and not sign
+    exponent += int(sign + (power or b"0"))
+    if significand == 0 or exponent < 0:
+        return False
+    return exponent > 308 or isinf(significand * _POWERS_OF_TEN[exponent])
+
+
+def _accumulate(significand: int, digits: bytes) -> tuple[int, int]:
+    """The significand with as many of the digits as 64 bits can hold, and how many those are."""
+    for taken, digit in enumerate(digits):
+        longer = significand * 10 + digit - ord("0")
+        if longer > _MAX_SIGNIFICAND:
+            return significand, taken
+        significand = longer
+    return significand, len(digits)

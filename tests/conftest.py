@@ -1,0 +1,135 @@
+"""Fixtures: the store on SQLite and on PostgreSQL, and a clock that tests can read."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from hypothesis import settings as hypothesis_settings
+
+from gloamy_site import routers
+from tasks import service
+from tests import postgres
+from tests.server import Server
+
+ALIASES = {"sqlite": "tasks", "postgresql": "postgresql"}
+
+hypothesis_settings.register_profile("gloamy", deadline=None, database=None)
+hypothesis_settings.load_profile("gloamy")
+
+missing_postgres = cache(postgres.unavailable_reason)
+
+
+def wants_postgres(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and callspec.params.get("store") == "postgresql"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Start PostgreSQL if a chosen test wants it; else nothing shall know of that database."""
+    if missing_postgres() or not any(map(wants_postgres, request.session.items)):
+        del connections.settings["postgresql"]
+        yield
+        return
+    with postgres.running_postgres(tmp_path_factory.mktemp("postgres")) as server:
+        connections.settings["postgresql"].update(server)
+        yield
+
+
+@pytest.fixture(params=list(ALIASES))
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> BaseDatabaseWrapper:
+    """The store's database connection; a test that asks for it runs on both databases."""
+    if request.param == "postgresql" and (reason := missing_postgres()):
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    monkeypatch.setattr(routers, "STORE", ALIASES[request.param])
+    return connections[routers.STORE]
+
+
+@pytest.fixture
+def store_file(store: BaseDatabaseWrapper) -> Path:
+    """The SQLite file of the store, for a second program to open."""
+    return Path(store.settings_dict["NAME"])
+
+
+class Clock:
+    """Every look at it is one second later: 2026-01-01T00:00:01, :02, …"""
+
+    def __init__(self) -> None:
+        self.seconds = 0
+
+    def __call__(self) -> str:
+        self.seconds += 1
+        return self.at(self.seconds)
+
+    @staticmethod
+    def at(seconds: int) -> str:
+        return f"2026-01-01T00:00:{seconds:02}+00:00"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What the verbs take for the time: each write is at `clock.at(1)`, `clock.at(2)` and so on."""
+    clock = Clock()
+    monkeypatch.setattr(service, "now_rfc3339", clock)
+    return clock
+
+
+def _client(*permissions: str, is_staff: bool = False) -> Client:
+    user = get_user_model().objects.create_user("someone", is_staff=is_staff)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def stranger(db: None) -> Client:
+    """Signed in, and allowed nothing."""
+    return _client()
+
+
+@pytest.fixture
+def viewer(db: None) -> Client:
+    return _client("view_taskrecord", "view_taskcheckpoint")
+
+
+@pytest.fixture
+def staff_viewer(db: None) -> Client:
+    return _client("view_taskrecord", "view_taskcheckpoint", is_staff=True)
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    return _client("view_taskrecord", "view_taskcheckpoint", "clear_thread")
+
+
+@pytest.fixture
+def store_queries() -> Callable[[], CaptureQueriesContext]:
+    """`with store_queries() as queries:` the statements that the store is asked."""
+    return lambda: CaptureQueriesContext(connections[routers.STORE])
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """`manage.py serve` on a free port, not started yet; stopped at the end of the test."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Server(tmp_path, port)
+    server.store_file.parent.mkdir(parents=True)
+    yield server
+    if server.process is not None and server.process.poll() is None:
+        server.stop()

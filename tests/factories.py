@@ -1,0 +1,115 @@
+"""Things to test with: values for the store's verbs, and rows as any program may have left them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.service import (
+    ChatMessage,
+    ExecutionCheckpointItem,
+    TaskCheckpointUpdate,
+    TaskSnapshot,
+    TaskStatus,
+)
+
+DATA = Path(__file__).parent / "data"
+TASK = {
+    "task_id": "telegram_42",
+    "thread_id": "telegram_42",
+    "channel": "telegram",
+    "provider": "openai",
+    "model": "gpt-test",
+}
+TABLES = {
+    "task_records": (
+        *TASK,
+        "status",
+        "execution_history_json",
+        "resumable_history_json",
+        "latest_checkpoint_note",
+        "checkpoint_count",
+        "final_response",
+        "last_error",
+        "created_at",
+        "updated_at",
+        "completed_at",
+    ),
+    "task_checkpoints": (
+        "id",
+        "task_id",
+        "step_index",
+        "checkpoint_note",
+        "items_json",
+        "created_at",
+    ),
+}
+ORDER = {"task_records": "task_id", "task_checkpoints": "id"}
+
+
+def data(name: str) -> Any:
+    """What a file of tests/data holds."""
+    return json.loads((DATA / name).read_text(encoding="utf-8"))
+
+
+def history(*contents: str) -> list[ChatMessage]:
+    """A history in which user and assistant take turns."""
+    roles = ("user", "assistant")
+    return [ChatMessage(roles[i % 2], content) for i, content in enumerate(contents)]
+
+
+def item(**fields: Any) -> ExecutionCheckpointItem:
+    defaults: dict[str, Any] = {
+        "tool_name": "shell",
+        "arguments": {},
+        "success": True,
+        "output": "ok",
+    }
+    return ExecutionCheckpointItem(**defaults | fields)
+
+
+def snapshot(**fields: Any) -> TaskSnapshot:
+    defaults: dict[str, Any] = {
+        **TASK,
+        "status": TaskStatus.RUNNING,
+        "execution_history": history("hello"),
+        "resumable_history": history("hello", "working on it"),
+    }
+    return TaskSnapshot(**defaults | fields)
+
+
+def update(**fields: Any) -> TaskCheckpointUpdate:
+    defaults: dict[str, Any] = {
+        **TASK,
+        "step_index": 1,
+        "execution_history": history("hello"),
+        "items": [item()],
+    }
+    return TaskCheckpointUpdate(**defaults | fields)
+
+
+def task(task_id: str = "telegram_42", **fields: Any) -> TaskRecord:
+    """A stored task, not by way of the verbs; its thread has its id."""
+    defaults = {**TASK, "task_id": task_id, "thread_id": task_id, "status": "running"}
+    return TaskRecord.objects.create(**defaults | fields)
+
+
+def checkpoint(task: TaskRecord, step_index: int = 1, **fields: Any) -> TaskCheckpoint:
+    defaults = {"task": task, "step_index": step_index, "items_json": "[]"}
+    return TaskCheckpoint.objects.create(**defaults | fields)
+
+
+def overwrite(store: BaseDatabaseWrapper, table: str, column: str, value: Any) -> None:
+    """Put a value into a column of all rows, as a program could that knows no rules."""
+    with store.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET {column} = %s", (value,))
+
+
+def rows(store: BaseDatabaseWrapper, table: str) -> list[dict[str, Any]]:
+    """All rows of a table as stored, in the order of their keys."""
+    columns = TABLES[table]
+    with store.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {ORDER[table]}")
+        return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]

@@ -1,0 +1,64 @@
+"""The task browser as a person starts it: `manage.py serve`, a process of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
+
+
+class Server:
+    """A server for one folder, which gets its workspace and its site.sqlite3."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port = folder, port
+        self.workspace = folder / "workspace"
+        self.store_file = self.workspace / "state" / "tasks.db"
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("DJANGO_")}
+        own = {
+            "SITE_DATABASE_URL": f"sqlite:///{self.folder}/site.sqlite3",
+            "GLOAMY_WORKSPACE": str(self.workspace),
+            "SECRET_KEY": "of the tests",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", MANAGE, "serve", "--port", str(self.port), *arguments],
+            env=inherited | own | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return self.process
+
+    def link(self) -> str:
+        """The sign-in link that the server prints when it is ready to start."""
+        for line in self.running.stdout or ():
+            if found := re.search(r"http://\S+token=\S+", line):
+                return found[0]
+        raise AssertionError(self.running.communicate())
+
+    def stop(self, signal_: signal.Signals = signal.SIGINT) -> tuple[str, str]:
+        """End the server as Ctrl-C does; what it has printed since its link."""
+        with self.running as process:
+            process.send_signal(signal_)
+            # not communicate(): that passes by what has been read ahead of the link
+            output = process.stdout.read() if process.stdout else ""
+            error = process.stderr.read() if process.stderr else ""
+            process.wait(timeout=30)
+        return output, error
+
+    def refusal(self) -> str:
+        """What a server that does not start says: one line, and it ends with status 1."""
+        _, error = self.running.communicate(timeout=30)
+        assert (self.running.returncode, error.count("\n")) == (1, 1), error
+        return error.strip()
+
+    @property
+    def running(self) -> subprocess.Popen[str]:
+        assert self.process is not None
+        return self.process

@@ -1,0 +1,367 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.messages import (
+    MAX_DEPTH,
+    ChatMessage,
+    ExecutionCheckpointItem,
+    decode_history,
+    decode_items,
+    encode_history,
+    encode_items,
+)
+from tests.factories import data, item
+
+texts = st.text()
+numbers = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+json_values = st.recursive(
+    st.none() | st.booleans() | numbers | texts,
+    lambda children: st.lists(children) | st.dictionaries(texts, children),
+    max_leaves=20,
+)
+histories = st.lists(st.builds(ChatMessage, role=texts, content=texts))
+item_lists = st.lists(
+    st.builds(
+        ExecutionCheckpointItem,
+        tool_name=texts,
+        arguments=json_values,
+        success=st.booleans(),
+        output=texts,
+    )
+)
+
+
+def exactly(value: Any) -> str:
+    """Equal only for values of the same types: 1, 1.0 and True differ, and so do 0.0 and -0.0."""
+    return repr(value)
+
+
+def item_with(arguments: str) -> str:
+    return f'[{{"tool_name":"t","arguments":{arguments},"success":true,"output":""}}]'
+
+
+def nested(containers: int) -> Any:
+    value: Any = []
+    for _ in range(containers - 1):
+        value = [value]
+    return value
+
+
+# Round trips
+
+
+@given(histories)
+def test_history_comes_back_as_it_went(history):
+    raw = encode_history(history, "history")
+    assert decode_history(raw) == history
+    assert encode_history(decode_history(raw), "history") == raw
+
+
+@given(item_lists)
+def test_items_come_back_as_they_went(items):
+    raw = encode_items(items, "items")
+    assert exactly(decode_items(raw)) == exactly(with_sorted_keys(items))
+    assert encode_items(decode_items(raw), "items") == raw
+
+
+def with_sorted_keys(value: Any) -> Any:
+    if isinstance(value, ExecutionCheckpointItem):
+        return item(
+            tool_name=value.tool_name,
+            arguments=with_sorted_keys(value.arguments),
+            success=value.success,
+            output=value.output,
+        )
+    if isinstance(value, dict):
+        # bytewise, which is also the order of code points
+        return {key: with_sorted_keys(value[key]) for key in sorted(value)}
+    return [with_sorted_keys(child) for child in value] if isinstance(value, list) else value
+
+
+@given(item_lists)
+def test_items_are_json_to_every_other_reader(items):
+    read = json.loads(encode_items(items, "items"))
+    assert [exactly(entry["arguments"]) for entry in read] == [
+        exactly(with_sorted_keys(entry.arguments)) for entry in items
+    ]
+
+
+def test_every_history_of_the_original_is_written_as_the_original_wrote_it():
+    records = [row for sequence in data("store.json") for row in sequence["task_records"]]
+    for raw in (row["execution_history_json"] for row in records):
+        assert encode_history(decode_history(raw), "history") == raw
+
+
+def test_every_item_of_the_original_is_written_as_the_original_wrote_it():
+    steps = [row for sequence in data("store.json") for row in sequence["task_checkpoints"]]
+    for raw in (row["items_json"] for row in steps):
+        assert encode_items(decode_items(raw), "items") == raw
+
+
+# The written form
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("é ü 🚀", "é ü 🚀"),
+        ('a"b\\c/d', 'a\\"b\\\\c/d'),
+        ("\b\t\n\f\r", "\\b\\t\\n\\f\\r"),
+        ("\0\x01\x1b\x1f", "\\u0000\\u0001\\u001b\\u001f"),
+        ("\x7f\x80\u2028\u2029\ufeff\uffff", "\x7f\x80\u2028\u2029\ufeff\uffff"),
+        ("<tool_call>&'", "<tool_call>&'"),
+    ],
+)
+def test_text_is_escaped_only_where_json_asks_for_it(text, written):
+    raw = encode_history([ChatMessage("user", text)], "history")
+    assert raw == f'[{{"role":"user","content":"{written}"}}]'
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ({"b": {"z": 1, "a": 2}, "a": [], "B": {}}, '{"B":{},"a":[],"b":{"a":2,"z":1}}'),
+        ({"é": 1, "z": 2, "🚀": 3, "\uffff": 4, "": 5}, '{"":5,"z":2,"é":1,"\uffff":4,"🚀":3}'),
+        ((1, [True, None, False]), "[1,[true,null,false]]"),
+        (2**64 - 1, "18446744073709551615"),
+        (-(2**63), "-9223372036854775808"),
+        (2**64, "1.8446744073709552e19"),
+        (-(2**63) - 1, "-9.223372036854776e18"),
+        (10**300, "1e300"),
+        (1.0, "1.0"),
+        (-0.0, "-0.0"),
+        (0.1, "0.1"),
+        (1e15, "1000000000000000.0"),
+        (1e16, "1e16"),
+        (1234567890123456.7, "1234567890123456.8"),
+        (1.5e300, "1.5e300"),
+        (1e-5, "0.00001"),
+        (1.234e-6, "1.234e-6"),
+        (5e-324, "5e-324"),
+        (1.7976931348623157e308, "1.7976931348623157e308"),
+    ],
+)
+def test_arguments_are_written_as_serde_json_does(value, written):
+    assert encode_items([item(tool_name="t", arguments=value, output="")], "items") == item_with(
+        written
+    )
+
+
+def test_encoding_leaves_what_it_was_given_as_it_was():
+    given_item = item(arguments={"b": (1,), "a": 2**64})
+    encode_items([given_item], "items")
+    assert exactly(given_item.arguments) == "{'b': (1,), 'a': 18446744073709551616}"
+
+
+def test_no_messages_and_no_items_are_an_empty_array():
+    assert (encode_history([], "history"), encode_items([], "items")) == ("[]", "[]")
+
+
+# The forms that are read
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '[{"role":"user","content":"hi"}]',
+        ' [ {\n"content" : "hi" ,\t"role":"user" } ]\r\n',
+        '[["user","hi"]]',
+        '[{"role":"user","content":"hi","name":"x","tags":[{}]}]',
+        '[{"role":"user","content":"hi","name":1,"name":2}]',
+        '[{"r\\u006fle":"us\\u0065r","content":"\\u0068i"}]',
+    ],
+)
+def test_history_is_read_in_every_form_that_serde_json_reads(raw):
+    assert decode_history(raw) == [ChatMessage("user", "hi")]
+
+
+def test_history_may_hold_the_names_of_its_fields_as_text():
+    messages = [ChatMessage("role", '"content"'), ChatMessage("content", '{"role":"role"}')]
+    assert decode_history(encode_history(messages, "history")) == messages
+
+
+def test_items_are_read_by_position_too():
+    raw = f'[["t",{{"b":1,"a":[2]}},false,"x"],{item_with("1")[1:-1]}]'
+    assert decode_items(raw) == [
+        ExecutionCheckpointItem("t", {"b": 1, "a": [2]}, False, "x"),
+        ExecutionCheckpointItem("t", 1, True, ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        ("18446744073709551615", 2**64 - 1),
+        ("18446744073709551616", 18446744073709551616.0),
+        ("-9223372036854775808", -(2**63)),
+        ("-9223372036854775809", -9223372036854775809.0),
+        ("1" + "0" * 300, 1e300),
+        ("1E+2", 100.0),
+        ("1e-400", 0.0),
+        ('"\\ud83d\\ude80"', "🚀"),
+        ('"\\u0000"', "\0"),
+        ('{"a":1,"b":2,"a":3}', {"a": 3, "b": 2}),
+        ('{"output":"tool_name","success":[{"arguments":1}]}', None),
+    ],
+)
+def test_arguments_are_read_as_serde_json_reads_them(raw, value):
+    if value is None:
+        value = json.loads(raw)
+    [read] = decode_items(item_with(raw))
+    assert exactly(read.arguments) == exactly(value)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        "[",
+        "{}",
+        "null",
+        '"[]"',
+        "[] x",
+        "\ufeff[]",
+        "[null]",
+        "['user']",
+        '[{"role":"user"}]',
+        '[{"role":"user","content":null}]',
+        '[{"role":1,"content":""}]',
+        '[["user"]]',
+        '[["user","hi","more"]]',
+        '[["user",null]]',
+        '[{"role":"user","role":"user","content":""}]',
+        '[{"role":"user","content":"a","content":"b"}]',
+        '[{"role":"user","r\\u006fle":"user","content":""}]',
+        '[{"role":"user","content":"\\ud800"}]',
+        '[{"role":"user","content":"\\udc00\\ud800"}]',
+        '[["user","\\ud800"]]',
+        '[{"role":"user","content":"\ud800"}]',
+        '[{"role":"user","content":"\n"}]',
+        '[{"role":"user","content":"","x":NaN}]',
+        '[{"role":"user","content":"",}]',
+        "[" * 100_000,
+    ],
+    ids=lambda raw: raw[:60].encode("unicode_escape").decode(),
+)
+def test_history_that_serde_json_refuses_is_refused(raw):
+    with pytest.raises(ValueError, match=r"."):
+        decode_history(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1e999",
+        "-1e999",
+        "[[1e400]]",
+        pytest.param("1" * 400, id="400 digits"),
+        pytest.param("1" * 5000, id="5000 digits"),
+        "01",
+        "1.",
+        "+1",
+        '"\\ud800"',
+        '{"\\udc00":1}',
+        '"\\x"',
+        "'a'",
+        "[1,]",
+        '{"a":1,}',
+        "{a:1}",
+        "// x\n1",
+    ],
+)
+def test_arguments_that_serde_json_refuses_are_refused(raw):
+    with pytest.raises(ValueError, match=r"."):
+        decode_items(item_with(raw))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '[{"tool_name":"t","arguments":1,"success":1,"output":""}]',
+        '[{"tool_name":"t","success":true,"output":""}]',
+        '[{"tool_name":"t","arguments":1,"arguments":2,"success":true,"output":""}]',
+        '[["t",1,true]]',
+    ],
+)
+def test_items_that_lack_or_repeat_a_field_are_refused(raw):
+    with pytest.raises(ValueError, match=r"^\[0\]"):
+        decode_items(raw)
+
+
+# Depth: the list of items and the item are two of the containers
+
+
+@pytest.mark.parametrize("form", ["by name", "by position"])
+@pytest.mark.parametrize("leaf", ["[]", "{}"])
+def test_items_are_read_to_the_depth_that_serde_json_reads(form, leaf):
+    def raw(containers: int) -> str:
+        arguments = "[" * (containers - 3) + leaf + "]" * (containers - 3)
+        return item_with(arguments) if form == "by name" else f'[["t",{arguments},true,""]]'
+
+    assert len(decode_items(raw(127))) == 1
+    for containers in (128, 500, 5_000, 100_000):
+        with pytest.raises(ValueError, match=r"containers inside one another|nested too deeply"):
+            decode_items(raw(containers))
+
+
+def test_items_are_written_no_deeper_than_serde_json_reads():
+    assert MAX_DEPTH == 127
+    written = encode_items([item(arguments=nested(125))], "items")
+    assert decode_items(written) == [item(arguments=nested(125))]
+    for containers in (126, 5_000):
+        with pytest.raises(ValueError) as caught:
+            encode_items([item(), item(arguments=nested(containers))], "items")
+        assert str(caught.value) == (
+            "items[1].arguments: more than 127 containers inside one another"
+        )
+
+
+def test_arguments_that_hold_themselves_are_refused():
+    arguments: dict[str, Any] = {}
+    arguments["self"] = arguments
+    with pytest.raises(ValueError, match="more than 127 containers"):
+        encode_items([item(arguments=arguments)], "items")
+
+
+# What is refused names its place
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (float("nan"), "items[0].arguments: nan has no JSON form"),
+        ([float("-inf")], "items[0].arguments: -inf has no JSON form"),
+        (10**400, "items[0].arguments: inf has no JSON form"),
+        (b"x", "items[0].arguments: bytes is not a JSON value"),
+        ({"x": {1}}, "items[0].arguments: set is not a JSON value"),
+        ({1: 2}, "items[0].arguments: the key 1 must be str, not int"),
+        ("\ud800", "items: a lone surrogate is not text that UTF-8 can hold"),
+        ({"\ud800": 1}, "items: a lone surrogate is not text that UTF-8 can hold"),
+    ],
+)
+def test_arguments_without_a_json_form_are_refused(arguments, message):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        encode_items([item(arguments=arguments)], "items")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("messages", "message"),
+    [
+        ([{}], "turns[0] must be ChatMessage, not dict"),
+        ([ChatMessage("a", "b"), None], "turns[1] must be ChatMessage, not NoneType"),
+        ([ChatMessage(None, "b")], "turns[0].role must be str, not NoneType"),  # type: ignore[arg-type]
+        ([ChatMessage("a", b"b")], "turns[0].content must be str, not bytes"),  # type: ignore[arg-type]
+    ],
+)
+def test_messages_of_a_wrong_type_are_refused(messages, message):
+    with pytest.raises(TypeError) as caught:
+        encode_history(messages, "turns")
+    assert str(caught.value) == message

@@ -1,0 +1,62 @@
+"""The project as a whole: its checks pass, and what the README says runs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "-m ruff check",
+        "-m ruff format --check",
+        "-m mypy .",
+        "manage.py check --fail-level WARNING",
+        "manage.py makemigrations --check --dry-run",
+    ],
+)
+def test_check_passes(command: str, tmp_path: Path):
+    done = run(*command.split(), SITE_DATABASE_URL=f"sqlite:///{tmp_path}/site.sqlite3")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_readme_example_runs(tmp_path: Path):
+    [example] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    environment = {
+        "GLOAMY_WORKSPACE": str(tmp_path),
+        "SITE_DATABASE_URL": f"sqlite:///{tmp_path}/site.sqlite3",
+    }
+
+    assert run("manage.py", "migrate", **environment).returncode == 0
+    done = run("-c", example, **environment)
+
+    assert done.stderr == ""
+    assert done.stdout == (
+        "([ChatMessage(role='user', content='Water the plants'),"
+        " ChatMessage(role='assistant', content='Done.')], None)\n"
+    )
+
+
+def test_readme_has_the_test_command_that_ci_runs():
+    commands = re.findall(r"```sh\n(.*?)\n```", README, re.DOTALL)
+
+    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1] in commands

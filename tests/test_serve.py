@@ -1,0 +1,195 @@
+"""`manage.py serve`: from nothing to a page, and one plain sentence where it cannot be."""
+
+import os
+import socket
+import sqlite3
+import stat
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.factories import DATA
+from tests.server import Server
+
+ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
+
+
+def make_store(file: Path, change: str = "") -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(ORIGINAL + change)
+
+
+def get(address: str) -> str:
+    with urllib.request.urlopen(address) as answer:  # noqa: S310 - our own server
+        content: str = answer.read().decode()
+        return content
+
+
+def test_serve_sets_everything_up_and_ends_with_ctrl_c(server: Server):
+    server.start()
+    page = get(server.link())
+    output, error = server.stop()
+
+    assert "signs you in once, as <b>admin</b>" in page
+    assert (server.running.returncode, error) == (0, "")
+    assert output.endswith("Stopped.\n")
+    assert stat.S_IMODE((server.folder / "site.sqlite3").stat().st_mode) == 0o600
+    assert server.store_file.is_file()
+
+
+def test_serve_sends_static_files(server: Server):
+    server.start()
+    server.link()
+    address = f"http://127.0.0.1:{server.port}/static"
+
+    assert "--accent" in get(f"{address}/tasks/tasks.css")
+    assert "body" in get(f"{address}/admin/css/base.css")
+
+
+def test_serve_takes_the_workspace_as_an_option(server: Server, tmp_path: Path):
+    other = tmp_path / "other"
+    other.mkdir()
+
+    server.start("--workspace", str(other))
+    server.link()
+
+    assert (other / "state" / "tasks.db").is_file()
+    assert not server.store_file.exists()
+
+
+def test_serve_of_the_demo_fills_a_workspace_of_its_own(server: Server, tmp_path: Path):
+    demo = tmp_path / "demo"
+
+    server.start("--demo", "--workspace", str(demo))
+    server.link()
+
+    with closing(sqlite3.connect(demo / "state" / "tasks.db")) as connection:
+        [count] = connection.execute("SELECT count(*) FROM task_records").fetchone()
+    assert count > 24
+    assert not server.store_file.exists()
+
+
+def test_serve_refuses_a_taken_port(server: Server):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", server.port))
+        taken.listen()
+        server.start()
+
+        assert server.refusal() == (
+            f"Cannot listen on 127.0.0.1 port {server.port}: Address already in use."
+            " Choose another with --port."
+        )
+
+
+@pytest.mark.parametrize("port", ["0", "99999", "-1"])
+def test_serve_refuses_a_number_that_is_no_port(server: Server, port: str):
+    server.start(f"--port={port}")
+
+    assert server.refusal() == f"{port} is no port; choose one from 1 to 65535."
+
+
+def test_serve_refuses_a_workspace_that_is_not_there(server: Server):
+    server.start("--workspace", "/nowhere")
+
+    assert server.refusal() == (
+        "There is no workspace /nowhere; GLOAMY_WORKSPACE or --workspace must name the"
+        " agent's folder."
+    )
+
+
+def test_serve_refuses_what_is_no_database(server: Server):
+    server.store_file.write_text("These are not the rows you are looking for.")
+    server.start()
+
+    assert server.refusal() == f"{server.store_file} is not an SQLite database."
+    assert server.store_file.read_text() == "These are not the rows you are looking for."
+
+
+def test_serve_refuses_a_folder_in_place_of_the_file(server: Server):
+    server.store_file.mkdir()
+    server.start()
+
+    assert server.refusal() == f"{server.store_file} cannot be read: Is a directory."
+
+
+def test_serve_refuses_a_damaged_file(server: Server):
+    server.store_file.write_bytes(b"SQLite format 3\x00" + b"\xff" * 4_000)
+    server.start()
+
+    assert server.refusal().startswith(f"{server.workspace}: the store cannot be opened: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("DROP TABLE task_checkpoints", "the store has no table task_checkpoints."),
+        (
+            "ALTER TABLE task_records DROP COLUMN last_error",
+            "the table task_records has no column last_error.",
+        ),
+        (
+            "ALTER TABLE task_checkpoints RENAME COLUMN items_json TO items",
+            "the table task_checkpoints has no column items_json.",
+        ),
+    ],
+)
+def test_serve_refuses_another_schema_and_leaves_it_alone(
+    server: Server, change: str, sentence: str
+):
+    make_store(server.store_file, change)
+    before = server.store_file.read_bytes()
+    server.start()
+
+    assert server.refusal() == f"{server.workspace}: {sentence}"
+    with closing(sqlite3.connect(server.store_file)) as connection:
+        schema = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    assert "django_migrations" not in schema
+    assert len(server.store_file.read_bytes()) == len(before)
+
+
+@pytest.mark.parametrize("url", ["foo://host/tasks", "mysql://host/tasks", "nonsense"])
+def test_serve_refuses_other_databases(server: Server, url: str):
+    server.start(TASKS_DATABASE_URL=url)
+
+    assert server.refusal().startswith("TASKS_DATABASE_URL: ")
+
+
+def test_serve_names_a_database_server_that_does_not_answer(server: Server):
+    server.start(TASKS_DATABASE_URL="postgres://u:secret@127.0.0.1:1/tasks")
+    sentence = server.refusal()
+
+    assert sentence.startswith("tasks on 127.0.0.1: the store cannot be opened: ")
+    assert "secret" not in sentence
+
+
+def test_serve_of_a_read_only_file_says_that_clearing_is_off(server: Server):
+    make_store(server.store_file)
+    before = server.store_file.read_bytes()
+
+    with read_only(server.store_file):
+        server.start()
+        server.link()
+        output, _ = server.stop()
+
+    assert "The store is read-only: clearing is off." in output
+    assert server.store_file.read_bytes() == before
+
+
+@contextmanager
+def read_only(file: Path) -> Iterator[None]:
+    """A file that nobody can write, where the machine knows how to do that to this user."""
+    file.chmod(0o444)
+    if not os.access(file, os.W_OK):
+        yield
+        return
+    chattr = subprocess.run(["chattr", "+i", file], capture_output=True)  # noqa: S607
+    if chattr.returncode:
+        pytest.skip("root may write any file here: run the tests as another user")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", file], check=True)  # noqa: S607

@@ -1,0 +1,848 @@
+import math
+import re
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import DatabaseError, connections, transaction
+from django.test.utils import CaptureQueriesContext
+
+from tasks import service
+from tasks.fields import now_rfc3339
+from tasks.messages import ChatMessage, ExecutionCheckpointItem
+from tasks.models import TaskRecord, TaskStatus
+from tasks.service import CorruptRecordError, TaskCheckpointUpdate, TaskSnapshot
+from tasks.workspace import REQUIRED_PRAGMAS
+from tests.factories import (
+    TABLES,
+    checkpoint,
+    data,
+    history,
+    item,
+    overwrite,
+    rows,
+    snapshot,
+    task,
+    update,
+)
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+TERMINAL = [status for status in TaskStatus if status is not TaskStatus.RUNNING]
+UNKNOWN = ["", "Completed", "paused", "running "]
+TIMES = ("created_at", "updated_at", "completed_at")
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.(\d{3}){1,3})?\+00:00", re.ASCII)
+
+only_sqlite = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+only_postgresql = pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+
+
+# The original's answers and rows
+
+
+@pytest.mark.parametrize("sequence", data("store.json"), ids=lambda sequence: "")
+def test_verbs_answer_and_store_what_the_original_does(store, sequence):
+    results = [as_in_vectors(perform(operation)) for operation in sequence["ops"]]
+    assert msgspec.json.encode(results, order="sorted") == msgspec.json.encode(
+        sequence["results"], order="sorted"
+    )
+    for table, ignored in (("task_records", ()), ("task_checkpoints", ("id",))):
+        stored = rows(store, table)
+        times = [row.pop(name) for row in stored for name in TIMES if name in row]
+        assert [time for time in times if time and not RFC3339.fullmatch(time)] == []
+        plain = [{name: row[name] for name in row if name not in ignored} for row in stored]
+        assert plain == sequence[table]
+
+
+def perform(operation: dict[str, Any]) -> Any:
+    fields = dict(operation)
+    op = fields.pop("op")
+    if op == "save_snapshot":
+        return service.save_snapshot(msgspec.convert(fields, TaskSnapshot))
+    if op == "record_checkpoint":
+        return service.record_checkpoint(msgspec.convert(fields, TaskCheckpointUpdate))
+    verbs: dict[str, Callable[[str], Any]] = {
+        "load": service.load_by_thread_id,
+        "resume": service.load_resumable_state,
+        "delete": service.delete_by_thread_id,
+    }
+    return verbs[op](fields["thread_id"])
+
+
+def as_in_vectors(result: Any) -> Any:
+    """The result as the vectors have it: times only as they compare with `updated_at`."""
+    if isinstance(result, tuple):
+        return {"turns": msgspec.to_builtins(result[0]), "note": result[1]}
+    plain = msgspec.to_builtins(result)
+    if plain is not None:
+        updated_at = plain.pop("updated_at")
+        for name in ("created_at", "completed_at"):
+            plain[name] = plain[name] and "<=>"[compare(plain[name], updated_at)] + "updated_at"
+        for step in plain["checkpoints"]:
+            del step["created_at"]
+    return plain
+
+
+def compare(one: str, other: str) -> int:
+    return 1 + (one > other) - (one < other)
+
+
+# save_snapshot
+
+
+def test_save_snapshot_makes_a_row(store, clock):
+    service.save_snapshot(
+        snapshot(latest_checkpoint_note="note", final_response="done", last_error="boom")
+    )
+    assert rows(store, "task_records") == [
+        {
+            "task_id": "telegram_42",
+            "thread_id": "telegram_42",
+            "channel": "telegram",
+            "provider": "openai",
+            "model": "gpt-test",
+            "status": "running",
+            "execution_history_json": '[{"role":"user","content":"hello"}]',
+            "resumable_history_json": '[{"role":"user","content":"hello"},'
+            '{"role":"assistant","content":"working on it"}]',
+            "latest_checkpoint_note": "note",
+            "checkpoint_count": 0,
+            "final_response": "done",
+            "last_error": "boom",
+            "created_at": clock.at(1),
+            "updated_at": clock.at(1),
+            "completed_at": None,
+        }
+    ]
+
+
+def test_save_snapshot_replaces_all_but_created_at_and_count(store, clock):
+    service.record_checkpoint(update())
+    service.save_snapshot(snapshot(final_response="first", last_error="boom"))
+    changed = {"thread_id": "t", "channel": "c", "provider": "p", "model": "m"}
+    service.save_snapshot(
+        snapshot(**changed, execution_history=[], resumable_history=[], status=TaskStatus.FAILED)
+    )
+    assert rows(store, "task_records") == [
+        {
+            "task_id": "telegram_42",
+            **changed,
+            "status": "failed",
+            "execution_history_json": "[]",
+            "resumable_history_json": "[]",
+            "latest_checkpoint_note": None,
+            "checkpoint_count": 1,
+            "final_response": None,
+            "last_error": None,
+            "created_at": clock.at(1),
+            "updated_at": clock.at(3),
+            "completed_at": clock.at(3),
+        }
+    ]
+    assert len(rows(store, "task_checkpoints")) == 1
+
+
+@pytest.mark.parametrize("status", TERMINAL)
+def test_save_snapshot_completes_a_terminal_task_only(store, clock, status):
+    completed_at = []
+    for now in (TaskStatus.RUNNING, status, status, TaskStatus.RUNNING):
+        service.save_snapshot(snapshot(status=now))
+        completed_at.append(rows(store, "task_records")[0]["completed_at"])
+    assert completed_at == [None, clock.at(2), clock.at(3), None]
+
+
+@pytest.mark.parametrize("status", TERMINAL)
+def test_save_snapshot_running_over_terminal_starts_a_new_run(store, clock, status):
+    service.record_checkpoint(update(task_id="other"))
+    service.record_checkpoint(update())
+    service.record_checkpoint(update())
+    service.save_snapshot(snapshot(status=status))
+    service.save_snapshot(snapshot(status=TaskStatus.RUNNING))
+    other, mine = rows(store, "task_records")
+    assert (mine["checkpoint_count"], mine["created_at"]) == (0, clock.at(2))
+    assert other["checkpoint_count"] == 1
+    assert [row["task_id"] for row in rows(store, "task_checkpoints")] == ["other"]
+
+
+@pytest.mark.parametrize("stored", ["running", *UNKNOWN])
+def test_save_snapshot_running_over_what_is_not_terminal_keeps_steps(store, stored):
+    record = task(status=stored, checkpoint_count=2)
+    steps = [checkpoint(record).pk, checkpoint(record).pk]
+    service.save_snapshot(snapshot(status=TaskStatus.RUNNING))
+    assert rows(store, "task_records")[0]["checkpoint_count"] == 2
+    assert [row["id"] for row in rows(store, "task_checkpoints")] == steps
+
+
+def test_save_snapshot_running_over_running_keeps_steps_that_were_not_counted(store):
+    step = checkpoint(task(status="running", checkpoint_count=0))
+    service.save_snapshot(snapshot(status=TaskStatus.RUNNING))
+    assert [row["id"] for row in rows(store, "task_checkpoints")] == [step.pk]
+
+
+@pytest.mark.parametrize("status", TERMINAL)
+@pytest.mark.parametrize("stored", [*TERMINAL, "running", "paused"])
+def test_save_snapshot_terminal_keeps_steps(store, stored, status):
+    checkpoint(task(status=stored, checkpoint_count=1))
+    service.save_snapshot(snapshot(status=status))
+    assert rows(store, "task_records")[0]["checkpoint_count"] == 1
+    assert len(rows(store, "task_checkpoints")) == 1
+
+
+# record_checkpoint
+
+
+def test_record_checkpoint_makes_a_task_with_one_step(store, clock):
+    service.record_checkpoint(update(checkpoint_note="next: run it", step_index=0))
+    [record] = rows(store, "task_records")
+    [step] = rows(store, "task_checkpoints")
+    assert {name: record[name] for name in TABLES["task_records"][5:]} == {
+        "status": "running",
+        "execution_history_json": '[{"role":"user","content":"hello"}]',
+        "resumable_history_json": "[]",
+        "latest_checkpoint_note": "next: run it",
+        "checkpoint_count": 1,
+        "final_response": None,
+        "last_error": None,
+        "created_at": clock.at(1),
+        "updated_at": clock.at(1),
+        "completed_at": None,
+    }
+    assert step == {
+        "id": step["id"],
+        "task_id": "telegram_42",
+        "step_index": 0,
+        "checkpoint_note": "next: run it",
+        "items_json": '[{"tool_name":"shell","arguments":{},"success":true,"output":"ok"}]',
+        "created_at": clock.at(1),
+    }
+
+
+def test_record_checkpoint_leaves_what_is_not_its_own(store, clock):
+    service.save_snapshot(
+        snapshot(status=TaskStatus.COMPLETED, final_response="done", last_error="boom")
+    )
+    [before] = rows(store, "task_records")
+    changed = {"thread_id": "t", "channel": "c", "provider": "p", "model": "m"}
+    service.record_checkpoint(update(**changed, execution_history=history("a", "b")))
+    assert rows(store, "task_records") == [
+        before
+        | changed
+        | {
+            "status": "running",
+            "execution_history_json": '[{"role":"user","content":"a"},'
+            '{"role":"assistant","content":"b"}]',
+            "latest_checkpoint_note": None,
+            "checkpoint_count": 1,
+            "updated_at": clock.at(2),
+        }
+    ]
+
+
+# load_by_thread_id
+
+
+def test_load_gives_the_task_decoded(store, clock):
+    arguments = {"b": [1, None], "a": {"é": 1.5}}
+    service.save_snapshot(snapshot(status=TaskStatus.RUNNING))
+    service.record_checkpoint(update(items=[item(arguments=arguments)], checkpoint_note="step"))
+    service.save_snapshot(snapshot(status=TaskStatus.TIMED_OUT, latest_checkpoint_note="note"))
+    assert service.load_by_thread_id("telegram_42") == service.StoredTask(
+        task_id="telegram_42",
+        thread_id="telegram_42",
+        channel="telegram",
+        provider="openai",
+        model="gpt-test",
+        status=TaskStatus.TIMED_OUT,
+        execution_history=history("hello"),
+        resumable_history=history("hello", "working on it"),
+        latest_checkpoint_note="note",
+        checkpoint_count=1,
+        final_response=None,
+        last_error=None,
+        created_at=clock.at(1),
+        updated_at=clock.at(3),
+        completed_at=clock.at(3),
+        checkpoints=[service.StoredCheckpoint(1, "step", [item(arguments=arguments)], clock.at(2))],
+    )
+
+
+def test_load_gives_the_latest_task_of_several(store, clock):
+    for task_id in ("a", "c", "b"):
+        service.record_checkpoint(update(task_id=task_id, thread_id="t"))
+    assert [loaded("t").task_id, len(loaded("t").checkpoints)] == ["b", 1]
+    service.save_snapshot(snapshot(task_id="a", thread_id="t"))
+    assert loaded("t").task_id == "a"
+
+
+def test_load_gives_the_same_of_two_tasks_as_the_pages(store):
+    for task_id in ("b", "c", "a"):
+        task(task_id, thread_id="t", updated_at="2026-01-01T00:00:00+00:00")
+    shown = TaskRecord.objects.latest_of_thread().get(thread_id="t")
+    assert [loaded("t").task_id, shown.task_id] == ["c", "c"]
+
+
+def test_load_gives_steps_by_number_and_then_as_they_came(store):
+    record = task()
+    for step_index, note in [(2, "a"), (1, "b"), (2, "c"), (1, "d"), (10, "e"), (0, "f")]:
+        checkpoint(record, step_index, checkpoint_note=note)
+    assert [step.checkpoint_note for step in loaded().checkpoints] == list("fbdace")
+
+
+@pytest.mark.parametrize("stored", UNKNOWN)
+def test_load_reads_an_unknown_status_as_running(store, stored):
+    task(status=stored)
+    assert loaded().status is TaskStatus.RUNNING
+    assert rows(store, "task_records")[0]["status"] == stored
+
+
+def test_load_reads_a_negative_count_as_none(store):
+    task(checkpoint_count=-3)
+    assert loaded().checkpoint_count == 0
+
+
+@pytest.mark.parametrize("verb", [service.load_by_thread_id, service.load_resumable_state])
+@pytest.mark.parametrize("thread_id", ["", "telegram_4", "TELEGRAM_42", "telegram_42 ", "a\0b"])
+def test_load_and_resume_give_none_where_there_is_no_row(store, verb, thread_id):
+    task()
+    assert verb(thread_id) is None
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "reason"),
+    [
+        ("task_records", "execution_history_json", "{}", "JSON is not an array"),
+        ("task_records", "execution_history_json", "", "Input data was truncated"),
+        ("task_records", "resumable_history_json", "[1]", "[0] is not an object"),
+        (
+            "task_checkpoints",
+            "items_json",
+            '[["shell",NaN,true,"ok"]]',
+            "JSON is malformed: invalid character (byte 10)",
+        ),
+    ],
+)
+def test_load_names_the_row_that_is_corrupt(store, table, column, value, reason):
+    step = checkpoint(task())
+    overwrite(store, table, column, value)
+    key = {"task_records": "'telegram_42'", "task_checkpoints": step.pk}[table]
+    with pytest.raises(CorruptRecordError) as caught:
+        service.load_by_thread_id("telegram_42")
+    assert str(caught.value) == f"{table} {key}, {column}: {reason}"
+
+
+@only_sqlite
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("task_records", "execution_history_json", b"[]"),
+        ("task_records", "checkpoint_count", "many"),
+        ("task_records", "checkpoint_count", 1.5),
+        ("task_records", "updated_at", b"2026"),
+        ("task_checkpoints", "items_json", b"[]"),
+        ("task_checkpoints", "step_index", "one"),
+    ],
+)
+def test_load_names_the_column_whose_value_has_a_wrong_type(store, table, column, value):
+    checkpoint(task())
+    overwrite(store, table, column, value)
+    with pytest.raises(CorruptRecordError, match=rf"^{table} \S+, {column}: "):
+        service.load_by_thread_id("telegram_42")
+
+
+# load_resumable_state
+
+
+def test_resume_gives_clean_turns_and_the_note(store):
+    turns = [
+        ChatMessage("system", "you are"),
+        ChatMessage("user", "list"),
+        ChatMessage("assistant", 'Sure. <tool_call>{"name":"shell"}</tool_call>'),
+        ChatMessage("assistant", "Two files."),
+    ]
+    service.save_snapshot(snapshot(resumable_history=turns, latest_checkpoint_note="note"))
+    assert service.load_resumable_state("telegram_42") == (
+        [ChatMessage("user", "list"), ChatMessage("assistant", "Sure.\n\nTwo files.")],
+        "note",
+    )
+
+
+def test_resume_gives_none_where_no_turn_is_left(store):
+    service.save_snapshot(snapshot(resumable_history=[ChatMessage("assistant", "hello")]))
+    assert service.load_resumable_state("telegram_42") is None
+
+
+def test_resume_reads_only_what_it_needs(store):
+    checkpoint(task(resumable_history_json='[["user","hi"]]'))
+    overwrite(store, "task_records", "execution_history_json", "corrupt")
+    overwrite(store, "task_checkpoints", "items_json", "corrupt")
+    with CaptureQueriesContext(store) as captured:
+        assert service.load_resumable_state("telegram_42") == ([ChatMessage("user", "hi")], None)
+    [statement] = statements(captured)
+    assert statement[: statement.index(" FROM ")].removeprefix("SELECT ").split(", ") == [
+        "task_id",
+        "resumable_history_json",
+        "latest_checkpoint_note",
+    ]
+
+
+def test_resume_names_the_row_that_is_corrupt(store):
+    task(resumable_history_json='[{"role":"user"}]')
+    with pytest.raises(CorruptRecordError) as caught:
+        service.load_resumable_state("telegram_42")
+    assert str(caught.value) == (
+        "task_records 'telegram_42', resumable_history_json: "
+        "[0]: Object missing required field `content`"
+    )
+
+
+# delete_by_thread_id
+
+
+@pytest.mark.parametrize("verb", [service.delete_by_thread_id, service.clear_session])
+def test_delete_takes_all_tasks_of_the_thread_and_no_other(store, verb):
+    for task_id, thread_id in [("a", "t"), ("b", "t"), ("t", "other"), ("d", "T")]:
+        service.record_checkpoint(update(task_id=task_id, thread_id=thread_id))
+    verb("t")
+    assert [row["task_id"] for row in rows(store, "task_records")] == ["d", "t"]
+    assert [row["task_id"] for row in rows(store, "task_checkpoints")] == ["t", "d"]
+
+
+@pytest.mark.parametrize("thread_id", ["", "%", "telegram_4_", "a\0b"])
+def test_delete_of_an_unknown_thread_does_nothing(store, thread_id):
+    task()
+    service.delete_by_thread_id(thread_id)
+    assert len(rows(store, "task_records")) == 1
+
+
+# All verbs
+
+
+@pytest.mark.parametrize(
+    "thread_id",
+    [
+        "matrix_@ops:example.org",
+        "cli_interactive:/home/ops/.gloamy/workspace",
+        "../../etc",
+        " t'\"; DROP TABLE x;-- 100%s %(x)s ",
+        "Zoë 🚀 \u2028 e\u0301",
+        "",
+    ],
+)
+def test_verbs_take_any_text_for_a_thread(store, thread_id):
+    service.save_snapshot(snapshot(task_id=thread_id, thread_id=thread_id))
+    service.record_checkpoint(update(task_id=thread_id, thread_id=thread_id))
+    assert [loaded(thread_id).thread_id, len(loaded(thread_id).checkpoints)] == [thread_id, 1]
+    service.delete_by_thread_id(thread_id)
+    assert rows(store, "task_records") == rows(store, "task_checkpoints") == []
+
+
+def test_asynchronous_verbs_do_what_their_twins_do(store, clock):
+    async def use():
+        await service.asave_snapshot(snapshot(latest_checkpoint_note="note"))
+        await service.arecord_checkpoint(update(checkpoint_note="step"))
+        results = [
+            await service.aload_by_thread_id("telegram_42"),
+            await service.aload_resumable_state("telegram_42"),
+        ]
+        await service.arecord_checkpoint(update(task_id="b", thread_id="b"))
+        await service.adelete_by_thread_id("telegram_42")
+        left = [row.task_id async for row in TaskRecord.objects.all()]
+        await service.aclear_session("b")
+        return [*results, left, await service.aload_by_thread_id("b")]
+
+    task_, state, left, nothing = async_to_sync(use)()
+    assert (left, nothing) == (["b"], None)
+
+    service.save_snapshot(snapshot(latest_checkpoint_note="note"))
+    service.record_checkpoint(update(checkpoint_note="step"))
+    assert state == service.load_resumable_state("telegram_42")
+    twin = loaded()
+    assert (task_.created_at, twin.created_at) == (clock.at(1), clock.at(4))
+    for one in (task_, twin, *task_.checkpoints, *twin.checkpoints):
+        for name in set(TIMES) & set(one.__struct_fields__):
+            setattr(one, name, "")
+    assert task_ == twin
+
+
+LOCKING = {"sqlite": "DELETE", "postgresql": "SELECT"}
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: service.save_snapshot(snapshot(status=TaskStatus.FAILED)), ["lock", "INSERT"]),
+        (lambda: service.record_checkpoint(update()), ["lock", "INSERT", "INSERT"]),
+        (lambda: service.load_by_thread_id("telegram_42"), ["SELECT", "SELECT"]),
+        (lambda: service.load_by_thread_id("none"), ["SELECT"]),
+        (lambda: service.load_resumable_state("telegram_42"), ["SELECT"]),
+        (lambda: service.delete_by_thread_id("telegram_42"), ["DELETE"]),
+    ],
+    ids=["save", "record", "load", "load nothing", "resume", "delete"],
+)
+def test_verbs_need_few_statements(store, call, expected):
+    for step_index in range(3):
+        service.record_checkpoint(update(step_index=step_index))
+    with CaptureQueriesContext(store) as captured:
+        call()
+    assert [statement.split()[0] for statement in statements(captured)] == [
+        LOCKING[store.vendor] if word == "lock" else word for word in expected
+    ]
+
+
+def statements(captured: CaptureQueriesContext) -> list[str]:
+    """What was asked of the database on one line each, transactions and savepoints aside."""
+    transactions = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE SAVEPOINT")
+    asked = (" ".join(query["sql"].split()) for query in captured.captured_queries)
+    return [sql for sql in asked if not sql.startswith(transactions)]
+
+
+def loaded(thread_id: str = "telegram_42") -> service.StoredTask:
+    found = service.load_by_thread_id(thread_id)
+    assert found is not None
+    return found
+
+
+# Wrong input
+
+
+def nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+TEXTS = ["task_id", "thread_id", "channel", "provider", "model"]
+WRONG_TEXT = [(name, value) for name in TEXTS for value in (1, None, b"x", "\ud800")]
+WRONG_HISTORY: list[Any] = [
+    (None, TypeError),
+    ("", TypeError),
+    ({}, TypeError),
+    (iter(()), TypeError),
+    ([{"role": "user", "content": "x"}], TypeError),
+    ([ChatMessage(1, "x")], TypeError),  # type: ignore[arg-type]
+    ([ChatMessage("user", None)], TypeError),  # type: ignore[arg-type]
+    ([ChatMessage("user", "\ud800")], ValueError),
+    ([ChatMessage("\udfff", "x")], ValueError),
+]
+WRONG_ITEMS: list[Any] = [
+    (None, TypeError),
+    ({}, TypeError),
+    (iter(()), TypeError),
+    ([{}], TypeError),
+    ([item(tool_name=None)], TypeError),
+    ([item(success=1)], TypeError),
+    ([item(output=b"ok")], TypeError),
+    ([item(output="\ud800")], ValueError),
+    ([item(arguments="\ud800")], ValueError),
+    ([item(arguments={"\ud800": 1})], ValueError),
+    ([item(arguments=math.nan)], ValueError),
+    ([item(arguments=[math.inf])], ValueError),
+    ([item(arguments={"x": 10**400})], ValueError),
+    ([item(arguments=nested(126))], ValueError),
+    ([item(arguments=nested(5000))], ValueError),
+    ([item(arguments={1: "x"})], TypeError),
+    ([item(arguments={"x": {None: 1}})], TypeError),
+    ([item(arguments={"x": {1, 2}})], TypeError),
+    ([item(arguments=b"x")], TypeError),
+    ([item(), item(arguments=ExecutionCheckpointItem)], TypeError),
+]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        *((name, value, (TypeError, ValueError)) for name, value in WRONG_TEXT),
+        ("latest_checkpoint_note", 5, TypeError),
+        ("final_response", b"done", TypeError),
+        ("last_error", ["boom"], TypeError),
+        ("last_error", "\ud800", ValueError),
+        ("status", "paused", ValueError),
+        ("status", "COMPLETED", ValueError),
+        ("status", None, (TypeError, ValueError)),
+        *(("execution_history", value, error) for value, error in WRONG_HISTORY),
+        *(("resumable_history", value, error) for value, error in WRONG_HISTORY),
+    ],
+)
+def test_save_snapshot_refuses_wrong_input_and_names_the_field(store, field, value, error):
+    given = snapshot(**{field: value})
+    assert_refused(store, lambda: service.save_snapshot(given), field, error)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        *((name, value, (TypeError, ValueError)) for name, value in WRONG_TEXT),
+        ("checkpoint_note", 5, TypeError),
+        ("checkpoint_note", "\ud800", ValueError),
+        ("step_index", -1, ValueError),
+        ("step_index", 2**63, ValueError),
+        ("step_index", 1.0, TypeError),
+        ("step_index", True, TypeError),
+        ("step_index", "1", TypeError),
+        ("step_index", None, TypeError),
+        *(("execution_history", value, error) for value, error in WRONG_HISTORY),
+        *(("items", value, error) for value, error in WRONG_ITEMS),
+    ],
+)
+def test_record_checkpoint_refuses_wrong_input_and_names_the_field(store, field, value, error):
+    given = update(**{field: value})
+    assert_refused(store, lambda: service.record_checkpoint(given), field, error)
+
+
+def assert_refused(store, call, field, error):
+    with pytest.raises(error, match=rf"^{field}\b"), CaptureQueriesContext(store) as captured:
+        call()
+    assert captured.captured_queries == []
+    assert rows(store, "task_records") == rows(store, "task_checkpoints") == []
+
+
+def test_record_checkpoint_takes_the_largest_step_and_the_deepest_arguments(store):
+    service.record_checkpoint(
+        update(step_index=2**63 - 1, items=[item(arguments=nested(125), output="\0")])
+    )
+    [step] = loaded().checkpoints
+    assert (step.step_index, step.items) == (
+        2**63 - 1,
+        [item(arguments=nested(125), output="\0")],
+    )
+
+
+@only_postgresql
+def test_save_snapshot_that_the_database_refuses_is_an_error_and_writes_nothing(store):
+    service.save_snapshot(snapshot())
+    before = rows(store, "task_records")
+    with pytest.raises((ValueError, DatabaseError), match="NUL"):
+        service.save_snapshot(snapshot(final_response="a\0b"))
+    assert rows(store, "task_records") == before
+
+
+# Several programs at once: an SQLite file, and PostgreSQL
+
+ORIGINAL_CHECKPOINT = """
+    INSERT INTO task_records (task_id, thread_id, channel, provider, model, status,
+        execution_history_json, resumable_history_json, latest_checkpoint_note, checkpoint_count,
+        created_at, updated_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, COALESCE(
+        (SELECT resumable_history_json FROM task_records WHERE task_id = ?1), '[]'),
+        ?8, 1, ?9, ?9)
+    ON CONFLICT(task_id) DO UPDATE SET
+        thread_id = excluded.thread_id,
+        channel = excluded.channel,
+        provider = excluded.provider,
+        model = excluded.model,
+        status = excluded.status,
+        execution_history_json = excluded.execution_history_json,
+        latest_checkpoint_note = excluded.latest_checkpoint_note,
+        checkpoint_count = task_records.checkpoint_count + 1,
+        updated_at = excluded.updated_at"""
+ORIGINAL_STEP = """
+    INSERT INTO task_checkpoints (task_id, step_index, checkpoint_note, items_json, created_at)
+    VALUES (?1, ?2, ?3, ?4, ?5)"""
+
+
+def open_as_the_original(file: Path, timeout: float = 5) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, timeout=timeout, isolation_level=None)
+    connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
+    return connection
+
+
+def checkpoint_as_the_original(connection: sqlite3.Connection, step_index: int) -> None:
+    now = now_rfc3339()
+    task_ = ("telegram_42", "telegram_42", "telegram", "openai", "gpt-test", "running", "[]")
+    connection.execute("BEGIN")
+    connection.execute(ORIGINAL_CHECKPOINT, (*task_, None, now))
+    connection.execute(ORIGINAL_STEP, ("telegram_42", step_index, None, "[]", now))
+    connection.execute("COMMIT")
+
+
+def in_threads(*calls: Callable[[], None]) -> list[Exception]:
+    """Run all calls at the same time and give what they raised."""
+    errors: list[Exception] = []
+
+    def run(call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+@only_sqlite
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_connection_is_opened_as_it_must_be(store):
+    with store.cursor() as cursor:
+        answers = {
+            name: cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in REQUIRED_PRAGMAS
+        }
+    assert answers == {
+        "journal_mode": "wal",
+        "synchronous": 1,
+        "busy_timeout": 30_000,
+        "foreign_keys": 1,
+    }
+
+
+@only_sqlite
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_writing_verbs_do_not_wait_for_a_reader(store, store_file):
+    service.save_snapshot(snapshot())
+    reader = open_as_the_original(store_file)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT status FROM task_records").fetchall() == [("running",)]
+    service.record_checkpoint(update())
+    service.save_snapshot(snapshot(status=TaskStatus.COMPLETED))
+    service.delete_by_thread_id("other")
+    assert reader.execute("SELECT status FROM task_records").fetchall() == [("running",)]
+    reader.execute("COMMIT")
+    assert reader.execute("SELECT status FROM task_records").fetchall() == [("completed",)]
+    reader.close()
+
+
+@only_sqlite
+@pytest.mark.django_db(databases="__all__", transaction=True)
+@pytest.mark.parametrize("verb", [service.load_by_thread_id, service.load_resumable_state])
+def test_reading_verbs_take_no_lock_and_see_one_state(store, store_file, verb):
+    service.record_checkpoint(update())
+    service.save_snapshot(snapshot())
+    before = verb("telegram_42")
+    agent = open_as_the_original(store_file, timeout=0)
+    writes: list[str] = []
+
+    def write_after(execute, sql, *arguments):
+        result = execute(sql, *arguments)
+        if sql.lstrip().startswith("SELECT"):  # a read of the verb's own has just been made
+            checkpoint_as_the_original(agent, len(writes))
+            writes.append(sql)
+        return result
+
+    with store.execute_wrapper(write_after):
+        assert verb("telegram_42") == before
+    agent.close()
+    assert len(writes) == {"load_by_thread_id": 2, "load_resumable_state": 1}[verb.__name__]
+    assert loaded().checkpoint_count == 1 + len(writes)
+
+
+@only_sqlite
+@pytest.mark.django_db(databases="__all__", transaction=True)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: service.save_snapshot(snapshot()),
+        lambda: service.record_checkpoint(update()),
+        lambda: service.delete_by_thread_id("telegram_42"),
+    ],
+    ids=["save", "record", "delete"],
+)
+def test_writing_verbs_take_the_lock_with_their_first_statement(store, store_file, call):
+    agent = open_as_the_original(store_file, timeout=0)
+    locked = []
+
+    def try_to_write_after(execute, sql, *arguments):
+        result = execute(sql, *arguments)
+        if sql == "BEGIN":  # takes no lock yet
+            return result
+        try:
+            agent.executescript("BEGIN IMMEDIATE; ROLLBACK")
+            locked.append(False)
+        except sqlite3.OperationalError as error:
+            locked.append(str(error) == "database is locked")
+        return result
+
+    with store.execute_wrapper(try_to_write_after):
+        call()
+    assert set(locked) == {True}
+    agent.executescript("BEGIN IMMEDIATE; ROLLBACK")
+    agent.close()
+
+
+@only_sqlite
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_verbs_and_the_original_lose_no_write_to_each_other(store, store_file):
+    def write() -> None:
+        for step_index in range(50):
+            service.record_checkpoint(update(step_index=step_index))
+
+    def write_as_the_original() -> None:
+        agent = open_as_the_original(store_file)
+        for step_index in range(50):
+            checkpoint_as_the_original(agent, step_index)
+        agent.close()
+
+    assert in_threads(write, write, write_as_the_original) == []
+    stored = loaded()
+    assert (stored.checkpoint_count, len(stored.checkpoints)) == (150, 150)
+
+
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_runs_that_start_and_end_at_the_same_time_leave_true_counts(store):
+    def work() -> None:
+        for step_index in range(20):
+            service.record_checkpoint(update(step_index=step_index))
+            service.save_snapshot(snapshot(status=TaskStatus.COMPLETED))
+            service.save_snapshot(snapshot(status=TaskStatus.RUNNING))
+
+    assert in_threads(work, work) == []
+    stored = loaded()
+    assert stored.checkpoint_count == len(stored.checkpoints)
+
+
+@pytest.mark.django_db(databases="__all__", transaction=True)
+@pytest.mark.parametrize("is_new", [False, True], ids=["known task", "new task"])
+def test_the_order_of_writes_is_the_order_of_times(store, monkeypatch, is_new):
+    if not is_new:
+        service.record_checkpoint(update())
+    other = threading.Thread(target=in_threads, args=(lambda: service.record_checkpoint(update()),))
+
+    def slow_clock() -> str:
+        now = now_rfc3339()
+        if threading.current_thread() is threading.main_thread():
+            other.start()
+            other.join(timeout=0.3)  # time enough to be first, unless it has to wait for us
+        return now
+
+    monkeypatch.setattr(service, "now_rfc3339", slow_clock)
+    service.record_checkpoint(update())
+    other.join()
+    times = [row["created_at"] for row in rows(store, "task_checkpoints")]
+    assert times == sorted(times)
+    assert rows(store, "task_records")[0]["updated_at"] == times[-1]
+
+
+@only_postgresql
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_load_on_postgresql_sees_one_state(store):
+    service.record_checkpoint(update())
+    before = loaded()
+    reads = []
+
+    def write_elsewhere_after(execute, sql, *arguments):
+        result = execute(sql, *arguments)
+        if sql.lstrip().startswith("SELECT"):
+            reads.append(sql)
+            assert in_threads(lambda: service.record_checkpoint(update())) == []
+        return result
+
+    with store.execute_wrapper(write_elsewhere_after):
+        assert loaded() == before
+    assert len(reads) == 2
+    assert loaded().checkpoint_count == 3
+
+
+def test_load_works_inside_a_transaction_of_the_caller(store):
+    with transaction.atomic(using=store.alias):
+        service.save_snapshot(snapshot())
+        assert loaded().thread_id == "telegram_42"

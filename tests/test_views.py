@@ -1,0 +1,421 @@
+"""The pages: who may open them, what they show, and what they make of odd requests."""
+
+import html
+import re
+
+import pytest
+from django.db import OperationalError, connections
+from django.test import Client
+from django.urls import reverse
+
+from tasks import service, views, workspace
+from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.templatetags.threads import thread_url
+from tests.factories import checkpoint, history, item, snapshot, task, update
+
+pytestmark = pytest.mark.django_db(databases=["default", "tasks"])
+
+ODD_IDS = [
+    "",
+    ".",
+    "..",
+    "a/../b",
+    "/",
+    "//example.org",
+    "?",
+    "#",
+    "%",
+    "%2F",
+    "%zz",
+    "a b+c&d=e;f",
+    "a\nb",
+    "\r\n",
+    "🦉🌘",
+    "\u202eabc",
+    "\x00",
+    "<b>'\"",
+    "x" * 9_000,
+    "🦉" * 2_250,
+]
+PAGES = ["threads", "thread", "message", "clear"]
+
+
+def address(name: str, thread_id: str = "telegram_42") -> str:
+    return reverse(name) if name == "threads" else thread_url(name, thread_id)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_wants_sign_in(client: Client, name: str):
+    response = client.get(address(name))
+
+    assert response.status_code == 302
+    assert response["Location"].startswith("/sign-in/?next=")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_wants_permission_to_view(stranger: Client, name: str):
+    task()
+
+    assert stranger.get(address(name)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("threads", 200), ("thread", 200), ("message", 200), ("clear", 403)]
+)
+def test_viewer_opens_all_but_clearing(viewer: Client, name: str, status: int):
+    task()
+
+    assert viewer.get(address(name)).status_code == status
+
+
+@pytest.mark.parametrize("name", ["threads", "thread", "message"])
+def test_page_refuses_post(operator: Client, name: str):
+    task()
+
+    assert operator.post(address(name)).status_code == 405
+
+
+def test_list_shows_newest_first(viewer: Client):
+    task("old", updated_at="2026-01-01T00:00:00+00:00")
+    task("new", updated_at="2026-01-03T00:00:00+00:00")
+    task("middle", updated_at="2026-01-02T00:00:00+00:00")
+
+    shown = viewer.get("/").context["threads"]
+
+    assert [record.thread_id for record in shown] == ["new", "middle", "old"]
+
+
+def test_list_shows_what_a_row_is_about(viewer: Client):
+    service.record_checkpoint(update(execution_history=history("Rotate the logs\nplease")))
+    service.save_snapshot(
+        snapshot(
+            status=service.TaskStatus.FAILED,
+            execution_history=history("Rotate the logs\nplease"),
+            last_error="disk <full>",
+        )
+    )
+
+    row = viewer.get("/").content.decode().split("<tbody>")[1].split("</tbody>")[0]
+    texts = [text.strip() for text in re.sub(r"<[^>]+>", "\n", row).split("\n") if text.strip()]
+
+    assert [html.unescape(text) for text in texts] == [
+        "Rotate the logs",
+        "telegram_42",
+        "disk <full>",
+        "failed",
+        "telegram",
+        "gpt-test",
+        "1",
+        "step",
+        "now",
+        "now",
+    ]
+
+
+def test_list_pages_through_every_thread_once(viewer: Client, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(views, "THREADS_PER_PAGE", 3)
+    for number in range(8):
+        task(f"thread {number}", updated_at=f"2026-01-0{number // 3 + 1}T00:00:00+00:00")
+
+    seen, address = [], "/"
+    while address:
+        response = viewer.get(address)
+        seen += [record.thread_id for record in response.context["threads"]]
+        older = response.context["older"]
+        address = f"/?{older}" if older else ""
+
+    assert seen == [f"thread {number}" for number in (7, 6, 5, 4, 3, 2, 1, 0)]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_list_takes_one_query_of_the_store(viewer: Client, count: int, store_queries):
+    for number in range(count):
+        checkpoint(task(f"thread {number}"))
+
+    with store_queries() as queries:
+        viewer.get("/")
+
+    assert len(queries) == 1
+
+
+def test_list_of_an_empty_store_says_how_to_begin(viewer: Client):
+    content = viewer.get("/").content.decode()
+
+    assert "No threads yet" in content
+    assert "serve --demo" in content
+
+
+def test_list_shows_rows_that_cannot_be_read(viewer: Client):
+    task(
+        "broken",
+        status="exploded",
+        execution_history_json="not json",
+        updated_at="2026-01-01T00:00:00+00:00",
+    )
+    TaskRecord.objects.filter(pk="broken").update(checkpoint_count=-4)
+    with connections["tasks"].cursor() as cursor:
+        cursor.execute("UPDATE task_records SET updated_at = 'yesterday', created_at = ''")
+
+    content = viewer.get("/").content.decode()
+
+    assert "broken" in content
+    assert "exploded" in content
+    assert "yesterday" in content
+
+
+def test_list_shows_a_row_with_bytes_that_are_no_text(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch
+):
+    task()
+    store = connections["tasks"]
+    with store.cursor() as cursor:
+        cursor.execute("UPDATE task_records SET last_error = CAST(x'6f68ff' AS TEXT)")
+    monkeypatch.setattr(store.connection, "text_factory", store.connection.text_factory)
+    workspace.show_bad_text(sender=None, connection=store)
+
+    assert "oh\ufffd" in viewer.get("/").content.decode()
+
+
+@pytest.mark.parametrize("thread_id", ODD_IDS)
+def test_odd_id_has_pages_and_can_be_cleared(operator: Client, thread_id: str):
+    service.record_checkpoint(update(task_id=thread_id, thread_id=thread_id))
+    bystander = task("bystander")
+
+    listed = operator.get("/").content.decode()
+    opened = operator.get(thread_url("thread", thread_id))
+    asked = operator.get(thread_url("clear", thread_id))
+    [action] = re.findall('action="(/thread/clear/[^"]*)"', asked.content.decode())
+    action = html.unescape(action)
+    cleared = operator.post(action)
+
+    assert html.escape(thread_url("thread", thread_id), quote=False) in listed
+    assert opened.context["record"].thread_id == thread_id
+    assert action == thread_url("clear", thread_id)
+    assert (cleared.status_code, cleared["Location"]) == (302, "/")
+    assert list(TaskRecord.objects.all()) == [bystander]
+    assert TaskCheckpoint.objects.count() == 0
+
+
+def test_odd_id_survives_the_way_through_sign_in(client: Client):
+    thread_id = "a/../b?#%2F\n🦉"
+    task(thread_id)
+
+    to_sign_in = client.get(thread_url("thread", thread_id))
+    form = client.get(to_sign_in["Location"])
+
+    assert form.context["next"] == thread_url("thread", thread_id)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/thread/", 400),
+        ("/thread/?id=none", 404),
+        ("/thread/?id=%FF%FE", 404),
+        ("/thread/message/?id=telegram_42&message=9", 404),
+        ("/thread/message/?id=telegram_42&message=x", 404),
+        ("/thread/message/?id=none", 404),
+        ("/thread/checkpoint/", 400),
+        ("/thread/checkpoint/?checkpoint=x", 400),
+        ("/thread/checkpoint/?checkpoint=-1", 400),
+        ("/thread/checkpoint/?checkpoint=99999999999999999999", 400),
+        ("/thread/checkpoint/?checkpoint=77", 404),
+        ("/thread/clear/", 400),
+        ("/thread/clear/?id=none", 404),
+        ("/nowhere/", 404),
+    ],
+)
+def test_wrong_address_says_what_is_wrong(operator: Client, path: str, status: int):
+    task()
+
+    response = operator.get(path)
+
+    assert response.status_code == status
+    assert response.context["reason"]
+
+
+@pytest.mark.parametrize("query", ["messages=x", "messages=-1", "messages=99", "steps=x", "steps="])
+def test_wrong_page_number_shows_a_page(viewer: Client, query: str):
+    task()
+
+    assert viewer.get(f"{address('thread')}&{query}").status_code == 200
+
+
+def test_thread_shows_messages_steps_and_meta(viewer: Client):
+    service.record_checkpoint(
+        update(
+            execution_history=history("do it", "done"),
+            checkpoint_note="half way",
+            items=[item(arguments={"command": "ls -l"}, success=False, output="no such file")],
+        )
+    )
+    service.save_snapshot(
+        snapshot(
+            status=service.TaskStatus.COMPLETED,
+            execution_history=history("do it", "done"),
+            final_response="All done.",
+            latest_checkpoint_note="a note",
+        )
+    )
+
+    messages = viewer.get(address("thread")).content.decode()
+    steps = viewer.get(address("thread") + "&steps=1").content.decode()
+
+    for text in ("do it", "done", "All done.", "a note", "Resumes with 2 turns", "completed"):
+        assert text in messages
+    for text in ("Step 1", "shell", "ls -l", "failed", "no such file", "half way"):
+        assert text in steps
+
+
+def test_thread_shows_its_latest_task_and_names_the_others(viewer: Client):
+    task("first", thread_id="both", updated_at="2026-01-01T00:00:00+00:00")
+    task("second", thread_id="both", updated_at="2026-01-02T00:00:00+00:00")
+
+    context = viewer.get(thread_url("thread", "both")).context
+
+    assert context["record"].task_id == "second"
+    assert [other.task_id for other in context["other_tasks"]] == ["first"]
+
+
+def test_thread_escapes_what_an_agent_wrote(viewer: Client):
+    evil = "<script>alert(1)</script>"
+    service.record_checkpoint(
+        update(
+            task_id=evil,
+            thread_id=evil,
+            channel=evil,
+            provider=evil,
+            model=evil,
+            execution_history=history(evil),
+            checkpoint_note=evil,
+            items=[item(tool_name=evil, arguments={evil: evil, "x": 1}, output=evil)],
+        )
+    )
+    TaskRecord.objects.update(status=evil, last_error=evil, final_response=evil)
+
+    pages = ["/", thread_url("thread", evil), thread_url("thread", evil, steps=1)]
+
+    for page in pages:
+        assert "<script" not in viewer.get(page).content.decode()
+
+
+@pytest.mark.parametrize(
+    "column", ["execution_history_json", "resumable_history_json", "items_json"]
+)
+def test_thread_with_a_corrupt_column_shows_it_and_can_be_cleared(operator: Client, column: str):
+    service.record_checkpoint(update())
+    table = "task_checkpoints" if column == "items_json" else "task_records"
+    with connections["tasks"].cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET {column} = '[{{broken'")
+
+    pages = [address("thread"), address("thread") + "&steps=1"]
+    content = b"".join(operator.get(page).content for page in pages).decode()
+    operator.post(address("clear"))
+
+    assert "cannot be read" in content
+    assert TaskRecord.objects.count() == 0
+
+
+def test_long_text_is_cut_and_opens_whole(viewer: Client):
+    long = "line\n" * 60_000
+    service.record_checkpoint(update(execution_history=history(long), items=[item(output=long)]))
+    number = TaskCheckpoint.objects.get().pk
+
+    page = viewer.get(address("thread"))
+    message = viewer.get(thread_url("message", "telegram_42", message=1))
+    raw = viewer.get(f"/thread/checkpoint/?checkpoint={number}")
+
+    assert len(page.content) < 60_000
+    assert message.content.decode() == long
+    assert message["Content-Type"] == "text/plain; charset=utf-8"
+    assert raw.content.decode() == TaskCheckpoint.objects.get().items_json
+
+
+def test_many_messages_and_steps_come_in_pages(viewer: Client):
+    service.record_checkpoint(update(execution_history=history(*["hi"] * 450)))
+    record = TaskRecord.objects.get()
+    for step in range(2, 252):
+        checkpoint(record, step)
+
+    last_messages = viewer.get(address("thread") + "&messages=3").context
+    last_steps = viewer.get(address("thread") + "&steps=3").context
+
+    assert [m.number for m in last_messages["message_page"]] == list(range(401, 451))
+    assert [s.checkpoint.step_index for s in last_steps["steps"]] == list(range(201, 252))
+
+
+def test_clear_asks_first(operator: Client):
+    service.record_checkpoint(update())
+    service.record_checkpoint(update(step_index=2))
+
+    response = operator.get(address("clear"))
+
+    assert response.context["checkpoint_count"] == 2
+    assert response.context["is_running"] is True
+    assert TaskRecord.objects.count() == 1
+
+
+def test_clear_takes_all_tasks_of_the_thread_and_no_others(operator: Client):
+    for task_id, thread_id in (("a", "mine"), ("b", "mine"), ("c", "other")):
+        service.record_checkpoint(update(task_id=task_id, thread_id=thread_id))
+
+    response = operator.post(thread_url("clear", "mine"), follow=True)
+
+    assert [record.task_id for record in TaskRecord.objects.all()] == ["c"]
+    assert [found.task_id for found in TaskCheckpoint.objects.all()] == ["c"]
+    assert "Cleared mine." in response.content.decode()
+
+
+def test_clear_wants_permission(viewer: Client):
+    task()
+
+    assert viewer.post(address("clear")).status_code == 403
+    assert TaskRecord.objects.count() == 1
+
+
+def test_clear_wants_a_csrf_token(operator: Client):
+    task()
+    operator.handler.enforce_csrf_checks = True
+
+    assert operator.post(address("clear")).status_code == 403
+    assert TaskRecord.objects.count() == 1
+
+
+def test_clear_that_fails_says_why_and_deletes_nothing(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+):
+    def locked(thread_id: str) -> None:
+        raise OperationalError("database is locked")
+
+    task()
+    monkeypatch.setattr(service, "delete_by_thread_id", locked)
+
+    content = operator.post(address("clear"), follow=True).content.decode()
+
+    assert "Nothing was cleared. database is locked." in content
+    assert TaskRecord.objects.count() == 1
+
+
+def test_read_only_store_offers_no_clearing(operator: Client, settings):
+    task()
+    settings.TASKS_READ_ONLY = True
+
+    content = operator.get(address("thread")).content.decode()
+
+    assert "The store is read-only" in content
+    assert "Clear…" not in content
+
+
+def test_pages_send_a_strict_content_security_policy(viewer: Client):
+    policy = viewer.get("/").headers["Content-Security-Policy"]
+
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+
+
+def test_pages_hold_no_inline_script_or_style(viewer: Client):
+    task()
+
+    for name in ("threads", "thread"):
+        content = viewer.get(address(name)).content.decode()
+        assert re.findall(r"<script|<style|\sstyle=|\son\w+=", content) == []
