@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from tasks import service
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.service import (
     ChatMessage,
@@ -14,6 +16,9 @@ from tasks.service import (
     TaskSnapshot,
     TaskStatus,
 )
+
+only_sqlite = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+only_postgresql = pytest.mark.parametrize("store", ["postgresql"], indirect=True)
 
 DATA = Path(__file__).parent / "data"
 TASK = {
@@ -113,3 +118,9 @@ def rows(store: BaseDatabaseWrapper, table: str) -> list[dict[str, Any]]:
     with store.cursor() as cursor:
         cursor.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {ORDER[table]}")
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+
+def loaded(thread_id: str = "telegram_42") -> service.StoredTask:
+    found = service.load_by_thread_id(thread_id)
+    assert found is not None
+    return found

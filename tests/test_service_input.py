@@ -1,0 +1,133 @@
+"""What the verbs refuse: the error names the field, and nothing is written."""
+
+import math
+from typing import Any
+
+import pytest
+from django.db import DatabaseError
+from django.test.utils import CaptureQueriesContext
+
+from tasks import service
+from tasks.messages import ChatMessage, ExecutionCheckpointItem
+from tests.factories import (
+    item,
+    loaded,
+    only_postgresql,
+    rows,
+    snapshot,
+    update,
+)
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+
+def nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+TEXTS = ["task_id", "thread_id", "channel", "provider", "model"]
+WRONG_TEXT = [(name, value) for name in TEXTS for value in (1, None, b"x", "\ud800")]
+WRONG_HISTORY: list[Any] = [
+    (None, TypeError),
+    ("", TypeError),
+    ({}, TypeError),
+    (iter(()), TypeError),
+    ([{"role": "user", "content": "x"}], TypeError),
+    ([ChatMessage(1, "x")], TypeError),  # type: ignore[arg-type]
+    ([ChatMessage("user", None)], TypeError),  # type: ignore[arg-type]
+    ([ChatMessage("user", "\ud800")], ValueError),
+    ([ChatMessage("\udfff", "x")], ValueError),
+]
+WRONG_ITEMS: list[Any] = [
+    (None, TypeError),
+    ({}, TypeError),
+    (iter(()), TypeError),
+    ([{}], TypeError),
+    ([item(tool_name=None)], TypeError),
+    ([item(success=1)], TypeError),
+    ([item(output=b"ok")], TypeError),
+    ([item(output="\ud800")], ValueError),
+    ([item(arguments="\ud800")], ValueError),
+    ([item(arguments={"\ud800": 1})], ValueError),
+    ([item(arguments=math.nan)], ValueError),
+    ([item(arguments=[math.inf])], ValueError),
+    ([item(arguments={"x": 10**400})], ValueError),
+    ([item(arguments=nested(126))], ValueError),
+    ([item(arguments=nested(5000))], ValueError),
+    ([item(arguments={1: "x"})], TypeError),
+    ([item(arguments={"x": {None: 1}})], TypeError),
+    ([item(arguments={"x": {1, 2}})], TypeError),
+    ([item(arguments=b"x")], TypeError),
+    ([item(), item(arguments=ExecutionCheckpointItem)], TypeError),
+]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        *((name, value, (TypeError, ValueError)) for name, value in WRONG_TEXT),
+        ("latest_checkpoint_note", 5, TypeError),
+        ("final_response", b"done", TypeError),
+        ("last_error", ["boom"], TypeError),
+        ("last_error", "\ud800", ValueError),
+        ("status", "paused", ValueError),
+        ("status", "COMPLETED", ValueError),
+        ("status", None, (TypeError, ValueError)),
+        *(("execution_history", value, error) for value, error in WRONG_HISTORY),
+        *(("resumable_history", value, error) for value, error in WRONG_HISTORY),
+    ],
+)
+def test_save_snapshot_refuses_wrong_input_and_names_the_field(store, field, value, error):
+    given = snapshot(**{field: value})
+    assert_refused(store, lambda: service.save_snapshot(given), field, error)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        *((name, value, (TypeError, ValueError)) for name, value in WRONG_TEXT),
+        ("checkpoint_note", 5, TypeError),
+        ("checkpoint_note", "\ud800", ValueError),
+        ("step_index", -1, ValueError),
+        ("step_index", 2**63, ValueError),
+        ("step_index", 1.0, TypeError),
+        ("step_index", True, TypeError),
+        ("step_index", "1", TypeError),
+        ("step_index", None, TypeError),
+        *(("execution_history", value, error) for value, error in WRONG_HISTORY),
+        *(("items", value, error) for value, error in WRONG_ITEMS),
+    ],
+)
+def test_record_checkpoint_refuses_wrong_input_and_names_the_field(store, field, value, error):
+    given = update(**{field: value})
+    assert_refused(store, lambda: service.record_checkpoint(given), field, error)
+
+
+def assert_refused(store, call, field, error):
+    with pytest.raises(error, match=rf"^{field}\b"), CaptureQueriesContext(store) as captured:
+        call()
+    assert captured.captured_queries == []
+    assert rows(store, "task_records") == rows(store, "task_checkpoints") == []
+
+
+def test_record_checkpoint_takes_the_largest_step_and_the_deepest_arguments(store):
+    service.record_checkpoint(
+        update(step_index=2**63 - 1, items=[item(arguments=nested(125), output="\0")])
+    )
+    [step] = loaded().checkpoints
+    assert (step.step_index, step.items) == (
+        2**63 - 1,
+        [item(arguments=nested(125), output="\0")],
+    )
+
+
+@only_postgresql
+def test_save_snapshot_that_the_database_refuses_is_an_error_and_writes_nothing(store):
+    service.save_snapshot(snapshot())
+    before = rows(store, "task_records")
+    with pytest.raises((ValueError, DatabaseError), match="NUL"):
+        service.save_snapshot(snapshot(final_response="a\0b"))
+    assert rows(store, "task_records") == before
