@@ -1,8 +1,7 @@
 """The verbs of the task store: the one door for whatever writes to it.
 
 Names and behaviour are those of gloamy's own store, which works on the same SQLite file at the
-same time. Every verb has an `a…` twin for asynchronous code. On SQLite a write takes the lock with
-its first statement and reads take none; on PostgreSQL it first takes a lock named after the task.
+same time. Every verb has an `a…` twin for asynchronous code.
 """
 
 from collections.abc import Iterator
@@ -11,10 +10,8 @@ from typing import Any
 
 import msgspec
 from asgiref.sync import sync_to_async
-from django.db import connections, router, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.utils import CursorWrapper
 
+from tasks import sql
 from tasks.fields import now_rfc3339
 from tasks.messages import (
     NO_SURROGATES,
@@ -33,7 +30,7 @@ from tasks.messages import (
     encode_items,
     require,
 )
-from tasks.models import TaskRecord, TaskStatus
+from tasks.models import TaskStatus
 from tasks.sanitization import (
     conversation_messages_to_resumable_turns,
     normalize_resumable_turns,
@@ -155,11 +152,11 @@ def save_snapshot(snapshot: TaskSnapshot) -> None:
     status = _status(snapshot.status)
     execution_history = encode_history(snapshot.execution_history, "execution_history")
     resumable_history = encode_history(snapshot.resumable_history, "resumable_history")
-    with _writing(snapshot.task_id) as cursor:
+    with sql.writing(snapshot.task_id) as cursor:
         now = now_rfc3339()
-        starts_run = status is TaskStatus.RUNNING and _has_ended(cursor, snapshot.task_id)
+        starts_run = status is TaskStatus.RUNNING and sql.has_ended(cursor, snapshot.task_id)
         cursor.execute(
-            _SAVE_SNAPSHOT,
+            sql.SAVE_SNAPSHOT,
             (
                 snapshot.task_id,
                 snapshot.thread_id,
@@ -179,7 +176,7 @@ def save_snapshot(snapshot: TaskSnapshot) -> None:
             ),
         )
         if starts_run:
-            cursor.execute(_DELETE_CHECKPOINTS, (snapshot.task_id,))
+            cursor.execute(sql.DELETE_CHECKPOINTS, (snapshot.task_id,))
 
 
 def record_checkpoint(update: TaskCheckpointUpdate) -> None:
@@ -192,10 +189,10 @@ def record_checkpoint(update: TaskCheckpointUpdate) -> None:
     _check_step_index(update.step_index)
     execution_history = encode_history(update.execution_history, "execution_history")
     items = encode_items(update.items, "items")
-    with _writing(update.task_id) as cursor:
+    with sql.writing(update.task_id) as cursor:
         now = now_rfc3339()
         cursor.execute(
-            _RECORD_CHECKPOINT,
+            sql.RECORD_CHECKPOINT,
             (
                 update.task_id,
                 update.thread_id,
@@ -209,7 +206,7 @@ def record_checkpoint(update: TaskCheckpointUpdate) -> None:
             ),
         )
         cursor.execute(
-            _ADD_CHECKPOINT,
+            sql.ADD_CHECKPOINT,
             (update.task_id, update.step_index, update.checkpoint_note, items, now),
         )
 
@@ -219,22 +216,20 @@ def load_by_thread_id(thread_id: str) -> StoredTask | None:
 
     Raises CorruptRecordError where a row cannot be decoded.
     """
-    with _reading() as cursor:
-        row = _fetch_latest(cursor, _LOAD_TASK, thread_id)
+    with sql.reading() as cursor:
+        row = sql.fetch_latest(cursor, sql.LOAD_TASK, thread_id)
         if row is None:
             return None
-        cursor.execute(_LOAD_CHECKPOINTS, (row[0],))
+        cursor.execute(sql.LOAD_CHECKPOINTS, (row[0],))
         checkpoints = cursor.fetchall()
     return _stored_task(row, checkpoints)
 
 
 def delete_by_thread_id(thread_id: str) -> None:
     """Delete all tasks of the thread with their checkpoints."""
-    connection = connections[router.db_for_write(TaskRecord)]
-    if _cannot_hold(connection, thread_id):
-        return
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        cursor.execute(_DELETE_THREAD, (thread_id,))
+    with sql.changing() as cursor:
+        if not sql.cannot_hold(cursor.db, thread_id):
+            cursor.execute(sql.DELETE_THREAD, (thread_id,))
 
 
 def clear_session(thread_id: str) -> None:
@@ -247,8 +242,8 @@ def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None]
 
     Raises CorruptRecordError where the history cannot be decoded.
     """
-    with _reading() as cursor:
-        row = _fetch_latest(cursor, _LOAD_RESUMABLE, thread_id)
+    with sql.reading() as cursor:
+        row = sql.fetch_latest(cursor, sql.LOAD_RESUMABLE, thread_id)
     if row is None:
         return None
     task_id, history, note = row
@@ -324,55 +319,6 @@ def _check_step_index(step_index: Any) -> None:
         raise ValueError(f"step_index must be from 0 to {_MAX_STEP_INDEX}, not {step_index}")
 
 
-@contextmanager
-def _writing(task_id: str) -> Iterator[CursorWrapper]:
-    """A transaction that holds the write lock from its first statement on.
-
-    The time of a write is taken inside, so that the order of commits is the order of times.
-    """
-    connection = connections[router.db_for_write(TaskRecord)]
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        if connection.vendor == "sqlite":
-            cursor.execute("DELETE FROM task_checkpoints WHERE 0")  # takes the file's write lock
-        else:  # a new task has no row to lock yet
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (task_id,))
-        yield cursor
-
-
-def _has_ended(cursor: CursorWrapper, task_id: str) -> bool:
-    """Whether the stored task is terminal; its row is locked from then on."""
-    cursor.execute(_STATUS + (" FOR UPDATE" if cursor.db.vendor != "sqlite" else ""), (task_id,))
-    row = cursor.fetchone()
-    return row is not None and TaskStatus.read(row[0]).is_terminal
-
-
-@contextmanager
-def _reading() -> Iterator[CursorWrapper]:
-    """A transaction whose statements all see the same state, and which takes no lock."""
-    connection = connections[router.db_for_read(TaskRecord)]
-    outermost = not connection.in_atomic_block
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        if outermost and _needs_repeatable_read(connection):
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield cursor
-
-
-def _needs_repeatable_read(connection: BaseDatabaseWrapper) -> bool:
-    return connection.vendor != "sqlite"  # whose transactions always read one state
-
-
-def _fetch_latest(cursor: CursorWrapper, statement: str, thread_id: str) -> Any:
-    if _cannot_hold(cursor.db, thread_id):
-        return None
-    cursor.execute(statement, (thread_id,))
-    return cursor.fetchone()
-
-
-def _cannot_hold(connection: BaseDatabaseWrapper, thread_id: str) -> bool:
-    """Whether there can be no such thread: PostgreSQL knows no NUL in a text, and says so."""
-    return "\0" in thread_id and connection.vendor == "postgresql"
-
-
 def _stored_task(row: tuple[Any, ...], checkpoints: list[tuple[Any, ...]]) -> StoredTask:
     _check_types("task_records", row, _TASK_TYPES)
     task_id, thread_id, channel, provider, model, status = row[:6]
@@ -426,7 +372,7 @@ def _naming(table: str, key: str | int, column: str) -> Iterator[None]:
         raise CorruptRecordError(f"{table} {key!r}, {column}: {error}") from error
 
 
-# What the columns of _LOAD_TASK and _LOAD_CHECKPOINTS hold, in their order.
+# What the columns of sql.LOAD_TASK and sql.LOAD_CHECKPOINTS hold, in their order.
 _TASK_TYPES = {
     **dict.fromkeys(("task_id", "thread_id", "channel", "provider", "model", "status"), str),
     **dict.fromkeys(("execution_history_json", "resumable_history_json"), str),
@@ -443,73 +389,3 @@ _CHECKPOINT_TYPES = {
     "items_json": str,
     "created_at": str,
 }
-
-_SAVE_SNAPSHOT = """
-    INSERT INTO task_records (
-        task_id, thread_id, channel, provider, model, status,
-        execution_history_json, resumable_history_json, latest_checkpoint_note, checkpoint_count,
-        final_response, last_error, created_at, updated_at, completed_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0, %s, %s, %s, %s, %s)
-    ON CONFLICT (task_id) DO UPDATE SET
-        thread_id = excluded.thread_id,
-        channel = excluded.channel,
-        provider = excluded.provider,
-        model = excluded.model,
-        status = excluded.status,
-        execution_history_json = excluded.execution_history_json,
-        resumable_history_json = excluded.resumable_history_json,
-        latest_checkpoint_note = excluded.latest_checkpoint_note,
-        checkpoint_count = CASE WHEN %s THEN 0 ELSE task_records.checkpoint_count END,
-        final_response = excluded.final_response,
-        last_error = excluded.last_error,
-        updated_at = excluded.updated_at,
-        completed_at = excluded.completed_at"""
-
-_RECORD_CHECKPOINT = """
-    INSERT INTO task_records (
-        task_id, thread_id, channel, provider, model, status, execution_history_json,
-        resumable_history_json, latest_checkpoint_note, checkpoint_count, created_at, updated_at)
-    VALUES (%s, %s, %s, %s, %s, 'running', %s, '[]', %s, 1, %s, %s)
-    ON CONFLICT (task_id) DO UPDATE SET
-        thread_id = excluded.thread_id,
-        channel = excluded.channel,
-        provider = excluded.provider,
-        model = excluded.model,
-        status = excluded.status,
-        execution_history_json = excluded.execution_history_json,
-        latest_checkpoint_note = excluded.latest_checkpoint_note,
-        checkpoint_count = task_records.checkpoint_count + 1,
-        updated_at = excluded.updated_at"""
-
-_ADD_CHECKPOINT = """
-    INSERT INTO task_checkpoints (task_id, step_index, checkpoint_note, items_json, created_at)
-    VALUES (%s, %s, %s, %s, %s)"""
-
-_STATUS = "SELECT status FROM task_records WHERE task_id = %s"
-
-_DELETE_CHECKPOINTS = "DELETE FROM task_checkpoints WHERE task_id = %s"
-
-_DELETE_THREAD = "DELETE FROM task_records WHERE thread_id = %s"  # the cascade does the rest
-
-_LATEST_TASK = """
-    WHERE task_id = (
-        SELECT task_id FROM task_records WHERE thread_id = %s
-        ORDER BY updated_at DESC, task_id DESC LIMIT 1)"""
-
-_LOAD_TASK = (
-    """
-    SELECT task_id, thread_id, channel, provider, model, status,
-        execution_history_json, resumable_history_json, latest_checkpoint_note, checkpoint_count,
-        final_response, last_error, created_at, updated_at, completed_at
-    FROM task_records"""
-    + _LATEST_TASK
-)
-
-_LOAD_RESUMABLE = (
-    "SELECT task_id, resumable_history_json, latest_checkpoint_note FROM task_records"
-    + _LATEST_TASK
-)
-
-_LOAD_CHECKPOINTS = """
-    SELECT id, step_index, checkpoint_note, items_json, created_at
-    FROM task_checkpoints WHERE task_id = %s ORDER BY step_index, id"""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import DATA
+from tests.factories import DATA, skip
 from tests.server import Server
 
 ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
@@ -188,7 +188,7 @@ def read_only(file: Path) -> Iterator[None]:
         return
     chattr = subprocess.run(["chattr", "+i", file], capture_output=True)  # noqa: S607
     if chattr.returncode:
-        pytest.skip("root may write any file here: run the tests as another user")
+        skip("root may write any file here: run the tests as another user")
     try:
         yield
     finally:

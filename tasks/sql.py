@@ -1,0 +1,143 @@
+"""The store's statements, and the transactions they run in, on SQLite and on PostgreSQL.
+
+On SQLite a write takes the lock with its first statement and reads take none; on PostgreSQL it
+first takes a lock named after the task. Whatever must differ between the two is here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from tasks.models import TaskRecord, TaskStatus
+
+
+@contextmanager
+def changing() -> Iterator[CursorWrapper]:
+    """A transaction of the store, for a statement that takes its lock by itself."""
+    connection = connections[router.db_for_write(TaskRecord)]
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        yield cursor
+
+
+@contextmanager
+def writing(task_id: str) -> Iterator[CursorWrapper]:
+    """A transaction that holds the write lock from its first statement on.
+
+    The time of a write is taken inside, so that the order of commits is the order of times.
+    """
+    with changing() as cursor:
+        if _is_postgresql(cursor.db):  # a new task has no row to lock yet
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (task_id,))
+        else:
+            cursor.execute("DELETE FROM task_checkpoints WHERE 0")  # takes the file's write lock
+        yield cursor
+
+
+@contextmanager
+def reading() -> Iterator[CursorWrapper]:
+    """A transaction whose statements all see the same state, and which takes no lock."""
+    connection = connections[router.db_for_read(TaskRecord)]
+    outermost = not connection.in_atomic_block
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        if outermost and _is_postgresql(connection):  # SQLite's are all like that
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield cursor
+
+
+def has_ended(cursor: CursorWrapper, task_id: str) -> bool:
+    """Whether the stored task is terminal; its row is locked from then on."""
+    cursor.execute(STATUS + (" FOR UPDATE" if _is_postgresql(cursor.db) else ""), (task_id,))
+    row = cursor.fetchone()
+    return row is not None and TaskStatus.read(row[0]).is_terminal
+
+
+def fetch_latest(cursor: CursorWrapper, statement: str, thread_id: str) -> Any:
+    """The row that a statement finds of a thread's latest task, or None."""
+    if cannot_hold(cursor.db, thread_id):
+        return None
+    cursor.execute(statement, (thread_id,))
+    return cursor.fetchone()
+
+
+def cannot_hold(connection: BaseDatabaseWrapper, thread_id: str) -> bool:
+    """Whether there can be no such thread: PostgreSQL knows no NUL in a text, and says so."""
+    return "\0" in thread_id and _is_postgresql(connection)
+
+
+def _is_postgresql(connection: BaseDatabaseWrapper) -> bool:
+    return connection.vendor == "postgresql"
+
+
+SAVE_SNAPSHOT = """
+    INSERT INTO task_records (
+        task_id, thread_id, channel, provider, model, status,
+        execution_history_json, resumable_history_json, latest_checkpoint_note, checkpoint_count,
+        final_response, last_error, created_at, updated_at, completed_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0, %s, %s, %s, %s, %s)
+    ON CONFLICT (task_id) DO UPDATE SET
+        thread_id = excluded.thread_id,
+        channel = excluded.channel,
+        provider = excluded.provider,
+        model = excluded.model,
+        status = excluded.status,
+        execution_history_json = excluded.execution_history_json,
+        resumable_history_json = excluded.resumable_history_json,
+        latest_checkpoint_note = excluded.latest_checkpoint_note,
+        checkpoint_count = CASE WHEN %s THEN 0 ELSE task_records.checkpoint_count END,
+        final_response = excluded.final_response,
+        last_error = excluded.last_error,
+        updated_at = excluded.updated_at,
+        completed_at = excluded.completed_at"""
+
+RECORD_CHECKPOINT = """
+    INSERT INTO task_records (
+        task_id, thread_id, channel, provider, model, status, execution_history_json,
+        resumable_history_json, latest_checkpoint_note, checkpoint_count, created_at, updated_at)
+    VALUES (%s, %s, %s, %s, %s, 'running', %s, '[]', %s, 1, %s, %s)
+    ON CONFLICT (task_id) DO UPDATE SET
+        thread_id = excluded.thread_id,
+        channel = excluded.channel,
+        provider = excluded.provider,
+        model = excluded.model,
+        status = excluded.status,
+        execution_history_json = excluded.execution_history_json,
+        latest_checkpoint_note = excluded.latest_checkpoint_note,
+        checkpoint_count = task_records.checkpoint_count + 1,
+        updated_at = excluded.updated_at"""
+
+ADD_CHECKPOINT = """
+    INSERT INTO task_checkpoints (task_id, step_index, checkpoint_note, items_json, created_at)
+    VALUES (%s, %s, %s, %s, %s)"""
+
+STATUS = "SELECT status FROM task_records WHERE task_id = %s"
+
+DELETE_CHECKPOINTS = "DELETE FROM task_checkpoints WHERE task_id = %s"
+
+DELETE_THREAD = "DELETE FROM task_records WHERE thread_id = %s"  # the cascade does the rest
+
+_LATEST_TASK = """
+    WHERE task_id = (
+        SELECT task_id FROM task_records WHERE thread_id = %s
+        ORDER BY updated_at DESC, task_id DESC LIMIT 1)"""
+
+LOAD_TASK = (
+    """
+    SELECT task_id, thread_id, channel, provider, model, status,
+        execution_history_json, resumable_history_json, latest_checkpoint_note, checkpoint_count,
+        final_response, last_error, created_at, updated_at, completed_at
+    FROM task_records"""
+    + _LATEST_TASK
+)
+
+LOAD_RESUMABLE = (
+    "SELECT task_id, resumable_history_json, latest_checkpoint_note FROM task_records"
+    + _LATEST_TASK
+)
+
+LOAD_CHECKPOINTS = """
+    SELECT id, step_index, checkpoint_note, items_json, created_at
+    FROM task_checkpoints WHERE task_id = %s ORDER BY step_index, id"""
