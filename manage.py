@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+DEMO_MARK = "made-by-demo"  # a file in the demo's workspace
+
 
 def environment_from(arguments: list[str]) -> dict[str, str]:
     """What `serve` says of the workspace: it has to be known before the settings are read."""
@@ -16,12 +18,22 @@ def environment_from(arguments: list[str]) -> dict[str, str]:
     parser.add_argument("--demo", action="store_true")
     options, _ = parser.parse_known_args(arguments[1:])
     if options.demo:
-        folder = Path(options.workspace or Path(__file__).resolve().parent / "demo")
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = Path(options.workspace or Path(__file__).resolve().parent / "demo").expanduser()
+        if not folder.exists():
+            make_demo_folder(folder)
         return {"GLOAMY_WORKSPACE": str(folder), "TASKS_DATABASE_URL": ""}
     if options.workspace:
         return {"GLOAMY_WORKSPACE": options.workspace, "TASKS_DATABASE_URL": ""}
     return {}
+
+
+def make_demo_folder(folder: Path) -> None:
+    """A folder marked as the demo's own, so that no agent's store is ever taken for one."""
+    try:
+        folder.mkdir(parents=True)
+        (folder / DEMO_MARK).touch()
+    except OSError as error:
+        sys.exit(f"{folder} cannot be made: {error.strerror}.")
 
 
 def main() -> None:

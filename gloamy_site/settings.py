@@ -7,7 +7,9 @@ SECRET_KEY           for several web hosts; made once and kept beside manage.py 
 ALLOWED_HOSTS        names the browser may use for this server, separated by commas
 """
 
+import contextlib
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import dj_database_url
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
+
+from gloamy_site.readonly import read_only_address
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -67,11 +71,8 @@ def _with_options(database: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_only(database: dict[str, Any]) -> dict[str, Any]:
-    file = Path(database["NAME"]).resolve()
-    # Without a -wal file nobody is writing, and SQLite needs to be told not to make one.
-    mode = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "mode=ro&immutable=1"
     return database | {
-        "NAME": f"{file.as_uri()}?{mode}",
+        "NAME": read_only_address(Path(database["NAME"])),
         "OPTIONS": {"timeout": 30, "uri": True},
     }
 
@@ -82,13 +83,24 @@ def _secret_key() -> str:
         return key
     file = BASE_DIR / "secret_key"
     try:
-        with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as new:
-            new.write(get_random_secret_key())
-    except FileExistsError:
-        pass
+        if not file.exists():
+            _write_once(file, get_random_secret_key())
+        key = file.read_text()
     except OSError as error:
-        raise ImproperlyConfigured(f"Set SECRET_KEY: {file} cannot be made ({error}).") from None
-    return file.read_text()
+        raise ImproperlyConfigured(f"{file}: {error.strerror}. Set SECRET_KEY instead.") from None
+    if not key:
+        raise ImproperlyConfigured(f"{file} is empty; delete it, and a new one is made.")
+    return key
+
+
+def _write_once(file: Path, text: str) -> None:
+    """Put a private file there, whole; whichever of two processes comes second leaves it."""
+    handle, new = tempfile.mkstemp(dir=file.parent)  # which only its owner can read
+    with open(handle, "w") as opened:
+        opened.write(text)
+    with contextlib.suppress(FileExistsError):
+        os.link(new, file)
+    os.unlink(new)
 
 
 WORKSPACE = _workspace()
@@ -128,8 +140,9 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "gloamy_site.middleware.SignInMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "gloamy_site.middleware.PageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -187,6 +200,17 @@ SESSION_COOKIE_NAME = "gloamy_session"
 CSRF_COOKIE_NAME = "gloamy_csrf"
 CSRF_FAILURE_VIEW = "tasks.views.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "django": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        "django.request": {"level": "ERROR"},  # a wrong address is the visitor's matter
+    },
+}
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

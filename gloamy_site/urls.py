@@ -1,13 +1,15 @@
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 from django.views.generic import RedirectView
+
+from tasks.views import SignInView
 
 urlpatterns = [
     path(
         "sign-in/",
-        LoginView.as_view(template_name="tasks/sign_in.html", redirect_authenticated_user=True),
+        SignInView.as_view(),
         name="sign-in",
     ),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),

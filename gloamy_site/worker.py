@@ -2,6 +2,8 @@
 
 import atexit
 import os
+import threading
+import time
 from typing import Any
 
 
@@ -13,8 +15,21 @@ def load_application(target: str) -> Any:
     """
     if hasattr(os, "setpgrp"):
         os.setpgrp()
+    _end_with_the_server()
     # Python must not be taken down under granian's threads: one that still runs would abort.
     atexit.register(os._exit, 0)
     from gloamy_site.wsgi import application
 
     return application
+
+
+def _end_with_the_server() -> None:
+    """End when the server does, however it ended: a worker left over would keep the port."""
+    server = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == server:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

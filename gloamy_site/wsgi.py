@@ -7,9 +7,15 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gloamy_site.settings")
 application = get_wsgi_application()
 
+from django.core.signals import request_started  # noqa: E402
 from django.db.backends.signals import connection_created  # noqa: E402
 
-from tasks.workspace import check_store, show_bad_text  # noqa: E402 - needs the apps to be loaded
+from tasks.workspace import (  # noqa: E402 - needs the apps to be loaded
+    check_store,
+    follow_writers,
+    show_bad_text,
+)
 
 connection_created.connect(show_bad_text)
+request_started.connect(follow_writers)
 check_store()

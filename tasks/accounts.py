@@ -1,5 +1,7 @@
 """The first administrator, and links that sign a person in once."""
 
+from itertools import chain, count
+
 from django.contrib.auth.models import User
 from django.urls import reverse
 from sesame.utils import get_query_string
@@ -11,10 +13,9 @@ def administrator() -> User:
     found = users.filter(is_superuser=True, is_active=True).order_by("pk").first()
     if found is not None:
         return found
-    name = "admin"
-    while users.filter(username=name).exists():
-        name += "-1"
-    return users.create_superuser(name)
+    taken = set(users.values_list("username", flat=True))
+    names = chain(["admin"], (f"admin-{number}" for number in count(1)))
+    return users.create_superuser(next(name for name in names if name not in taken))
 
 
 def sign_in_link(user: User, server: str) -> str:

@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.utils import quote
+from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.views.main import ChangeList
 from django.db import OperationalError
 from django.db.models import Model, QuerySet
+from django.forms import CheckboxInput
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from tasks import service
 from tasks.models import TaskCheckpoint, TaskRecord
-from tasks.templatetags.threads import thread_url
+from tasks.templatetags.threads import absolute, shown_id, thread_url
 from tasks.transcript import Text
 
 if TYPE_CHECKING:
@@ -31,22 +33,23 @@ admin.site.site_header = admin.site.site_title = "gloamy tasks"
 admin.site.enable_nav_sidebar = False
 
 
-def id_in_path(task_id: str) -> str:
-    """A task's id as one segment of a path, which a browser leaves alone whatever the id holds."""
-    return quote("id-" + urlsafe_b64encode(task_id.encode()).decode())
+def id_in_path(task_id: str | None) -> str:
+    """A task's id as one segment of a path, or a form's value, that no browser changes."""
+    return quote("id-" + urlsafe_b64encode(str(task_id or "").encode()).decode())
 
 
 def id_from_path(segment: str) -> str | None:
-    """The id of such a segment, which the admin has unquoted; None if it is none."""
+    """The id of such a segment, or None if it is none."""
     try:
-        return urlsafe_b64decode(segment.removeprefix("id-")).decode()
+        task_id = urlsafe_b64decode(unquote(segment).removeprefix("id-")).decode()
     except ValueError:
         return None
+    return task_id if id_in_path(task_id) == quote(unquote(segment)) else None
 
 
-def stored_text(text: str) -> str:
+def stored_text(text: Any) -> str:
     """The start of a stored text, of which a page must not show a hundred megabytes."""
-    cut = Text(text)
+    cut = Text(str(text))
     more = f"\n… {cut.length} characters in all" if cut.is_cut else ""
     return format_html('<pre class="stored">{}{}</pre>', cut.shown, more)
 
@@ -71,14 +74,7 @@ class TaskChangeList(ChangeList):
 
 @admin.register(TaskRecord)
 class TaskRecordAdmin(ReadOnly, RecordAdminBase):
-    list_display = (
-        "task_id",
-        "status",
-        "channel",
-        "model",
-        "checkpoint_count",
-        "updated_at",
-    )
+    list_display = ("shown", "thread", "status", "channel", "model", "checkpoint_count", "active")
     list_filter = ("status",)
     search_fields = ("task_id", "thread_id")
     ordering = ("-updated_at", "-task_id")
@@ -107,7 +103,35 @@ class TaskRecordAdmin(ReadOnly, RecordAdminBase):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> TaskRecord | None:
-        return self.get_queryset(request).filter(pk=id_from_path(object_id)).first()
+        task_id = id_from_path(object_id)
+        return None if task_id is None else self.get_queryset(request).filter(pk=task_id).first()
+
+    def action_checkbox(self, obj: TaskRecord) -> SafeString:
+        attributes = {"class": "action-select", "aria-label": f"Select {shown_id(obj.task_id)}"}
+        box = CheckboxInput(attributes, check_test=lambda value: False)
+        return box.render(ACTION_CHECKBOX_NAME, id_in_path(obj.task_id))
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[TaskRecord], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """The selected rows come as `id_in_path`: a form would change a newline in an id."""
+        posted = request.POST.copy()
+        given = map(id_from_path, posted.getlist(ACTION_CHECKBOX_NAME))
+        posted.setlist(ACTION_CHECKBOX_NAME, [id_ for id_ in given if id_ is not None])
+        request.POST = posted  # type: ignore[assignment]
+        return super().response_action(request, queryset, *args, **kwargs)
+
+    @admin.display(description="task", ordering="task_id")
+    def shown(self, record: TaskRecord) -> str:
+        return shown_id(record.task_id)
+
+    @admin.display(description="thread", ordering="thread_id")
+    def thread(self, record: TaskRecord) -> str:
+        return "the same" if record.thread_id == record.task_id else shown_id(record.thread_id)
+
+    @admin.display(description="last active", ordering="updated_at")
+    def active(self, record: TaskRecord) -> str:
+        return absolute(record.updated_at)
 
     @admin.display(description="execution history")
     def execution_history_stored(self, record: TaskRecord) -> str:
@@ -131,7 +155,7 @@ class TaskRecordAdmin(ReadOnly, RecordAdminBase):
         self, request: HttpRequest, queryset: QuerySet[TaskRecord]
     ) -> HttpResponse | None:
         """Ask first, then clear each thread through the service."""
-        threads = sorted(set(queryset.order_by().values_list("thread_id", flat=True)))
+        threads = sorted(set(queryset.order_by().values_list("thread_id", flat=True)), key=str)
         if "confirmed" in request.POST:
             self._clear(request, threads)
             return None
@@ -142,7 +166,7 @@ class TaskRecordAdmin(ReadOnly, RecordAdminBase):
             "threads": threads,
             "task_count": tasks.count(),
             "checkpoint_count": TaskCheckpoint.objects.filter(task__in=tasks).count(),
-            "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
+            "selected": [id_in_path(id_) for id_ in request.POST.getlist(ACTION_CHECKBOX_NAME)],
         }
         return TemplateResponse(request, "admin/tasks/clear_threads.html", context)
 
@@ -154,7 +178,9 @@ class TaskRecordAdmin(ReadOnly, RecordAdminBase):
                 cleared += 1
         except OperationalError as error:
             self.message_user(request, f"Not all was cleared: {error}.", messages.ERROR)
-        self.message_user(request, f"Cleared {cleared} thread(s).", messages.SUCCESS)
+        if cleared:
+            said = f"Cleared {cleared} thread{'' if cleared == 1 else 's'}."
+            self.message_user(request, said, messages.SUCCESS)
 
 
 @admin.register(TaskCheckpoint)
@@ -173,7 +199,7 @@ class TaskCheckpointAdmin(ReadOnly, CheckpointAdminBase):
     @admin.display(description="task")
     def task_link(self, checkpoint: TaskCheckpoint) -> str:
         path = reverse("admin:tasks_taskrecord_change", args=[id_in_path(checkpoint.task_id)])
-        return format_html('<a href="{}">{}</a>', path, checkpoint.task_id or "(empty id)")
+        return format_html('<a href="{}">{}</a>', path, shown_id(checkpoint.task_id))
 
     @admin.display(description="items")
     def items_stored(self, checkpoint: TaskCheckpoint) -> str:

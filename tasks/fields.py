@@ -61,10 +61,13 @@ class Timestamp(datetime):
         return (type(self).from_text, (to_text(self),))
 
 
-def to_text(moment: datetime | str) -> str:
-    """The stored form of a datetime; a naive one is taken in the current time zone."""
-    if isinstance(moment, str):
-        return moment
+def to_text(moment: Any) -> str:
+    """The stored form of a datetime; a naive one is taken in the current time zone.
+
+    Anything else, as a column may hold it, is given as text.
+    """
+    if not isinstance(moment, datetime):
+        return str(moment)
     if isinstance(moment, Timestamp) and moment.text is not None:
         return moment.text
     if timezone.is_naive(moment):

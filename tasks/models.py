@@ -151,7 +151,7 @@ class TaskRecord(models.Model):
         )
 
     def __str__(self) -> str:
-        return self.task_id
+        return str(self.task_id or "(empty id)")
 
 
 class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):

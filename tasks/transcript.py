@@ -1,5 +1,6 @@
 """A history as a person reads it: titles, messages, steps and attempts."""
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ _ASKED = re.compile(r'\{"role":"user","content":"((?:[^"\\]|\\u[0-9a-f]{4}|\\[^u
 def title(record: TaskRecord) -> str:
     """What the user first asked for, or nothing; of a row as `for_list()` reads it."""
     for start in (record.history_start, record.resumable_start):  # type: ignore[attr-defined]
-        if (asked := _ASKED.search(start)) and (line := asked_for(_decoded(asked[1]))):
+        asked = isinstance(start, str) and _ASKED.search(start)
+        if asked and (line := asked_for(_decoded(asked[1]))):
             return line
     return ""
 
@@ -79,6 +81,10 @@ class Message:
     role: str
     text: Text
 
+    @property
+    def is_tool_output(self) -> bool:
+        return self.role == "tool" or self.text.whole.startswith("[Tool results]")
+
 
 @dataclass(frozen=True)
 class Item:
@@ -106,7 +112,7 @@ class Step:
 
     @property
     def raw(self) -> Text:
-        return Text(self.checkpoint.items_json)
+        return Text(str(self.checkpoint.items_json))
 
 
 def messages(history: Iterable[ChatMessage]) -> list[Message]:
@@ -122,11 +128,12 @@ def attempts(order_taken: Iterable[tuple[int, int]]) -> dict[int, int]:
     Step numbers restart with each attempt, so a new one begins where the number does not rise.
     """
     numbers: dict[int, int] = {}
-    attempt, previous = 0, None
+    attempt, previous = 1, -math.inf
     for id_, step_index in order_taken:
-        if previous is None or step_index <= previous:
-            attempt += 1
-        numbers[id_], previous = attempt, step_index
+        if isinstance(step_index, int):  # SQLite stores a value of any type
+            attempt += step_index <= previous
+            previous = step_index
+        numbers[id_] = attempt
     return numbers
 
 
@@ -138,7 +145,7 @@ def steps(checkpoints: Iterable[TaskCheckpoint], attempt_of: dict[int, int]) -> 
         starts = not shown or shown[-1].attempt != attempt
         try:
             items, problem = [_item(item) for item in checkpoint.items], ""
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             items, problem = [], str(error)
         shown.append(Step(checkpoint, attempt, starts, items, problem))
     return shown
@@ -192,12 +199,12 @@ class Thread:
 
     @property
     def raw(self) -> Text:
-        return Text(self.record.execution_history_json)
+        return Text(str(self.record.execution_history_json))
 
 
 def _problem(read: Callable[[], object]) -> str:
     try:
         read()
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         return str(error)
     return ""

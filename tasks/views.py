@@ -7,6 +7,8 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import authenticate, login
 from django.contrib.auth.decorators import login_not_required, permission_required
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.views import LoginView
 from django.core.exceptions import BadRequest
 from django.core.paginator import Page, Paginator
 from django.db import OperationalError
@@ -19,8 +21,8 @@ from sesame.utils import get_user
 
 from tasks import service, transcript
 from tasks.fields import to_text
-from tasks.models import TaskCheckpoint, TaskRecord
-from tasks.templatetags.threads import thread_url
+from tasks.models import TaskCheckpoint, TaskRecord, TaskStatus
+from tasks.templatetags.threads import shown_id
 
 THREADS_PER_PAGE = 50
 MESSAGES_PER_PAGE = 200
@@ -56,7 +58,7 @@ def thread(request: HttpRequest) -> HttpResponse:
     """One thread: what is known of it, its messages, and its steps with their items."""
     record = _latest_task(request)
     shown = transcript.Thread(record)
-    checkpoints = TaskCheckpoint.objects.filter(task=record).in_order_taken()
+    checkpoints = TaskCheckpoint.objects.filter(task_id=record.task_id).in_order_taken()
     attempts = transcript.attempts(checkpoints.values_list("id", "step_index"))
     step_page = _page(request, "steps", checkpoints, STEPS_PER_PAGE)
     context = {
@@ -82,7 +84,7 @@ def message(request: HttpRequest) -> HttpResponse:
     number = request.GET.get("message", "")
     shown = transcript.Thread(record)
     if not number:
-        return _plain_text(record.execution_history_json)
+        return _plain_text(shown.raw.whole)
     for entry in shown.messages:
         if str(entry.number) == number:
             return _plain_text(entry.text.whole)
@@ -94,12 +96,12 @@ def message(request: HttpRequest) -> HttpResponse:
 def checkpoint(request: HttpRequest) -> HttpResponse:
     """The items of one checkpoint, exactly as stored."""
     number = request.GET.get("checkpoint", "")
-    if not number.isdecimal() or len(number) > 18:
+    if not (number.isascii() and number.isdecimal() and len(number) <= 18):
         raise BadRequest(f"“{number}” is no checkpoint number.")
     found = TaskCheckpoint.objects.filter(pk=number).first()
     if found is None:
         raise Http404(f"There is no checkpoint {number}.")
-    return _plain_text(found.items_json)
+    return _plain_text(str(found.items_json))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -108,8 +110,8 @@ def checkpoint(request: HttpRequest) -> HttpResponse:
 def clear(request: HttpRequest) -> HttpResponse:
     """Clear a thread: ask first, then delete all its tasks with their checkpoints."""
     thread_id = _thread_id(request)
-    if request.method == "POST":
-        return _clear(request, thread_id)
+    if request.method == "POST" and _cleared(request, thread_id):
+        return redirect("threads")
     tasks = TaskRecord.objects.of_thread(thread_id).without_histories()
     if not tasks:
         raise _no_such_thread(thread_id)
@@ -117,21 +119,36 @@ def clear(request: HttpRequest) -> HttpResponse:
         "thread_id": thread_id,
         "tasks": tasks,
         "checkpoint_count": TaskCheckpoint.objects.of_thread(thread_id).count(),
-        "is_running": any(not service.TaskStatus.read(task.status).is_terminal for task in tasks),
+        "is_running": any(not TaskStatus.read(task.status).is_terminal for task in tasks),
     }
     return render(request, "tasks/clear.html", context)
 
 
-def _clear(request: HttpRequest, thread_id: str) -> HttpResponse:
-    name = thread_id or "(empty id)"
+def _cleared(request: HttpRequest, thread_id: str) -> bool:
+    """Whether the thread was cleared; either way the person is told."""
     try:
         service.delete_by_thread_id(thread_id)
     except OperationalError as error:
-        reason = "The store is read-only." if settings.TASKS_READ_ONLY else f"{error}."
-        messages.error(request, f"Nothing was cleared. {reason}")
-        return redirect(thread_url("thread", thread_id))
-    messages.success(request, f"Cleared {name[:200]}.")
-    return redirect("threads")
+        reason = "The store is read-only" if settings.TASKS_READ_ONLY else error
+        messages.error(request, f"Nothing was cleared: {reason}.")
+        return False
+    messages.success(request, f"Cleared {shown_id(thread_id)[:200]}.")
+    return True
+
+
+class SignInView(LoginView):
+    """Sign in with a password, and go on to the page that was wanted."""
+
+    template_name = "tasks/sign_in.html"
+    redirect_authenticated_user = True
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        wanted = self.request.session.pop("next", None)
+        response = super().form_valid(form)
+        if wanted is None:
+            return response
+        # our own, and so to be trusted; a redirect proper refuses an address over 16,384 characters
+        return HttpResponse(status=302, headers={"Location": wanted})
 
 
 @login_not_required

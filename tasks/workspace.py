@@ -6,10 +6,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
-from django.db import DatabaseError, connections, router
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 
+from gloamy_site.readonly import read_only_address
 from tasks.models import TaskCheckpoint, TaskRecord
 
 # What SQLite answers on a connection that the store may use; synchronous 1 is NORMAL.
@@ -52,17 +53,19 @@ def prepare() -> None:
             continue
         file = _file(connection.settings_dict)
         if connection.alias == store_connection().alias:
-            _make_folder(file.parent)
+            if file.parent == settings.WORKSPACE / "state":  # and not what a URL names
+                _make_folder(file.parent)
         elif not os.path.exists(file):
             _make_private_file(file)
 
 
-def check_file() -> None:
-    """Raise WorkspaceError unless the store's file, if there is one, is a store to work with."""
-    connection = store_connection()
-    if connection.vendor == "sqlite":
-        _check_sqlite_file(_file(connection.settings_dict))
-    _check_tables(connection, may_be_empty=not settings.TASKS_READ_ONLY)
+def check_databases() -> None:
+    """Raise WorkspaceError unless both databases answer, and the store, if there is one, is one."""
+    for connection in connections.all():
+        if connection.vendor == "sqlite":
+            _check_sqlite_file(_file(connection.settings_dict))
+    _check_answer(connections[DEFAULT_DB_ALIAS], "The site's database")
+    _check_tables(store_connection(), may_be_empty=not settings.TASKS_READ_ONLY)
 
 
 def check_store() -> None:
@@ -81,6 +84,13 @@ def show_bad_text(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -
     """
     if connection.vendor == "sqlite":
         connection.connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+
+
+def follow_writers(**kwargs: Any) -> None:
+    """For `request_started`: open a read-only store as suits what others do to it by now."""
+    if settings.TASKS_READ_ONLY:
+        database = store_connection().settings_dict
+        database["NAME"] = read_only_address(_file(database))
 
 
 def _file(database: dict[str, Any]) -> Path:
@@ -116,6 +126,17 @@ def _check_sqlite_file(file: Path) -> None:
         raise WorkspaceError(f"{file} is not an SQLite database.")
 
 
+def _check_answer(connection: BaseDatabaseWrapper, name: str) -> None:
+    try:
+        connection.ensure_connection()
+    except DatabaseError as error:
+        raise WorkspaceError(f"{name} cannot be opened: {_reason(error)}.") from error
+
+
+def _reason(error: DatabaseError) -> str:
+    return str(error).strip().splitlines()[0]
+
+
 def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> None:
     try:
         with connection.cursor() as cursor:
@@ -134,8 +155,9 @@ def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> Non
                         f"{location()}: the table {table} has no column {', '.join(missing)}."
                     )
     except DatabaseError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise WorkspaceError(f"{location()}: the store cannot be opened: {reason}.") from error
+        raise WorkspaceError(
+            f"{location()}: the store cannot be opened: {_reason(error)}."
+        ) from error
 
 
 def _check_pragmas(connection: BaseDatabaseWrapper) -> None:

@@ -1,23 +1,27 @@
 """The two tables in Django's admin: read-only, but for clearing threads."""
 
+import re
+
 import pytest
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
 from tasks import service
 from tasks.admin import id_in_path
 from tasks.models import TaskCheckpoint, TaskRecord
-from tests.factories import checkpoint, task, update
+from tests.factories import checkpoint, only_postgresql, task, update
 from tests.test_views import ODD_IDS
 
-pytestmark = pytest.mark.django_db(databases=["default", "tasks"])
+pytestmark = pytest.mark.django_db(databases="__all__")
 
 TASKS = reverse("admin:tasks_taskrecord_changelist")
 CHECKPOINTS = reverse("admin:tasks_taskcheckpoint_changelist")
 
 
 def clear(client: Client, *task_ids: str, **more: str):
-    return client.post(TASKS, {"action": "clear_threads", "_selected_action": task_ids, **more})
+    selected = [id_in_path(task_id) for task_id in task_ids]
+    return client.post(TASKS, {"action": "clear_threads", "_selected_action": selected, **more})
 
 
 @pytest.mark.parametrize("address", [TASKS, CHECKPOINTS])
@@ -52,7 +56,9 @@ def test_task_of_any_id_opens_from_the_list(admin_client: Client, task_id: str):
     assert admin_client.get(address).context["original"].pk == task_id
 
 
-@pytest.mark.parametrize("segment", ["nonsense", "id-", "id-%FF", "id-eA"])
+@pytest.mark.parametrize(
+    "segment", ["nonsense", "id-", "id-%FF", "id-eA", "%00", "!!!", "id_2DAA_3D_3D", "x/history"]
+)
 def test_unknown_task_leads_back(admin_client: Client, segment: str):
     task("there")
 
@@ -110,6 +116,62 @@ def test_clearing_takes_the_whole_thread_and_no_other(admin_client: Client):
 
     assert [record.task_id for record in TaskRecord.objects.all()] == ["c"]
     assert [found.task_id for found in TaskCheckpoint.objects.all()] == ["c"]
+
+
+@pytest.mark.parametrize("task_id", ODD_IDS)
+def test_clearing_takes_any_id_as_the_pages_have_it(admin_client: Client, task_id: str):
+    for odd in (task_id, "bystander"):
+        task(odd)
+
+    listed = admin_client.get(TASKS).content.decode()
+    [box] = re.findall(f'value="({re.escape(id_in_path(task_id))})"', listed)
+    asked = clear(admin_client, task_id).rendered_content
+    [hidden] = re.findall('name="_selected_action" value="([^"]*)"', asked)
+    form = {"action": "clear_threads", "_selected_action": hidden, "confirmed": "yes"}
+    said = admin_client.post(TASKS, form, follow=True).content.decode()
+
+    assert hidden == box
+    assert [record.pk for record in TaskRecord.objects.all()] == ["bystander"]
+    assert "Cleared 1 thread." in said
+
+
+def test_clearing_that_fails_says_only_that(admin_client: Client, monkeypatch: pytest.MonkeyPatch):
+    def locked(thread_id: str) -> None:
+        raise OperationalError("database is locked")
+
+    task()
+    monkeypatch.setattr(service, "delete_by_thread_id", locked)
+
+    said = admin_client.post(
+        TASKS,
+        {
+            "action": "clear_threads",
+            "_selected_action": id_in_path("telegram_42"),
+            "confirmed": "yes",
+        },
+        follow=True,
+    ).content.decode()
+
+    assert "Not all was cleared: database is locked." in said
+    assert "Cleared 0" not in said
+
+
+@only_postgresql
+def test_admin_works_on_postgresql(admin_client: Client, store):
+    found = checkpoint(task())
+
+    for address in (
+        TASKS + "?q=telegram",
+        CHECKPOINTS + "?q=telegram",
+        f"{TASKS}{id_in_path('telegram_42')}/change/",
+        f"{CHECKPOINTS}{found.pk}/change/",
+    ):
+        assert admin_client.get(address).status_code == 200
+    assert admin_client.get(f"{TASKS}?status__exact=%00").status_code == 400
+    assert admin_client.get(f"{TASKS}{id_in_path(chr(0))}/change/").status_code == 400
+    assert clear(admin_client, "\0").status_code == 400
+    clear(admin_client, "telegram_42", confirmed="yes")
+    assert TaskRecord.objects.count() == 0
 
 
 def test_clearing_wants_permission(staff_viewer: Client):

@@ -1,12 +1,16 @@
 """`manage.py serve`: from nothing to a page, and one plain sentence where it cannot be."""
 
+import html
 import os
+import re
 import socket
 import sqlite3
 import stat
 import subprocess
+import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -14,6 +18,7 @@ import pytest
 
 from tests.factories import DATA, skip
 from tests.server import Server
+from tests.test_project import run
 
 ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
 
@@ -21,6 +26,14 @@ ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
 def make_store(file: Path, change: str = "") -> None:
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript(ORIGINAL + change)
+
+
+def dump(file: Path) -> list[tuple[object, ...]]:
+    """The whole schema, and each row that a column could be lost from."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.text_factory = bytes
+        rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+        return rows + connection.execute("SELECT * FROM task_records").fetchall()
 
 
 def get(address: str) -> str:
@@ -71,6 +84,112 @@ def test_serve_of_the_demo_fills_a_workspace_of_its_own(server: Server, tmp_path
         [count] = connection.execute("SELECT count(*) FROM task_records").fetchone()
     assert count > 24
     assert not server.store_file.exists()
+
+
+def test_serve_of_the_demo_refuses_a_workspace_that_it_did_not_make(server: Server):
+    make_store(server.store_file)
+    before = dump(server.store_file)
+
+    server.start("--demo", "--workspace", str(server.workspace))
+
+    assert server.refusal() == (
+        f"{server.workspace} is no demo: --demo needs a folder that is not there yet."
+    )
+    assert dump(server.store_file) == before
+
+
+@pytest.mark.parametrize("option", ["--dem", "--work=/nowhere"])
+def test_serve_takes_no_half_of_an_option(server: Server, option: str):
+    _, error = server.start(option).communicate(timeout=30)
+
+    assert f"unrecognized arguments: {option}" in error
+    assert not server.store_file.exists()
+
+
+def test_serve_leaves_no_worker_behind_when_killed(server: Server):
+    process = server.start()
+    address = server.link()
+    with process:
+        process.kill()
+        output = process.stdout.read() if process.stdout else ""  # ends when the worker has
+
+    assert "Stopped." not in output
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        get(address)
+
+
+def test_serve_opens_every_row_of_a_spoilt_store_and_logs_its_errors(server: Server):
+    make_store(server.store_file)
+    server.start()
+    browser = signed_in(server.link())
+    root = f"http://127.0.0.1:{server.port}"
+
+    lists = ("/", "/admin/tasks/taskrecord/", "/admin/tasks/taskcheckpoint/")
+    links = [
+        html.unescape(link)
+        for page in lists
+        for link in re.findall(
+            r'href="(/(?:thread/\?|admin/tasks/\w+/[^"/]+/change)[^"]*)"', browser(root + page)[1]
+        )
+    ]
+    answers = [browser(root + link)[0] for link in links]
+    with closing(sqlite3.connect(server.store_file)) as connection, connection:
+        connection.execute("DROP TABLE task_checkpoints")
+        connection.execute("DROP TABLE task_records")
+    broken = browser(root + "/")
+    _, error = server.stop()
+
+    assert len(links) > 20
+    assert set(answers) <= {200, 404}  # an id that is no text has no page
+    assert answers.count(200) > answers.count(404)
+    assert (broken[0], "Something went wrong" in broken[1]) == (500, True)
+    assert "no such table: task_records" in error
+
+
+def signed_in(link: str) -> Callable[[str], tuple[int, str]]:
+    """A browser that is signed in, as a function from an address to status and page."""
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    page = opener.open(link).read().decode()
+    fields = dict(re.findall(r'name="(csrfmiddlewaretoken|token)" value="([^"]*)"', page))
+    opener.open(link.partition("?")[0], urllib.parse.urlencode(fields).encode()).close()
+
+    def browse(address: str) -> tuple[int, str]:
+        try:
+            with opener.open(address) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    return browse
+
+
+def test_migrate_refuses_a_foreign_file_and_leaves_it_alone(server: Server):
+    with closing(sqlite3.connect(server.store_file)) as connection:
+        connection.execute("CREATE TABLE foo (bar)")
+
+    done = run(
+        "manage.py",
+        "migrate",
+        GLOAMY_WORKSPACE=str(server.workspace),
+        SITE_DATABASE_URL=f"sqlite:///{server.folder}/site.sqlite3",
+        SECRET_KEY="of the tests",
+    )
+
+    with closing(sqlite3.connect(server.store_file)) as connection:
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
+    assert done.stderr.splitlines()[-1] == (
+        f"CommandError: {server.workspace}: the store has no table task_records."
+    )
+    assert names == ["foo"]
+
+
+def test_serve_names_a_site_database_that_is_none(server: Server):
+    site = server.folder / "site.sqlite3"
+    site.write_text("Not a database, this.")
+    server.start()
+
+    assert server.refusal() == f"{site} is not an SQLite database."
 
 
 def test_serve_refuses_a_taken_port(server: Server):
@@ -141,14 +260,11 @@ def test_serve_refuses_another_schema_and_leaves_it_alone(
     server: Server, change: str, sentence: str
 ):
     make_store(server.store_file, change)
-    before = server.store_file.read_bytes()
+    before = dump(server.store_file)
     server.start()
 
     assert server.refusal() == f"{server.workspace}: {sentence}"
-    with closing(sqlite3.connect(server.store_file)) as connection:
-        schema = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
-    assert "django_migrations" not in schema
-    assert len(server.store_file.read_bytes()) == len(before)
+    assert dump(server.store_file) == before
 
 
 @pytest.mark.parametrize("url", ["foo://host/tasks", "mysql://host/tasks", "nonsense"])

@@ -4,6 +4,7 @@ import html
 import re
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import OperationalError, connections
 from django.test import Client
 from django.urls import reverse
@@ -11,9 +12,17 @@ from django.urls import reverse
 from tasks import service, views, workspace
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.templatetags.threads import thread_url
-from tests.factories import checkpoint, history, item, snapshot, task, update
+from tests.factories import (
+    checkpoint,
+    history,
+    item,
+    only_postgresql,
+    snapshot,
+    task,
+    update,
+)
 
-pytestmark = pytest.mark.django_db(databases=["default", "tasks"])
+pytestmark = pytest.mark.django_db(databases="__all__")
 
 ODD_IDS = [
     "",
@@ -206,6 +215,39 @@ def test_odd_id_survives_the_way_through_sign_in(client: Client):
     assert form.context["next"] == thread_url("thread", thread_id)
 
 
+@pytest.mark.parametrize("thread_id", ["x" * 9_000, "é" * 4_500, "🦉" * 2_250])
+def test_long_id_survives_the_way_through_sign_in(client: Client, thread_id: str):
+    task(thread_id)
+    get_user_model().objects.create_superuser("ops", password="correct horse")
+
+    to_sign_in = client.get(thread_url("thread", thread_id))
+    client.get(to_sign_in["Location"])
+    signed_in = client.post("/sign-in/", {"username": "ops", "password": "correct horse"})
+
+    assert signed_in["Location"] == thread_url("thread", thread_id)
+
+
+@pytest.mark.parametrize("thread_id", ["\t", "\n \n", "\x1f", "\u200b"])
+def test_id_of_nothing_visible_is_shown_in_escapes(viewer: Client, thread_id: str):
+    task(thread_id)
+
+    assert html.escape(ascii(thread_id)) in viewer.get("/").content.decode()
+
+
+@only_postgresql
+def test_pages_work_on_postgresql(operator: Client, store):
+    service.record_checkpoint(update())
+
+    for name in PAGES:
+        assert operator.get(address(name)).status_code == 200
+    assert operator.get(address("thread") + "&steps=1").status_code == 200
+    assert operator.get("/?before=2027&task=x").status_code == 200
+    assert operator.get("/?before=%00&task=x").status_code == 400
+    assert operator.get("/thread/?id=%00").status_code == 404
+    assert operator.post(address("clear")).status_code == 302
+    assert TaskRecord.objects.count() == 0
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -218,6 +260,7 @@ def test_odd_id_survives_the_way_through_sign_in(client: Client):
         ("/thread/checkpoint/", 400),
         ("/thread/checkpoint/?checkpoint=x", 400),
         ("/thread/checkpoint/?checkpoint=-1", 400),
+        ("/thread/checkpoint/?checkpoint=%D9%A1", 400),
         ("/thread/checkpoint/?checkpoint=99999999999999999999", 400),
         ("/thread/checkpoint/?checkpoint=77", 404),
         ("/thread/clear/", 400),
@@ -390,9 +433,10 @@ def test_clear_that_fails_says_why_and_deletes_nothing(
     task()
     monkeypatch.setattr(service, "delete_by_thread_id", locked)
 
-    content = operator.post(address("clear"), follow=True).content.decode()
+    content = operator.post(address("clear")).content.decode()
 
-    assert "Nothing was cleared. database is locked." in content
+    assert "Nothing was cleared: database is locked." in content
+    assert "Clear this thread?" in content
     assert TaskRecord.objects.count() == 1
 
 
@@ -404,6 +448,13 @@ def test_read_only_store_offers_no_clearing(operator: Client, settings):
 
     assert "The store is read-only" in content
     assert "Clear…" not in content
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_are_kept_out_of_caches(operator: Client, name: str):
+    task()
+
+    assert "no-store" in operator.get(address(name)).headers["Cache-Control"]
 
 
 def test_pages_send_a_strict_content_security_policy(viewer: Client):

@@ -4,8 +4,11 @@ import stat
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
+from gloamy_site import settings as settings_module
+from gloamy_site.readonly import read_only_address
 from tasks import workspace
 from tests.factories import only_postgresql, only_sqlite
 
@@ -18,7 +21,7 @@ def locate(monkeypatch: pytest.MonkeyPatch, alias: str, **fields: str) -> None:
 
 
 def test_store_passes_its_check(store):
-    workspace.check_file()
+    workspace.check_databases()
     workspace.check_store()
 
 
@@ -44,8 +47,9 @@ def test_store_opened_otherwise_is_refused(store, pragma: str, found: str):
 
 @only_sqlite
 def test_prepare_makes_the_folder_and_a_private_file(
-    store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings
 ):
+    settings.WORKSPACE = tmp_path / "new"
     folder, site = tmp_path / "new" / "state", tmp_path / "site.sqlite3"
     locate(monkeypatch, "tasks", NAME=str(folder / "tasks.db"))
     locate(monkeypatch, "default", NAME=str(site))
@@ -59,13 +63,69 @@ def test_prepare_makes_the_folder_and_a_private_file(
 
 @only_sqlite
 def test_prepare_says_where_nothing_can_be_made(
-    store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings
 ):
     (tmp_path / "file").touch()
+    settings.WORKSPACE = tmp_path / "file"
     locate(monkeypatch, "tasks", NAME=str(tmp_path / "file" / "state" / "tasks.db"))
 
     with pytest.raises(workspace.WorkspaceError, match="cannot be made: Not a directory"):
         workspace.prepare()
+
+
+@only_sqlite
+def test_prepare_makes_no_folder_that_a_url_names(
+    store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    locate(monkeypatch, "tasks", NAME=str(tmp_path / "elsewhere" / "tasks.db"))
+
+    workspace.prepare()
+
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_read_only_file_is_immutable_only_while_nobody_writes(tmp_path: Path):
+    file = tmp_path / "a b" / "tasks.db"
+    quiet = read_only_address(file)
+    file.parent.mkdir()
+    file.with_name("tasks.db-wal").touch()
+
+    assert quiet == f"file://{tmp_path}/a%20b/tasks.db?mode=ro&immutable=1"
+    assert read_only_address(file) == f"file://{tmp_path}/a%20b/tasks.db?mode=ro"
+
+
+@only_sqlite
+def test_read_only_store_follows_its_writers(
+    store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings
+):
+    settings.TASKS_READ_ONLY = True
+    locate(monkeypatch, "tasks", NAME=f"file://{tmp_path}/tasks.db?mode=ro&immutable=1")
+    (tmp_path / "tasks.db-wal").touch()
+
+    workspace.follow_writers()
+
+    assert store.settings_dict["NAME"] == f"file://{tmp_path}/tasks.db?mode=ro"
+
+
+def test_secret_key_is_made_once_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(settings_module, "BASE_DIR", tmp_path)
+    monkeypatch.delenv("SECRET_KEY")
+
+    first, second = settings_module._secret_key(), settings_module._secret_key()
+
+    assert first == second
+    assert len(first) >= 50
+    assert [file.name for file in tmp_path.iterdir()] == ["secret_key"]
+    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
+
+
+def test_empty_secret_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(settings_module, "BASE_DIR", tmp_path)
+    monkeypatch.delenv("SECRET_KEY")
+    (tmp_path / "secret_key").touch()
+
+    with pytest.raises(ImproperlyConfigured, match="is empty"):
+        settings_module._secret_key()
 
 
 @only_sqlite

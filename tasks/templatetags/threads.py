@@ -17,10 +17,10 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 @register.simple_tag
-def thread_url(name: str, thread_id: str, **parameters: Any) -> str:
+def thread_url(name: str, thread_id: Any, **parameters: Any) -> str:
     """The address of a view of one thread. An id may hold anything, so it is never in the path."""
     query = "".join(f"&{key}={quote(str(value), safe='')}" for key, value in parameters.items())
-    return f"{reverse(name)}?id={quote(thread_id, safe='')}{query}"
+    return f"{reverse(name)}?id={quote(str(thread_id), safe='')}{query}"
 
 
 @register.simple_tag(takes_context=True)
@@ -29,6 +29,15 @@ def page_url(context: dict[str, Any], parameter: str, number: int) -> str:
     query = context["request"].GET.copy()
     query[parameter] = str(number)
     return f"?{query.urlencode()}"
+
+
+@register.filter
+def shown_id(thread_id: Any) -> str:
+    """An id as one can see it and click on it: it may be empty or hold nothing but white space."""
+    text = str(thread_id)
+    if not text:
+        return "(empty id)"
+    return text if any(c.isprintable() and not c.isspace() for c in text) else ascii(text)
 
 
 @register.filter

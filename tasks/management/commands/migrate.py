@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -32,10 +33,13 @@ class Command(migrate.Command):
             return [{"database": options["database"]}]
         try:
             workspace.prepare()
+            workspace.check_databases()
         except workspace.WorkspaceError as error:
             raise CommandError(str(error)) from error
         chosen = [{"database": DEFAULT_DB_ALIAS}]
-        if options["app_label"] in (None, "tasks"):
+        if settings.TASKS_READ_ONLY:
+            self.stderr.write("The store is read-only, and left as it is.")
+        elif options["app_label"] in (None, "tasks"):
             store = workspace.store_connection().alias
             chosen.append({"database": store, "app_label": "tasks"})
         return chosen

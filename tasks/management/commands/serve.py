@@ -1,21 +1,26 @@
+import errno
 import multiprocessing
+import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import connections
 from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server import MPServer
 
 from gloamy_site.worker import load_application
+from manage import DEMO_MARK
 from tasks import workspace
 from tasks.accounts import administrator, sign_in_link
 from tasks.demo import SimulatedAgent, fill
@@ -27,6 +32,10 @@ class Command(BaseCommand):
     help = "Set everything up, print a sign-in link, and run the task browser."
     requires_system_checks = ()
 
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        # manage.py knows the options by their whole names only
+        return super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
+
     def add_arguments(self, parser: CommandParser) -> None:
         # manage.py has read these two already: they decide the settings.
         parser.add_argument("--workspace", help="folder of the agent (~/.gloamy/workspace)")
@@ -37,6 +46,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         host, port = options["host"], options["port"]
         try:
+            check_options(options)
             check_address(host, port)
             set_up()
         except workspace.WorkspaceError as error:
@@ -64,14 +74,21 @@ class Command(BaseCommand):
     def welcome(self, host: str, port: int) -> str:
         user = administrator()
         address = f"http://{name_for_links(host)}:{port}"
+        manage = f"{shortest(sys.executable)} {shortest(sys.argv[0])}"
         read_only = "The store is read-only: clearing is off.\n" if settings.TASKS_READ_ONLY else ""
         return (
             f"gloamy tasks shows {workspace.location()} at {address}\n\n"
             f"Sign in once with this link, within {settings.SESAME_MAX_AGE // 60} minutes:\n\n"
             f"    {sign_in_link(user, address)}\n\n"
-            f"To sign in with a password: python manage.py changepassword {user.get_username()}\n"
+            f"To sign in with a password: {manage} changepassword {user.get_username()}\n"
             f"{read_only}Ctrl-C stops the server."
         )
+
+
+def shortest(path: str) -> str:
+    """A path as one would type it here."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
 
 
 def name_for_links(host: str) -> str:
@@ -88,12 +105,22 @@ def answers(host: str, port: int) -> bool:
         return False
 
 
+def check_options(options: dict[str, Any]) -> None:
+    """Raise WorkspaceError unless the settings were made for these options."""
+    given = options["workspace"]
+    if given and Path(given).expanduser().resolve() != settings.WORKSPACE.resolve():
+        raise workspace.WorkspaceError(f"{given} is not opened: start `manage.py serve` itself.")
+    if options["demo"] and not (settings.WORKSPACE / DEMO_MARK).exists():
+        raise workspace.WorkspaceError(
+            f"{settings.WORKSPACE} is no demo: --demo needs a folder that is not there yet."
+        )
+
+
 def set_up() -> None:
     """Bring both databases up to date. Raises WorkspaceError where the store cannot be used."""
     workspace.prepare()
-    workspace.check_file()
-    alias = DEFAULT_DB_ALIAS if settings.TASKS_READ_ONLY else None
-    call_command("migrate", database=alias, verbosity=0, interactive=False)
+    workspace.check_databases()
+    call_command("migrate", verbosity=0, interactive=False, stderr=StringIO())
     workspace.check_store()
 
 
@@ -110,16 +137,20 @@ def demo_at_work() -> Iterator[None]:
 
 def check_address(host: str, port: int) -> None:
     """Raise WorkspaceError unless a server can listen there."""
+    if not host:
+        raise workspace.WorkspaceError("--host names no address.")
     if not 0 < port < 65_536:
         raise workspace.WorkspaceError(f"{port} is no port; choose one from 1 to 65535.")
     try:
-        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, *_, address = found[0]
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
+        hint = " Choose another with --port." if error.errno == errno.EADDRINUSE else ""
         raise workspace.WorkspaceError(
-            f"Cannot listen on {host} port {port}: {error.strerror}. Choose another with --port."
+            f"Cannot listen on {host} port {port}: {error.strerror}.{hint}"
         ) from error
 
 
@@ -131,7 +162,7 @@ def server(host: str, port: int) -> MPServer:
         address=host,
         port=port,
         interface=Interfaces.WSGI,
-        blocking_threads=4,
+        blocking_threads=16,  # most of them wait: for a slow disk, or for the agent's lock
         log_level=LogLevels.warning,
         workers_kill_timeout=5,  # seconds that requests get to end after Ctrl-C
         working_dir=Path(settings.BASE_DIR),

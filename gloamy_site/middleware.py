@@ -1,0 +1,46 @@
+"""What holds for every page."""
+
+from collections.abc import Callable
+
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.core.exceptions import BadRequest
+from django.db import DataError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.cache import add_never_cache_headers
+
+from tasks.views import bad_request
+
+LONGEST_NEXT = 1_500  # characters of a `next=`; Django drops one that is over 2,048
+
+View = Callable[[HttpRequest], HttpResponse]
+
+
+class SignInMiddleware(LoginRequiredMiddleware):
+    """Sign-in for every page. An address too long for `next=` waits in the session."""
+
+    def handle_no_permission(
+        self, request: HttpRequest, view_func: Callable[..., HttpResponseBase]
+    ) -> HttpResponseRedirect:
+        if len(request.get_full_path()) <= LONGEST_NEXT:
+            return super().handle_no_permission(request, view_func)
+        request.session["next"] = request.get_full_path()
+        return HttpResponseRedirect(reverse("sign-in"))
+
+
+class PageMiddleware:
+    """Keeps pages out of caches, and answers what no database can look for with a clear error."""
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if not response.has_header("Cache-Control"):
+            add_never_cache_headers(response)
+        return response
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if isinstance(exception, DataError):  # such as a NUL, which PostgreSQL's texts never hold
+            return bad_request(request, BadRequest(f"The database refused it: {exception}."))
+        return None
