@@ -74,7 +74,7 @@ class TaskChangeList(ChangeList):
 
 @admin.register(TaskRecord)
 class TaskRecordAdmin(ReadOnly, RecordAdminBase):
-    list_display = ("shown", "thread", "status", "channel", "model", "checkpoint_count", "active")
+    list_display = ("shown", "status", "channel", "model", "checkpoint_count", "active")
     list_filter = ("status",)
     search_fields = ("task_id", "thread_id")
     ordering = ("-updated_at", "-task_id")
@@ -123,11 +123,8 @@ class TaskRecordAdmin(ReadOnly, RecordAdminBase):
 
     @admin.display(description="task", ordering="task_id")
     def shown(self, record: TaskRecord) -> str:
-        return shown_id(record.task_id)
-
-    @admin.display(description="thread", ordering="thread_id")
-    def thread(self, record: TaskRecord) -> str:
-        return "the same" if record.thread_id == record.task_id else shown_id(record.thread_id)
+        of_thread = "" if record.thread_id == record.task_id else shown_id(record.thread_id)
+        return shown_id(record.task_id) + (of_thread and f" of thread {of_thread}")
 
     @admin.display(description="last active", ordering="updated_at")
     def active(self, record: TaskRecord) -> str:

@@ -163,7 +163,7 @@ def server(host: str, port: int) -> MPServer:
         port=port,
         interface=Interfaces.WSGI,
         blocking_threads=16,  # most of them wait: for a slow disk, or for the agent's lock
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
         workers_kill_timeout=5,  # seconds that requests get to end after Ctrl-C
         working_dir=Path(settings.BASE_DIR),
     )
