@@ -1,17 +1,20 @@
 """What holds for every page."""
 
+import logging
 from collections.abc import Callable
 
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.core.exceptions import BadRequest
-from django.db import DataError
+from django.db import DataError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 
-from tasks.views import bad_request
+from tasks.views import bad_request, unavailable
 
 LONGEST_NEXT = 1_500  # characters of a `next=`; Django drops one that is over 2,048
+
+logger = logging.getLogger(__name__)
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -41,6 +44,9 @@ class PageMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if isinstance(exception, OperationalError):  # locked, full, gone: it may be back soon
+            logger.error("The store did not answer: %s", request.path, exc_info=exception)
+            return unavailable(request, f"The store did not answer: {exception}.")
         if isinstance(exception, DataError):  # such as a NUL, which PostgreSQL's texts never hold
             return bad_request(request, BadRequest(f"The database refused it: {exception}."))
         return None

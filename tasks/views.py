@@ -189,6 +189,10 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _error(request, 404, "Not found", reason)
 
 
+def unavailable(request: HttpRequest, reason: str) -> HttpResponse:
+    return _error(request, 503, "The store is not available", f"{reason} Try again in a moment.")
+
+
 @login_not_required
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return _error(

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
+from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
@@ -53,10 +54,21 @@ def prepare() -> None:
             continue
         file = _file(connection.settings_dict)
         if connection.alias == store_connection().alias:
-            if file.parent == settings.WORKSPACE / "state":  # and not what a URL names
-                _make_folder(file.parent)
+            _make_workspace(file)
         elif not os.path.exists(file):
             _make_private_file(file)
+
+
+def open_store() -> None:
+    """Make the store's tables if it is new. Raises WorkspaceError where it cannot be used."""
+    connection = store_connection()
+    if connection.vendor == "sqlite":
+        file = _file(connection.settings_dict)
+        _make_workspace(file)
+        _check_sqlite_file(file)
+    if not settings.TASKS_READ_ONLY and _check_tables(connection, may_be_empty=True):
+        call_command("migrate", "tasks", database=connection.alias, verbosity=0)
+    check_store()
 
 
 def check_databases() -> None:
@@ -100,11 +112,14 @@ def _file(database: dict[str, Any]) -> Path:
     return Path(name)
 
 
-def _make_folder(folder: Path) -> None:
+def _make_workspace(file: Path) -> None:
+    """Make the folder of the workspace's store; a folder that a URL names is not ours to make."""
+    if file.parent != settings.WORKSPACE / "state":
+        return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise WorkspaceError(f"{folder} cannot be made: {error.strerror}.") from error
+        raise WorkspaceError(f"{file.parent} cannot be made: {error.strerror}.") from error
 
 
 def _make_private_file(file: Path) -> None:
@@ -137,12 +152,13 @@ def _reason(error: DatabaseError) -> str:
     return str(error).strip().splitlines()[0]
 
 
-def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> None:
+def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> bool:
+    """Whether the store is empty, if that may be; it has its tables and columns otherwise."""
     try:
         with connection.cursor() as cursor:
             tables = set(connection.introspection.table_names(cursor)) - {"django_migrations"}
             if may_be_empty and not tables:
-                return
+                return True
             for model in (TaskRecord, TaskCheckpoint):
                 table = model._meta.db_table
                 if table not in tables:
@@ -158,6 +174,7 @@ def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> Non
         raise WorkspaceError(
             f"{location()}: the store cannot be opened: {_reason(error)}."
         ) from error
+    return False
 
 
 def _check_pragmas(connection: BaseDatabaseWrapper) -> None:

@@ -142,7 +142,7 @@ def test_serve_opens_every_row_of_a_spoilt_store_and_logs_its_errors(server: Ser
     assert len(links) > 20
     assert set(answers) <= {200, 404}  # an id that is no text has no page
     assert answers.count(200) > answers.count(404)
-    assert (broken[0], "Something went wrong" in broken[1]) == (500, True)
+    assert (broken[0], "The store is not available" in broken[1]) == (503, True)
     assert "no such table: task_records" in error
 
 

@@ -1,0 +1,77 @@
+"""No page that is only looked at takes the lock that the agent needs."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.urls import reverse
+
+from tasks import service, urls
+from tasks.admin import id_in_path
+from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.templatetags.threads import thread_url
+from tests.factories import only_sqlite, update
+
+pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
+
+
+def addresses() -> dict[str, str]:
+    """Every page of the store that can be opened, by the name of its view."""
+    task = [id_in_path("telegram_42")]
+    step = [TaskCheckpoint.objects.get().pk]
+    return {
+        "threads": "/",
+        "thread": thread_url("thread", "telegram_42"),
+        "message": thread_url("message", "telegram_42", message=1),
+        "checkpoint": f"/thread/checkpoint/?checkpoint={step[0]}",
+        "clear": thread_url("clear", "telegram_42"),
+        "tasks_taskrecord_changelist": reverse("admin:tasks_taskrecord_changelist"),
+        "tasks_taskrecord_change": reverse("admin:tasks_taskrecord_change", args=task),
+        "tasks_taskrecord_history": reverse("admin:tasks_taskrecord_history", args=task),
+        "tasks_taskcheckpoint_changelist": reverse("admin:tasks_taskcheckpoint_changelist"),
+        "tasks_taskcheckpoint_change": reverse("admin:tasks_taskcheckpoint_change", args=step),
+        "tasks_taskcheckpoint_history": reverse("admin:tasks_taskcheckpoint_history", args=step),
+    }
+
+
+@pytest.fixture
+def locked(store) -> Iterator[None]:
+    """Somebody else holds the file's write lock all the time, and we would not wait for it."""
+    service.record_checkpoint(update())
+    with store.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 0")
+    with closing(sqlite3.connect(store.settings_dict["NAME"], isolation_level=None)) as agent:
+        agent.execute("BEGIN IMMEDIATE")
+        agent.execute("UPDATE task_records SET last_error = 'unseen'")
+        yield
+        agent.execute("ROLLBACK")
+    store.close()
+
+
+@only_sqlite
+def test_pages_open_while_the_agent_holds_the_lock(store, locked, admin_client: Client):
+    for address in addresses().values():
+        response = admin_client.get(address)
+        assert (response.status_code, b"unseen" in response.content) == (200, False), address
+
+
+@only_sqlite
+def test_reading_verbs_work_while_the_agent_holds_the_lock(store, locked):
+    assert service.load_by_thread_id("telegram_42") is not None
+    assert service.load_resumable_state("telegram_42") is None
+    assert TaskRecord.objects.newest_first().for_list().get().last_error is None
+
+
+@only_sqlite
+def test_every_page_of_the_store_is_tried(store):
+    service.record_checkpoint(update())
+    patterns = list(urls.urlpatterns)
+    for model in (TaskRecord, TaskCheckpoint):
+        patterns += admin.site.get_model_admin(model).get_urls()
+    names = {pattern.name for pattern in patterns if pattern.name}
+    not_for_looking = {name for name in names if name.endswith(("_add", "_delete"))}
+
+    assert names - not_for_looking - {"sign-in-link"} == set(addresses())
