@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.core.exceptions import BadRequest
-from django.db import DataError, OperationalError
+from django.db import DatabaseError, DataError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
@@ -44,9 +44,9 @@ class PageMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if isinstance(exception, OperationalError):  # locked, full, gone: it may be back soon
-            logger.error("The store did not answer: %s", request.path, exc_info=exception)
-            return unavailable(request, f"The store did not answer: {exception}.")
         if isinstance(exception, DataError):  # such as a NUL, which PostgreSQL's texts never hold
             return bad_request(request, BadRequest(f"The database refused it: {exception}."))
+        if isinstance(exception, DatabaseError):  # locked, full, damaged, gone: it may come back
+            logger.error("The database did not answer: %s", request.path, exc_info=exception)
+            return unavailable(request, f"The database did not answer: {exception}.")
         return None

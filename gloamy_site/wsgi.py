@@ -13,9 +13,11 @@ from django.db.backends.signals import connection_created  # noqa: E402
 from tasks.workspace import (  # noqa: E402 - needs the apps to be loaded
     check_store,
     follow_writers,
+    never_create_store,
     show_bad_text,
 )
 
 connection_created.connect(show_bad_text)
 request_started.connect(follow_writers)
 check_store()
+never_create_store()

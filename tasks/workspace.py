@@ -105,6 +105,14 @@ def follow_writers(**kwargs: Any) -> None:
         database["NAME"] = read_only_address(_file(database))
 
 
+def never_create_store() -> None:
+    """From now on open the store's file only if it is there, and make no empty one in its place."""
+    database = store_connection().settings_dict
+    if store_connection().vendor == "sqlite" and not settings.TASKS_READ_ONLY:
+        database["NAME"] = f"{_file(database).resolve().as_uri()}?mode=rw"
+        database["OPTIONS"]["uri"] = True
+
+
 def _file(database: dict[str, Any]) -> Path:
     name = str(database["NAME"])
     if name.startswith("file:"):

@@ -146,6 +146,30 @@ def test_serve_opens_every_row_of_a_spoilt_store_and_logs_its_errors(server: Ser
     assert "no such table: task_records" in error
 
 
+def test_pages_outlast_a_file_that_is_deleted_replaced_or_cut_off(server: Server):
+    make_store(server.store_file)
+    whole = server.store_file.read_bytes()
+    server.start()
+    browser = signed_in(server.link())
+    page = f"http://127.0.0.1:{server.port}/thread/?id=telegram_42"
+
+    def status_with(content: bytes | None) -> int:
+        for left in server.store_file.parent.glob("tasks.db*"):
+            left.unlink()
+        if content is not None:
+            server.store_file.write_bytes(content)
+        return browser(page)[0]
+
+    assert browser(page)[0] == 200
+    assert status_with(None) == 503
+    assert not server.store_file.exists()
+    assert status_with(whole) == 200
+    assert status_with(whole[:5_000]) == 503
+    assert status_with(b"") == 503
+    assert status_with(b"no database") == 503
+    assert status_with(whole) == 200
+
+
 def signed_in(link: str) -> Callable[[str], tuple[int, str]]:
     """A browser that is signed in, as a function from an address to status and page."""
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
