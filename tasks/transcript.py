@@ -1,5 +1,6 @@
 """A history as a person reads it: titles, messages, steps and attempts."""
 
+import contextlib
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -32,11 +33,10 @@ def title(record: TaskRecord) -> str:
 def _decoded(json_text: str) -> str:
     """The start of a JSON string's text, which may be cut off within an escape."""
     text = json_text[: TITLE_LENGTH * 12]
-    for cut in (text, text[: text.rfind("\\")]):
-        try:
-            return msgspec.json.decode(f'"{cut}"', type=str)
-        except msgspec.DecodeError:
-            continue
+    for _ in range(3):  # a surrogate pair is two escapes, and either may be cut
+        with contextlib.suppress(msgspec.DecodeError):
+            return msgspec.json.decode(f'"{text}"', type=str)
+        text = text[: text.rfind("\\")]
     return ""
 
 

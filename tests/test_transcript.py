@@ -114,3 +114,17 @@ def test_resumable_turns_are_what_the_agent_would_get():
     record = TaskRecord(resumable_history_json='[["user","hi"],["assistant","<tool></tool>"]]')
 
     assert transcript.Thread(record).resumable_turns == [ChatMessage("user", "hi")]
+
+
+@pytest.mark.parametrize("cut", range(1, 13))
+def test_title_cut_within_a_long_text_of_escapes_is_what_stands_before(cut: int):
+    escaped = "x" * (transcript.TITLE_LENGTH * 12 - cut) + "\\ud83d\\ude00" * 2
+
+    line = transcript.title(row('[{"role":"user","content":"' + escaped + '"}]'))
+
+    assert line == "x" * transcript.TITLE_LENGTH
+
+
+@pytest.mark.parametrize("end", ["\\", "\\u", "\\u00e", "\\ud83d", "\\ud83d\\ude"])
+def test_title_of_a_history_cut_within_an_escape_is_what_stands_before(end: str):
+    assert transcript.title(row('[{"role":"user","content":"tidy up' + end)) == "tidy up"
