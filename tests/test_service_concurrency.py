@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 
 from tasks import service
 from tasks.fields import now_rfc3339
@@ -246,3 +246,23 @@ def test_load_works_inside_a_transaction_of_the_caller(store):
     with transaction.atomic(using=store.alias):
         service.save_snapshot(snapshot())
         assert loaded().thread_id == "telegram_42"
+
+
+@only_postgresql
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_verbs_work_again_when_a_lost_server_is_back(store):
+    service.record_checkpoint(update())
+    backends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s"
+    with store.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        [pid] = cursor.fetchone()
+    other = store.copy()
+    with other.cursor() as cursor:
+        cursor.execute(backends, (pid,))
+    other.close()
+
+    with pytest.raises(OperationalError):
+        service.record_checkpoint(update(step_index=2))
+    service.record_checkpoint(update(step_index=2))
+
+    assert [step.step_index for step in loaded().checkpoints] == [1, 2]
