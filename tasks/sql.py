@@ -18,7 +18,7 @@ from tasks.models import TaskRecord, TaskStatus
 @contextmanager
 def changing() -> Iterator[CursorWrapper]:
     """A transaction of the store, for a statement that takes its lock by itself."""
-    connection = _alive(connections[router.db_for_write(TaskRecord)])
+    connection = connections[router.db_for_write(TaskRecord)]
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         yield cursor
 
@@ -40,7 +40,7 @@ def writing(task_id: str) -> Iterator[CursorWrapper]:
 @contextmanager
 def reading() -> Iterator[CursorWrapper]:
     """A transaction whose statements all see the same state, and which takes no lock."""
-    connection = _alive(connections[router.db_for_read(TaskRecord)])
+    connection = connections[router.db_for_read(TaskRecord)]
     outermost = not connection.in_atomic_block
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         if outermost and _is_postgresql(connection):  # SQLite's are all like that
@@ -66,16 +66,6 @@ def fetch_latest(cursor: CursorWrapper, statement: str, thread_id: str) -> Any:
 def cannot_hold(connection: BaseDatabaseWrapper, thread_id: str) -> bool:
     """Whether there can be no such thread: PostgreSQL knows no NUL in a text, and says so."""
     return "\0" in thread_id and _is_postgresql(connection)
-
-
-def _alive(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
-    """The connection, made anew if an error has shown it to be lost.
-
-    Django does that between requests, and an agent has none.
-    """
-    connection.errors_occurred and not connection.in_atomic_block:
-        connection.close_if_unusable_or_obsolete()
-    return connection
 
 
 def _is_postgresql(connection: BaseDatabaseWrapper) -> bool:
