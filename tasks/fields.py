@@ -61,6 +61,17 @@ class Timestamp(datetime):
         return (type(self).from_text, (to_text(self),))
 
 
+def is_stored_form(text: str) -> bool:
+    """Whether a text is a time in exactly the form that `rfc3339` gives."""
+    if not _CANONICAL.fullmatch(text) or text.endswith("000+00:00"):
+        return False
+    try:
+        Timestamp.from_text(text)
+    except ValueError:
+        return False
+    return True
+
+
 def to_text(moment: Any) -> str:
     """The stored form of a datetime; a naive one is taken in the current time zone.
 

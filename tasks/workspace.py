@@ -31,6 +31,11 @@ def store_connection() -> BaseDatabaseWrapper:
     return connections[router.db_for_write(TaskRecord)]
 
 
+def store_file() -> Path:
+    """The file of a store on SQLite."""
+    return _file(store_connection().settings_dict)
+
+
 def location() -> str:
     """Where the store is, for a person; never with a password."""
     database = store_connection().settings_dict

@@ -1,0 +1,59 @@
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from tasks import integrity
+from tasks.integrity import Finding
+from tasks.workspace import location
+
+
+class Command(BaseCommand):
+    help = "Report what is wrong with the store, and where. Changes nothing; ends with 1 if any is."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="one JSON object a line")
+        parser.add_argument("--limit", type=int, default=20, help="findings told of a kind (20)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        as_line = json_line if options["json"] else plain_line
+        seen: Counter[tuple[str, bool]] = Counter()
+        for finding in self.findings():
+            seen[finding.kind, finding.wrong] += 1
+            if seen[finding.kind, finding.wrong] <= options["limit"]:
+                self.stdout.write(as_line(finding))
+        for (kind, is_wrong), count in seen.items():
+            if more := max(0, count - options["limit"]):
+                self.stdout.write(as_line(Finding(kind, f"and {more} more", wrong=is_wrong)))
+        wrong = sum(count for (_, is_wrong), count in seen.items() if is_wrong)
+        told = f"{location()}: {wrong or 'nothing'} wrong, {seen.total() - wrong} notes"
+        self.stdout.write(as_line(Finding("summary", told, wrong=bool(wrong))))
+        if wrong:
+            raise SystemExit(1)
+
+    def findings(self) -> Iterator[Finding]:
+        try:
+            source = integrity.open_store()
+        except (OSError, *integrity.ERRORS) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise CommandError(f"{location()}: the store cannot be opened: {reason}.") from error
+        try:
+            yield from integrity.findings(source)
+        finally:
+            source.close()
+
+
+def plain_line(finding: Finding) -> str:
+    if finding.kind == "summary":
+        return finding.text
+    place = " ".join(filter(None, (finding.table, finding.key, finding.column)))
+    return (
+        f"{'' if finding.wrong else 'note: '}{finding.kind}: {place and place + ': '}{finding.text}"
+    )
+
+
+def json_line(finding: Finding) -> str:
+    return json.dumps(finding._asdict())
