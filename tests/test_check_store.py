@@ -50,8 +50,11 @@ def check(capsys, *options):
 def test_original_is_told_in_full(file, capsys):
     status, lines = check(capsys, "--limit", "100")
     expected = (DATA / "original_findings.txt").read_text(encoding="utf-8").splitlines()
-    assert (status, lines[:-1]) == (1, expected)
-    assert ": 50 wrong, " in lines[-1]
+    # SQLite's own check finds more of these with each version
+    ours = [line for line in lines if not line.startswith("integrity: ")]
+    wrong = 50 + len(lines) - len(ours)
+    assert (status, ours[:-1]) == (1, expected)
+    assert f": {wrong} wrong, " in ours[-1]
 
 
 def test_check_changes_no_byte_and_adds_no_file(file, capsys):

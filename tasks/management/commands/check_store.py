@@ -49,10 +49,9 @@ class Command(BaseCommand):
 def plain_line(finding: Finding) -> str:
     if finding.kind == "summary":
         return finding.text
+    mark = "" if finding.wrong else "note: "
     place = " ".join(filter(None, (finding.table, finding.key, finding.column)))
-    return (
-        f"{'' if finding.wrong else 'note: '}{finding.kind}: {place and place + ': '}{finding.text}"
-    )
+    return mark + ": ".join(filter(None, (finding.kind, place, finding.text)))
 
 
 def json_line(finding: Finding) -> str:
