@@ -38,13 +38,23 @@ def _database(variable: str, default: Path) -> dict[str, Any]:
     url = os.environ.get(variable)
     if not url:
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": default}
+    return _parsed(url, variable)
+
+
+def _parsed(url: str, name: str) -> dict[str, Any]:
     try:
         database: dict[str, Any] = dict(dj_database_url.parse(url))
     except ValueError as error:
-        raise ImproperlyConfigured(f"{variable}: {error}") from None
+        raise ImproperlyConfigured(f"{name}: {error}") from None
     if "sqlite3" not in database["ENGINE"] and "postgresql" not in database["ENGINE"]:
-        raise ImproperlyConfigured(f"{variable}: use a sqlite:// or a postgres:// address.")
+        raise ImproperlyConfigured(f"{name}: use a sqlite:// or a postgres:// address.")
     return database
+
+
+def database_at(url: str, name: str) -> dict[str, Any]:
+    """An entry for DATABASES; `name` is what an error calls the address."""
+    database = _parsed(url, name)
+    return _read_only(database) if _is_read_only(database) else _with_options(database)
 
 
 def _is_read_only(database: dict[str, Any]) -> bool:

@@ -16,20 +16,20 @@ from tasks.models import TaskRecord, TaskStatus
 
 
 @contextmanager
-def changing() -> Iterator[CursorWrapper]:
+def changing(using: str | None = None) -> Iterator[CursorWrapper]:
     """A transaction of the store, for a statement that takes its lock by itself."""
-    connection = connections[router.db_for_write(TaskRecord)]
+    connection = connections[using or router.db_for_write(TaskRecord)]
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         yield cursor
 
 
 @contextmanager
-def writing(task_id: str) -> Iterator[CursorWrapper]:
+def writing(task_id: str, using: str | None = None) -> Iterator[CursorWrapper]:
     """A transaction that holds the write lock from its first statement on.
 
     The time of a write is taken inside, so that the order of commits is the order of times.
     """
-    with changing() as cursor:
+    with changing(using) as cursor:
         if _is_postgresql(cursor.db):  # a new task has no row to lock yet
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (task_id,))
         else:
@@ -38,14 +38,91 @@ def writing(task_id: str) -> Iterator[CursorWrapper]:
 
 
 @contextmanager
-def reading() -> Iterator[CursorWrapper]:
+def reading(using: str | None = None) -> Iterator[CursorWrapper]:
     """A transaction whose statements all see the same state, and which takes no lock."""
-    connection = connections[router.db_for_read(TaskRecord)]
+    connection = connections[using or router.db_for_read(TaskRecord)]
     outermost = not connection.in_atomic_block
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         if outermost and _is_postgresql(connection):  # SQLite's are all like that
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield cursor
+
+
+@contextmanager
+def reading_as_stored(using: str | None = None) -> Iterator[CursorWrapper]:
+    """`reading`, where a text that is not UTF-8 is no error but comes as bytes."""
+    with reading(using) as cursor:
+        if _is_postgresql(cursor.db):  # it holds no such text
+            yield cursor
+            return
+        connection = cursor.db.connection
+        before, connection.text_factory = connection.text_factory, _text_or_bytes
+        try:
+            yield cursor
+        finally:
+            connection.text_factory = before
+
+
+def _text_or_bytes(raw: bytes) -> str | bytes:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+def page_of_ids(cursor: CursorWrapper, after: str | bytes | None, size: int) -> list[str | bytes]:
+    """The first task ids after this one, in the order of their bytes; those that are texts."""
+    comparison = ">=" if after is None else ">"
+    is_text = "" if _is_postgresql(cursor.db) else "AND typeof(task_id) = 'text'"
+    cursor.execute(
+        f"SELECT task_id FROM task_records WHERE task_id {comparison} CAST(%s AS TEXT) {is_text}"
+        " ORDER BY task_id LIMIT %s",
+        (_key(cursor, after or ""), size),
+    )
+    return [task_id for (task_id,) in cursor.fetchall()]
+
+
+def fetch_task(
+    cursor: CursorWrapper, task_id: str | bytes
+) -> tuple[tuple[Any, ...] | None, list[tuple[Any, ...]]]:
+    """The row of a task, or None, and the rows of its checkpoints in the order taken."""
+    cursor.execute(READ_TASK, (_key(cursor, task_id),))
+    row = cursor.fetchone()
+    cursor.execute(READ_CHECKPOINTS, (_key(cursor, task_id),))
+    return row, cursor.fetchall()
+
+
+def has_task(cursor: CursorWrapper, task_id: str | bytes) -> bool:
+    key = _key(cursor, task_id)
+    if isinstance(key, bytes) or "\0" not in key:  # which PostgreSQL cannot be asked for
+        cursor.execute(HAS_TASK, (key,))
+        return cursor.fetchone() is not None
+    return False
+
+
+def delete_task(cursor: CursorWrapper, task_id: str | bytes) -> None:
+    cursor.execute(DELETE_TASK, (_key(cursor, task_id),))
+
+
+def count_out_of_reach(cursor: CursorWrapper) -> tuple[int, int]:
+    """How many tasks have no text for an id, and how many checkpoints no task that has one."""
+    if _is_postgresql(cursor.db):
+        return 0, 0  # its types and its foreign key see to that
+    cursor.execute("SELECT count(*) FROM task_records WHERE typeof(task_id) <> 'text'")
+    [tasks] = cursor.fetchone()
+    cursor.execute(
+        "SELECT count(*) FROM task_checkpoints WHERE typeof(task_id) <> 'text'"
+        " OR task_id NOT IN (SELECT task_id FROM task_records WHERE task_id IS NOT NULL)"
+    )
+    [checkpoints] = cursor.fetchone()
+    return tasks, checkpoints
+
+
+def _key(cursor: CursorWrapper, task_id: str | bytes) -> str | bytes:
+    """An id to look for with CAST(%s AS TEXT): on SQLite its bytes, which may be no UTF-8."""
+    if _is_postgresql(cursor.db) or isinstance(task_id, bytes):
+        return task_id
+    return task_id.encode()
 
 
 def has_ended(cursor: CursorWrapper, task_id: str) -> bool:
@@ -124,14 +201,13 @@ _LATEST_TASK = """
         SELECT task_id FROM task_records WHERE thread_id = %s
         ORDER BY updated_at DESC, task_id DESC LIMIT 1)"""
 
-LOAD_TASK = (
-    """
+_TASK = """
     SELECT task_id, thread_id, channel, provider, model, status,
         execution_history_json, resumable_history_json, latest_checkpoint_note, checkpoint_count,
         final_response, last_error, created_at, updated_at, completed_at
     FROM task_records"""
-    + _LATEST_TASK
-)
+
+LOAD_TASK = _TASK + _LATEST_TASK
 
 LOAD_RESUMABLE = (
     "SELECT task_id, resumable_history_json, latest_checkpoint_note FROM task_records"
@@ -141,3 +217,23 @@ LOAD_RESUMABLE = (
 LOAD_CHECKPOINTS = """
     SELECT id, step_index, checkpoint_note, items_json, created_at
     FROM task_checkpoints WHERE task_id = %s ORDER BY step_index, id"""
+
+READ_TASK = _TASK + " WHERE task_id = CAST(%s AS TEXT)"
+
+READ_CHECKPOINTS = """
+    SELECT step_index, checkpoint_note, items_json, created_at
+    FROM task_checkpoints WHERE task_id = CAST(%s AS TEXT) ORDER BY id"""
+
+ADD_TASK = """
+    INSERT INTO task_records (
+        task_id, thread_id, channel, provider, model, status,
+        execution_history_json, resumable_history_json, latest_checkpoint_note, checkpoint_count,
+        final_response, last_error, created_at, updated_at, completed_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (task_id) DO NOTHING"""
+
+DELETE_TASK = "DELETE FROM task_records WHERE task_id = CAST(%s AS TEXT)"
+
+HAS_TASK = "SELECT 1 FROM task_records WHERE task_id = CAST(%s AS TEXT)"
+
+IDS_OF_THREAD = "SELECT task_id FROM task_records WHERE thread_id = %s ORDER BY task_id"

@@ -1,0 +1,107 @@
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connections
+
+from gloamy_site.settings import database_at
+from tasks import transfer, workspace
+from tasks.models import TaskRecord
+from tasks.progress import Progress
+
+
+class Command(BaseCommand):
+    help = "Copy the whole store to another database, or from one, and compare the two."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        direction = parser.add_mutually_exclusive_group(required=True)
+        direction.add_argument("--to", metavar="URL", help="sqlite:// or postgres:// address")
+        direction.add_argument("--from", metavar="URL", help="sqlite:// or postgres:// address")
+        parser.add_argument(
+            "--replace",
+            action="store_true",
+            help="make the target the same: replace tasks that differ, delete those it has alone",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        name = "--to" if options["to"] else "--from"
+        try:
+            database = database_at(options["to"] or options["from"], name)
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
+        if options["from"]:
+            check_file(database)
+        try:
+            with transfer.connected(database) as other:
+                pair = (workspace.store_connection().alias, other)
+                source, target = pair if options["to"] else reversed(pair)
+                self.copy(source, target, options["replace"])
+        except DatabaseError as error:
+            raise CommandError(f"The copy was broken off: {error}.") from error
+
+    def copy(self, source: str, target: str, replace: bool) -> None:
+        make_tables(target)
+        progress = Progress(self.stderr, transfer.count(source))
+        clear_others(source, target, replace)
+        read = self.copy_tasks(source, target, replace, progress)
+        for sentence in transfer.out_of_reach(source):
+            progress.failed(sentence)
+        written = tally(target, progress)
+        progress.clear()
+        self.stdout.write(f"source: {read}\ntarget: {written}")
+        if progress.failures or str(read) != str(written):
+            raise CommandError("The two differ.")
+        self.stdout.write("The two are the same.")
+
+    def copy_tasks(
+        self, source: str, target: str, replace: bool, progress: Progress
+    ) -> transfer.Tally:
+        """Copy every task; the tally is of what was read."""
+        read = transfer.Tally()
+        for task_id in transfer.task_ids(source):
+            try:
+                if (task := transfer.read(task_id, source)) is not None:
+                    read.add(task)
+                    transfer.put(task, replace=replace, using=target)
+            except transfer.Refused as error:
+                progress.failed(f"Left out: {error}.")
+            progress.show(read.tasks, f"{read.tasks} tasks")
+        return read
+
+
+def check_file(database: dict[str, Any]) -> None:
+    """SQLite would make a file that is not there, and the copy would be of nothing."""
+    file = str(database["NAME"])
+    is_address = file.startswith("file:")  # of a file that is there, and cannot be written
+    if "sqlite3" in database["ENGINE"] and not is_address and not Path(file).exists():
+        raise CommandError(f"There is no file {file}.")
+
+
+def make_tables(alias: str) -> None:
+    if TaskRecord._meta.db_table not in connections[alias].introspection.table_names():
+        call_command("migrate", "tasks", database=alias, verbosity=0, interactive=False)
+
+
+def clear_others(source: str, target: str, replace: bool) -> None:
+    """Raise CommandError for a task that only the target holds; or delete it, if that is asked."""
+    for task_id in transfer.task_ids(target):
+        if transfer.exists(task_id, source):
+            continue
+        if not replace:
+            raise CommandError(f"The target holds other tasks, such as {task_id!r}; see --replace.")
+        transfer.delete(task_id, target)
+
+
+def tally(alias: str, progress: Progress) -> transfer.Tally:
+    """Read a store once more, for its counts and checksums."""
+    found = transfer.Tally()
+    for task_id in transfer.task_ids(alias):
+        try:
+            if (task := transfer.read(task_id, alias)) is not None:
+                found.add(task)
+        except transfer.Refused as error:
+            progress.failed(f"Not compared: {error}.")
+        progress.show(found.tasks, f"{found.tasks} tasks compared")
+    return found
