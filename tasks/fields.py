@@ -40,13 +40,6 @@ def now_rfc3339() -> str:
     return rfc3339(*divmod(time.time_ns(), 10**9))
 
 
-def check_rfc3339(text: str) -> None:
-    """Raise ValueError unless the text is a time in the form that the store writes."""
-    if not _CANONICAL.fullmatch(text):
-        raise ValueError(f"{text!r} is no timestamp as the store writes it")
-    Timestamp.from_text(text)
-
-
 class Timestamp(datetime):
     """An aware datetime that remembers the stored text, which may hold nanoseconds."""
 
@@ -77,6 +70,12 @@ def is_stored_form(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def check_rfc3339(text: str) -> None:
+    """Raise ValueError unless the text is a time in the form that the store writes."""
+    if not is_stored_form(text):
+        raise ValueError(f"{text!r} is no timestamp as the store writes it")
 
 
 def to_text(moment: Any) -> str:

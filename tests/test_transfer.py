@@ -187,7 +187,10 @@ def test_interrupted_import_goes_on_when_run_again(store, file, monkeypatch):
         ({"execution_history_json": "[1]"}, "field execution_history_json: [0] is not an object"),
         ({"resumable_history_json": "{"}, "field resumable_history_json: Input data was truncated"),
         ({"created_at": "2026-01-01T00:00:00Z"}, "field created_at: '2026-01-01T00:00:00Z' is no"),
-        ({"updated_at": "2026-02-30T00:00:00+00:00"}, "field updated_at: day is out of range"),
+        (
+            {"updated_at": "2026-02-30T00:00:00+00:00"},
+            "field updated_at: '2026-02-30T00:00:00+00:00' is no timestamp",
+        ),
         ({"completed_at": "yesterday"}, "field completed_at: 'yesterday' is no timestamp"),
         ({"checkpoints": [{}]}, "field checkpoints[0]: Object missing required field `step_index`"),
     ],
