@@ -291,8 +291,8 @@ class _Resumable(msgspec.Struct):
 
 def _check_texts(given: TaskSnapshot | TaskCheckpointUpdate, *optional: str) -> None:
     for name in ("task_id", "thread_id", "channel", "provider", "model"):
-        require(getattr(given, name), str, name)
-    for name in ("task_id", "thread_id", "channel", "provider", "model", *optional):
+        _check_text(getattr(given, name), name)
+    for name in optional:
         if (value := getattr(given, name)) is not None:
             _check_text(value, name)
 

@@ -110,11 +110,11 @@ def checkpoint(request: HttpRequest) -> HttpResponse:
 def clear(request: HttpRequest) -> HttpResponse:
     """Clear a thread: ask first, then delete all its tasks with their checkpoints."""
     thread_id = _thread_id(request)
-    if request.method == "POST" and _cleared(request, thread_id):
-        return redirect("threads")
     tasks = TaskRecord.objects.of_thread(thread_id).without_histories()
     if not tasks:
         raise _no_such_thread(thread_id)
+    if request.method == "POST" and _cleared(request, thread_id):
+        return redirect("threads")
     context = {
         "thread_id": thread_id,
         "tasks": tasks,

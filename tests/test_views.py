@@ -409,6 +409,13 @@ def test_clear_takes_all_tasks_of_the_thread_and_no_others(operator: Client):
     assert "Cleared mine." in response.content.decode()
 
 
+def test_clear_of_a_thread_that_is_gone_does_not_say_it_cleared_one(operator: Client):
+    response = operator.post(address("clear"), follow=True)
+
+    assert response.status_code == 404
+    assert "Cleared" not in response.content.decode()
+
+
 def test_clear_wants_permission(viewer: Client):
     task()
 
