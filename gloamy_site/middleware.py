@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 
-from tasks.views import bad_request, unavailable
+from tasks.views.errors import bad_request, unavailable
 
 LONGEST_NEXT = 1_500  # characters of a `next=`; Django drops one that is over 2,048
 

@@ -208,7 +208,7 @@ SESAME_ONE_TIME = True
 SESAME_MAX_AGE = 15 * 60  # seconds
 SESSION_COOKIE_NAME = "gloamy_session"
 CSRF_COOKIE_NAME = "gloamy_csrf"
-CSRF_FAILURE_VIEW = "tasks.views.csrf_failure"
+CSRF_FAILURE_VIEW = "tasks.views.errors.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 
 LOGGING = {

@@ -4,7 +4,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from tasks.views import SignInView
+from tasks.views.sign_in import SignInView
 
 urlpatterns = [
     path(
@@ -22,6 +22,6 @@ urlpatterns = [
     path("", include("tasks.urls")),
 ]
 
-handler400 = "tasks.views.bad_request"
-handler403 = "tasks.views.forbidden"
-handler404 = "tasks.views.not_found"
+handler400 = "tasks.views.errors.bad_request"
+handler403 = "tasks.views.errors.forbidden"
+handler404 = "tasks.views.errors.not_found"

@@ -1,12 +1,12 @@
 from django.urls import path
 
-from tasks import views
+from tasks.views import clear, sign_in, thread, threads
 
 urlpatterns = [
-    path("", views.threads, name="threads"),
-    path("thread/", views.thread, name="thread"),
-    path("thread/message/", views.message, name="message"),
-    path("thread/checkpoint/", views.checkpoint, name="checkpoint"),
-    path("thread/clear/", views.clear, name="clear"),
-    path("sign-in/link/", views.sign_in_with_link, name="sign-in-link"),
+    path("", threads.threads, name="threads"),
+    path("thread/", thread.thread, name="thread"),
+    path("thread/message/", thread.message, name="message"),
+    path("thread/checkpoint/", thread.checkpoint, name="checkpoint"),
+    path("thread/clear/", clear.clear, name="clear"),
+    path("sign-in/link/", sign_in.sign_in_with_link, name="sign-in-link"),
 ]

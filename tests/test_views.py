@@ -9,9 +9,10 @@ from django.db import OperationalError, connections
 from django.test import Client
 from django.urls import reverse
 
-from tasks import service, views, workspace
+from tasks import service, workspace
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.templatetags.threads import thread_url
+from tasks.views import threads
 from tests.factories import (
     checkpoint,
     history,
@@ -122,7 +123,7 @@ def test_list_shows_what_a_row_is_about(viewer: Client):
 
 
 def test_list_pages_through_every_thread_once(viewer: Client, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(views, "THREADS_PER_PAGE", 3)
+    monkeypatch.setattr(threads, "THREADS_PER_PAGE", 3)
     for number in range(8):
         task(f"thread {number}", updated_at=f"2026-01-0{number // 3 + 1}T00:00:00+00:00")
 

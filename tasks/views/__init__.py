@@ -1,0 +1,1 @@
+"""The pages. Reads are QuerySet methods; whatever writes goes through `tasks.service`."""

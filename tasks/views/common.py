@@ -1,0 +1,30 @@
+"""What the views of threads share: who may use them, and the thread that an address names."""
+
+from django.contrib.auth.decorators import permission_required
+from django.core.exceptions import BadRequest
+from django.http import Http404, HttpRequest
+
+from tasks.models import TaskRecord
+
+can_view = permission_required("tasks.view_taskrecord", raise_exception=True)
+can_clear = permission_required("tasks.clear_thread", raise_exception=True)
+
+
+def thread_id_of(request: HttpRequest) -> str:
+    """The id of the address, which may be empty but must be there."""
+    if "id" not in request.GET:
+        raise BadRequest("The address names no thread: it needs “?id=…”.")
+    return request.GET["id"]
+
+
+def latest_task(request: HttpRequest) -> TaskRecord:
+    """The task that the thread of the address shows."""
+    thread_id = thread_id_of(request)
+    record = TaskRecord.objects.of_thread(thread_id).first()
+    if record is None:
+        raise no_such_thread(thread_id)
+    return record
+
+
+def no_such_thread(thread_id: str) -> Http404:
+    return Http404(f"There is no thread “{thread_id[:200]}”. It may have been cleared.")
