@@ -232,7 +232,7 @@ def put(task: Task, *, replace: bool = False, using: str | None = None) -> bool:
 
 def _write(task: Task, replace: bool, using: str) -> None:
     *values, checkpoints = msgspec.structs.astuple(task)
-    with sql.writing(task.task_id, using) as cursor:
+    with sql.writing(task.thread_id, task.task_id, using) as (cursor, _):
         if replace:  # the task first, and the cascade after it: the order of every other delete
             sql.delete_task(cursor, task.task_id)
         cursor.execute(sql.ADD_TASK, values)
@@ -240,7 +240,7 @@ def _write(task: Task, replace: bool, using: str) -> None:
             raise Refused(f"{task.task_id!r} is there with other content")
         cursor.execute(sql.DELETE_CHECKPOINTS, (task.task_id,))  # of one deleted by hand
         rows = [(task.task_id, *msgspec.structs.astuple(step)) for step in checkpoints]
-        cursor.executemany(sql.ADD_CHECKPOINT, rows)
+        cursor.executemany(sql.PUT_CHECKPOINT, rows)
 
 
 def _is_stored(task: Task, using: str) -> bool:
@@ -262,8 +262,7 @@ def _nul_on_postgresql(task: Task, using: str) -> str | None:
 
 def delete(task_id: str | bytes, using: str) -> None:
     """Delete a task with its checkpoints, for a copy that shall hold nothing else."""
-    name = task_id.decode(errors="replace") if isinstance(task_id, bytes) else task_id
-    with sql.writing(name, using) as cursor:
+    with sql.changing(using) as cursor:
         sql.delete_task(cursor, task_id)
 
 
