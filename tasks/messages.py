@@ -17,7 +17,7 @@ _ARGUMENTS_DEPTH = MAX_DEPTH - 2  # the list of items and the item are two conta
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
 NO_SURROGATES = "a lone surrogate is not text that UTF-8 can hold"
-_PLAIN = frozenset({str, bool, type(None)})
+_SCALARS = frozenset({str, bool, float, type(None)})
 
 
 class ChatMessage(msgspec.Struct):
@@ -103,17 +103,26 @@ def decode_all_items(raws: list[str]) -> list[list[ExecutionCheckpointItem]] | N
     try:
         lines = "\n".join([*raws, ""]).encode()
         decoded = _items_decoder.decode_lines(lines)
-        are_canonical = len(decoded) == len(raws) and _items_encoder.encode_lines(decoded) == lines
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        if len(decoded) != len(raws) or _items_encoder.encode_lines(decoded) != lines:
+            return None
+        for items in decoded:
+            for item in items:
+                if not _is_flat(item.arguments):
+                    item.arguments = _arguments(item, "")
+    except (TypeError, ValueError, RecursionError):
         return None
-    if not are_canonical:
-        return None
-    for items in decoded:
-        for item in items:
-            arguments = item.arguments
-            if type(arguments) is not dict or not _PLAIN.issuperset(map(type, arguments.values())):
-                return None  # with numbers or containers to look at
     return decoded
+
+
+def _is_flat(arguments: Any) -> bool:
+    """Whether these are arguments by name that are as JSON has them, without a container."""
+    if type(arguments) is not dict:
+        return False
+    for value in arguments.values():
+        kind = type(value)
+        if not (_INT_MIN <= value <= _INT_MAX if kind is int else kind in _SCALARS):
+            return False
+    return True
 
 
 def encode_history(messages: list[ChatMessage], field: str) -> str:

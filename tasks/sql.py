@@ -56,10 +56,10 @@ def _time_under_locks(cursor: CursorWrapper, thread_id: str, task_id: str) -> st
     return time_after(*own, *(cursor.fetchone() or ()))
 
 
-def time_after(*earlier: Any) -> str:
+def time_after(*earlier: str) -> str:
     """Now, or the next nanosecond after the latest of these times where that is later."""
     now = now_rfc3339()
-    ahead = [time for time in earlier if type(time) is str and time >= now and is_stored_form(time)]
+    ahead = [time for time in earlier if time >= now and is_stored_form(time)]
     return following(max(ahead)) if ahead else now
 
 
@@ -69,9 +69,11 @@ class TimeOfWrite:
     def __init__(self) -> None:
         self.write, self.time = -1, ""
 
-    def __call__(self, write: int, *earlier: Any) -> str:
+    def __call__(self, write: int, *earlier: bytes | None) -> str:
         if write != self.write:
-            self.write, self.time = write, time_after(*earlier)
+            # they come as bytes: a text that is not UTF-8 would be an error, and is only no time
+            texts = [time.decode(errors="replace") for time in earlier if time is not None]
+            self.write, self.time = write, time_after(*texts)
         return self.time
 
 
@@ -215,9 +217,9 @@ def _with_time(statement: str) -> ByVendor:
     others = "task_id = %(task_id)s AND thread_id <> %(thread_id)s"  # all else is in its thread
     asked = (
         "time_of_write(%(now)s,"
-        " (SELECT updated_at FROM task_records WHERE thread_id = %(thread_id)s"
+        " (SELECT CAST(updated_at AS BLOB) FROM task_records WHERE thread_id = %(thread_id)s"
         " ORDER BY updated_at DESC LIMIT 1),"
-        f" (SELECT updated_at FROM task_records WHERE {others}))"
+        f" (SELECT CAST(updated_at AS BLOB) FROM task_records WHERE {others}))"
     )
     return {
         "sqlite": statement.replace("{time}", asked),

@@ -376,7 +376,13 @@ CANONICAL = [
 ]
 
 
-@pytest.mark.parametrize("raws", [[], CANONICAL, CANONICAL[:1] * 3])
+ODD_ARGUMENTS = [
+    f'[{{"tool_name":"a","arguments":{arguments},"success":true,"output":""}}]'
+    for arguments in ("5", '"text"', '{"n":[1,{"a":2.5}]}', '{"n":18446744073709551616}')
+]
+
+
+@pytest.mark.parametrize("raws", [[], CANONICAL, CANONICAL[:1] * 3, ODD_ARGUMENTS])
 def test_decode_all_items_gives_what_decode_items_gives_of_each(raws):
     assert decode_all_items(raws) == [decode_items(raw) for raw in raws]
 
@@ -391,9 +397,9 @@ def test_decode_all_items_gives_what_decode_items_gives_of_each(raws):
         "[],",
         "nonsense",
         '[{"tool_name":"a","arguments":{},"success":true,"output":"\ud800"}]',
-        '[{"tool_name":"a","arguments":{"n":1},"success":true,"output":""}]',
-        '[{"tool_name":"a","arguments":{"n":[]},"success":true,"output":""}]',
-        '[{"tool_name":"a","arguments":"text","success":true,"output":""}]',
+        '[{"tool_name":"a","arguments":{"n":1e2},"success":true,"output":""}]',
+        '[{"tool_name":"a","arguments":{"n":1e999},"success":true,"output":""}]',
+        f'[{{"tool_name":"a","arguments":{"[" * 126 + "]" * 126},"success":true,"output":""}}]',
         '[{"tool_name":"a","arguments":{"b":"","a":""},"success":true,"output":""}]',
         '[{"tool_name":"a","tool_name":"b","arguments":{},"success":true,"output":""}]',
         '[{"output":"","tool_name":"a","arguments":{},"success":true}]',

@@ -10,7 +10,7 @@ from gloamy_site import routers
 from tasks import service, sql
 from tasks.fields import following, is_stored_form
 from tasks.models import TaskStatus
-from tests.factories import loaded, overwrite, rows, snapshot, task, update
+from tests.factories import loaded, only_sqlite, overwrite, rows, snapshot, task, update
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -102,6 +102,18 @@ def test_clock_that_goes_on_is_taken_as_it_is(store, set_clock, write):
 def test_stored_value_that_is_no_time_does_not_count(store, set_clock, write, stored):
     task("a", thread_id="thread")
     overwrite(store, "task_records", "updated_at", stored)
+    set_clock(NOON)
+    write("a", "thread")
+    assert time_of("a") == NOON
+
+
+@only_sqlite
+@write
+@pytest.mark.parametrize("stored", ["x'ff'", "CAST(x'ff' AS TEXT)", "5"])
+def test_stored_value_that_is_no_text_does_not_count(store, set_clock, write, stored):
+    task("a", thread_id="thread")
+    with store.cursor() as cursor:
+        cursor.execute(f"UPDATE task_records SET updated_at = {stored}")
     set_clock(NOON)
     write("a", "thread")
     assert time_of("a") == NOON
