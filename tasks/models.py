@@ -13,6 +13,7 @@ from django.db import connections, models
 from django.db.models import Exists, F, OuterRef, Q, Value
 from django.db.models.functions import Left
 
+import tasks.archive  # noqa: F401  Django looks for models here
 from tasks.fields import Rfc3339Field, now, storable
 from tasks.messages import (
     decode_history,

@@ -5,6 +5,7 @@ same time. Every verb has an `a…` twin for asynchronous code.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import msgspec
@@ -37,6 +38,7 @@ from tasks.sanitization import (
     resumable_turns_to_conversation_messages,
     strip_tool_call_tags,
 )
+from tasks.thread_rows import ThreadRows, fetch
 
 __all__ = [
     "AssistantToolCalls",
@@ -50,6 +52,7 @@ __all__ = [
     "TaskCheckpointUpdate",
     "TaskSnapshot",
     "TaskStatus",
+    "ThreadChangedError",
     "ToolCall",
     "ToolCallRequest",
     "ToolResult",
@@ -80,6 +83,10 @@ T = TypeVar("T")
 
 class CorruptRecordError(Exception):
     """A stored row does not hold what its columns should; the message names row and column."""
+
+
+class ThreadChangedError(Exception):
+    """A thread is not, or not any more, what it was expected to be; nothing was deleted."""
 
 
 class TaskSnapshot(msgspec.Struct, kw_only=True):
@@ -196,9 +203,19 @@ def load_by_thread_id(thread_id: str) -> StoredTask | None:
     return None if row is None else _stored_task(row, checkpoints)
 
 
-def delete_by_thread_id(thread_id: str) -> None:
-    """Delete all tasks of the thread with their checkpoints."""
-    with sql.changing() as cursor:
+def delete_by_thread_id(
+    thread_id: str, *, expected: ThreadRows | None = None, overwrite: bool = False
+) -> None:
+    """Delete all tasks of the thread with their checkpoints.
+
+    Where rows are expected, ThreadChangedError is raised and nothing deleted unless the thread has
+    exactly these. `overwrite` has SQLite fill with zeros what it frees.
+    """
+    with sql.overwriting() if overwrite else nullcontext(), sql.changing() as cursor:
+        if expected is not None:
+            sql.lock_thread(cursor, thread_id)
+            if fetch(cursor, thread_id, to_delete=True) != expected:
+                raise ThreadChangedError(f"The thread {thread_id!r} has changed.")
         sql.delete_thread(cursor, thread_id)
 
 

@@ -5,6 +5,7 @@ first takes two locks, named after the thread and the task, and then the task's 
 order, so that no two writes wait for each other. Whatever must differ between the two is here.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -346,3 +347,97 @@ DELETE_TASK = "DELETE FROM task_records WHERE task_id = CAST(%s AS TEXT)"
 HAS_TASK = "SELECT 1 FROM task_records WHERE task_id = CAST(%s AS TEXT)"
 
 IDS_OF_THREAD = "SELECT task_id FROM task_records WHERE thread_id = %s ORDER BY task_id"
+
+
+# Clearing.
+
+
+def lock_thread(cursor: CursorWrapper, thread_id: str) -> None:
+    """Take the lock for deleting a thread or putting it back, before anything is read."""
+    if _is_postgresql(cursor.db):
+        run(cursor, LOCK_THREAD, {"thread_id": thread_id})
+    else:
+        cursor.execute(LOCK_FILE)
+
+
+@contextmanager
+def overwriting(using: str | None = None) -> Iterator[None]:
+    """On SQLite, have what is freed overwritten with zeros."""
+    connection = connections[using or router.db_for_write(TaskRecord)]
+    if _is_postgresql(connection):
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA secure_delete = ON")
+        try:
+            yield
+        finally:
+            cursor.execute("PRAGMA secure_delete = OFF")
+
+
+def empty_log() -> None:
+    """On SQLite, have the -wal file's pages written to the store; nobody waits for it."""
+    connection = connections[router.db_for_write(TaskRecord)]
+    if not _is_postgresql(connection) and not connection.in_atomic_block:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            cursor.fetchall()
+
+
+LONGEST_PAUSE = 0.25  # seconds: an agent that waits for the lock looks for it every 0.1 s
+
+
+def give_way(held: float) -> None:
+    """Leave SQLite's lock to the agent for twice as long as it was held (seconds)."""
+    if not _is_postgresql(connections[router.db_for_write(TaskRecord)]):
+        time.sleep(min(2 * held, LONGEST_PAUSE))
+
+
+LOCK_FILE = "UPDATE task_records SET status = status WHERE 0"
+
+_ROWS_OF_THREAD = _TASK + " WHERE thread_id = %(thread_id)s ORDER BY "
+
+# NULL, which SQLite takes for an id, puts no rows in order.
+TASKS_OF_THREAD = {
+    "sqlite": _ROWS_OF_THREAD + "rowid",
+    "postgresql": _ROWS_OF_THREAD + "task_id",
+}
+
+TASKS_TO_DELETE = TASKS_OF_THREAD | {"postgresql": _ROWS_OF_THREAD + "task_id FOR UPDATE"}
+
+CHECKPOINTS_OF_THREAD = """
+    SELECT id, task_id, step_index, checkpoint_note, items_json, created_at FROM task_checkpoints
+    WHERE task_id IN (SELECT task_id FROM task_records WHERE thread_id = %(thread_id)s)
+    ORDER BY id"""
+
+# What tells whether a thread has changed, without a look at a history.
+STATE_OF_TASKS = """
+    SELECT thread_id, task_id, status, updated_at,
+        (SELECT count(*) FROM task_checkpoints c WHERE c.task_id = r.task_id),
+        (SELECT max(id) FROM task_checkpoints c WHERE c.task_id = r.task_id)
+    FROM task_records r WHERE thread_id IN ({}) ORDER BY thread_id, updated_at, task_id"""
+
+MARKS_OF_THREAD = "SELECT task_id, created_at FROM task_records WHERE thread_id = %(thread_id)s"
+
+_SIZE = {"sqlite": "length(CAST({} AS BLOB))", "postgresql": "octet_length({})"}
+
+
+def size_of_threads(vendor: str) -> str:
+    """The statement for the bytes of texts of threads, in two parts: of tasks, of checkpoints."""
+
+    def total(*columns: str) -> str:
+        sizes = (f"coalesce({_SIZE[vendor].format(column)}, 0)" for column in columns)
+        return f"sum({' + '.join(sizes)})"
+
+    of_tasks = total(*(name for name in _TASK_TEXTS if name != "checkpoint_count"))
+    of_checkpoints = total("c.task_id", "checkpoint_note", "items_json", "c.created_at")
+    return f"""
+        SELECT thread_id, {of_tasks} FROM task_records
+        WHERE thread_id IN ({{ids}}) GROUP BY thread_id
+        UNION ALL
+        SELECT thread_id, {of_checkpoints} FROM task_checkpoints c
+        JOIN task_records r ON r.task_id = c.task_id
+        WHERE thread_id IN ({{ids}}) GROUP BY thread_id"""
+
+
+_TASK_TEXTS = [name.strip() for name in _TASK.split("SELECT")[1].split("FROM")[0].split(",")]

@@ -47,6 +47,14 @@ def location() -> str:
     return f"{database['NAME']} on {database['HOST'] or 'localhost'}"
 
 
+def identity() -> str:
+    """A name for the store that no other has, as the record of clearings tells stores apart."""
+    database = store_connection().settings_dict
+    if store_connection().vendor == "sqlite":
+        return str(_file(database).resolve())
+    return "postgresql://{HOST}:{PORT}/{NAME}".format(**database)
+
+
 def context(request: HttpRequest) -> dict[str, Any]:
     """For the head of every page."""
     return {"store_location": location(), "read_only": settings.TASKS_READ_ONLY}
