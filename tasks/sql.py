@@ -296,6 +296,8 @@ LATEST_TIME = """
     SELECT updated_at FROM task_records WHERE thread_id = %(thread_id)s
     ORDER BY updated_at DESC LIMIT 1"""
 
+TAKE_LOCK = "DELETE FROM task_checkpoints WHERE false"  # SQLite's, before anything is read or timed
+
 DELETE_CHECKPOINTS = "DELETE FROM task_checkpoints WHERE task_id = %s"
 
 # The cascade does the rest.
