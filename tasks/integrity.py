@@ -13,6 +13,7 @@ from django.db import DatabaseError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gloamy_site.readonly import read_only_address
+from tasks import filesystem
 from tasks.fields import Rfc3339Field, is_stored_form
 from tasks.messages import decode_history, decode_items
 from tasks.models import TaskCheckpoint, TaskRecord, TaskStatus
@@ -97,6 +98,8 @@ class SqliteSource:
 
     def about(self) -> Iterator[Finding]:
         yield from self._pages()
+        if warning := filesystem.warning(self.file.parent):
+            yield note("filesystem", warning)
         version = sqlite3.sqlite_version
         yield note("version", f"SQLite {version}")
         if WAL_RESET_BUG[0] <= sqlite3.sqlite_version_info <= WAL_RESET_BUG[1]:

@@ -4,14 +4,25 @@ Names and behaviour are those of gloamy's own store, which works on the same SQL
 same time. Every verb has an `a…` twin for asynchronous code.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 from asgiref.sync import sync_to_async
+from django.db.backends.utils import CursorWrapper
 
 from tasks import sql
+from tasks.errors import (
+    CorruptRecordError,
+    StoreBusyError,
+    StoreDamagedError,
+    StoreError,
+    StoreFullError,
+    StoreMissingError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
 from tasks.fields import now_rfc3339
 from tasks.messages import (
     NO_SURROGATES,
@@ -46,6 +57,13 @@ __all__ = [
     "ConversationMessage",
     "CorruptRecordError",
     "ExecutionCheckpointItem",
+    "StoreBusyError",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreFullError",
+    "StoreMissingError",
+    "StoreReadOnlyError",
+    "StoreUnavailableError",
     "StoredCheckpoint",
     "StoredTask",
     "TaskCheckpointUpdate",
@@ -75,10 +93,6 @@ __all__ = [
 ]
 
 _MAX_STEP_INDEX = 2**63 - 1
-
-
-class CorruptRecordError(Exception):
-    """A stored row does not hold what its columns should; the message names row and column."""
 
 
 class TaskSnapshot(msgspec.Struct, kw_only=True):
@@ -216,13 +230,8 @@ def load_by_thread_id(thread_id: str) -> StoredTask | None:
 
     Raises CorruptRecordError where a row cannot be decoded.
     """
-    with sql.reading() as cursor:
-        row = sql.fetch_latest(cursor, sql.LOAD_TASK, thread_id)
-        if row is None:
-            return None
-        cursor.execute(sql.LOAD_CHECKPOINTS, (row[0],))
-        checkpoints = cursor.fetchall()
-    return _stored_task(row, checkpoints)
+    row, checkpoints = _read(_fetch_task, thread_id)
+    return None if row is None else _stored_task(row, checkpoints)
 
 
 def delete_by_thread_id(thread_id: str) -> None:
@@ -242,10 +251,10 @@ def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None]
 
     Raises CorruptRecordError where the history cannot be decoded.
     """
-    with sql.reading() as cursor:
-        row = sql.fetch_latest(cursor, sql.LOAD_RESUMABLE, thread_id)
+    row = _read(_fetch_resumable, thread_id)
     if row is None:
         return None
+    _check_types("task_records", row, _RESUMABLE_TYPES)
     task_id, history, note = row
     with _naming("task_records", task_id, "resumable_history_json"):
         resumable_history = decode_history(history)
@@ -287,6 +296,28 @@ async def aload_resumable_state(
 
 class _Resumable(msgspec.Struct):
     resumable_history: list[ChatMessage]
+
+
+def _read(fetch: Callable[[CursorWrapper, str], Any], thread_id: str) -> Any:
+    """What `fetch` reads of a thread; bytes where a text is no UTF-8, so that its row is known."""
+    try:
+        with sql.reading() as cursor:
+            return fetch(cursor, thread_id)
+    except CorruptRecordError:
+        with sql.reading_as_stored() as cursor:
+            return fetch(cursor, thread_id)
+
+
+def _fetch_task(cursor: CursorWrapper, thread_id: str) -> tuple[Any, list[Any]]:
+    row = sql.fetch_latest(cursor, sql.LOAD_TASK, thread_id)
+    if row is None:
+        return None, []
+    cursor.execute(sql.LOAD_CHECKPOINTS, (row[0],))
+    return row, cursor.fetchall()
+
+
+def _fetch_resumable(cursor: CursorWrapper, thread_id: str) -> Any:
+    return sql.fetch_latest(cursor, sql.LOAD_RESUMABLE, thread_id)
 
 
 def _check_texts(given: TaskSnapshot | TaskCheckpointUpdate, *optional: str) -> None:
@@ -381,6 +412,11 @@ _TASK_TYPES = {
     **dict.fromkeys(("final_response", "last_error"), str | None),
     **dict.fromkeys(("created_at", "updated_at"), str),
     "completed_at": str | None,
+}
+_RESUMABLE_TYPES = {
+    "task_id": str,
+    "resumable_history_json": str,
+    "latest_checkpoint_note": str | None,
 }
 _CHECKPOINT_TYPES = {
     "id": int,

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connections, router, transaction
+from django.db import Error, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
+from tasks import errors, opened
 from tasks.models import TaskRecord, TaskStatus
 
 
@@ -19,8 +20,12 @@ from tasks.models import TaskRecord, TaskStatus
 def changing(using: str | None = None) -> Iterator[CursorWrapper]:
     """A transaction of the store, for a statement that takes its lock by itself."""
     connection = connections[using or router.db_for_write(TaskRecord)]
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        yield cursor
+    try:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            yield cursor
+        opened.check_written(connection)
+    except Error as error:
+        raise _plain(error, connection) from error.__cause__
 
 
 @contextmanager
@@ -42,10 +47,21 @@ def reading(using: str | None = None) -> Iterator[CursorWrapper]:
     """A transaction whose statements all see the same state, and which takes no lock."""
     connection = connections[using or router.db_for_read(TaskRecord)]
     outermost = not connection.in_atomic_block
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        if outermost and _is_postgresql(connection):  # SQLite's are all like that
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield cursor
+    try:
+        opened.follow(connection)
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            if outermost and _is_postgresql(connection):  # SQLite's are all like that
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield cursor
+    except Error as error:
+        raise _plain(error, connection) from error.__cause__
+
+
+def _plain(error: Error, connection: BaseDatabaseWrapper) -> Exception:
+    """The store's own error. What comes next opens the store afresh: it may have been mended."""
+    if not connection.in_atomic_block:
+        connection.close()
+    return errors.translated(error, connection)
 
 
 @contextmanager
