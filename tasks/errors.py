@@ -92,7 +92,7 @@ _FIELDS = {
 _SENTENCES: dict[type[StoreError], str] = {
     StoreError: "{place} refused it: {reason}.",
     StoreBusyError: "{place} is locked by another program ({reason}). Try again in a moment.",
-    StoreFullError: "The disk of {place} is full ({reason}). Make room, and try again.",
+    StoreFullError: "{place} is on a full disk ({reason}). Make room, and try again.",
     StoreReadOnlyError: "{place} cannot be written ({reason}). Allow writing, and try again.",
     StoreMissingError: "{place} is not there, or lacks a part: {reason}.",
     StoreDamagedError: "{place} is damaged ({reason}). Put a good copy in its place.",

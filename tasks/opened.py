@@ -19,12 +19,12 @@ PAGE_SIZE, PAGE_COUNT = slice(16, 18), slice(28, 32)  # in the file's header
 class _File:
     """A file as it was when it was last looked at."""
 
-    __slots__ = ("device", "inode", "path", "size")
+    __slots__ = ("device", "inode", "is_writable", "path", "size")
 
     def __init__(self, path: str):
         found = os.stat(path)
         self.path, self.device, self.inode = path, found.st_dev, found.st_ino
-        self.size = found.st_size
+        self.size, self.is_writable = found.st_size, os.access(path, os.W_OK)
 
 
 _files: WeakKeyDictionary[BaseDatabaseWrapper, _File] = WeakKeyDictionary()
@@ -35,6 +35,13 @@ def remember(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     _files.pop(connection, None)
     if connection.vendor == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
         _files[connection] = _File(str(workspace.file_of(connection)))
+
+
+def before_write(connection: BaseDatabaseWrapper) -> None:
+    """SQLite opens a file for reading only where it must, and that would hold for ever."""
+    file = _files.get(connection)
+    if file is not None and not file.is_writable and not connection.in_atomic_block:
+        connection.close()
 
 
 def check_written(connection: BaseDatabaseWrapper) -> None:

@@ -21,6 +21,7 @@ def changing(using: str | None = None) -> Iterator[CursorWrapper]:
     """A transaction of the store, for a statement that takes its lock by itself."""
     connection = connections[using or router.db_for_write(TaskRecord)]
     try:
+        opened.before_write(connection)
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             yield cursor
         opened.check_written(connection)

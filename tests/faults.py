@@ -54,15 +54,21 @@ def remount(folder: Path, options: str) -> None:
 @contextmanager
 def unchangeable(path: Path) -> Iterator[None]:
     """A file or a folder that nobody can write, root included."""
-    _as_root("chattr", "+i", str(path))
+    mode = path.stat().st_mode
+    if os.geteuid() == 0:
+        _as_root("chattr", "+i", str(path))
+    else:
+        path.chmod(mode & ~0o222)
     try:
         yield
     finally:
-        subprocess.run(["chattr", "-i", path], check=True)  # noqa: S607
+        if os.geteuid() == 0:
+            subprocess.run(["chattr", "-i", path], check=True)  # noqa: S607
+        path.chmod(mode)
 
 
 def _as_root(*command: str) -> None:
-    """Skips the test where it is not allowed; CI may be no root, so nothing fails there."""
+    """Run a command of the administrator's, or skip the test where that cannot be."""
     if os.geteuid() == 0:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode == 0:
