@@ -86,6 +86,7 @@ _TOO_LARGE_FOR_INDEX = "54000"
 _FIELDS = {
     "task_records_pkey": "task_id",
     "idx_task_records_thread": "thread_id",
+    "idx_task_records_updated": "task_id",
     "idx_task_checkpoints_task_step": "task_id",
 }
 
@@ -156,9 +157,9 @@ def _of_postgresql(cause: Any, error: Error) -> type[StoreError]:
 
 
 def _too_large(cause: Any) -> ValueError:
-    """PostgreSQL's B-trees hold 2,704 bytes, after compression."""
-    index = cause.diag.constraint_name
-    return ValueError(f"{_FIELDS.get(index, index)} is too long for an index of PostgreSQL")
+    """PostgreSQL names the index up to 8,191 bytes, and just refuses what is longer."""
+    field = _FIELDS.get(cause.diag.constraint_name, "task_id or thread_id")
+    return ValueError(f"{field} is too long for PostgreSQL: an index holds 2,704 bytes, compressed")
 
 
 def _place(connection: BaseDatabaseWrapper) -> str:
