@@ -10,6 +10,7 @@ from django.db import DatabaseError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gloamy_site.readonly import read_only_address
+from tasks import filesystem
 from tasks.findings import Finding, note, shown
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.workspace import store_connection, store_file
@@ -92,6 +93,8 @@ class SqliteSource:
     def about(self) -> Iterator[Finding]:
         yield from self._pages()
         version = sqlite3.sqlite_version
+        if warning := filesystem.warning(self.file.parent):
+            yield note("filesystem", warning)
         yield note("version", f"SQLite {version}")
         if WAL_RESET_BUG[0] <= sqlite3.sqlite_version_info <= WAL_RESET_BUG[1]:
             yield note("wal-reset", f"SQLite {version} has the WAL-reset bug; 3.51.3 has not")
