@@ -26,6 +26,7 @@ def connect(workspace: str | Path | None = None, *, database_url: str | None = N
     os.environ["DJANGO_SETTINGS_MODULE"] = "gloamy_site.settings"
     django.setup()
 
-    from tasks.workspace import open_store
+    from tasks.workspace import never_create_store, open_store
 
     open_store()
+    never_create_store()

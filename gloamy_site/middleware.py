@@ -5,12 +5,15 @@ from collections.abc import Callable
 
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.core.exceptions import BadRequest
-from django.db import DatabaseError, DataError
+from django.db import DEFAULT_DB_ALIAS, DataError, Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 
+from tasks.errors import translated
 from tasks.views.errors import bad_request, unavailable
+from tasks.workspace import store_connection
 
 LONGEST_NEXT = 1_500  # characters of a `next=`; Django drops one that is over 2,048
 
@@ -46,7 +49,12 @@ class PageMiddleware:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if isinstance(exception, DataError):  # such as a NUL, which PostgreSQL's texts never hold
             return bad_request(request, BadRequest(f"The database refused it: {exception}."))
-        if isinstance(exception, DatabaseError):  # locked, full, damaged, gone: it may come back
+        if isinstance(exception, Error):  # locked, full, damaged, gone: it may come back
             logger.error("The database did not answer: %s", request.path, exc_info=exception)
-            return unavailable(request, f"The database did not answer: {exception}.")
+            return unavailable(request, str(translated(exception, _failed_connection())))
         return None
+
+
+def _failed_connection() -> BaseDatabaseWrapper:
+    store = store_connection()
+    return store if store.errors_occurred else connections[DEFAULT_DB_ALIAS]

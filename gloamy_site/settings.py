@@ -25,6 +25,16 @@ from gloamy_site.readonly import read_only_address
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
+# How long a server that has gone away is waited for; an address may name its own, such as
+# ?connect_timeout=20. For locks, tasks.workspace.bound_waits has the time.
+POSTGRESQL_WAITS = {
+    "connect_timeout": 5,  # seconds
+    "keepalives_idle": 10,  # seconds
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+
 
 def _workspace() -> Path:
     given = os.environ.get("GLOAMY_WORKSPACE")
@@ -73,7 +83,8 @@ def _is_read_only(database: dict[str, Any]) -> bool:
 def _with_options(database: dict[str, Any]) -> dict[str, Any]:
     """SQLite as the daemon opens it. BEGIN stays deferred: a page must not take the write lock."""
     if "sqlite3" not in database["ENGINE"]:
-        return database | {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+        options = POSTGRESQL_WAITS | database.get("OPTIONS", {})
+        return database | {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
     options = {
         "timeout": 30,  # seconds that a write waits for the lock
         "init_command": (

@@ -175,6 +175,8 @@ def _encode(values: Sequence[Any], encoder: msgspec.json.Encoder, field: str) ->
 
 
 def _decode(raw: str, decoder: msgspec.json.Decoder[list[S]], struct: type[S]) -> list[S]:
+    if not isinstance(raw, str):  # as SQLite may hold it in any column
+        raise ValueError(f"a value of type {type(raw).__name__} is no JSON text")
     try:
         try:
             values = decoder.decode(raw)

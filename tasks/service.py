@@ -12,6 +12,16 @@ import msgspec
 from asgiref.sync import sync_to_async
 
 from tasks import sql
+from tasks.errors import (
+    CorruptRecordError,
+    StoreBusyError,
+    StoreDamagedError,
+    StoreError,
+    StoreFullError,
+    StoreMissingError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
 from tasks.messages import (
     NO_SURROGATES,
     AssistantToolCalls,
@@ -47,6 +57,13 @@ __all__ = [
     "ConversationMessage",
     "CorruptRecordError",
     "ExecutionCheckpointItem",
+    "StoreBusyError",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreFullError",
+    "StoreMissingError",
+    "StoreReadOnlyError",
+    "StoreUnavailableError",
     "StoredCheckpoint",
     "StoredTask",
     "TaskCheckpointUpdate",
@@ -79,10 +96,6 @@ __all__ = [
 _MAX_STEP_INDEX = 2**63 - 1
 
 T = TypeVar("T")
-
-
-class CorruptRecordError(Exception):
-    """A stored row does not hold what its columns should; the message names row and column."""
 
 
 class ThreadChangedError(Exception):
@@ -232,6 +245,7 @@ def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None]
     row = sql.load_resumable(thread_id)
     if row is None:
         return None
+    _RESUMABLE.check([row])
     task_id, history, note = row
     resumable_history = _decoded(
         "task_records", task_id, "resumable_history_json", decode_history, history
@@ -400,4 +414,10 @@ _CHECKPOINTS = _Columns(  # of sql.LOAD_CHECKPOINTS
     checkpoint_note=str | None,
     items_json=str,
     created_at=str,
+)
+_RESUMABLE = _Columns(  # of sql.LOAD_RESUMABLE
+    "task_records",
+    task_id=str,
+    resumable_history_json=str,
+    latest_checkpoint_note=str | None,
 )

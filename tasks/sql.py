@@ -6,15 +6,17 @@ order, so that no two writes wait for each other. Whatever must differ between t
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from typing import Any
 
-from django.db import connections, router, transaction
+from django.db import Error, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
+from tasks import errors, opened
+from tasks.errors import CorruptRecordError
 from tasks.fields import following, is_stored_form, now_rfc3339, storable
 from tasks.models import TaskRecord, TaskStatus
 
@@ -27,8 +29,13 @@ _writes = count()  # a number for each write
 def changing(using: str | None = None) -> Iterator[CursorWrapper]:
     """A transaction of the store, for a statement that takes its lock by itself."""
     connection = connections[using or router.db_for_write(TaskRecord)]
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        yield cursor
+    try:
+        opened.before_write(connection)
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            yield cursor
+        opened.check_written(connection)
+    except Error as error:
+        raise _plain(error, connection) from error.__cause__
 
 
 @contextmanager
@@ -97,10 +104,21 @@ def reading(using: str | None = None) -> Iterator[CursorWrapper]:
     """A transaction whose statements all see the same state, and which takes no lock."""
     connection = connections[using or router.db_for_read(TaskRecord)]
     outermost = not connection.in_atomic_block
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        if outermost and _is_postgresql(connection):  # SQLite's are all like that
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield cursor
+    try:
+        opened.follow(connection)
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            if outermost and _is_postgresql(connection):  # SQLite's are all like that
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield cursor
+    except Error as error:
+        raise _plain(error, connection) from error.__cause__
+
+
+def _plain(error: Error, connection: BaseDatabaseWrapper) -> Exception:
+    """The store's own error. What comes next opens the store afresh: it may have been mended."""
+    if not connection.in_atomic_block:
+        connection.close()
+    return errors.translated(error, connection)
 
 
 @contextmanager
@@ -189,21 +207,53 @@ def _key(cursor: CursorWrapper, task_id: str | bytes) -> str | bytes:
 
 def load_task(thread_id: str) -> tuple[tuple[Any, ...] | None, list[tuple[Any, ...]]]:
     """The row of a thread's latest task, or None, and those of its checkpoints."""
-    with reading() as cursor:
-        run(cursor, LOAD_TASK, {"thread_id": thread_id})
-        row = cursor.fetchone()
-        if row is None:
-            return None, []
-        run(cursor, LOAD_CHECKPOINTS, {"task_id": row[0]})
-        return row, cursor.fetchall()
+    task: tuple[tuple[Any, ...] | None, list[Any]] = _load(reading, _fetch_latest, thread_id)
+    return task
 
 
 def load_resumable(thread_id: str) -> tuple[Any, ...] | None:
     """What a thread's latest task resumes with; one statement, so no transaction is needed."""
-    with connections[router.db_for_read(TaskRecord)].cursor() as cursor:
-        run(cursor, LOAD_RESUMABLE, {"thread_id": thread_id})
-        row: tuple[Any, ...] | None = cursor.fetchone()
-        return row
+    row: tuple[Any, ...] | None = _load(_asking, _fetch_resumable, thread_id)
+    return row
+
+
+def _load(
+    how: Callable[[], AbstractContextManager[CursorWrapper]],
+    fetch: Callable[[CursorWrapper, str], Any],
+    thread_id: str,
+) -> Any:
+    """What `fetch` finds; with bytes where a text is not UTF-8, so that its row can be named."""
+    try:
+        with how() as cursor:
+            return fetch(cursor, thread_id)
+    except CorruptRecordError:
+        with reading_as_stored() as cursor:
+            return fetch(cursor, thread_id)
+
+
+@contextmanager
+def _asking() -> Iterator[CursorWrapper]:
+    connection = connections[router.db_for_read(TaskRecord)]
+    try:
+        opened.follow(connection)
+        with connection.cursor() as cursor:
+            yield cursor
+    except Error as error:
+        raise _plain(error, connection) from error.__cause__
+
+
+def _fetch_latest(cursor: CursorWrapper, thread_id: str) -> tuple[Any, list[Any]]:
+    run(cursor, LOAD_TASK, {"thread_id": thread_id})
+    row = cursor.fetchone()
+    if row is None:
+        return None, []
+    run(cursor, LOAD_CHECKPOINTS, {"task_id": row[0]})
+    return row, cursor.fetchall()
+
+
+def _fetch_resumable(cursor: CursorWrapper, thread_id: str) -> Any:
+    run(cursor, LOAD_RESUMABLE, {"thread_id": thread_id})
+    return cursor.fetchone()
 
 
 def _is_postgresql(connection: BaseDatabaseWrapper) -> bool:
@@ -296,6 +346,8 @@ LOCK_ROW = "SELECT updated_at FROM task_records WHERE task_id = %(task_id)s FOR 
 LATEST_TIME = """
     SELECT updated_at FROM task_records WHERE thread_id = %(thread_id)s
     ORDER BY updated_at DESC LIMIT 1"""
+
+TAKE_LOCK = "DELETE FROM task_checkpoints WHERE false"  # SQLite's, before anything is read or timed
 
 DELETE_CHECKPOINTS = "DELETE FROM task_checkpoints WHERE task_id = %s"
 

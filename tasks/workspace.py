@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 
 from gloamy_site.readonly import read_only_address
+from tasks import filesystem
 from tasks.models import TaskCheckpoint, TaskRecord
 
 # What SQLite answers on a connection that the store may use; synchronous 1 is NORMAL.
@@ -33,13 +34,19 @@ def store_connection() -> BaseDatabaseWrapper:
 
 def store_file() -> Path:
     """The file of a store on SQLite."""
-    return _file(store_connection().settings_dict)
+    return file_of(store_connection())
 
 
-def location() -> str:
-    """Where the store is, for a person; never with a password."""
-    database = store_connection().settings_dict
-    if store_connection().vendor == "sqlite":
+def file_of(connection: BaseDatabaseWrapper) -> Path:
+    """The file of a database on SQLite."""
+    return _file(connection.settings_dict)
+
+
+def location(connection: BaseDatabaseWrapper | None = None) -> str:
+    """Where the store is, or another database, for a person; never with a password."""
+    connection = connection or store_connection()
+    database = connection.settings_dict
+    if connection.vendor == "sqlite":
         file = _file(database)
         home = str(Path.home())
         folder = str(file.parent.parent if file.parent.name == "state" else file)
@@ -47,11 +54,19 @@ def location() -> str:
     return f"{database['NAME']} on {database['HOST'] or 'localhost'}"
 
 
+def warning() -> str:
+    """A line on where the store lies, if that is no place for it, or ""."""
+    if store_connection().vendor != "sqlite":
+        return ""
+    told = filesystem.warning(store_file().parent)
+    return f"{told}\n" if told else ""
+
+
 def identity() -> str:
     """A name for the store that no other has, as the record of clearings tells stores apart."""
     database = store_connection().settings_dict
     if store_connection().vendor == "sqlite":
-        return str(_file(database).resolve())
+        return str(store_file().resolve())
     return "postgresql://{HOST}:{PORT}/{NAME}".format(**database)
 
 
@@ -109,6 +124,16 @@ def show_bad_text(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -
     """
     if connection.vendor == "sqlite":
         connection.connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+
+
+def bound_waits(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """For `connection_created`: on PostgreSQL, wait for a lock as long as on SQLite, not for ever.
+
+    A SET, because a connection pooler may refuse options in the address.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {REQUIRED_PRAGMAS['busy_timeout']}")
 
 
 def follow_writers(**kwargs: Any) -> None:
@@ -204,6 +229,9 @@ def _check_pragmas(connection: BaseDatabaseWrapper) -> None:
             cursor.execute(f"PRAGMA {name}")
             [actual] = cursor.fetchone()
             if actual != required:
+                on = filesystem.kind(file_of(connection).parent)
+                because = f" on {on}" if name == "journal_mode" and on in filesystem.REMOTE else ""
                 raise WorkspaceError(
-                    f"{location()}: SQLite has {name} = {actual}, and {required} is needed."
+                    f"{location()}: SQLite{because} has {name} = {actual},"
+                    f" and {required} is needed."
                 )

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gloamy_site.settings import database_at
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -56,3 +58,11 @@ def test_readme_has_the_test_command_that_ci_runs():
     commands = re.findall(r"```sh\n(.*?)\n```", README, re.DOTALL)
 
     assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1] in commands
+
+
+def test_address_of_a_server_bounds_the_waits_and_may_name_its_own():
+    mine = database_at("postgres://me@host/tasks?connect_timeout=20", "x")["OPTIONS"]
+    plain = database_at("postgres://me@host/tasks", "x")["OPTIONS"]
+
+    assert (int(plain["connect_timeout"]), int(mine["connect_timeout"])) == (5, 20)
+    assert plain["tcp_user_timeout"] == mine["tcp_user_timeout"] == 30_000

@@ -22,7 +22,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def unavailable(request: HttpRequest, reason: str) -> HttpResponse:
-    return _error(request, 503, "The store is not available", f"{reason} Try again in a moment.")
+    return _error(request, 503, "The store is not available", reason)
 
 
 @login_not_required

@@ -76,12 +76,13 @@ class Command(BaseCommand):
         address = f"http://{name_for_links(host)}:{port}"
         manage = f"{shortest(sys.executable)} {shortest(sys.argv[0])}"
         read_only = "The store is read-only: clearing is off.\n" if settings.TASKS_READ_ONLY else ""
+        warning = workspace.warning()
         return (
             f"gloamy tasks shows {workspace.location()} at {address}\n\n"
             f"Sign in once with this link, within {settings.SESAME_MAX_AGE // 60} minutes:\n\n"
             f"    {sign_in_link(user, address)}\n\n"
             f"To sign in with a password: {manage} changepassword {user.get_username()}\n"
-            f"{read_only}Ctrl-C stops the server."
+            f"{read_only}{warning}Ctrl-C stops the server."
         )
 
 

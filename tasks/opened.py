@@ -1,0 +1,86 @@
+"""Whether the file that a connection has open is still the one that everybody else finds.
+
+SQLite goes on with a file that was deleted, replaced or cut off, and reports writes as done that
+nobody will ever read.
+"""
+
+import os
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from tasks import workspace
+from tasks.errors import StoreDamagedError, StoreError, StoreMissingError, told
+
+PAGE_SIZE, PAGE_COUNT = slice(16, 18), slice(28, 32)  # in the file's header
+
+
+class _File:
+    """A file as it was when it was last looked at."""
+
+    __slots__ = ("device", "inode", "is_writable", "path", "size")
+
+    def __init__(self, path: str):
+        found = os.stat(path)
+        self.path, self.device, self.inode = path, found.st_dev, found.st_ino
+        self.size, self.is_writable = found.st_size, os.access(path, os.W_OK)
+
+
+_files: WeakKeyDictionary[BaseDatabaseWrapper, _File] = WeakKeyDictionary()
+
+
+def remember(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """For `connection_created`."""
+    _files.pop(connection, None)
+    if connection.vendor == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
+        _files[connection] = _File(str(workspace.file_of(connection)))
+
+
+def before_write(connection: BaseDatabaseWrapper) -> None:
+    """SQLite opens a file for reading only where it must, and that would hold for ever."""
+    file = _files.get(connection)
+    if file is not None and not file.is_writable and not connection.in_atomic_block:
+        connection.close()
+
+
+def check_written(connection: BaseDatabaseWrapper) -> None:
+    """Raise StoreMissingError or StoreDamagedError if a write is not in the store's file.
+
+    Called when it has been committed, and before that is said to anybody.
+    """
+    if wrong := _what_is_wrong(connection):
+        kind, reason = wrong
+        raise told(kind, connection, f"{reason} while it was open, and this write is lost")
+
+
+def follow(connection: BaseDatabaseWrapper) -> None:
+    """Before a read: leave a file that is not the store's any more for the one that is."""
+    if not connection.in_atomic_block and _what_is_wrong(connection):
+        connection.close()
+
+
+def _what_is_wrong(connection: BaseDatabaseWrapper) -> tuple[type[StoreError], str] | None:
+    file = _files.get(connection)
+    if file is None:
+        return None
+    try:
+        now = os.stat(file.path)
+    except OSError:
+        return StoreMissingError, "the file was taken away"
+    if now.st_ino != file.inode or now.st_dev != file.device:
+        return StoreMissingError, "the file was replaced"
+    if now.st_size < file.size and _is_cut_off(file.path):
+        return StoreDamagedError, "the file was cut off"
+    file.size = now.st_size
+    return None
+
+
+def _is_cut_off(path: str) -> bool:
+    """Whether a file has fewer pages than its header says; VACUUM shrinks one and is no harm."""
+    with open(path, "rb") as opened:
+        header = opened.read(100)
+        size = opened.seek(0, os.SEEK_END)
+    page_size = int.from_bytes(header[PAGE_SIZE], "big")
+    expected = int.from_bytes(header[PAGE_COUNT], "big") * (65_536 if page_size == 1 else page_size)
+    return not header or size < expected

@@ -1,0 +1,87 @@
+"""Faults to test with: a store that lies elsewhere, other programs, small and read-only disks."""
+
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from tasks import workspace
+from tests.factories import skip
+
+
+@contextmanager
+def store_at(file: Path, store: BaseDatabaseWrapper) -> Iterator[None]:
+    """The store is this file now, new or not, opened as the server and an agent open it."""
+    before = store.settings_dict["NAME"], store.settings_dict["OPTIONS"]
+    store.close()
+    store.settings_dict["NAME"], store.settings_dict["OPTIONS"] = file, dict(before[1])
+    workspace.open_store()
+    workspace.never_create_store()
+    try:
+        yield
+    finally:
+        store.close()
+        store.settings_dict["NAME"], store.settings_dict["OPTIONS"] = before
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Another program holds the write lock."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    folder.mkdir()
+    _as_root("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S607
+
+
+def remount(folder: Path, options: str) -> None:
+    _as_root("mount", "-o", f"remount,{options}", str(folder))
+
+
+@contextmanager
+def unchangeable(path: Path) -> Iterator[None]:
+    """A file or a folder that nobody can write, root included."""
+    mode = path.stat().st_mode
+    if os.geteuid() == 0:
+        _as_root("chattr", "+i", str(path))
+    else:
+        path.chmod(mode & ~0o222)
+    try:
+        yield
+    finally:
+        if os.geteuid() == 0:
+            subprocess.run(["chattr", "-i", path], check=True)  # noqa: S607
+        path.chmod(mode)
+
+
+def _as_root(*command: str) -> None:
+    """Run a command of the administrator's, or skip the test where that cannot be."""
+    if os.geteuid() == 0:
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode == 0:
+            return
+        skip(f"{command[0]}: {done.stderr.strip()}")
+    skip(f"Only root can {command[0]}.")
+
+
+def contents(file: Path) -> list[tuple[str, int, int]]:
+    """(task id, count, checkpoints) of each task, as another program finds them."""
+    with closing(sqlite3.connect(file)) as other:
+        assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return other.execute(
+            "SELECT task_id, checkpoint_count, (SELECT count(*) FROM task_checkpoints c"
+            " WHERE c.task_id = t.task_id) FROM task_records t ORDER BY task_id"
+        ).fetchall()

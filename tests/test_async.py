@@ -1,0 +1,127 @@
+"""The verbs in asynchronous programs: many at once, cancelled, in one event loop after another."""
+
+import asyncio
+import os
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import connections
+
+from tasks import service
+from tests.factories import loaded, only_sqlite, rows, snapshot, update
+from tests.faults import locked
+
+pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(coroutine)
+
+
+@pytest.fixture(autouse=True)
+def no_connection_left() -> Iterator[None]:
+    """Asynchronous programs have theirs in a thread, and the test database goes away."""
+    yield
+    run(sync_to_async(connections.close_all)())
+
+
+async def drained() -> None:
+    """All that had been begun before is done."""
+    await sync_to_async(lambda: None)()
+
+
+def test_hundred_coroutines_at_once_lose_nothing(store):
+    async def work(number: int) -> tuple[Any, Any]:
+        mine = {"task_id": f"t{number % 10}", "thread_id": f"t{number % 10}"}
+        await service.arecord_checkpoint(update(**mine, step_index=number))
+        found = await service.aload_by_thread_id(mine["thread_id"])
+        assert found is not None
+        await service.asave_snapshot(snapshot(task_id=f"s{number}", thread_id=f"s{number}"))
+        return found.checkpoint_count, len(found.checkpoints)
+
+    async def main() -> list[tuple[Any, Any]]:
+        return await asyncio.gather(*map(work, range(100)))
+
+    for count, steps in run(main()):
+        assert count == steps
+    for number in range(10):
+        steps = [step.step_index for step in loaded(f"t{number}").checkpoints]
+        assert steps == list(range(number, 100, 10))
+    assert len(rows(store, "task_records")) == 110
+
+
+def test_cancelled_call_happened_whole_or_not_at_all(store):
+    async def main() -> list[Any]:
+        calls = [
+            asyncio.ensure_future(service.arecord_checkpoint(update(step_index=number)))
+            for number in range(60)
+        ]
+        for number, call in enumerate(calls):
+            if number % 2:
+                await asyncio.sleep(0.0005 * (number % 7))
+                call.cancel()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        await drained()
+        return results
+
+    results = run(main())
+    found = loaded()
+    steps = {step.step_index for step in found.checkpoints}
+
+    assert found.checkpoint_count == len(found.checkpoints) == len(steps)
+    assert {number for number, result in enumerate(results) if result is None} <= steps
+    assert {type(result) for result in results} == {type(None), asyncio.CancelledError}
+
+
+@only_sqlite
+def test_call_cancelled_while_it_waits_for_the_lock_is_still_whole(store, store_file: Path):
+    async def main() -> None:
+        with locked(store_file):
+            call = asyncio.ensure_future(service.arecord_checkpoint(update()))
+            await asyncio.sleep(0.2)  # it waits in its thread, where nothing can cancel it
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        await drained()
+
+    run(main())
+
+    assert (loaded().checkpoint_count, len(loaded().checkpoints)) == (1, 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="Linux counts descriptors there.")
+def test_event_loops_leave_no_file_descriptor_behind(store):
+    async def main() -> None:
+        await asyncio.gather(
+            service.arecord_checkpoint(update()), service.aload_by_thread_id("telegram_42")
+        )
+
+    counts = []
+    for _ in range(21):
+        run(main())
+        counts.append(len(os.listdir("/proc/self/fd")))
+
+    assert len(set(counts[1:])) == 1
+    assert loaded().checkpoint_count == 21
+
+
+def test_plain_verb_in_a_running_loop_says_to_use_its_twin(store):
+    async def main() -> None:
+        for call in (
+            lambda: service.save_snapshot(snapshot()),
+            lambda: service.record_checkpoint(update()),
+            lambda: service.load_by_thread_id("telegram_42"),
+            lambda: service.load_resumable_state("telegram_42"),
+            lambda: service.delete_by_thread_id("telegram_42"),
+        ):
+            with pytest.raises(SynchronousOnlyOperation, match="async context"):
+                call()
+        await service.arecord_checkpoint(update())
+
+    run(main())
+
+    assert loaded().checkpoint_count == 1

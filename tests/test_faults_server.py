@@ -1,0 +1,217 @@
+"""A PostgreSQL that goes away, comes back, lets nobody in, or takes no writes."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tasks import service, workspace
+from tasks.service import (
+    StoreBusyError,
+    StoreError,
+    StoreFullError,
+    StoreMissingError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
+from tests import postgres
+from tests.factories import loaded, only_postgresql, rows, snapshot, update
+
+pytestmark = [pytest.mark.django_db(databases="__all__", transaction=True), only_postgresql]
+
+VERBS: list[Callable[[], object]] = [
+    lambda: service.record_checkpoint(update(step_index=2)),
+    lambda: service.save_snapshot(snapshot()),
+    lambda: service.delete_by_thread_id("telegram_42"),
+    lambda: service.load_by_thread_id("telegram_42"),
+    lambda: service.load_resumable_state("telegram_42"),
+]
+
+
+@contextmanager
+def settings_of(store, **changed: Any) -> Iterator[None]:
+    before = {name: store.settings_dict[name] for name in changed}
+    store.close()
+    store.settings_dict.update(changed)
+    try:
+        yield
+    finally:
+        store.close()
+        store.settings_dict.update(before)
+
+
+def page(store, client: Client) -> tuple[int, str]:
+    response = client.get("/")
+    store.close()
+    return response.status_code, response.content.decode()
+
+
+class Restartable:
+    """A running server that can be stopped, and started again as it was."""
+
+    def __init__(self, folder: str):
+        self.pid_file = Path(folder, "data", "postmaster.pid")
+        pid = self.pid_file.read_text().split()[0]
+        self.command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+        self.again: subprocess.Popen[bytes] | None = None
+
+    def stop(self) -> None:
+        os.kill(int(self.pid_file.read_text().split()[0]), signal.SIGINT)
+        while self.pid_file.exists():
+            time.sleep(0.02)
+        if self.again is not None:
+            self.again.wait(10)
+
+    def start(self) -> None:
+        self.again = subprocess.Popen(
+            self.command, cwd="/", stderr=subprocess.DEVNULL, **postgres._account()
+        )
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="Linux tells how to restart.")
+def test_server_that_stops_and_starts_again(store, viewer: Client, tmp_path: Path):
+    with postgres.running_postgres(tmp_path) as server, settings_of(store, **server):
+        workspace.open_store()
+        service.record_checkpoint(update())
+        running = Restartable(server["HOST"])
+        running.stop()
+
+        start = time.monotonic()
+        for verb in VERBS * 2:
+            with pytest.raises(StoreUnavailableError, match="cannot be opened or does not answer"):
+                verb()
+        code, content = page(store, viewer)
+        assert (code, workspace.location() in content) == (503, True)
+        assert time.monotonic() - start < 5
+
+        running.start()
+        try:
+            wait_for(lambda: service.load_by_thread_id("telegram_42"))
+            service.record_checkpoint(update(step_index=2))
+            assert [step.step_index for step in loaded().checkpoints] == [1, 2]
+            assert page(store, viewer)[0] == 200
+        finally:
+            store.close()
+            running.stop()
+
+
+def wait_for(call: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            call()
+            return
+        except StoreUnavailableError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=["record", "save", "delete", "load", "resume"])
+def test_connection_that_the_server_ends_is_told_once(store, verb: Callable[[], object]):
+    service.record_checkpoint(update())
+    pid = "SELECT pg_backend_pid()"
+    with store.cursor() as cursor:
+        cursor.execute(pid)
+        [ended] = cursor.fetchone()
+    other = store.copy()
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", (ended,))
+    other.close()
+
+    with pytest.raises(StoreUnavailableError):
+        verb()
+
+    assert [row["step_index"] for row in rows(store, "task_checkpoints")] == [1]
+    verb()
+
+
+def test_server_that_never_answers_is_waited_for_as_long_as_was_said(store, viewer: Client):
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        address = {"HOST": "127.0.0.1", "PORT": mute.getsockname()[1], "PASSWORD": "secret"}
+        with settings_of(store, **address, OPTIONS={"connect_timeout": 2}):
+            start = time.monotonic()
+            with pytest.raises(StoreUnavailableError) as caught:
+                service.load_by_thread_id("telegram_42")
+            assert time.monotonic() - start < 10
+            assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"HOST": "127.0.0.1", "PORT": 1}, StoreUnavailableError),  # connection refused
+        ({"HOST": "/nowhere"}, StoreUnavailableError),
+        ({"NAME": "no_such_database"}, (StoreMissingError, StoreUnavailableError)),
+        ({"USER": "nobody_we_know"}, StoreUnavailableError),
+    ],
+)
+def test_server_that_cannot_be_reached_is_told(store, viewer: Client, changed, error):
+    with settings_of(store, **changed):
+        for verb in VERBS:
+            with pytest.raises(error, match=r"^The store at "):
+                verb()
+        code, content = page(store, viewer)
+
+    assert code == 503
+    assert "The store at" in content
+    assert page(store, viewer)[0] == 200
+
+
+def test_server_that_takes_no_writes_is_told(store):
+    service.record_checkpoint(update())
+    for statement in (
+        "SET default_transaction_read_only = on",
+        "CREATE ROLE reader; GRANT SELECT ON task_records TO reader; SET ROLE reader",
+    ):
+        with store.cursor() as cursor:
+            cursor.execute(statement)
+        with pytest.raises(StoreReadOnlyError, match="cannot be written"):
+            service.record_checkpoint(update(step_index=2))
+    with store.cursor() as cursor:
+        cursor.execute("DROP OWNED BY reader; DROP ROLE reader")
+
+    service.record_checkpoint(update(step_index=2))
+    assert loaded().checkpoint_count == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        ("53100", StoreFullError),
+        ("53300", StoreUnavailableError),
+        ("40P01", StoreBusyError),
+        ("40001", StoreBusyError),
+        ("57014", StoreBusyError),
+        ("57P01", StoreUnavailableError),
+        ("08006", StoreUnavailableError),
+        ("XX001", service.StoreDamagedError),
+        ("P0001", StoreError),
+    ],
+)
+def test_each_state_of_the_server_has_its_error(store, state: str, error: type[StoreError]):
+    """What cannot be had in a test is raised by the server itself."""
+    with store.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION fail() RETURNS trigger AS $$"
+            f" BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = '{state}'; END $$ LANGUAGE plpgsql;"
+            "CREATE TRIGGER fail BEFORE INSERT ON task_checkpoints EXECUTE FUNCTION fail()"
+        )
+    try:
+        with pytest.raises(error, match="as asked") as caught:
+            service.record_checkpoint(update())
+    finally:
+        with store.cursor() as cursor:
+            cursor.execute("DROP FUNCTION fail CASCADE")
+
+    assert type(caught.value) is error
+    assert rows(store, "task_records") == []
