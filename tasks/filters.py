@@ -26,6 +26,8 @@ from tasks.search import ROLES, Hit, Term
 PIECE, HEAVY_PIECE = 20_000, 100  # rows looked at in one query, with and without large columns
 WALK_SECONDS = 1.5
 COUNTED = 1_000  # threads of a state
+# as no index has it: SQLite would take that of the states, and sort all that it finds there
+_STATUS = Concat("status", Value(""), output_field=TextField())
 COLUMNS = {"activity": "updated_at", "age": "created_at", "steps": "checkpoint_count"}
 PERIOD_LENGTHS = {
     "1h": timedelta(hours=1),
@@ -194,8 +196,7 @@ class ThreadList:
 
     def _take(self, page: Page, rows: TaskRecordQuerySet, count: int, deadline: float) -> None:
         """Add the first of these rows that pass the filters to the page."""
-        # the status as no index has it, lest SQLite take the index of states and sort all it finds
-        rows = rows.latest_of_thread().alias(status_itself=Concat("status", Value("")))
+        rows = rows.latest_of_thread().alias(status_itself=_STATUS)
         rows = rows.filter(self._conditions)
         if self.filters.resume:
             rows = rows.unresumable()
