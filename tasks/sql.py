@@ -419,12 +419,18 @@ def overwriting(using: str | None = None) -> Iterator[None]:
     if _is_postgresql(connection):
         yield
         return
+    _set_overwriting(connection, "ON")
+    try:
+        yield
+    finally:
+        if connection.connection is not None:  # an error closes it
+            _set_overwriting(connection, "OFF")
+
+
+def _set_overwriting(connection: BaseDatabaseWrapper, state: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("PRAGMA secure_delete = ON")
-        try:
-            yield
-        finally:
-            cursor.execute("PRAGMA secure_delete = OFF")
+        cursor.execute(f"PRAGMA secure_delete = {state}")
+        cursor.fetchall()
 
 
 def empty_log() -> None:
