@@ -5,7 +5,9 @@ came of it afterwards; it stays when the archive of its threads is emptied.
 """
 
 import hashlib
-from typing import Self
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple, Self
 
 from django.conf import settings
 from django.db import models
@@ -80,7 +82,7 @@ class Clearing(models.Model):
     kept = models.PositiveBigIntegerField(default=0)
     tasks = models.PositiveBigIntegerField(default=0)  # deleted rows, and the bytes of their texts
     checkpoints = models.PositiveBigIntegerField(default=0)
-    bytes = models.PositiveBigIntegerField(default=0)
+    size = models.PositiveBigIntegerField(default=0)
 
     objects = ClearingQuerySet.as_manager()
 
@@ -101,7 +103,7 @@ class Clearing(models.Model):
 
 
 class ClearedThreadQuerySet(models.QuerySet["ClearedThread"]):
-    def of(self, thread_ids: list[str]) -> Self:
+    def of(self, thread_ids: Sequence[str]) -> Self:
         return self.filter(key__in=map(key_of, thread_ids))
 
     def with_archive(self) -> Self:
@@ -126,7 +128,7 @@ class ClearedThread(models.Model):
     active = models.TextField(blank=True)  # its latest `updated_at`, as stored
     tasks = models.PositiveBigIntegerField(default=0)
     checkpoints = models.PositiveBigIntegerField(default=0)
-    bytes = models.PositiveBigIntegerField(null=True)
+    size = models.PositiveBigIntegerField(null=True)  # bytes; known when it is read
     fate = models.CharField(max_length=20, choices=Fate, default=Fate.PLANNED)
     why = models.TextField(blank=True)  # it was kept
     marks = models.BinaryField(default=bytes)  # of its rows: whether they are still there
@@ -151,7 +153,7 @@ class ClearedThread(models.Model):
 
 
 class ThreadArchive(models.Model):
-    """The rows of a cleared thread, packed; apart, so that a change of its fate is a small write."""
+    """The rows of a cleared thread, packed; apart, so that its fate is a small write."""
 
     thread = models.OneToOneField(ClearedThread, on_delete=models.CASCADE, related_name="archive")
     data = models.BinaryField()
@@ -165,3 +167,29 @@ class ThreadArchive(models.Model):
 
 def key_of(thread_id: str) -> str:
     return hashlib.blake2b(thread_id.encode(), digest_size=16).hexdigest()
+
+
+class CameBack(NamedTuple):
+    """That a thread which is there was cleared: by which act, and when."""
+
+    clearing_id: int
+    cleared_at: datetime
+
+
+def cleared_before(thread_ids: Sequence[str], store: str) -> dict[str, CameBack]:
+    """Of threads that are there, those that were cleared and not restored since; one query."""
+    of_store = ClearedThread.objects.of(thread_ids).filter(clearing__store=store)
+    rows = of_store.filter(fate__in=WAS_CLEARED).order_by("cleared_at")
+    cleared: dict[str, CameBack] = {}
+    restored: dict[str, datetime] = {}
+    for row in rows.only("key", "clearing", "cleared_at", "restored_at"):
+        if row.cleared_at:
+            cleared[row.key] = CameBack(row.clearing_id, row.cleared_at)
+        if row.restored_at:
+            restored[row.key] = max(row.restored_at, restored.get(row.key, row.restored_at))
+    return {
+        id_: cleared[key]
+        for id_ in thread_ids
+        if (key := key_of(id_)) in cleared
+        and (key not in restored or restored[key] < cleared[key].cleared_at)
+    }

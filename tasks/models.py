@@ -13,7 +13,7 @@ from django.db import connections, models
 from django.db.models import F, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Left, StrIndex
 
-import tasks.archive  # noqa: F401  Django looks for models here
+from tasks.archive import Clearing, Source  # Django looks for models here
 from tasks.fields import Rfc3339Field, now, storable
 from tasks.messages import (
     decode_history,
@@ -82,6 +82,17 @@ class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
         """The tasks of a thread, the latest first."""
         stored = storable(thread_id, connections[self.db].vendor)
         return self.filter(thread_id=stored).order_by("-updated_at", "-task_id")
+
+    def clear(self, *, by: str = "", reason: str = "", with_running: bool = False) -> Clearing:
+        """Clear the threads of these tasks, whole, as the pages do: archived and on record.
+
+        Threads that run are kept unless told otherwise. The answer tells what was done.
+        """
+        from tasks import clearing  # which stands above the models
+
+        thread_ids = list(self.order_by().values_list("thread_id", flat=True).distinct())
+        actor = clearing.Actor(Source.CODE, name=by)
+        return clearing.clear(thread_ids, actor, reason=reason, with_running=with_running)
 
     def latest_of_thread(self) -> Self:
         """One task for each thread: the one that the thread shows and resumes with."""

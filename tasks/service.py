@@ -5,13 +5,12 @@ same time. Every verb has an `a…` twin for asynchronous code.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import msgspec
 from asgiref.sync import sync_to_async
 
-from tasks import sql
+from tasks import sql, thread_sql
 from tasks.errors import (
     CorruptRecordError,
     StoreBusyError,
@@ -224,11 +223,14 @@ def delete_by_thread_id(
     Where rows are expected, ThreadChangedError is raised and nothing deleted unless the thread has
     exactly these. `overwrite` has SQLite fill with zeros what it frees.
     """
-    with sql.overwriting() if overwrite else nullcontext(), sql.changing() as cursor:
-        if expected is not None:
-            sql.lock_thread(cursor, thread_id)
-            if fetch(cursor, thread_id, to_delete=True) != expected:
-                raise ThreadChangedError(f"The thread {thread_id!r} has changed.")
+    if expected is None and not overwrite:
+        with sql.changing() as cursor:
+            sql.delete_thread(cursor, thread_id)
+        return
+    with thread_sql.freeing(overwrite=overwrite), sql.changing() as cursor:
+        thread_sql.lock_thread(cursor, thread_id)
+        if expected is not None and fetch(cursor, thread_id, to_delete=True) != expected:
+            raise ThreadChangedError(f"The thread {thread_id!r} has changed.")
         sql.delete_thread(cursor, thread_id)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from tasks import sql, transcript
+from tasks import sql, thread_sql, transcript
 from tasks.fields import storable
 from tasks.models import TaskStatus
 from tasks.thread_rows import ThreadRows, exactly, shown
@@ -60,6 +60,17 @@ def of_rows(thread_id: str, rows: ThreadRows) -> Summary:
     return _summary(thread_id, states)
 
 
+def back_since(thread_ids: Sequence[str]) -> dict[str, str]:
+    """Of threads that are there, when the oldest of their rows was made, as stored."""
+    found: dict[str, str] = {}
+    for chunk in _chunks(thread_ids, CHUNK):
+        places = ", ".join(["%s"] * len(chunk))
+        with sql.reading() as cursor, exactly(cursor):
+            cursor.execute(thread_sql.OLDEST_TASKS.format(places), _stored(cursor, chunk))
+            found |= {thread_id: shown(oldest) for thread_id, oldest in cursor.fetchall()}
+    return found
+
+
 def sizes(thread_ids: Sequence[str]) -> tuple[dict[str, int], bool]:
     """The bytes of threads' texts, and whether all were measured: it ends after some seconds."""
     found: dict[str, int] = {}
@@ -75,16 +86,16 @@ def sizes(thread_ids: Sequence[str]) -> tuple[dict[str, int], bool]:
 def _states(thread_ids: Sequence[str]) -> list[State]:
     places = ", ".join(["%s"] * len(thread_ids))
     with sql.reading() as cursor, exactly(cursor):
-        cursor.execute(sql.STATE_OF_TASKS.format(places), _stored(cursor, thread_ids))
-        return cursor.fetchall()
+        cursor.execute(thread_sql.STATE_OF_TASKS.format(places), _stored(cursor, thread_ids))
+        return list(cursor.fetchall())
 
 
 def _sizes(thread_ids: Sequence[str]) -> list[tuple[str, Any]]:
     places = ", ".join(["%s"] * len(thread_ids))
     with sql.reading() as cursor:
-        statement = sql.size_of_threads(cursor.db.vendor).format(ids=places)
+        statement = thread_sql.size_of_threads(cursor.db.vendor).format(ids=places)
         cursor.execute(statement, _stored(cursor, thread_ids) * 2)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def _stored(cursor: Any, thread_ids: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ not UTF-8, which come as `Ext`.
 
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,37 +14,15 @@ import msgspec
 from django.db.backends.utils import CursorWrapper
 from msgspec.msgpack import Ext
 
-from tasks import sql
+from tasks import sql, thread_sql
+from tasks.thread_sql import CHECKPOINT_COLUMNS, TASK_COLUMNS
 
-TASK_COLUMNS = (
-    "task_id",
-    "thread_id",
-    "channel",
-    "provider",
-    "model",
-    "status",
-    "execution_history_json",
-    "resumable_history_json",
-    "latest_checkpoint_note",
-    "checkpoint_count",
-    "final_response",
-    "last_error",
-    "created_at",
-    "updated_at",
-    "completed_at",
-)
-CHECKPOINT_COLUMNS = (
-    "id",
-    "task_id",
-    "step_index",
-    "checkpoint_note",
-    "items_json",
-    "created_at",
-)
 VERSION = 1
 NOT_UTF8 = 1  # the code of an Ext
 MARK = 8  # bytes
 LEVEL = 1  # of zlib: histories are texts, and a clear should not take minutes
+
+_COUNT = TASK_COLUMNS.index("checkpoint_count")
 
 Row = tuple[Any, ...]
 
@@ -63,7 +41,9 @@ class ThreadRows(msgspec.Struct, array_like=True, frozen=True):
     @property
     def size(self) -> int:
         """The bytes of all texts."""
-        return sum(_length(value) for row in (*self.tasks, *self.checkpoints) for value in row)
+        texts = [value for task in self.tasks for value in (*task[:_COUNT], *task[_COUNT + 1 :])]
+        texts += [value for _, task_id, _, *rest in self.checkpoints for value in (task_id, *rest)]
+        return sum(map(_length, texts))
 
     @property
     def marks(self) -> bytes:
@@ -107,9 +87,11 @@ def read(thread_id: str) -> ThreadRows:
 def fetch(cursor: CursorWrapper, thread_id: str, *, to_delete: bool = False) -> ThreadRows:
     ids = {"thread_id": thread_id}
     with exactly(cursor):
-        sql.run(cursor, sql.TASKS_TO_DELETE if to_delete else sql.TASKS_OF_THREAD, ids)
+        sql.run(
+            cursor, thread_sql.TASKS_TO_DELETE if to_delete else thread_sql.TASKS_OF_THREAD, ids
+        )
         tasks = cursor.fetchall()
-        sql.run(cursor, sql.CHECKPOINTS_OF_THREAD, ids)
+        sql.run(cursor, thread_sql.CHECKPOINTS_OF_THREAD, ids)
         return ThreadRows(tasks, cursor.fetchall())
 
 
@@ -119,12 +101,11 @@ def insert(cursor: CursorWrapper, rows: ThreadRows) -> None:
     _insert(cursor, "task_checkpoints", CHECKPOINT_COLUMNS, rows.checkpoints)
 
 
-def _insert(cursor: CursorWrapper, table: str, columns: tuple[str, ...], rows: list[Row]) -> None:
-    names = ", ".join(columns)
+def _insert(cursor: CursorWrapper, table: str, columns: Sequence[str], rows: list[Row]) -> None:
     for row in rows:
-        places = ", ".join("CAST(%s AS TEXT)" if type(v) is Ext else "%s" for v in row)
-        values = [value.data if type(value) is Ext else value for value in row]
-        cursor.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", values)
+        texts = {index for index, value in enumerate(row) if type(value) is Ext}
+        values = [bytes(v.data) if type(v) is Ext else v for v in row]
+        thread_sql.insert(cursor, table, columns, values, texts)
 
 
 @contextmanager
@@ -157,6 +138,5 @@ def shown(value: Any) -> str:
 def _length(value: Any) -> int:
     if isinstance(value, str):
         return len(value) if value.isascii() else len(value.encode())
-    return len(value.data if type(value) is Ext else value) if isinstance(value, bytes | Ext) else 0
-
-
+    raw = value.data if type(value) is Ext else value
+    return len(raw) if isinstance(raw, bytes) else 0

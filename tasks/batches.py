@@ -1,0 +1,159 @@
+"""One batch of a clearing: on record, out of the store, and the result on record."""
+
+import time
+
+from django.db import transaction
+from django.db.models import Count, Sum
+from django.utils import timezone
+
+from tasks import service, sql, summaries, thread_rows, thread_sql
+from tasks.archive import WAS_CLEARED, ClearedThread, Clearing, Fate, ThreadArchive, key_of
+from tasks.summaries import Summary
+from tasks.thread_rows import ThreadRows
+
+BATCH_THREADS, BATCH_BYTES = 50, 16 << 20
+ATTEMPTS = 5  # at a thread that is written to all the time
+GONE = "It was not there any more."
+CHANGED = "It changed after it was confirmed."
+RUNNING = "It was running."
+WRITTEN_TO = "It was written to again and again."
+INTENT = ["status", "active", "tasks", "checkpoints", "size", "title", "fate", "marks"]
+
+Whole = list[tuple[ClearedThread, ThreadRows]]
+
+
+def clear_next(clearing: Clearing) -> bool:
+    """Clear the next batch of a clearing; False where no thread is left."""
+    planned = clearing.threads.filter(fate=Fate.PLANNED).order_by("pk")[:BATCH_THREADS]
+    batch, size = [], 0
+    for row in planned:
+        rows = thread_rows.read(row.thread_id)
+        if why := _why_kept(clearing, row, rows):
+            _keep(row, why)
+            continue
+        batch.append((row, rows))
+        size += rows.size
+        if size > BATCH_BYTES:
+            break
+    _record_intent(clearing, batch)
+    try:
+        for row, rows in batch:
+            _delete(clearing, row, rows)
+    finally:
+        _record_result([row for row, _ in batch])
+    return bool(planned)
+
+
+def _why_kept(clearing: Clearing, row: ClearedThread, rows: ThreadRows) -> str:
+    """Why a thread may not be cleared after all, or nothing."""
+    if not rows.tasks:
+        return GONE
+    if row.was_running:
+        return "" if clearing.with_running else RUNNING
+    is_same = summaries.of_rows(row.thread_id, rows).fingerprint == row.fingerprint
+    return "" if is_same else CHANGED
+
+
+def _keep(row: ClearedThread, why: str) -> None:
+    row.fate, row.why = Fate.KEPT, why
+    row.save(update_fields=["fate", "why"])
+
+
+def _record_intent(clearing: Clearing, batch: Whole) -> None:
+    for row, rows in batch:
+        _describe(row, summaries.of_rows(row.thread_id, rows))
+        row.title, row.size = text(summaries.title(rows)), rows.size
+        row.fate, row.marks = Fate.STARTED, rows.marks
+    with transaction.atomic():
+        ClearedThread.objects.bulk_update([row for row, _ in batch], INTENT)
+        ThreadArchive.objects.filter(thread__in=[row for row, _ in batch]).delete()
+        if not clearing.is_erasing:
+            ThreadArchive.objects.bulk_create(
+                ThreadArchive(thread=row, data=thread_rows.pack(rows)) for row, rows in batch
+            )
+
+
+def _delete(clearing: Clearing, row: ClearedThread, rows: ThreadRows) -> None:
+    """Delete one thread; one that was confirmed as running is archived anew where it went on."""
+    why = ""
+    for _ in range(ATTEMPTS):
+        began = time.monotonic()
+        try:
+            service.delete_by_thread_id(row.thread_id, expected=rows, overwrite=clearing.is_erasing)
+        except service.ThreadChangedError:
+            thread_sql.give_way(time.monotonic() - began)
+            rows = thread_rows.read(row.thread_id)
+            why = _why_kept(clearing, row, rows)
+            if why or not row.was_running:
+                break
+            _record_intent(clearing, [(row, rows)])
+        else:
+            row.fate, row.cleared_at = Fate.CLEARED, timezone.now()
+            thread_sql.give_way(time.monotonic() - began)
+            return
+    row.fate, row.why = Fate.KEPT, why or (WRITTEN_TO if row.was_running else CHANGED)
+
+
+def _record_result(rows: list[ClearedThread]) -> None:
+    """What became of a batch; what an error left open is for `settle` to decide."""
+    kept = [row for row in rows if row.fate == Fate.KEPT]
+    with transaction.atomic():
+        ClearedThread.objects.bulk_update(rows, ["fate", "why", "cleared_at"])
+        ThreadArchive.objects.filter(thread__in=kept).delete()
+
+
+def count(clearing: Clearing) -> None:
+    """The totals, from the threads themselves, so that they are true after a crash too."""
+    cleared = clearing.threads.filter(fate__in=WAS_CLEARED).aggregate(
+        cleared=Count("pk"), tasks=Sum("tasks"), checkpoints=Sum("checkpoints"), size=Sum("size")
+    )
+    totals = {name: value or 0 for name, value in cleared.items()}
+    totals["kept"] = clearing.threads.filter(fate=Fate.KEPT).count()
+    Clearing.objects.filter(pk=clearing.pk).update(**totals)
+    clearing.refresh_from_db()
+
+
+def settle(clearing: Clearing) -> int:
+    """Decide by a look at the store what a crash left open; how many threads that were."""
+    left_open = list(clearing.threads.filter(fate=Fate.STARTED))
+    for row in left_open:
+        if _is_still_there(row):
+            _back_to_planned([row])
+        else:
+            row.fate, row.cleared_at = Fate.CLEARED, row.cleared_at or timezone.now()
+            row.save(update_fields=["fate", "cleared_at"])
+    count(clearing)
+    return len(left_open)
+
+
+def _is_still_there(row: ClearedThread) -> bool:
+    """Whether a task of the thread was not deleted: a thread is deleted whole, or not at all."""
+    with sql.reading() as cursor, thread_rows.exactly(cursor):
+        sql.run(cursor, thread_sql.MARKS_OF_THREAD, {"thread_id": row.thread_id})
+        marks = bytes(row.marks)
+        return any(thread_rows.is_among(marks, pair) for pair in cursor.fetchall())
+
+
+def _back_to_planned(rows: list[ClearedThread]) -> None:
+    with transaction.atomic():
+        ThreadArchive.objects.filter(thread__in=rows).delete()
+        ClearedThread.objects.filter(pk__in=[row.pk for row in rows]).update(fate=Fate.PLANNED)
+
+
+def plan(clearing: Clearing, summary: Summary) -> ClearedThread:
+    """A thread that is meant to be cleared, as it is now; not saved."""
+    id_ = summary.thread_id
+    row = ClearedThread(clearing=clearing, key=key_of(id_), stored_id=id_.encode())
+    row.was_running, row.fingerprint = summary.is_running, summary.fingerprint
+    _describe(row, summary)
+    return row
+
+
+def _describe(row: ClearedThread, summary: Summary) -> None:
+    row.status, row.active = text(summary.status), text(summary.active)
+    row.tasks, row.checkpoints = summary.tasks, summary.checkpoints
+
+
+def text(stored: str) -> str:
+    """A text that any site's database can hold."""
+    return stored[:500].replace("\0", "\ufffd")

@@ -1,0 +1,34 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from tasks import clearing, workspace
+from tasks.archive import Clearing, Stage
+
+
+class Command(BaseCommand):
+    help = (
+        "Make the record of clearings true after a crash: for each thread that was being cleared,"
+        " the store tells whether it was. Nothing is deleted and nothing is restored."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--now",
+            action="store_true",
+            help="also those that a process had less than a minute ago; only if none runs any more",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        unfinished = Clearing.objects.confirmed().filter(store=workspace.identity())
+        unfinished = unfinished.exclude(stage=Stage.DONE)
+        free = unfinished if options["now"] else unfinished.free()
+        for act in free.order_by("pk"):
+            self.report(act, clearing.repair(act))
+        if busy := unfinished.count() - free.count():
+            self.stdout.write(f"{busy} under way in another process, and left alone; see --now.")
+
+    def report(self, act: Clearing, settled: int) -> None:
+        if settled or act.stage == Stage.FAILED:
+            open_ = f"{settled} thread{'' if settled == 1 else 's'} open"
+            self.stdout.write(f"Clearing {act.pk}: {open_}; {act}, {act.left} left.")

@@ -1,0 +1,76 @@
+"""Undo: cleared threads put back exactly as they were."""
+
+import time
+from collections.abc import Iterator
+
+from django.contrib.admin.models import CHANGE
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from tasks import clearing, sql, thread_rows, thread_sql, workspace
+from tasks.archive import ClearedThread, Clearing, Fate, ThreadArchive
+from tasks.thread_rows import ThreadRows
+
+
+class RestoreError(Exception):
+    """Why a thread cannot be put back, in one plain sentence; nothing was written."""
+
+
+class CameBackError(RestoreError):
+    """The thread is there again; whoever wants it replaced must say so."""
+
+
+def restore(row: ClearedThread, *, by: clearing.Actor, replace: bool = False) -> None:
+    """Put a thread back. A thread that came back is replaced if told so, and archived itself."""
+    if row.clearing.store != workspace.identity():
+        raise RestoreError(f"It was cleared from another store: {row.clearing.store}.")
+    archive = ThreadArchive.objects.filter(thread=row).first()
+    if archive is None or row.fate != Fate.CLEARED:
+        raise RestoreError("It is not in the archive any more.")
+    if replace:
+        _make_room(row, by)
+    _put_back(row.thread_id, thread_rows.unpack(bytes(archive.data)))
+    with transaction.atomic():
+        row.fate, row.restored_at = Fate.RESTORED, timezone.now()
+        row.save(update_fields=["fate", "restored_at"])
+        archive.delete()
+
+
+def restore_all(
+    act: Clearing, *, by: clearing.Actor, replace: bool = False
+) -> Iterator[RestoreError | None]:
+    """Put back whatever is archived of a clearing, a thread at a time; why not, where not."""
+    for row in act.threads.with_archive().order_by("pk").select_related("clearing").iterator():
+        try:
+            restore(row, by=by, replace=replace)
+        except RestoreError as error:
+            yield error
+        else:
+            yield None
+
+
+def log(act: Clearing, by: clearing.Actor, restored: int) -> None:
+    """Who put it back, in the admin's log."""
+    threads = f"{restored} thread{'' if restored == 1 else 's'}"
+    clearing.log(act, by.user, CHANGE, f"Restored {threads}.")
+
+
+def _make_room(row: ClearedThread, by: clearing.Actor) -> None:
+    reason = "Replaced by the thread that was cleared before."
+    clearing.clear([row.thread_id], by, with_running=True, reason=reason)
+
+
+def _put_back(thread_id: str, rows: ThreadRows) -> None:
+    began = time.monotonic()
+    with sql.changing() as cursor:
+        thread_sql.lock_thread(cursor, thread_id)
+        present = thread_rows.fetch(cursor, thread_id)
+        if present == rows:  # an earlier try got this far
+            return
+        if present.tasks:
+            raise CameBackError(f"The thread {thread_id[:200]!r} is there again.")
+        try:
+            thread_rows.insert(cursor, rows)
+        except IntegrityError as error:
+            raise RestoreError(f"Another row has one of its ids by now ({error}).") from error
+    thread_sql.give_way(time.monotonic() - began)

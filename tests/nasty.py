@@ -1,0 +1,49 @@
+"""A thread whose rows hold what a store's rows may hold and should not."""
+
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from tests.factories import DATA, ORDER, TABLES, checkpoint, task
+
+NASTY = "t'\"; DROP TABLE x;-- 🦉"
+
+
+def fill(store: BaseDatabaseWrapper) -> list[str]:
+    """Rows as programs may have left them, and the ids of their threads that a text can name."""
+    if store.vendor == "sqlite":
+        script = (DATA / "original.sql").read_text(encoding="utf-8").split("INSERT INTO task_")[1:]
+        with store.cursor() as cursor:
+            for part in script:
+                statement = part.split(";\n-- the ids")[0].rstrip().removesuffix(";")
+                cursor.execute(f"INSERT INTO task_{statement}".replace("%", "%%"))
+    for number in range(3):
+        record = task(f"{NASTY} {number}", thread_id=NASTY, last_error="é\x1b")
+        for step in range(2):
+            checkpoint(record, step)
+    return thread_ids(store)
+
+
+def thread_ids(store: BaseDatabaseWrapper) -> list[str]:
+    with store.cursor() as cursor:
+        is_text = "" if store.vendor == "postgresql" else "WHERE typeof(thread_id) = 'text'"
+        cursor.execute(f"SELECT DISTINCT thread_id FROM task_records {is_text} ORDER BY 1")
+        return [id_ for (id_,) in cursor.fetchall()]
+
+
+def dump(store: BaseDatabaseWrapper) -> dict[str, list[tuple[Any, ...]]]:
+    """Every column of both tables with its type; on SQLite texts as their bytes."""
+    return {table: _dump(store, table) for table in TABLES}
+
+
+def _dump(store: BaseDatabaseWrapper, table: str) -> list[tuple[Any, ...]]:
+    columns = ", ".join(TABLES[table])
+    if store.vendor == "sqlite":
+        columns = ", ".join(
+            f"typeof({name}), CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB)"
+            f" ELSE {name} END"
+            for name in TABLES[table]
+        )
+    with store.cursor() as cursor:
+        cursor.execute(f"SELECT {columns} FROM {table} ORDER BY {ORDER[table]}")
+        return sorted(cursor.fetchall(), key=repr)
