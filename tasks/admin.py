@@ -4,20 +4,21 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.views.main import ChangeList
-from django.db import OperationalError
 from django.db.models import Model, QuerySet
 from django.forms import CheckboxInput
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from tasks import service
+from tasks import clearing
+from tasks.archive import Source
+from tasks.clearing import Actor
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.templatetags.threads import absolute, shown_id, thread_url
 from tasks.transcript import Text
@@ -151,34 +152,10 @@ class TaskRecordAdmin(ReadOnly, RecordAdminBase):
     def clear_threads(
         self, request: HttpRequest, queryset: QuerySet[TaskRecord]
     ) -> HttpResponse | None:
-        """Ask first, then clear each thread through the service."""
+        """Write down which threads are meant, and ask on the page that asks for all clearing."""
         threads = sorted(set(queryset.order_by().values_list("thread_id", flat=True)), key=str)
-        if "confirmed" in request.POST:
-            self._clear(request, threads)
-            return None
-        tasks = TaskRecord.objects.filter(thread_id__in=threads)
-        context = self.admin_site.each_context(request) | {
-            "title": "Clear threads?",
-            "opts": self.opts,
-            "threads": threads,
-            "task_count": tasks.count(),
-            "checkpoint_count": TaskCheckpoint.objects.filter(task__in=tasks).count(),
-            "selected": [id_in_path(id_) for id_ in request.POST.getlist(ACTION_CHECKBOX_NAME)],
-        }
-        return TemplateResponse(request, "admin/tasks/clear_threads.html", context)
-
-    def _clear(self, request: HttpRequest, threads: list[str]) -> None:
-        cleared = 0
-        try:
-            for thread_id in threads:
-                service.delete_by_thread_id(thread_id)
-                cleared += 1
-        except OperationalError as error:
-            reason = str(error).rstrip(".")
-            self.message_user(request, f"Not all was cleared: {reason}.", messages.ERROR)
-        if cleared:
-            said = f"Cleared {cleared} thread{'' if cleared == 1 else 's'}."
-            self.message_user(request, said, messages.SUCCESS)
+        by = Actor(Source.ADMIN, request.user, address=request.META.get("REMOTE_ADDR", ""))
+        return redirect("clearing", clearing.draft(threads, by, is_measured=True).pk)
 
 
 @admin.register(TaskCheckpoint)

@@ -16,11 +16,12 @@ from django.utils import timezone
 
 
 class Source(models.TextChoices):
-    THREAD_PAGE = "thread page"
-    LIST = "list"
-    ADMIN = "admin"
-    COMMAND = "command"
-    CODE = "code"
+    THREAD_PAGE = "thread page", "the thread's page"
+    LIST = "list", "the list"
+    PAGE = "cleared page", "the page of what was cleared"
+    ADMIN = "admin", "the admin"
+    COMMAND = "command", "the command line"
+    CODE = "code", "a program"
 
 
 class Stage(models.TextChoices):
@@ -69,7 +70,7 @@ class Clearing(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
     user_name = models.TextField(blank=True)  # which stays when the account is gone
-    source = models.CharField(max_length=20, choices=Source)
+    source = models.CharField(max_length=30, choices=Source)
     address = models.TextField(blank=True)  # the network's, or the host that a command ran on
     reason = models.TextField(blank=True)
     filter = models.TextField(blank=True)  # what was asked for, as the list's address has it
@@ -91,11 +92,21 @@ class Clearing(models.Model):
 
     def __str__(self) -> str:
         verb = "Erased" if self.is_erasing else "Cleared"
-        return f"{verb} {self.cleared} of {self.planned} thread{'' if self.planned == 1 else 's'}"
+        threads = f"{self.planned} thread{'' if self.planned == 1 else 's'}"
+        return f"{verb} {threads if self.left + self.kept == 0 else f'{self.cleared} of {threads}'}"
 
     @property
     def left(self) -> int:
-        return self.planned - self.cleared - self.kept
+        return self.planned - self.done
+
+    @property
+    def done(self) -> int:
+        return self.cleared + self.kept
+
+    @property
+    def archived_until(self) -> datetime | None:
+        """When the first of its threads leave the archive."""
+        return self.created_at + settings.ARCHIVE_DAYS if self.created_at else None
 
     @property
     def may_go_on(self) -> bool:

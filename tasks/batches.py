@@ -144,9 +144,14 @@ def plan(clearing: Clearing, summary: Summary) -> ClearedThread:
     """A thread that is meant to be cleared, as it is now; not saved."""
     id_ = summary.thread_id
     row = ClearedThread(clearing=clearing, key=key_of(id_), stored_id=id_.encode())
+    describe(row, summary)
+    return row
+
+
+def describe(row: ClearedThread, summary: Summary) -> None:
+    """Write down what is meant: as it is now, and not otherwise."""
     row.was_running, row.fingerprint = summary.is_running, summary.fingerprint
     _describe(row, summary)
-    return row
 
 
 def _describe(row: ClearedThread, summary: Summary) -> None:

@@ -39,10 +39,11 @@ class Actor:
 
 
 def draft(
-    thread_ids: Sequence[str], by: Actor, *, reason: str = "", filter_text: str = ""
+    thread_ids: Sequence[str], by: Actor, *, filter_text: str = "", is_measured: bool = False
 ) -> Clearing:
     """Write down the threads that are meant, as they are now; nothing is cleared yet."""
     found = summaries.of(list(dict.fromkeys(thread_ids)))
+    sizes = summaries.sizes(list(found))[0] if is_measured else {}
     is_account = isinstance(by.user, AbstractBaseUser)
     with transaction.atomic():
         expiry.forget_drafts()
@@ -52,11 +53,12 @@ def draft(
             user_name=by.user.get_username() if is_account else by.name,
             source=by.source,
             address=by.address,
-            reason=reason,
             filter=filter_text,
             planned=len(found),
         )
         rows = [batches.plan(clearing, summary) for summary in found.values()]
+        for row in rows:
+            row.size = sizes.get(row.thread_id)
         ClearedThread.objects.bulk_create(rows, batch_size=500)
     return clearing
 

@@ -40,13 +40,29 @@ def restore_all(
     act: Clearing, *, by: clearing.Actor, replace: bool = False
 ) -> Iterator[RestoreError | None]:
     """Put back whatever is archived of a clearing, a thread at a time; why not, where not."""
-    for row in act.threads.with_archive().order_by("pk").select_related("clearing").iterator():
+    for pk in list(act.threads.with_archive().order_by("pk").values_list("pk", flat=True)):
+        row = act.threads.select_related("clearing").get(pk=pk)
         try:
             restore(row, by=by, replace=replace)
         except RestoreError as error:
             yield error
         else:
             yield None
+
+
+def restore_for(
+    act: Clearing, seconds: float, *, by: clearing.Actor
+) -> tuple[int, list[RestoreError]]:
+    """`restore_all` for about so long: how many came back, and why others did not."""
+    deadline, restored, refused = time.monotonic() + seconds, 0, []
+    for error in restore_all(act, by=by):
+        if error is None:
+            restored += 1
+        else:
+            refused.append(error)
+        if time.monotonic() > deadline:
+            break
+    return restored, refused
 
 
 def log(act: Clearing, by: clearing.Actor, restored: int) -> None:

@@ -156,3 +156,7 @@ def insert(
     places = ("CAST(%s AS TEXT)" if i in texts else "%s" for i in range(len(row)))
     statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(places)})"
     cursor.execute(statement, row)
+
+
+SIZE_ON_POSTGRESQL = """
+    SELECT pg_total_relation_size('task_records') + pg_total_relation_size('task_checkpoints')"""

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from tasks.views import clear, sign_in, thread, threads
+from tasks.views import clear, cleared, sign_in, thread, threads
 
 urlpatterns = [
     path("", threads.threads, name="threads"),
@@ -8,5 +8,12 @@ urlpatterns = [
     path("thread/message/", thread.message, name="message"),
     path("thread/checkpoint/", thread.checkpoint, name="checkpoint"),
     path("thread/clear/", clear.clear, name="clear"),
+    path("clear/", clear.clear_selected, name="clear-selected"),
+    path("cleared/", cleared.cleared, name="cleared"),
+    path("cleared/<int:pk>/", cleared.act, name="clearing"),
+    path("cleared/<int:pk>/confirm/", cleared.confirm, name="clearing-confirm"),
+    path("cleared/<int:pk>/go-on/", cleared.go_on, name="clearing-go-on"),
+    path("cleared/<int:pk>/cancel/", cleared.cancel, name="clearing-cancel"),
+    path("cleared/<int:pk>/restore/", cleared.restore, name="clearing-restore"),
     path("sign-in/link/", sign_in.sign_in_with_link, name="sign-in-link"),
 ]

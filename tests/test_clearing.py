@@ -57,7 +57,7 @@ def test_clear_puts_on_record_who_why_and_how_much(store):
 
     done = Clearing.objects.get()
     assert (done.user, done.user_name, done.source, done.address) == (user, "maya", "list", "::1")
-    assert (done.reason, done.size, str(done)) == ("too old", size, "Cleared 1 of 1 thread")
+    assert (done.reason, done.size, str(done)) == ("too old", size, "Cleared 1 thread")
     assert done.finished_at is not None
     row = done.threads.get()
     assert (row.thread_id, row.title, row.status) == ("telegram_42", "hello", "completed")
@@ -232,7 +232,7 @@ def test_erasing_leaves_no_archive_and_overwrites_what_it_frees(store):
 
     done = clearing.clear(["telegram_42"], BY, is_erasing=True)
 
-    assert (done.cleared, str(done)) == (1, "Erased 1 of 1 thread")
+    assert (done.cleared, str(done)) == (1, "Erased 1 thread")
     assert (ThreadArchive.objects.count(), fates()) == (0, {"telegram_42": Fate.CLEARED})
 
 

@@ -8,8 +8,9 @@ from django import template
 from django.urls import reverse
 from django.utils import timezone
 
-from tasks.fields import to_text
+from tasks.fields import read_stored, to_text
 from tasks.models import TaskStatus
+from tasks.tokens import token_of
 
 register = template.Library()
 
@@ -81,3 +82,15 @@ def status_label(status: str) -> str:
 def status_class(status: str) -> str:
     """A class name for the colour; a stored status may be any text."""
     return f"status-{status}" if status in TaskStatus.values else "status-unknown"
+
+
+@register.filter
+def token(thread_id: Any) -> str:
+    """A thread's id as the value of a form."""
+    return token_of(str(thread_id))
+
+
+@register.filter
+def as_time(stored_text: Any) -> Any:
+    """The time that a stored text means, for the filters above."""
+    return read_stored(stored_text) if isinstance(stored_text, str) else stored_text

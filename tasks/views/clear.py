@@ -1,45 +1,129 @@
-"""Clearing a thread."""
+"""Clearing threads: what is meant is shown first, and nothing else is cleared."""
+
+from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.db import OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import BadRequest
+from django.db import Error
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods
+from django.urls import reverse
+from django.utils.html import format_html
+from django.views.decorators.http import require_http_methods, require_POST
 
-from tasks import service
-from tasks.models import TaskCheckpoint, TaskRecord, TaskStatus
+from tasks import clearing, confirmation
+from tasks.archive import Clearing, Source
+from tasks.clearing import Actor
+from tasks.confirmation import Change, Confirmation
+from tasks.filters import Filters, ThreadList
 from tasks.templatetags.threads import shown_id
+from tasks.tokens import id_of
 from tasks.views.common import can_clear, can_view, no_such_thread, thread_id_of
+
+CONFLICT = 409
+SECONDS_OF_ONE = 10.0  # for clearing one thread at once
+WALK = 500  # threads read at a time
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @can_view
 @can_clear
 def clear(request: HttpRequest) -> HttpResponse:
-    """Clear a thread: ask first, then delete all its tasks with their checkpoints."""
+    """Clear a thread: ask first, then clear what was shown, or show what has changed."""
     thread_id = thread_id_of(request)
-    tasks = TaskRecord.objects.of_thread(thread_id).without_histories()
-    if not tasks:
+    shown = confirmation.of_thread(thread_id)
+    if shown is None:
         raise no_such_thread(thread_id)
-    if request.method == "POST" and _cleared(request, thread_id):
+    status = 200
+    if request.method == "POST":
+        if request.POST.get("version") != shown.version:
+            shown.changes = confirmation.changed_since(request.POST.get("seen", ""), shown)
+            shown.changes = shown.changes or [Change(thread_id, "", "")]
+            status = CONFLICT
+        elif shown.check(request.POST) and _cleared(request, thread_id, shown):
+            return redirect("threads")
+    return confirm_page(request, shown, status=status, thread_id=thread_id)
+
+
+@require_POST
+@can_view
+@can_clear
+def clear_selected(request: HttpRequest) -> HttpResponse:
+    """Write down which threads are meant, and ask: the selected ones, or all of a list."""
+    if request.POST.get("all"):
+        query = request.POST.get("query", "")
+        ids = _ids_of_list(Filters.of(QueryDict(query)))
+    else:
+        query, ids = "", [id_of(token) for token in request.POST.getlist("thread")]
+    if not ids:
+        messages.error(request, "No thread is selected.")
         return redirect("threads")
+    act = clearing.draft(ids, actor(request, Source.LIST), filter_text=query, is_measured=True)
+    return redirect("clearing", act.pk)
+
+
+def actor(request: HttpRequest, source: Source) -> Actor:
+    return Actor(source, request.user, address=request.META.get("REMOTE_ADDR", ""))
+
+
+def confirm_page(
+    request: HttpRequest, shown: Confirmation, *, status: int = 200, **more: Any
+) -> HttpResponse:
     context = {
-        "thread_id": thread_id,
-        "tasks": tasks,
-        "checkpoint_count": TaskCheckpoint.objects.of_thread(thread_id).count(),
-        "is_running": any(not TaskStatus.read(task.status).is_terminal for task in tasks),
+        "shown": shown,
+        "posted": request.POST,
+        "archive_days": settings.ARCHIVE_DAYS.days,
+        "first_rows": shown.rows[:20],
+        **more,
     }
-    return render(request, "tasks/clear.html", context)
+    return render(request, "tasks/clear.html", context, status=status)
 
 
-def _cleared(request: HttpRequest, thread_id: str) -> bool:
+def refuse_read_only() -> None:
+    if settings.TASKS_READ_ONLY:
+        raise BadRequest("The store is read-only: nothing can be cleared or restored.")
+
+
+def _cleared(request: HttpRequest, thread_id: str, shown: Confirmation) -> bool:
     """Whether the thread was cleared; either way the person is told."""
-    try:
-        service.delete_by_thread_id(thread_id)
-    except OperationalError as error:
-        reason = "The store is read-only" if settings.TASKS_READ_ONLY else str(error)
-        messages.error(request, f"Nothing was cleared: {reason.rstrip('.')}.")
+    if settings.TASKS_READ_ONLY:
+        messages.error(request, "Nothing was cleared: The store is read-only.")
         return False
-    messages.success(request, f"Cleared {shown_id(thread_id)[:200]}.")
+    act = clearing.draft([thread_id], actor(request, Source.THREAD_PAGE))
+    if confirmation.of_draft(act).version != shown.version:
+        act.delete()
+        shown.errors.append("It changed this moment. Look again.")
+        return False
+    clearing.confirm(act, **confirmation.options(request.POST))
+    try:
+        clearing.run_for(act, SECONDS_OF_ONE)
+    except Error as error:
+        clearing.cancel(act)
+        messages.error(request, f"Nothing was cleared: {error}")
+        return False
+    return _told(request, act, thread_id)
+
+
+def _told(request: HttpRequest, act: Clearing, thread_id: str) -> bool:
+    if not act.cleared:
+        messages.error(request, f"Nothing was cleared: {act.threads.get().why}")
+        return False
+    text = "Erased {}." if act.is_erasing else 'Cleared {}. <a href="{}">Undo…</a>'
+    address = reverse("clearing", args=[act.pk])
+    messages.success(request, format_html(text, shown_id(thread_id)[:200], address))
     return True
+
+
+def _ids_of_list(filters: Filters) -> list[str]:
+    """The ids of all threads that pass the filters, however long that takes."""
+    found, listed, after = [], ThreadList(filters), None
+    while True:
+        page = listed.page(WALK, after)
+        found += [record.thread_id for record in page.records]
+        if page.stopped:
+            after = page.stopped
+        elif page.has_more:
+            after = filters.cursor(page.records[-1])
+        else:
+            return found

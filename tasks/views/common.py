@@ -1,13 +1,30 @@
 """What the views of threads share: who may use them, and the thread that an address names."""
 
+from collections.abc import Sequence
+
+from django.conf import settings
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest
 
+from tasks import workspace
+from tasks.archive import cleared_before
 from tasks.models import TaskRecord
 
 can_view = permission_required("tasks.view_taskrecord", raise_exception=True)
 can_clear = permission_required("tasks.clear_thread", raise_exception=True)
+
+
+def may_clear(request: HttpRequest) -> bool:
+    """Whether clearing is offered."""
+    return request.user.has_perm("tasks.clear_thread") and not settings.TASKS_READ_ONLY
+
+
+def mark_returned(records: Sequence[TaskRecord]) -> None:
+    """Set `came_back` of threads that were cleared and are there again; one query."""
+    found = cleared_before([str(r.thread_id) for r in records], workspace.identity())
+    for record in records:
+        record.came_back = found.get(str(record.thread_id))  # type: ignore[attr-defined]
 
 
 def thread_id_of(request: HttpRequest) -> str:

@@ -19,7 +19,7 @@ from tasks.heartbeat import Daemon, daemon
 from tasks.models import USER_TURN, TaskRecord
 from tasks.search import Hit
 from tasks.templatetags.threads import absolute, thread_url
-from tasks.views.common import can_view
+from tasks.views.common import can_view, mark_returned, may_clear
 
 THREADS_PER_PAGE = 50
 CHOICES_FROM = 1_000  # of the newest tasks, whose channels and models are offered
@@ -49,8 +49,10 @@ def _list(request: HttpRequest, shown: ThreadList) -> dict[str, Any]:
     if before and not page.has_more and not page.stopped:
         after = before = None  # there is no whole page before: it is the first
         page = shown.page(THREADS_PER_PAGE)
+    mark_returned(page.records)
     query = shown.filters.query()
     return {
+        "may_clear": may_clear(request),
         "filters": shown.filters,
         "query": query,
         "rows": [_row(record, page, shown.daemon, query) for record in page.records],

@@ -1,0 +1,164 @@
+import getpass
+import re
+import socket
+from argparse import ArgumentTypeError
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
+from django.db.models import TextField, Value
+from django.template.defaultfilters import filesizeformat
+from django.utils import timezone
+
+from tasks import clearing, confirmation, summaries, workspace
+from tasks.archive import Clearing, Fate, Source, Stage
+from tasks.clearing import Actor
+from tasks.confirmation import Confirmation
+from tasks.fields import to_text
+from tasks.models import TaskRecord, TaskRecordQuerySet, TaskStatus
+from tasks.progress import Progress
+from tasks.templatetags.threads import shown_id
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+LARGEST = 10
+
+
+def age(text: str) -> timedelta:
+    """30d, 12h and the like."""
+    found = re.fullmatch(r"(\d{1,6})([mhdw])", text, re.ASCII)
+    if not found:
+        raise ArgumentTypeError(f"{text!r} is no age such as 30d, 12h, 45m or 2w")
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
+
+
+class Command(BaseCommand):
+    help = (
+        "Clear the threads that pass all the filters, whole and into the archive. Without --yes"
+        " nothing is cleared: the numbers are shown. Threads that run are left out unless --running"
+        " is given. Ends with 0 where all was done, with 1 where something went wrong."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--thread", action="append", default=[], help="this thread; repeatable")
+        parser.add_argument("--status", choices=TaskStatus.values, help="of the latest task")
+        parser.add_argument("--older-than", type=age, metavar="AGE", help="not active for 30d, 12h")
+        for name in ("channel", "provider", "model"):
+            parser.add_argument(f"--{name}", help="of the latest task")
+        parser.add_argument("--all", action="store_true", help="where no other filter is given")
+        parser.add_argument("--running", action="store_true", help="also threads that run")
+        parser.add_argument("--yes", action="store_true", help="clear them")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only show what would be cleared"
+        )
+        parser.add_argument("--erase", action="store_true", help="keep no archive, overwrite")
+        parser.add_argument("--reason", default="", help="kept on record")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["yes"] and settings.TASKS_READ_ONLY:
+            raise CommandError("The store is read-only: nothing can be cleared.")
+        asked = self.asked(options)
+        if not asked and not options["all"]:
+            raise CommandError("Say which threads: give a filter, or --all.")
+        workspace.store_connection().ensure_connection()
+        workspace.show_bad_text(None, workspace.store_connection())
+        chosen = self.chosen(options)
+        if options["yes"] and not options["dry_run"]:
+            self.clear(chosen, options, asked)
+        else:
+            self.show(chosen)
+
+    def asked(self, options: dict[str, Any]) -> str:
+        """The filters, for the record."""
+        names = ("thread", "status", "older_than", "channel", "provider", "model")
+        given = ((name, options[name]) for name in names if options[name])
+        return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in given)
+
+    def chosen(self, options: dict[str, Any]) -> list[str]:
+        """The ids of the threads; without those that run unless they are wanted."""
+        tasks = self.filtered(options)
+        ids = list(tasks.order_by().values_list("thread_id", flat=True))
+        if options["running"]:
+            return ids
+        found = summaries.of(ids)
+        return [id_ for id_ in ids if id_ in found and not found[id_].is_running]
+
+    def filtered(self, options: dict[str, Any]) -> TaskRecordQuerySet:
+        names = ("status", "channel", "provider", "model")
+        given = {name: options[name] for name in names if options[name] is not None}
+        tasks = TaskRecord.objects.latest_of_thread().filter(**given)
+        if options["thread"]:
+            tasks = tasks.filter(thread_id__in=options["thread"])
+        if options["older_than"]:
+            text = to_text(timezone.now() - options["older_than"])
+            tasks = tasks.filter(updated_at__lt=Value(text, output_field=TextField()))
+        return tasks
+
+    def show(self, ids: list[str]) -> None:
+        """The numbers, and the largest threads."""
+        act = clearing.draft(ids, self.actor(), is_measured=True)
+        shown = confirmation.of_draft(act)
+        act.delete()
+        at_least = "" if shown.is_measured else "at least "
+        self.stdout.write(
+            f"{shown.count} threads would be cleared, {shown.running} of them running:"
+            f" {shown.tasks} tasks, {shown.checkpoints} checkpoints,"
+            f" {at_least}{plain_size(shown.size)}."
+        )
+        self.show_largest(shown)
+        self.stdout.write("Nothing was cleared. Give --yes to clear them.")
+
+    def show_largest(self, shown: Confirmation) -> None:
+        rows = sorted(shown.rows, key=lambda row: -(row.size or 0))
+        for row in rows[:LARGEST]:
+            size = plain_size(row.size or 0)
+            self.stdout.write(f"  {size:>10}  {row.status:10}  {shown_id(row.thread_id)[:100]}")
+        for row, seconds in shown.slow[:LARGEST]:
+            name = shown_id(row.thread_id)[:100]
+            self.stdout.write(f"While {name} is deleted, a live agent waits about {seconds:.1f} s.")
+
+    def clear(self, ids: list[str], options: dict[str, Any], asked: str) -> None:
+        act = clearing.draft(ids, self.actor(), filter_text=asked)
+        clearing.confirm(
+            act,
+            with_running=options["running"],
+            is_erasing=options["erase"],
+            reason=options["reason"],
+        )
+        self.run(act)
+        self.stdout.write(
+            f"{act}: {act.tasks} tasks, {act.checkpoints} checkpoints, {plain_size(act.size)}."
+        )
+        for row in act.threads.filter(fate=Fate.KEPT)[:LARGEST]:
+            self.stderr.write(f"Kept {shown_id(row.thread_id)[:100]}: {row.why}")
+
+    def run(self, act: Clearing) -> None:
+        progress = Progress(self.stderr, act.planned)
+        try:
+            for done in clearing.run(act):
+                progress.show(done.done, f"{done.done} of {done.planned} threads")
+        except KeyboardInterrupt:
+            clearing.cancel(act)
+            progress.clear()
+            raise
+        except (Error, clearing.BusyError) as error:
+            progress.clear()
+            raise CommandError(f"Broken off after {act.cleared} threads: {error}") from error
+        progress.clear()
+        if act.stage == Stage.CANCELLED:
+            raise CommandError(f"Cancelled after {act.cleared} threads.")
+
+    def actor(self) -> Actor:
+        return Actor(Source.COMMAND, name=_user_name(), address=socket.gethostname())
+
+
+def plain_size(size: int) -> str:
+    return str(filesizeformat(size)).replace("\xa0", " ")
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # of a container, with a number and no name
+        return ""

@@ -1,0 +1,25 @@
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from tasks import expiry
+from tasks.archive import Clearing
+from tasks.management.commands.clear_threads import age
+
+
+class Command(BaseCommand):
+    help = (
+        "Forget the archived threads that were cleared longer ago than they are kept; they cannot"
+        " be restored any more. The record of who cleared what stays."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        days = settings.ARCHIVE_DAYS.days
+        parser.add_argument("--older-than", type=age, help=f"another age than {days}d, such as 0d")
+        parser.add_argument("--clearing", type=int, help="only of the clearing with this number")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        acts = Clearing.objects.filter(pk=options["clearing"]) if options["clearing"] else None
+        count = expiry.empty_archive(options["older_than"], acts)
+        self.stdout.write(f"{count} threads forgotten.")

@@ -1,0 +1,63 @@
+import shutil
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from tasks import space, thread_sql, workspace
+from tasks.heartbeat import daemon
+from tasks.management.commands.clear_threads import plain_size
+from tasks.space import Space
+
+
+class Command(BaseCommand):
+    help = (
+        "Tell how much room the store takes. Clearing makes room inside its file, which new threads"
+        " use; the file itself becomes smaller only with --vacuum, while no daemon runs."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--vacuum", action="store_true", help="rewrite the file without it")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        before = space.of_store()
+        self.show(before)
+        if not options["vacuum"]:
+            return
+        self.refuse(before)
+        try:
+            space.vacuum()
+        except DatabaseError as error:
+            raise CommandError(f"The file is as it was: {error}") from error
+        after = space.of_store()
+        self.show(after)
+        given_back = before.file + before.log - after.file - after.log
+        self.stdout.write(f"{plain_size(max(given_back, 0))} given back.")
+
+    def show(self, found: Space) -> None:
+        if thread_sql.is_postgresql(thread_sql.store()):
+            self.stdout.write(f"The two tables take {plain_size(found.file)} with their indexes.")
+            return
+        self.stdout.write(
+            f"{workspace.store_file()}: {plain_size(found.file)},"
+            f" of which {plain_size(found.free)} are free for new threads."
+        )
+        if found.log:
+            self.stdout.write(f"Its -wal file: {plain_size(found.log)}, used again and again.")
+
+    def refuse(self, found: Space) -> None:
+        """Raise CommandError where the file cannot or should not be rewritten now."""
+        if settings.TASKS_READ_ONLY:
+            raise CommandError("The store is read-only.")
+        if thread_sql.is_postgresql(thread_sql.store()):
+            return
+        if daemon().state == "alive":
+            raise CommandError(
+                "The gloamy daemon is running, and would lose what it writes. Stop it first."
+            )
+        needed = 2 * (found.file - found.free)
+        if shutil.disk_usage(workspace.store_file().parent).free < needed:
+            raise CommandError(
+                f"It takes {plain_size(needed)} of room on the disk, which is not there."
+            )

@@ -1,0 +1,183 @@
+"""What was cleared: every act, its threads, and their way back."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.db import Error
+from django.db.models import Count, Q
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from tasks import clearing, confirmation, restoring, summaries, workspace
+from tasks.archive import ClearedThread, Clearing, Fate, Source, Stage
+from tasks.fields import read_stored
+from tasks.views.clear import CONFLICT, actor, confirm_page, refuse_read_only
+from tasks.views.common import can_clear, can_view
+
+ACTS_PER_PAGE, THREADS_PER_PAGE = 50, 50
+SECONDS, SECONDS_WITHOUT_SCRIPT = 1.0, 5.0  # of work in one request
+
+
+@require_safe
+@can_view
+def cleared(request: HttpRequest) -> HttpResponse:
+    """Every act of clearing in this store, the newest first."""
+    acts = Clearing.objects.confirmed().filter(store=workspace.identity()).newest_first()
+    if before := _number(request, "before"):
+        acts = acts.filter(pk__lt=before)
+    in_archive = Q(threads__fate=Fate.CLEARED, threads__archive__isnull=False)
+    acts = acts.annotate(in_archive=Count("threads", filter=in_archive))
+    found = list(acts[: ACTS_PER_PAGE + 1])
+    more = found[ACTS_PER_PAGE - 1].pk if len(found) > ACTS_PER_PAGE else None
+    context = {"acts": found[:ACTS_PER_PAGE], "older": more, "is_first": not before}
+    return render(request, "tasks/cleared.html", context)
+
+
+@require_safe
+@can_view
+def act(request: HttpRequest, pk: int) -> HttpResponse:
+    """One act: its confirmation, its progress, or what came of it."""
+    found = _act(request, pk)
+    if found.stage == Stage.DRAFT:
+        return confirm_page(request, confirmation.of_draft(found), act=found)
+    return render(request, "tasks/clearing.html", _context(request, found))
+
+
+@require_POST
+@can_view
+@can_clear
+def confirm(request: HttpRequest, pk: int) -> HttpResponse:
+    """Begin to clear what was shown; where that is not what is there, show it and ask again."""
+    refuse_read_only()
+    found = _act(request, pk)
+    if found.stage != Stage.DRAFT:
+        return redirect("clearing", pk)
+    was_shown = request.POST.get("version") == confirmation.of_draft(found).version
+    changes = confirmation.refresh(found)
+    shown = confirmation.of_draft(found)
+    shown.changes = changes
+    if changes or not was_shown:
+        return confirm_page(request, shown, status=CONFLICT, act=found, is_stale=True)
+    if not shown.check(request.POST):
+        return confirm_page(request, shown, act=found)
+    clearing.confirm(found, **confirmation.options(request.POST))
+    return redirect(f"{request.path.removesuffix('confirm/')}?go=on")
+
+
+@require_POST
+@can_view
+@can_clear
+def go_on(request: HttpRequest, pk: int) -> HttpResponse:
+    """Clear for about a second; the page asks for more until all is done."""
+    refuse_read_only()
+    found = _act(request, pk)
+    try:
+        clearing.run_for(found, SECONDS if _is_by_script(request) else SECONDS_WITHOUT_SCRIPT)
+    except clearing.BusyError:
+        found.refresh_from_db()  # another window works on it
+    except Error as error:
+        messages.error(request, f"Broken off: {error}")
+        found.refresh_from_db()
+    if not _is_by_script(request):
+        return redirect("clearing", pk)
+    if found.stage == Stage.RUNNING:
+        return render(request, "tasks/_progress.html", {"act": found, "goes_on": True})
+    return HttpResponse(headers={"HX-Redirect": request.path.removesuffix("go-on/")})
+
+
+@require_POST
+@can_view
+@can_clear
+def cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    clearing.cancel(_act(request, pk))
+    return redirect("clearing", pk)
+
+
+@require_POST
+@can_view
+@can_clear
+def restore(request: HttpRequest, pk: int) -> HttpResponse:
+    """Put back one thread of an act, or for some seconds all that can be."""
+    refuse_read_only()
+    found, by = _act(request, pk), actor(request, Source.PAGE)
+    replace = bool(request.POST.get("replace"))
+    if "thread" in request.POST:
+        _restore_one(request, found, by, replace)
+    else:
+        _restore_all(request, found, by)
+    return redirect("clearing", pk)
+
+
+def _restore_one(request: HttpRequest, found: Clearing, by: clearing.Actor, replace: bool) -> None:
+    number = _number(request, "thread", request.POST) or 0
+    row = found.threads.filter(pk=number).select_related("clearing").first()
+    if row is None:
+        raise Http404("There is no such thread in this clearing.")
+    try:
+        restoring.restore(row, by=by, replace=replace)
+    except restoring.RestoreError as error:
+        messages.error(request, f"Nothing was restored: {error}")
+    else:
+        restoring.log(found, by, 1)
+        messages.success(request, "Restored, as it was.")
+
+
+def _restore_all(request: HttpRequest, found: Clearing, by: clearing.Actor) -> None:
+    restored, refused = restoring.restore_for(found, SECONDS_WITHOUT_SCRIPT, by=by)
+    if restored:
+        restoring.log(found, by, restored)
+        messages.success(request, f"Restored {restored} thread{'' if restored == 1 else 's'}.")
+    if refused:
+        messages.error(request, f"{len(refused)} could not be restored: {refused[0]}")
+
+
+def _context(request: HttpRequest, found: Clearing) -> dict[str, Any]:
+    rows = found.threads.marked_if_archived().order_by("pk")
+    if fate := request.GET.get("fate"):
+        rows = rows.filter(fate=fate)
+    if after := _number(request, "after"):
+        rows = rows.filter(pk__gt=after)
+    shown = list(rows[: THREADS_PER_PAGE + 1])
+    more = shown[THREADS_PER_PAGE - 1].pk if len(shown) > THREADS_PER_PAGE else None
+    del shown[THREADS_PER_PAGE:]
+    return {
+        "act": found,
+        "rows": [{"row": row, "back": back} for row, back in _came_back(shown)],
+        "older": more,
+        "is_first": not after,
+        "fates": found.threads.values_list("fate").annotate(Count("pk")).order_by("fate"),
+        "fate": fate,
+        "in_archive": found.threads.with_archive().count(),
+        "goes_on": bool(request.GET.get("go")) and found.stage == Stage.RUNNING,
+    }
+
+
+def _came_back(rows: list[ClearedThread]) -> list[tuple[ClearedThread, Any]]:
+    """Each with the time since when it is there again, if it is."""
+    cleared_ids = [row.thread_id for row in rows if row.fate == Fate.CLEARED]
+    since = summaries.back_since(cleared_ids) if cleared_ids else {}
+    return [
+        (row, read_stored(since[row.thread_id]) if row.thread_id in since else None) for row in rows
+    ]
+
+
+def _act(request: HttpRequest, pk: int) -> Clearing:
+    """The act of this store; only those who may clear see one that is not confirmed."""
+    acts = Clearing.objects.filter(store=workspace.identity(), pk=pk)
+    if not request.user.has_perm("tasks.clear_thread"):
+        acts = acts.confirmed()
+    found = acts.first()
+    if found is None:
+        raise Http404("There is no such clearing in this store.")
+    return found
+
+
+def _is_by_script(request: HttpRequest) -> bool:
+    return request.headers.get("HX-Request") == "true"
+
+
+def _number(request: HttpRequest, name: str, query: Any = None) -> int | None:
+    given = (request.GET if query is None else query).get(name, "")
+    is_number = given.isascii() and given.isdecimal() and len(given) < 19
+    return int(given) if is_number else None
