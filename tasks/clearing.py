@@ -8,7 +8,7 @@ decides by a look at the store.
 
 import time
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -125,6 +125,8 @@ def cancel(clearing: Clearing) -> None:
     """Stop a clearing between two batches; the threads that are left are kept."""
     running = Clearing.objects.filter(pk=clearing.pk, stage__in=(Stage.RUNNING, Stage.FAILED))
     if running.update(stage=Stage.CANCELLED, finished_at=timezone.now()):
+        with suppress(Error):  # a store that does not answer: that is then for `repair`
+            batches.settle(clearing)
         clearing.refresh_from_db()
         log(clearing, clearing.user, DELETION, clearing.reason)
 

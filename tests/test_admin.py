@@ -1,15 +1,14 @@
 """The two tables in Django's admin: read-only, but for clearing threads."""
 
-import re
-
 import pytest
-from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
 from tasks import service
 from tasks.admin import id_in_path
+from tasks.archive import Clearing
 from tasks.models import TaskCheckpoint, TaskRecord
+from tests.confirming import confirm
 from tests.factories import checkpoint, only_postgresql, task, update
 from tests.test_views import ODD_IDS
 
@@ -102,9 +101,9 @@ def test_django_s_own_delete_action_is_not_offered(admin_client: Client):
 def test_clearing_asks_first(admin_client: Client):
     service.record_checkpoint(update())
 
-    response = clear(admin_client, "telegram_42")
+    asked = admin_client.get(clear(admin_client, "telegram_42")["Location"])
 
-    assert response.context_data["threads"] == ["telegram_42"]
+    assert [row.thread_id for row in asked.context["shown"].rows] == ["telegram_42"]
     assert TaskRecord.objects.count() == 1
 
 
@@ -112,8 +111,9 @@ def test_clearing_takes_the_whole_thread_and_no_other(admin_client: Client):
     for task_id, thread_id in (("a", "mine"), ("b", "mine"), ("c", "other")):
         service.record_checkpoint(update(task_id=task_id, thread_id=thread_id))
 
-    clear(admin_client, "a", confirmed="yes")
+    done = confirm(admin_client, clear(admin_client, "a"), with_running="on")
 
+    assert (done.source, done.cleared, done.user_name) == ("admin", 1, "admin")
     assert [record.task_id for record in TaskRecord.objects.all()] == ["c"]
     assert [found.task_id for found in TaskCheckpoint.objects.all()] == ["c"]
 
@@ -124,36 +124,11 @@ def test_clearing_takes_any_id_as_the_pages_have_it(admin_client: Client, task_i
         task(odd)
 
     listed = admin_client.get(TASKS).content.decode()
-    [box] = re.findall(f'value="({re.escape(id_in_path(task_id))})"', listed)
-    asked = clear(admin_client, task_id).rendered_content
-    [hidden] = re.findall('name="_selected_action" value="([^"]*)"', asked)
-    form = {"action": "clear_threads", "_selected_action": hidden, "confirmed": "yes"}
-    said = admin_client.post(TASKS, form, follow=True).content.decode()
+    assert f'value="{id_in_path(task_id)}"' in listed
+    done = confirm(admin_client, clear(admin_client, task_id), with_running="on")
 
-    assert hidden == box
     assert [record.pk for record in TaskRecord.objects.all()] == ["bystander"]
-    assert "Cleared 1 thread." in said
-
-
-def test_clearing_that_fails_says_only_that(admin_client: Client, monkeypatch: pytest.MonkeyPatch):
-    def locked(thread_id: str) -> None:
-        raise OperationalError("database is locked")
-
-    task()
-    monkeypatch.setattr(service, "delete_by_thread_id", locked)
-
-    said = admin_client.post(
-        TASKS,
-        {
-            "action": "clear_threads",
-            "_selected_action": id_in_path("telegram_42"),
-            "confirmed": "yes",
-        },
-        follow=True,
-    ).content.decode()
-
-    assert "Not all was cleared: database is locked." in said
-    assert "Cleared 0" not in said
+    assert str(done) == "Cleared 1 thread"
 
 
 @only_postgresql
@@ -170,22 +145,22 @@ def test_admin_works_on_postgresql(admin_client: Client, store):
     assert admin_client.get(f"{TASKS}?status__exact=%00").status_code == 400
     assert admin_client.get(f"{TASKS}{id_in_path(chr(0))}/change/").status_code == 400
     assert clear(admin_client, "\0").status_code == 400
-    clear(admin_client, "telegram_42", confirmed="yes")
+    confirm(admin_client, clear(admin_client, "telegram_42"), with_running="on")
     assert TaskRecord.objects.count() == 0
 
 
 def test_clearing_wants_permission(staff_viewer: Client):
     task()
 
-    clear(staff_viewer, "telegram_42", confirmed="yes")
+    clear(staff_viewer, "telegram_42")
 
-    assert TaskRecord.objects.count() == 1
+    assert not Clearing.objects.exists()
 
 
 def test_read_only_store_offers_no_clearing(admin_client: Client, settings):
     task()
     settings.TASKS_READ_ONLY = True
 
-    clear(admin_client, "telegram_42", confirmed="yes")
+    clear(admin_client, "telegram_42")
 
-    assert TaskRecord.objects.count() == 1
+    assert not Clearing.objects.exists()

@@ -12,6 +12,7 @@ from django.urls import reverse
 from tasks import service
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.templatetags.threads import thread_url
+from tests.confirming import clear_thread, form_of
 from tests.factories import (
     checkpoint,
     history,
@@ -94,7 +95,7 @@ def test_odd_id_has_pages_and_can_be_cleared(operator: Client, thread_id: str):
     asked = operator.get(thread_url("clear", thread_id))
     [action] = re.findall('action="(/thread/clear/[^"]*)"', asked.content.decode())
     action = html.unescape(action)
-    cleared = operator.post(action)
+    cleared = operator.post(action, form_of(asked, with_running="on"))
 
     assert html.escape(thread_url("thread", thread_id), quote=False) in listed
     assert opened.context["record"].thread_id == thread_id
@@ -136,7 +137,7 @@ def test_pages_work_on_postgresql(operator: Client, store):
     assert operator.get("/?after=2027&task=x").status_code == 200
     assert operator.get("/?after=%00&task=x").status_code == 400
     assert operator.get("/thread/?id=%00").status_code == 404
-    assert operator.post(address("clear")).status_code == 302
+    assert clear_thread(operator).status_code == 302
     assert TaskRecord.objects.count() == 0
 
 
@@ -245,7 +246,7 @@ def test_thread_with_a_corrupt_column_shows_it_and_can_be_cleared(operator: Clie
 
     pages = [address("thread"), address("thread") + "&steps=1"]
     content = b"".join(operator.get(page).content for page in pages).decode()
-    operator.post(address("clear"))
+    clear_thread(operator)
 
     assert "cannot be read" in content
     assert TaskRecord.objects.count() == 0
@@ -285,8 +286,8 @@ def test_clear_asks_first(operator: Client):
 
     response = operator.get(address("clear"))
 
-    assert response.context["checkpoint_count"] == 2
-    assert response.context["is_running"] is True
+    shown = response.context["shown"]
+    assert (shown.count, shown.tasks, shown.checkpoints, shown.running) == (1, 1, 2, 1)
     assert TaskRecord.objects.count() == 1
 
 
@@ -294,18 +295,20 @@ def test_clear_takes_all_tasks_of_the_thread_and_no_others(operator: Client):
     for task_id, thread_id in (("a", "mine"), ("b", "mine"), ("c", "other")):
         service.record_checkpoint(update(task_id=task_id, thread_id=thread_id))
 
-    response = operator.post(thread_url("clear", "mine"), follow=True)
+    clear_thread(operator, "mine")
+    response = operator.get("/")
 
     assert [record.task_id for record in TaskRecord.objects.all()] == ["c"]
     assert [found.task_id for found in TaskCheckpoint.objects.all()] == ["c"]
     assert "Cleared mine." in response.content.decode()
+    assert "Undo…</a>" in response.content.decode()
 
 
 def test_clear_of_a_thread_that_is_gone_does_not_say_it_cleared_one(operator: Client):
     response = operator.post(address("clear"), follow=True)
 
     assert response.status_code == 404
-    assert "Cleared" not in response.content.decode()
+    assert "Cleared telegram" not in response.content.decode()
 
 
 def test_clear_wants_permission(viewer: Client):
@@ -326,13 +329,13 @@ def test_clear_wants_a_csrf_token(operator: Client):
 def test_clear_that_fails_says_why_and_deletes_nothing(
     operator: Client, monkeypatch: pytest.MonkeyPatch
 ):
-    def locked(thread_id: str) -> None:
+    def locked(thread_id: str, **options: object) -> None:
         raise OperationalError("database is locked")
 
     task()
     monkeypatch.setattr(service, "delete_by_thread_id", locked)
 
-    content = operator.post(address("clear")).content.decode()
+    content = clear_thread(operator).content.decode()
 
     assert "Nothing was cleared: database is locked." in content
     assert "Clear this thread?" in content

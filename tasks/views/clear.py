@@ -100,7 +100,7 @@ def _cleared(request: HttpRequest, thread_id: str, shown: Confirmation) -> bool:
         clearing.run_for(act, SECONDS_OF_ONE)
     except Error as error:
         clearing.cancel(act)
-        messages.error(request, f"Nothing was cleared: {error}")
+        messages.error(request, f"Nothing was cleared: {str(error).rstrip('.')}.")
         return False
     return _told(request, act, thread_id)
 

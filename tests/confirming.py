@@ -1,0 +1,32 @@
+"""Confirming a clearing as a person does: with what the page's form holds."""
+
+from typing import Any
+
+from django.test import Client
+from django.urls import reverse
+
+from tasks.archive import Clearing
+from tasks.templatetags.threads import thread_url
+
+
+def form_of(page: Any, **more: str) -> dict[str, str]:
+    """The fields of the form on a page that asks, and what a person enters."""
+    shown = page.context["shown"]
+    return {"version": shown.version, "seen": shown.seen, **more}
+
+
+def clear_thread(client: Client, thread_id: str = "telegram_42", **more: str) -> Any:
+    """Open the page that asks for one thread, and send its form."""
+    address = thread_url("clear", thread_id)
+    return client.post(address, form_of(client.get(address), **{"with_running": "on"} | more))
+
+
+def confirm(client: Client, asked: Any, **more: str) -> Clearing:
+    """Follow to the page that asks for many threads, send its form, and go on to the end."""
+    page = client.get(asked["Location"])
+    client.post(f"{asked['Location']}confirm/", form_of(page, **more))
+    act = Clearing.objects.latest("pk")
+    while act.stage == "running":
+        client.post(reverse("clearing-go-on", args=[act.pk]))
+        act.refresh_from_db()
+    return act
