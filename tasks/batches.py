@@ -65,7 +65,12 @@ def _record_intent(clearing: Clearing, batch: Whole) -> None:
         row.title, row.size = text(summaries.title(rows)), rows.size
         row.fate, row.marks = Fate.STARTED, rows.marks
     with transaction.atomic():
-        ClearedThread.objects.bulk_update([row for row, _ in batch], INTENT)
+        ClearedThread.objects.bulk_create(  # bulk_update takes ten times as long
+            [row for row, _ in batch],
+            update_conflicts=True,
+            unique_fields=["pk"],
+            update_fields=INTENT,
+        )
         ThreadArchive.objects.filter(thread__in=[row for row, _ in batch]).delete()
         if not clearing.is_erasing:
             ThreadArchive.objects.bulk_create(
@@ -88,7 +93,7 @@ def _delete(clearing: Clearing, row: ClearedThread, rows: ThreadRows) -> None:
                 break
             _record_intent(clearing, [(row, rows)])
         else:
-            row.fate, row.cleared_at = Fate.CLEARED, timezone.now()
+            row.fate = Fate.CLEARED
             thread_sql.give_way(time.monotonic() - began)
             return
     row.fate, row.why = Fate.KEPT, why or (WRITTEN_TO if row.was_running else CHANGED)
@@ -96,9 +101,14 @@ def _delete(clearing: Clearing, row: ClearedThread, rows: ThreadRows) -> None:
 
 def _record_result(rows: list[ClearedThread]) -> None:
     """What became of a batch; what an error left open is for `settle` to decide."""
+    cleared = [row.pk for row in rows if row.fate == Fate.CLEARED]
     kept = [row for row in rows if row.fate == Fate.KEPT]
     with transaction.atomic():
-        ClearedThread.objects.bulk_update(rows, ["fate", "why", "cleared_at"])
+        ClearedThread.objects.filter(pk__in=cleared).update(
+            fate=Fate.CLEARED, cleared_at=timezone.now()
+        )
+        for row in kept:
+            _keep(row, row.why)
         ThreadArchive.objects.filter(thread__in=kept).delete()
 
 
