@@ -37,7 +37,7 @@ class Stage(models.TextChoices):
 class Fate(models.TextChoices):
     """What became of one thread of a clearing."""
 
-    PLANNED = "planned", "not cleared yet"
+    PLANNED = "planned", "waiting"
     STARTED = "started", "being cleared"  # the intent: it may be deleted or not
     CLEARED = "cleared", "cleared"
     KEPT = "kept", "kept"

@@ -9,6 +9,7 @@ function showSelection() {
   if (!button || !all) return;
   const count = boxes().filter((box) => box.checked).length;
   button.disabled = !count;
+  button.form.classList.toggle("on", count > 0);
   button.textContent = count ? `Clear selected (${count})…` : "Clear selected…";
   all.checked = count > 0 && count === boxes().length;
   all.indeterminate = count > 0 && !all.checked;
