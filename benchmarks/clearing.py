@@ -66,7 +66,8 @@ def fill(file: Path, threads: int, size: int) -> None:
         text, id_ = texts[number % 16] * 2, f"thread {number}"
         values = (id_, id_, "c", "p", "m", "completed", text, "[]", None, 2, None, None, when, when)
         store.connection.execute(
-            f"INSERT INTO task_records VALUES ({', '.join('?' * 14)}, NULL)", values
+            "INSERT INTO task_records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+            values,
         )
         for step in range(2):
             store.connection.execute(
@@ -77,19 +78,23 @@ def fill(file: Path, threads: int, size: int) -> None:
     store.connection.close()
 
 
-def clear(file: Path, site: Path) -> tuple[Any, float]:
-    """Clear all that has ended; the act, and how long it took."""
+def set_up(file: Path, site: Path) -> None:
+    """Make the tables of the site, and the store's indexes, while nobody waits for its lock."""
     os.environ["SITE_DATABASE_URL"] = f"sqlite:///{site}"
     from gloamy_site import connect
 
     connect(database_url=f"sqlite:///{file}")
     from django.core.management import call_command
 
+    call_command("migrate", verbosity=0)
+
+
+def clear() -> tuple[Any, float]:
+    """Clear all that has ended; the act, and how long it took."""
     from tasks import clearing
     from tasks.archive import Source
     from tasks.models import TaskRecord
 
-    call_command("migrate", verbosity=0)
     ended = TaskRecord.objects.filter(status="completed")
     began = time.monotonic()
     ids = list(ended.values_list("thread_id", flat=True))
@@ -106,17 +111,18 @@ def main() -> None:
     with working_folder(options.folder) as folder:
         file = folder / "tasks.db"
         fill(file, options.threads, options.megabytes * 10**6)
-        sys.exit(measure(file, folder / "site.sqlite3"))
+        set_up(file, folder / "site.sqlite3")
+        sys.exit(measure(file))
 
 
-def measure(file: Path, site: Path) -> int:
+def measure(file: Path) -> int:
     """Print what was measured; 1 where the stand-in lost something or waited for too long."""
     spawning = get_context("spawn")
     stop, answers = spawning.Event(), spawning.Queue()
     writer = spawning.Process(target=write, args=(file, stop, answers))
     writer.start()
     time.sleep(2)  # it writes alone at first
-    act, took = clear(file, site)
+    act, took = clear()
     stop.set()
     waits, lost = answers.get()
     writer.join()
