@@ -10,8 +10,9 @@ class TasksConfig(AppConfig):
 
         from tasks.fields import support_datetime_functions
         from tasks.opened import remember
+        from tasks.sql import add_functions
         from tasks.workspace import bound_waits
 
         support_datetime_functions()
-        connection_created.connect(remember)
-        connection_created.connect(bound_waits)
+        for receiver in (remember, bound_waits, add_functions):
+            connection_created.connect(receiver)

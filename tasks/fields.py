@@ -40,6 +40,26 @@ def now_rfc3339() -> str:
     return rfc3339(*divmod(time.time_ns(), 10**9))
 
 
+def following(text: str) -> str:
+    """The nanosecond after a time in the form of `rfc3339`; the last there is has none after it."""
+    whole, _, fraction = text.removesuffix("+00:00").partition(".")
+    seconds = (datetime.fromisoformat(f"{whole}+00:00") - _EPOCH) // timedelta(seconds=1)
+    try:
+        return rfc3339(*divmod(seconds * 10**9 + int(fraction.ljust(9, "0")) + 1, 10**9))
+    except OverflowError:
+        return text
+
+
+def storable(value: Any, vendor: str) -> Any:
+    """What a database can hold of a value: on PostgreSQL, U+FFFD stands for each NUL of a text.
+
+    In an id, too; whoever looks for it goes by the same rule. SQLite holds every text as it is.
+    """
+    if vendor == "postgresql" and isinstance(value, str) and "\0" in value:
+        return value.replace("\0", "\ufffd")
+    return value
+
+
 class Timestamp(datetime):
     """An aware datetime that remembers the stored text, which may hold nanoseconds."""
 

@@ -1,23 +1,19 @@
-"""What is wrong with a store and where, found without writing to it or keeping anybody waiting.
+"""What is wrong with a store and where.
 
 Every row is read by a statement of its own, so memory holds one row and no read lasts long; its
 count, its checkpoints and its task are compared within that statement, as a live agent writes on.
 """
 
-import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from django.db import DatabaseError, models
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import models
 
-from gloamy_site.readonly import read_only_address
-from tasks import filesystem
 from tasks.fields import Rfc3339Field, is_stored_form
+from tasks.findings import Finding, quoted, shown
 from tasks.messages import decode_history, decode_items
 from tasks.models import TaskCheckpoint, TaskRecord, TaskStatus
-from tasks.workspace import store_connection, store_file
+from tasks.sources import ABSENT, ERRORS, Source
 
 CHUNK = 500  # keys fetched at a time
 DECODERS: dict[str, Any] = {
@@ -29,20 +25,6 @@ COMPARED = {  # what a row is compared with, in the statement that reads it
     TaskRecord: "(SELECT count(*) FROM task_checkpoints c WHERE c.task_id = t.task_id)",
     TaskCheckpoint: "(SELECT count(*) FROM task_records r WHERE r.task_id = t.task_id)",
 }
-WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))  # the first and the last version that have it
-ERRORS = (DatabaseError, sqlite3.Error)
-ABSENT = "missing"
-
-
-class Finding(NamedTuple):
-    """One thing found; a note says what is worth knowing, and is nothing wrong."""
-
-    kind: str
-    text: str
-    table: str = ""
-    key: str = ""
-    column: str = ""
-    wrong: bool = True
 
 
 class Cell(NamedTuple):
@@ -50,145 +32,6 @@ class Cell(NamedTuple):
 
     kind: str
     value: Any
-
-
-class Source(Protocol):
-    """A store opened for reading, each statement in a transaction of its own."""
-
-    key: dict[type[models.Model], str]
-    mark: str
-
-    def rows(self, sql: str, *params: Any) -> list[Any]: ...
-    def typed(self, column: str) -> str: ...
-    def columns(self, table: str) -> list[str]: ...
-    def table_kind(self, table: str) -> str: ...
-    def triggers(self, table: str) -> list[str]: ...
-    def about(self) -> Iterator[Finding]: ...
-    def close(self) -> None: ...
-
-
-class SqliteSource:
-    """The file itself, opened read-only: Django's connection would set the journal's mode."""
-
-    mark = "?"
-
-    def __init__(self, file: Path):
-        # not the task's id: several may be NULL
-        self.key: dict[type[models.Model], str] = {TaskRecord: "rowid", TaskCheckpoint: "rowid"}
-        self.file = file
-        self.connection = sqlite3.connect(address(file), uri=True, isolation_level=None)
-        self.connection.text_factory = bytes  # not all text need be UTF-8
-
-    def rows(self, sql: str, *params: Any) -> list[Any]:
-        return self.connection.execute(sql, params).fetchall()
-
-    def typed(self, column: str) -> str:
-        return f't."{column}", typeof(t."{column}")'
-
-    def columns(self, table: str) -> list[str]:
-        return [row[1].decode() for row in self.rows(f"PRAGMA table_xinfo({table})")]
-
-    def table_kind(self, table: str) -> str:
-        found = self.rows("SELECT type FROM sqlite_master WHERE name = ?", table)
-        return found[0][0].decode() if found else ABSENT
-
-    def triggers(self, table: str) -> list[str]:
-        sql = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? ORDER BY name"
-        return [row[0].decode("utf-8", "replace") for row in self.rows(sql, table)]
-
-    def about(self) -> Iterator[Finding]:
-        yield from self._pages()
-        if warning := filesystem.warning(self.file.parent):
-            yield note("filesystem", warning)
-        version = sqlite3.sqlite_version
-        yield note("version", f"SQLite {version}")
-        if WAL_RESET_BUG[0] <= sqlite3.sqlite_version_info <= WAL_RESET_BUG[1]:
-            yield note("wal-reset", f"SQLite {version} has the WAL-reset bug; 3.51.3 has not")
-        # without a WAL a reader keeps writers waiting, so the shorter check has to do
-        [[mode]] = self.rows("PRAGMA journal_mode")
-        check = "integrity_check" if mode == b"wal" else "quick_check"
-        for [text] in self.rows(f"PRAGMA {check}"):
-            if text != b"ok":
-                yield Finding("integrity", f"{check}: {shown(text)}")
-
-    def _pages(self) -> Iterator[Finding]:
-        wal = self.file.with_name(f"{self.file.name}-wal")
-        wal_size = wal.stat().st_size if wal.exists() else 0
-        yield note("size", f"the file has {self.file.stat().st_size} bytes, its WAL {wal_size}")
-        [[free]], [[pages]] = self.rows("PRAGMA freelist_count"), self.rows("PRAGMA page_count")
-        yield note("pages", f"{free} of {pages} pages are free")
-
-    def close(self) -> None:
-        self.connection.close()
-
-
-def address(file: Path) -> str:
-    """Only a WAL file can make SQLite write beside what it reads, so only there it matters."""
-    with file.open("rb") as opened:
-        in_wal_mode = opened.read(19)[18:] == b"\x02"
-    return read_only_address(file) if in_wal_mode else f"{file.resolve().as_uri()}?mode=ro"
-
-
-class PostgresSource:
-    """The server, by way of Django's connection."""
-
-    mark = "%s"
-
-    def __init__(self, connection: BaseDatabaseWrapper):
-        self.key: dict[type[models.Model], str] = {TaskRecord: "task_id", TaskCheckpoint: "id"}
-        self.connection = connection
-
-    def rows(self, sql: str, *params: Any) -> list[Any]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, params)
-            return list(cursor.fetchall())
-
-    def typed(self, column: str) -> str:
-        kind = f"pg_typeof(t.{column})::text"
-        return (
-            f"t.{column}, CASE WHEN t.{column} IS NULL THEN 'null'"
-            f" WHEN {kind} IN ('bigint', 'smallint') THEN 'integer' ELSE {kind} END"
-        )
-
-    def columns(self, table: str) -> list[str]:
-        with self.connection.cursor() as cursor:
-            found = self.connection.introspection.get_table_description(cursor, table)
-            return [column.name for column in found]
-
-    def table_kind(self, table: str) -> str:
-        sql = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)"
-        kinds = {"r": "table", "p": "table", "v": "view", "m": "materialized view"}
-        found = self.rows(sql, table)
-        return kinds.get(found[0][0], "relation") if found else ABSENT
-
-    def triggers(self, table: str) -> list[str]:
-        sql = "SELECT tgname FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND NOT tgisinternal"
-        return sorted(row[0] for row in self.rows(sql, table))
-
-    def about(self) -> Iterator[Finding]:
-        [[version]] = self.rows("SHOW server_version")
-        yield note("version", f"PostgreSQL {version}")
-        [[size]] = self.rows(
-            "SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint"
-            " FROM unnest(ARRAY['task_records', 'task_checkpoints']) AS name"
-        )
-        yield note("size", f"the two tables have {size} bytes")
-        [[encoding]] = self.rows("SHOW server_encoding")
-        if encoding != "UTF8":
-            yield Finding("encoding", f"the database is in {encoding}, not in UTF8")
-
-    def close(self) -> None:
-        self.connection.close()
-
-
-def open_store() -> Source:
-    """The store that the settings name. Raises FileNotFoundError or a database's own error."""
-    connection = store_connection()
-    if connection.vendor != "sqlite":
-        return PostgresSource(connection)
-    file = store_file()
-    file.stat()
-    return SqliteSource(file)
 
 
 def findings(source: Source) -> Iterator[Finding]:
@@ -316,23 +159,3 @@ def name_of(model: type[models.Model], cells: dict[str, Cell], key: Any) -> str:
 def text(value: Any) -> Any:
     """SQLite's text is bytes here. Raises UnicodeDecodeError where it is not UTF-8."""
     return value.decode() if isinstance(value, bytes) else value
-
-
-def quoted(value: Any) -> str:
-    """A stored value on one line of ASCII, shortened."""
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "backslashreplace")
-    return shortened(ascii(value))
-
-
-def shown(message: str | bytes) -> str:
-    """What somebody else says, likewise, and without the quotes."""
-    return quoted(message).strip("'\"")
-
-
-def shortened(line: str) -> str:
-    return line if len(line) <= 100 else f"{line[:99]}…"
-
-
-def note(kind: str, told: str) -> Finding:
-    return Finding(kind, told, wrong=False)

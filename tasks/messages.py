@@ -7,7 +7,6 @@ inside one another, and no field given twice.
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -18,7 +17,7 @@ _ARGUMENTS_DEPTH = MAX_DEPTH - 2  # the list of items and the item are two conta
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
 NO_SURROGATES = "a lone surrogate is not text that UTF-8 can hold"
-_ESCAPED_LETTER = re.compile(r"\\u00[2-7]")
+_SCALARS = frozenset({str, bool, float, type(None)})
 
 
 class ChatMessage(msgspec.Struct):
@@ -70,6 +69,9 @@ class ToolResults(msgspec.Struct, tag_field="type", tag="ToolResults"):
     data: list[ToolResult]
 
 
+_LEAST_MESSAGE = len('{"role":"","content":""},')
+_LEAST_FIELD = len(',"role":""')
+
 S = TypeVar("S", bound=msgspec.Struct)
 
 ConversationMessage = Chat | AssistantToolCalls | ToolResults
@@ -93,14 +95,56 @@ def decode_items(raw: str) -> list[ExecutionCheckpointItem]:
     return items
 
 
+def decode_all_items(raws: list[str]) -> list[list[ExecutionCheckpointItem]] | None:
+    """The tool calls of many checkpoints at once, where each is as either store writes it.
+
+    None where one is not: `decode_items` says of each what it is.
+    """
+    try:
+        lines = "\n".join([*raws, ""]).encode()
+        decoded = _items_decoder.decode_lines(lines)
+        if len(decoded) != len(raws) or _items_encoder.encode_lines(decoded) != lines:
+            return None
+        for items in decoded:
+            for item in items:
+                if not _is_flat(item.arguments):
+                    item.arguments = _arguments(item, "")
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return decoded
+
+
+def _is_flat(arguments: Any) -> bool:
+    """Whether these are arguments by name that are as JSON has them, without a container."""
+    if type(arguments) is not dict:
+        return False
+    for value in arguments.values():
+        kind = type(value)
+        if not (_INT_MIN <= value <= _INT_MAX if kind is int else kind in _SCALARS):
+            return False
+    return True
+
+
 def encode_history(messages: list[ChatMessage], field: str) -> str:
     """Compact JSON of a history. Raises ValueError or TypeError that names the field."""
     require(messages, list, field)
+    for message in messages:
+        # a quick look, as a history may have thousands of messages
+        if not (
+            message.__class__ is ChatMessage
+            and message.role.__class__ is str
+            and message.content.__class__ is str
+        ):
+            _require_messages(messages, field)
+            break
+    return _encode(messages, _history_encoder, field)
+
+
+def _require_messages(messages: list[ChatMessage], field: str) -> None:
     for index, message in enumerate(messages):
         require(message, ChatMessage, f"{field}[{index}]")
         require(message.role, str, f"{field}[{index}].role")
         require(message.content, str, f"{field}[{index}].content")
-    return _encode(messages, _history_encoder, field)
 
 
 def encode_items(items: list[ExecutionCheckpointItem], field: str) -> str:
@@ -131,26 +175,30 @@ def _encode(values: Sequence[Any], encoder: msgspec.json.Encoder, field: str) ->
 
 
 def _decode(raw: str, decoder: msgspec.json.Decoder[list[S]], struct: type[S]) -> list[S]:
+    if not isinstance(raw, str):  # as SQLite may hold it in any column
+        raise ValueError(f"a value of type {type(raw).__name__} is no JSON text")
     try:
         try:
             values = decoder.decode(raw)
         except msgspec.ValidationError:
             return _decode_odd(raw, struct)
-        if _may_give_a_field_twice(raw, len(values), struct):
+        if _may_give_a_field_twice(raw, values, struct):
             return _decode_odd(raw, struct)
     except RecursionError as error:
         raise ValueError("JSON is nested too deeply") from error
     return values
 
 
-def _may_give_a_field_twice(raw: str, count: int, struct: type[S]) -> bool:
-    """Whether a name stands there more often than there are values, or may stand there in escapes.
+def _may_give_a_field_twice(raw: str, values: list[Any], struct: type[msgspec.Struct]) -> bool:
+    """Whether the text is another than the store would write for these values.
 
-    Of what either store has written, neither is true but where a text happens to equal a name.
+    A history need not be written for that if it is too short to hold one more field.
     """
-    if "\\u" in raw and _ESCAPED_LETTER.search(raw):
-        return True
-    return any(raw.count(f'"{name}"') != count for name in struct.__struct_fields__)
+    if struct is ChatMessage:
+        texts = sum([len(value.role) + len(value.content) for value in values])
+        if len(raw) - texts - len(values) * _LEAST_MESSAGE < _LEAST_FIELD:
+            return False
+    return _items_encoder.encode(values) != raw.encode()
 
 
 def _decode_odd(raw: str, struct: type[S]) -> list[S]:

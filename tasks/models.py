@@ -13,7 +13,7 @@ from django.db import connections, models
 from django.db.models import Exists, F, OuterRef, Q, Value
 from django.db.models.functions import Left
 
-from tasks.fields import Rfc3339Field, now
+from tasks.fields import Rfc3339Field, now, storable
 from tasks.messages import (
     decode_history,
     decode_items,
@@ -77,9 +77,8 @@ class Decoded(Generic[T]):
 class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
     def of_thread(self, thread_id: str) -> Self:
         """The tasks of a thread, the latest first."""
-        if "\0" in thread_id and connections[self.db].vendor == "postgresql":
-            return self.none()  # its texts hold no NUL, and it refuses to look for one
-        return self.filter(thread_id=thread_id).order_by("-updated_at", "-task_id")
+        stored = storable(thread_id, connections[self.db].vendor)
+        return self.filter(thread_id=stored).order_by("-updated_at", "-task_id")
 
     def latest_of_thread(self) -> Self:
         """One task for each thread: the one that the thread shows and resumes with."""

@@ -26,9 +26,13 @@ class Progress:
 
     def failed(self, message: str) -> None:
         """Say that something was left out."""
-        self.clear()
         self.failures += 1
-        self.stream.write(message)
+        self.warn(message)
+
+    def warn(self, message: str) -> None:
+        if message:
+            self.clear()
+            self.stream.write(message)
 
     def clear(self) -> None:
         if self.is_shown and self.shown_at:

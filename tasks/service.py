@@ -10,12 +10,10 @@ it; then nothing was written. The next call opens the store afresh, so there is 
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from asgiref.sync import sync_to_async
-from django.db.backends.utils import CursorWrapper
 
 from tasks import sql
 from tasks.errors import (
@@ -29,7 +27,6 @@ from tasks.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
-from tasks.fields import now_rfc3339
 from tasks.messages import (
     NO_SURROGATES,
     AssistantToolCalls,
@@ -41,6 +38,7 @@ from tasks.messages import (
     ToolCallRequest,
     ToolResult,
     ToolResults,
+    decode_all_items,
     decode_history,
     decode_items,
     encode_history,
@@ -100,6 +98,8 @@ __all__ = [
 ]
 
 _MAX_STEP_INDEX = 2**63 - 1
+
+T = TypeVar("T")
 
 
 class TaskSnapshot(msgspec.Struct, kw_only=True):
@@ -171,33 +171,20 @@ def save_snapshot(snapshot: TaskSnapshot) -> None:
     """
     _check_texts(snapshot, "latest_checkpoint_note", "final_response", "last_error")
     status = _status(snapshot.status)
-    execution_history = encode_history(snapshot.execution_history, "execution_history")
-    resumable_history = encode_history(snapshot.resumable_history, "resumable_history")
-    with sql.writing(snapshot.task_id) as cursor:
-        now = now_rfc3339()
-        starts_run = status is TaskStatus.RUNNING and sql.has_ended(cursor, snapshot.task_id)
-        cursor.execute(
-            sql.SAVE_SNAPSHOT,
-            (
-                snapshot.task_id,
-                snapshot.thread_id,
-                snapshot.channel,
-                snapshot.provider,
-                snapshot.model,
-                status.value,
-                execution_history,
-                resumable_history,
-                snapshot.latest_checkpoint_note,
-                snapshot.final_response,
-                snapshot.last_error,
-                now,
-                now,
-                now if status.is_terminal else None,
-                starts_run,
-            ),
-        )
-        if starts_run:
-            cursor.execute(sql.DELETE_CHECKPOINTS, (snapshot.task_id,))
+    values = {
+        **_identity(snapshot),
+        "status": status.value,
+        "has_ended": status.is_terminal,
+        "execution_history": encode_history(snapshot.execution_history, "execution_history"),
+        "resumable_history": encode_history(snapshot.resumable_history, "resumable_history"),
+        "note": snapshot.latest_checkpoint_note,
+        "final_response": snapshot.final_response,
+        "last_error": snapshot.last_error,
+    }
+    with sql.writing(snapshot.thread_id, snapshot.task_id) as (cursor, values["now"]):
+        if not status.is_terminal:
+            sql.run(cursor, sql.END_LAST_RUN, values)
+        sql.run(cursor, sql.SAVE_SNAPSHOT, values)
 
 
 def record_checkpoint(update: TaskCheckpointUpdate) -> None:
@@ -208,28 +195,16 @@ def record_checkpoint(update: TaskCheckpointUpdate) -> None:
     """
     _check_texts(update, "checkpoint_note")
     _check_step_index(update.step_index)
-    execution_history = encode_history(update.execution_history, "execution_history")
-    items = encode_items(update.items, "items")
-    with sql.writing(update.task_id) as cursor:
-        now = now_rfc3339()
-        cursor.execute(
-            sql.RECORD_CHECKPOINT,
-            (
-                update.task_id,
-                update.thread_id,
-                update.channel,
-                update.provider,
-                update.model,
-                execution_history,
-                update.checkpoint_note,
-                now,
-                now,
-            ),
-        )
-        cursor.execute(
-            sql.ADD_CHECKPOINT,
-            (update.task_id, update.step_index, update.checkpoint_note, items, now),
-        )
+    values = {
+        **_identity(update),
+        "execution_history": encode_history(update.execution_history, "execution_history"),
+        "step_index": update.step_index,
+        "note": update.checkpoint_note,
+        "items": encode_items(update.items, "items"),
+    }
+    with sql.writing(update.thread_id, update.task_id) as (cursor, values["now"]):
+        sql.run(cursor, sql.RECORD_CHECKPOINT, values)
+        sql.run(cursor, sql.ADD_CHECKPOINT, values)
 
 
 def load_by_thread_id(thread_id: str) -> StoredTask | None:
@@ -237,15 +212,14 @@ def load_by_thread_id(thread_id: str) -> StoredTask | None:
 
     Raises CorruptRecordError where a row cannot be decoded.
     """
-    row, checkpoints = _read(_fetch_task, thread_id)
+    row, checkpoints = sql.load_task(thread_id)
     return None if row is None else _stored_task(row, checkpoints)
 
 
 def delete_by_thread_id(thread_id: str) -> None:
     """Delete all tasks of the thread with their checkpoints."""
     with sql.changing() as cursor:
-        if not sql.cannot_hold(cursor.db, thread_id):
-            cursor.execute(sql.DELETE_THREAD, (thread_id,))
+        sql.delete_thread(cursor, thread_id)
 
 
 def clear_session(thread_id: str) -> None:
@@ -258,13 +232,14 @@ def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None]
 
     Raises CorruptRecordError where the history cannot be decoded.
     """
-    row = _read(_fetch_resumable, thread_id)
+    row = sql.load_resumable(thread_id)
     if row is None:
         return None
-    _check_types("task_records", row, _RESUMABLE_TYPES)
+    _RESUMABLE.check([row])
     task_id, history, note = row
-    with _naming("task_records", task_id, "resumable_history_json"):
-        resumable_history = decode_history(history)
+    resumable_history = _decoded(
+        "task_records", task_id, "resumable_history_json", decode_history, history
+    )
     turns = resumable_turns_from_task_record(_Resumable(resumable_history))
     return (turns, note) if turns else None
 
@@ -305,26 +280,14 @@ class _Resumable(msgspec.Struct):
     resumable_history: list[ChatMessage]
 
 
-def _read(fetch: Callable[[CursorWrapper, str], Any], thread_id: str) -> Any:
-    """What `fetch` reads of a thread; bytes where a text is no UTF-8, so that its row is known."""
-    try:
-        with sql.reading() as cursor:
-            return fetch(cursor, thread_id)
-    except CorruptRecordError:
-        with sql.reading_as_stored() as cursor:
-            return fetch(cursor, thread_id)
-
-
-def _fetch_task(cursor: CursorWrapper, thread_id: str) -> tuple[Any, list[Any]]:
-    row = sql.fetch_latest(cursor, sql.LOAD_TASK, thread_id)
-    if row is None:
-        return None, []
-    cursor.execute(sql.LOAD_CHECKPOINTS, (row[0],))
-    return row, cursor.fetchall()
-
-
-def _fetch_resumable(cursor: CursorWrapper, thread_id: str) -> Any:
-    return sql.fetch_latest(cursor, sql.LOAD_RESUMABLE, thread_id)
+def _identity(given: TaskSnapshot | TaskCheckpointUpdate) -> dict[str, Any]:
+    return {
+        "task_id": given.task_id,
+        "thread_id": given.thread_id,
+        "channel": given.channel,
+        "provider": given.provider,
+        "model": given.model,
+    }
 
 
 def _check_texts(given: TaskSnapshot | TaskCheckpointUpdate, *optional: str) -> None:
@@ -358,12 +321,8 @@ def _check_step_index(step_index: Any) -> None:
 
 
 def _stored_task(row: tuple[Any, ...], checkpoints: list[tuple[Any, ...]]) -> StoredTask:
-    _check_types("task_records", row, _TASK_TYPES)
-    task_id, thread_id, channel, provider, model, status = row[:6]
-    with _naming("task_records", task_id, "execution_history_json"):
-        execution_history = decode_history(row[6])
-    with _naming("task_records", task_id, "resumable_history_json"):
-        resumable_history = decode_history(row[7])
+    _TASK.check([row])
+    task_id, thread_id, channel, provider, model, status, execution, resumable = row[:8]
     note, checkpoint_count, response, error, created_at, updated_at, completed_at = row[8:]
     return StoredTask(
         task_id,
@@ -372,8 +331,8 @@ def _stored_task(row: tuple[Any, ...], checkpoints: list[tuple[Any, ...]]) -> St
         provider,
         model,
         TaskStatus.read(status),
-        execution_history,
-        resumable_history,
+        _decoded("task_records", task_id, "execution_history_json", decode_history, execution),
+        _decoded("task_records", task_id, "resumable_history_json", decode_history, resumable),
         note,
         max(checkpoint_count, 0),
         response,
@@ -381,54 +340,74 @@ def _stored_task(row: tuple[Any, ...], checkpoints: list[tuple[Any, ...]]) -> St
         created_at,
         updated_at,
         completed_at,
-        [_stored_checkpoint(checkpoint) for checkpoint in checkpoints],
+        _stored_checkpoints(checkpoints),
     )
 
 
-def _stored_checkpoint(row: tuple[Any, ...]) -> StoredCheckpoint:
-    _check_types("task_checkpoints", row, _CHECKPOINT_TYPES)
-    id, step_index, note, items, created_at = row
-    with _naming("task_checkpoints", id, "items_json"):
-        return StoredCheckpoint(step_index, note, decode_items(items), created_at)
+def _stored_checkpoints(rows: list[tuple[Any, ...]]) -> list[StoredCheckpoint]:
+    _CHECKPOINTS.check(rows)
+    decoded = decode_all_items([row[3] for row in rows])
+    if decoded is None:
+        table = "task_checkpoints"
+        decoded = [_decoded(table, row[0], "items_json", decode_items, row[3]) for row in rows]
+    return [
+        StoredCheckpoint(step_index, note, items, created_at)
+        for (_, step_index, note, _, created_at), items in zip(rows, decoded, strict=True)
+    ]
 
 
-def _check_types(table: str, row: tuple[Any, ...], types: dict[str, Any]) -> None:
-    """SQLite stores a value of any type in any column."""
-    for (column, expected), value in zip(types.items(), row, strict=True):
-        if not isinstance(value, expected):
-            raise CorruptRecordError(
-                f"{table} {row[0]!r}, {column}: a value of type {type(value).__name__}"
-            )
-
-
-@contextmanager
-def _naming(table: str, key: str | int, column: str) -> Iterator[None]:
-    """Name the row in what a decoder says of it."""
+def _decoded(
+    table: str, key: str | int, column: str, decode: Callable[[str], list[T]], raw: str
+) -> list[T]:
+    """The decoder's result, or its error with the name of the row and the column."""
     try:
-        yield
+        return decode(raw)
     except (TypeError, ValueError) as error:
         raise CorruptRecordError(f"{table} {key!r}, {column}: {error}") from error
 
 
-# What the columns of sql.LOAD_TASK and sql.LOAD_CHECKPOINTS hold, in their order.
-_TASK_TYPES = {
+class _Columns:
+    """What the columns of a statement hold, in their order: SQLite stores anything in any."""
+
+    def __init__(self, table: str, **types: Any) -> None:
+        self.table, self.types = table, types
+        self._rows = list[tuple[tuple(types.values())]]  # type: ignore[misc]
+
+    def check(self, rows: list[tuple[Any, ...]]) -> None:
+        try:
+            msgspec.convert(rows, self._rows)
+        except msgspec.ValidationError:
+            raise CorruptRecordError(next(self._wrong(rows))) from None
+
+    def _wrong(self, rows: list[tuple[Any, ...]]) -> Iterator[str]:
+        for row in rows:
+            for (column, expected), value in zip(self.types.items(), row, strict=True):
+                if not isinstance(value, expected):
+                    kind = type(value).__name__
+                    yield f"{self.table} {row[0]!r}, {column}: a value of type {kind}"
+
+
+_TASK = _Columns(  # of sql.LOAD_TASK
+    "task_records",
     **dict.fromkeys(("task_id", "thread_id", "channel", "provider", "model", "status"), str),
     **dict.fromkeys(("execution_history_json", "resumable_history_json"), str),
-    "latest_checkpoint_note": str | None,
-    "checkpoint_count": int,
+    latest_checkpoint_note=str | None,
+    checkpoint_count=int,
     **dict.fromkeys(("final_response", "last_error"), str | None),
     **dict.fromkeys(("created_at", "updated_at"), str),
-    "completed_at": str | None,
-}
-_RESUMABLE_TYPES = {
-    "task_id": str,
-    "resumable_history_json": str,
-    "latest_checkpoint_note": str | None,
-}
-_CHECKPOINT_TYPES = {
-    "id": int,
-    "step_index": int,
-    "checkpoint_note": str | None,
-    "items_json": str,
-    "created_at": str,
-}
+    completed_at=str | None,
+)
+_CHECKPOINTS = _Columns(  # of sql.LOAD_CHECKPOINTS
+    "task_checkpoints",
+    id=int,
+    step_index=int,
+    checkpoint_note=str | None,
+    items_json=str,
+    created_at=str,
+)
+_RESUMABLE = _Columns(  # of sql.LOAD_RESUMABLE
+    "task_records",
+    task_id=str,
+    resumable_history_json=str,
+    latest_checkpoint_note=str | None,
+)

@@ -8,73 +8,23 @@ starts, while here timestamps, counts and the order of checkpoints are kept exac
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from pathlib import Path
+from time import perf_counter
+from typing import Any
 
 import msgspec
+from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, DataError, connections, router
 
 from tasks import sql
-from tasks.fields import check_rfc3339
-from tasks.messages import decode_history, decode_items
+from tasks.lines import Checkpoint, Refused, Task, plain
 from tasks.models import TaskRecord
 
-FORMAT, VERSION = "gloamy tasks", 1
 PAGE = 1000  # ids read at a time
-
-Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-
-
-class Refused(Exception):
-    """Why a task cannot be moved, in one plain sentence that names it."""
-
-
-class Header(msgspec.Struct, forbid_unknown_fields=True, tag_field="line", tag="header"):
-    """The first line of an export."""
-
-    format: str = FORMAT
-    version: int = VERSION
-
-
-class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
-    """A row of task_checkpoints, without its id and its task's."""
-
-    step_index: Integer
-    checkpoint_note: str | None
-    items_json: str
-    created_at: str
-
-
-class Task(msgspec.Struct, forbid_unknown_fields=True, tag_field="line", tag="task"):
-    """A row of task_records, with its checkpoints in the order taken."""
-
-    task_id: str
-    thread_id: str
-    channel: str
-    provider: str
-    model: str
-    status: str
-    execution_history_json: str
-    resumable_history_json: str
-    latest_checkpoint_note: str | None
-    checkpoint_count: Integer
-    final_response: str | None
-    last_error: str | None
-    created_at: str
-    updated_at: str
-    completed_at: str | None
-    checkpoints: list[Checkpoint]
-
-
-class End(msgspec.Struct, forbid_unknown_fields=True, tag_field="line", tag="end"):
-    """The last line of an export: without it, the file was cut off."""
-
-    tasks: int
-    checkpoints: int
-
+PATIENCE = 5  # seconds that an agent waits for SQLite's lock before it drops what it has to write
 
 COLUMNS = Task.__struct_fields__[:-1]
 _CHECKPOINT_COLUMNS = Checkpoint.__struct_fields__
-_decoder: msgspec.json.Decoder[Header | Task | End] = msgspec.json.Decoder(Header | Task | End)
 
 
 class Tally:
@@ -165,82 +115,52 @@ def read(task_id: str | bytes, using: str | None = None) -> Task | None:
     try:
         return msgspec.convert(values, Task)
     except msgspec.ValidationError as error:
-        raise Refused(f"{task_id!r} {_plain(error)}") from error
+        raise Refused(f"{task_id!r} {plain(error)}") from error
 
 
-def parse(line: bytes) -> Header | Task | End:
-    """A line of an export. Raises Refused, naming the field, unless the store could have it so."""
-    try:
-        parsed = _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(_plain(error)) from error
-    if isinstance(parsed, Task):
-        _check(parsed)
-    return parsed
+def put(task: Task, *, replace: bool = False, using: str | None = None) -> float:
+    """Store a task as it is; its checkpoints get new ids in their order.
 
-
-def _plain(error: Exception) -> str:
-    """A decoder's error with the field first: `field created_at: Expected …`."""
-    what, found, where = str(error).partition(" - at `$")
-    return f"field {where.strip('.`')}: {what}" if found else what
-
-
-def _check(task: Task) -> None:
-    """What types do not say: the JSON of the columns, the form of the times, counts from 0."""
-    _check_field("execution_history_json", decode_history, task.execution_history_json)
-    _check_field("resumable_history_json", decode_history, task.resumable_history_json)
-    _check_field("checkpoint_count", _check_natural, task.checkpoint_count)
-    for name in ("created_at", "updated_at", "completed_at"):
-        if (moment := getattr(task, name)) is not None:
-            _check_field(name, check_rfc3339, moment)
-    for index, checkpoint in enumerate(task.checkpoints):
-        where = f"checkpoints[{index}]"
-        _check_field(f"{where}.step_index", _check_natural, checkpoint.step_index)
-        _check_field(f"{where}.items_json", decode_items, checkpoint.items_json)
-        _check_field(f"{where}.created_at", check_rfc3339, checkpoint.created_at)
-
-
-def _check_field(name: str, check: Any, value: Any) -> None:
-    try:
-        check(value)
-    except (TypeError, ValueError) as error:
-        raise Refused(f"field {name}: {error}") from error
-
-
-def _check_natural(number: int) -> None:
-    if number < 0:
-        raise ValueError(f"{number} is less than 0")
-
-
-def put(task: Task, *, replace: bool = False, using: str | None = None) -> bool:
-    """Store a task as it is; its checkpoints get new ids in their order. False if it was there.
-
-    Raises Refused where another one has its id and shall not be replaced, or where the database
-    cannot hold it. An equal one is not written at all, and the lock is taken for one task only.
+    Returns for how many seconds it held the lock: 0 where an equal one is there, and nothing is
+    written. Raises Refused where another one has its id and shall not be replaced, or where the
+    database cannot hold it.
     """
     using = using or router.db_for_write(TaskRecord)
     if (nul := _nul_on_postgresql(task, using)) is not None:
         raise Refused(f"{task.task_id!r} field {nul}: PostgreSQL holds no NUL in a text")
     if _is_stored(task, using):
-        return False
+        return 0
     try:
-        _write(task, replace, using)
+        return _write(task, replace, using)
     except DataError as error:
         raise Refused(f"{task.task_id!r} {str(error).splitlines()[0]}") from error
-    return True
 
 
-def _write(task: Task, replace: bool, using: str) -> None:
+def _write(task: Task, replace: bool, using: str) -> float:
     *values, checkpoints = msgspec.structs.astuple(task)
-    with sql.writing(task.task_id, using) as cursor:
+    rows = [(task.task_id, *msgspec.structs.astuple(step)) for step in checkpoints]
+    with sql.writing(task.thread_id, task.task_id, using) as (cursor, _):
+        cursor.execute(sql.TAKE_LOCK)
+        begun = perf_counter()
         if replace:  # the task first, and the cascade after it: the order of every other delete
             sql.delete_task(cursor, task.task_id)
         cursor.execute(sql.ADD_TASK, values)
         if not cursor.rowcount:
             raise Refused(f"{task.task_id!r} is there with other content")
         cursor.execute(sql.DELETE_CHECKPOINTS, (task.task_id,))  # of one deleted by hand
-        rows = [(task.task_id, *msgspec.structs.astuple(step)) for step in checkpoints]
-        cursor.executemany(sql.ADD_CHECKPOINT, rows)
+        cursor.executemany(sql.PUT_CHECKPOINT, rows)
+    return perf_counter() - begun
+
+
+def lock_warning(task: Task, seconds: float, using: str | None = None) -> str:
+    """What a write that took so long may have cost an agent on the same file; else nothing."""
+    connection = connections[using or router.db_for_write(TaskRecord)]
+    if connection.vendor != "sqlite" or seconds < PATIENCE:
+        return ""
+    return (
+        f"{task.task_id!r} kept the file locked for {seconds:.0f} seconds: an agent waits"
+        f" {PATIENCE}, and may have lost a write."
+    )
 
 
 def _is_stored(task: Task, using: str) -> bool:
@@ -262,9 +182,22 @@ def _nul_on_postgresql(task: Task, using: str) -> str | None:
 
 def delete(task_id: str | bytes, using: str) -> None:
     """Delete a task with its checkpoints, for a copy that shall hold nothing else."""
-    name = task_id.decode(errors="replace") if isinstance(task_id, bytes) else task_id
-    with sql.writing(name, using) as cursor:
+    with sql.changing(using) as cursor:
         sql.delete_task(cursor, task_id)
+
+
+def check_file(database: dict[str, Any]) -> None:
+    """Raise Refused where there is none: SQLite would make it, and move nothing from it."""
+    file = str(database["NAME"])
+    is_address = file.startswith("file:")  # of a file that is there, and cannot be written
+    if "sqlite3" in database["ENGINE"] and not is_address and not Path(file).exists():
+        raise Refused(f"There is no file {file}")
+
+
+def make_tables(using: str) -> None:
+    """Make those of a new store."""
+    if TaskRecord._meta.db_table not in connections[using].introspection.table_names():
+        call_command("migrate", "tasks", database=using, verbosity=0, interactive=False)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import settings as hypothesis_settings
 
 from gloamy_site import routers
-from tasks import service
+from tasks import sql
 from tests import postgres
 from tests.factories import skip
 from tests.server import Server
@@ -81,7 +81,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """What the verbs take for the time: each write is at `clock.at(1)`, `clock.at(2)` and so on."""
     clock = Clock()
-    monkeypatch.setattr(service, "now_rfc3339", clock)
+    monkeypatch.setattr(sql, "now_rfc3339", clock)
     return clock
 
 

@@ -1,6 +1,8 @@
 import hashlib
 import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -8,8 +10,17 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from gloamy_site import routers
-from tasks import integrity, service
-from tests.factories import DATA, checkpoint, overwrite, rows, snapshot, task, update
+from tasks import integrity, service, sources
+from tests.factories import (
+    DATA,
+    checkpoint,
+    only_postgresql,
+    overwrite,
+    rows,
+    snapshot,
+    task,
+    update,
+)
 
 on_both = pytest.mark.django_db(transaction=True, databases="__all__")
 ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
@@ -78,13 +89,104 @@ def test_a_writer_goes_on_in_the_midst_of_a_check(file):
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("UPDATE task_records SET model = 'm'")
         writer.execute("COMMIT")
-        source = integrity.open_store()
+        source = sources.open_store()
         for _ in integrity.findings(source):
             writer.execute("BEGIN IMMEDIATE")
             writer.execute("UPDATE task_records SET model = model || '.' WHERE task_id = ''")
             writer.execute("COMMIT")
         source.close()
         assert writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+
+
+def large(size):
+    return json.dumps([{"role": "user", "content": "x" * size}])
+
+
+def at_rest(file):
+    """A store in WAL mode that nobody has open, larger than SQLite's cache, and nothing wrong."""
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("DELETE FROM task_checkpoints")
+        connection.execute("DELETE FROM task_records")
+        time = "2026-01-01T00:00:00+00:00"
+        task = ("c", "p", "m", "running", large(30_000), "[]", 0, time, time)
+        connection.executemany(
+            "INSERT INTO task_records (task_id, thread_id, channel, provider, model, status,"
+            " execution_history_json, resumable_history_json, checkpoint_count, created_at,"
+            f" updated_at) VALUES (?, ?{', ?' * len(task)})",
+            [(f"t{number}", f"t{number}", *task) for number in range(120)],
+        )
+
+
+def rewrite(file):
+    """Another program begins, moves every row to other pages, and ends: no WAL is left."""
+    with closing(sqlite3.connect(file)) as writer, writer:
+        writer.execute("UPDATE task_records SET execution_history_json = '[]'")
+        writer.execute("UPDATE task_records SET execution_history_json = ?", (large(50_000),))
+
+
+def test_a_writer_that_comes_and_goes_in_the_midst_of_a_check(file, monkeypatch):
+    monkeypatch.setattr(integrity, "CHUNK", 7)
+    at_rest(file)
+    wrong = []
+    read, asked = sources.SqliteSource.rows, iter(range(1000))
+
+    def rows(self, *given):
+        if next(asked) == 40:
+            rewrite(file)
+            assert not file.with_name("tasks.db-wal").exists()
+        return read(self, *given)
+
+    monkeypatch.setattr(sources.SqliteSource, "rows", rows)
+    with closing(sources.open_store()) as source:
+        wrong += [finding for finding in integrity.findings(source) if finding.wrong]
+    assert next(asked) > 60
+    assert wrong == []
+
+
+def test_a_writer_that_comes_and_stays_is_read_along_with(file):
+    at_rest(file)
+    with closing(sources.open_store()) as source, closing(sqlite3.connect(file)) as writer:
+        rewrite(file)
+        writer.execute("UPDATE task_records SET checkpoint_count = 9 WHERE task_id = 't7'")
+        writer.commit()
+        found = [finding for finding in integrity.findings(source) if finding.wrong]
+    assert [(finding.kind, finding.key) for finding in found] == [("count", "'t7'")]
+
+
+def test_a_file_that_never_rests_is_said_to(file, monkeypatch):
+    at_rest(file)
+    states = iter(range(100))
+    monkeypatch.setattr(sources, "state", lambda file: (next(states),))
+    with closing(sources.open_store()) as source:
+        found = [finding for finding in integrity.findings(source) if finding.wrong]
+    assert {finding.text for finding in found} == {
+        "the file changes faster than it can be read",
+        "reading stopped: the file changes faster than it can be read",
+    }
+
+
+def test_a_file_that_goes_away_in_the_midst_of_a_check(file):
+    at_rest(file)
+    with closing(sources.open_store()) as source:
+        file.unlink()
+        assert {finding.kind for finding in integrity.findings(source)} == {"unreadable"}
+
+
+def test_what_a_killed_writer_left_is_read_and_kept(file):
+    at_rest(file)
+    script = (
+        "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1]);"
+        "c.execute('UPDATE task_records SET checkpoint_count = 9'); c.commit(); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", script, file], check=False)
+    before = {path.name: path.read_bytes() for path in file.parent.glob("tasks.db*")}
+    assert len(before["tasks.db-wal"]) > 0
+    with closing(sources.open_store()) as source:
+        found = {finding.kind for finding in integrity.findings(source) if finding.wrong}
+    assert found == {"count"}
+    for name in ("tasks.db", "tasks.db-wal"):
+        assert (file.parent / name).read_bytes() == before[name]
 
 
 def test_foreign_forms_of_the_tables(file, capsys):
@@ -104,6 +206,70 @@ def test_foreign_forms_of_the_tables(file, capsys):
         "column: task_records extra: is not the store's",
         "table: task_checkpoints: is a view, no table",
     ]
+
+
+@pytest.fixture
+def odd(store):
+    """A schema of its own on PostgreSQL, found before the store's until the connection closes."""
+    with store.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA odd")
+        for table in ("task_records", "task_checkpoints"):
+            cursor.execute(f"CREATE TABLE odd.{table} (LIKE public.{table} INCLUDING ALL)")
+        cursor.execute("SET search_path TO odd, public")
+        yield cursor.execute
+    with store.cursor() as cursor:
+        cursor.execute("DROP SCHEMA odd CASCADE")
+
+
+@on_both
+@only_postgresql
+def test_foreign_forms_of_the_tables_on_postgresql(odd, capsys):
+    task("orphaned")
+    odd("INSERT INTO task_checkpoints VALUES (7, 'gone', 1, NULL, '[]', '')")
+    odd("ALTER TABLE task_records ADD COLUMN extra text, DROP COLUMN last_error")
+    odd("ALTER TABLE task_records ALTER COLUMN checkpoint_count TYPE text")
+    odd("CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    odd("CREATE TRIGGER watcher AFTER DELETE ON task_records EXECUTE FUNCTION watch()")
+    status, lines = check(capsys)
+    assert (status, lines[:-1]) == (
+        1,
+        [
+            "trigger: task_records: has the trigger watcher",
+            "column: task_records last_error: is missing",
+            "column: task_records extra: is not the store's",
+            "type: task_records 'orphaned' checkpoint_count: text where integer belongs",
+            "timestamp: task_checkpoints 7 created_at: no timestamp of the store: ''",
+            "orphan: task_checkpoints 7 task_id: there is no task 'gone'",
+        ],
+    )
+
+
+@on_both
+@only_postgresql
+@pytest.mark.parametrize("kind", ["view", "materialized view"])
+def test_views_instead_of_tables_on_postgresql(odd, capsys, kind):
+    for table in ("task_records", "task_checkpoints"):
+        odd(f"DROP TABLE odd.{table}")
+        odd(f"CREATE {kind} odd.{table} AS SELECT * FROM public.{table}")
+    status, lines = check(capsys)
+    assert (status, lines[:-1]) == (
+        1,
+        [
+            f"table: task_records: is a {kind}, no table",
+            f"table: task_checkpoints: is a {kind}, no table",
+        ],
+    )
+
+
+@on_both
+@only_postgresql
+def test_missing_tables_on_postgresql(odd, capsys):
+    odd("SET search_path TO pg_catalog")
+    status, lines = check(capsys)
+    assert (status, lines[:-1]) == (
+        1,
+        ["table: task_records: is missing", "table: task_checkpoints: is missing"],
+    )
 
 
 def test_missing_tables(file, capsys):
@@ -140,7 +306,7 @@ def test_no_store_at_all(file, capsys, content):
 def test_the_last_version_with_the_wal_reset_bug(file, monkeypatch):
     def told(*version):
         monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
-        with closing(integrity.open_store()) as source:
+        with closing(sources.open_store()) as source:
             return "wal-reset" in {finding.kind for finding in source.about()}
 
     assert [told(3, 51, 2), told(3, 51, 3)] == [True, False]

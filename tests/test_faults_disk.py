@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from tasks import filesystem, integrity, service, workspace
+from tasks import filesystem, integrity, service, sources, workspace
 from tasks.service import StoreFullError, StoreReadOnlyError
 from tests.factories import history, item, loaded, only_sqlite, snapshot, update
 from tests.faults import contents, remount, small_disk, store_at, unchangeable
@@ -170,7 +170,7 @@ def test_store_on_a_network_file_system_is_warned_of(store, mounts: Path, store_
         " of one machine in step: open the store from one machine alone, or use PostgreSQL."
     )
 
-    notes = [f for f in integrity.findings(integrity.open_store()) if f.kind == "filesystem"]
+    notes = [f for f in integrity.findings(sources.open_store()) if f.kind == "filesystem"]
 
     assert workspace.warning() == f"{warning}\n"
     assert [(note.text, note.wrong) for note in notes] == [(warning, False)]

@@ -27,7 +27,17 @@ from django.db.models.functions import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.fields import Rfc3339Field, Timestamp, now, now_rfc3339, rfc3339, to_text
+from tasks.fields import (
+    Rfc3339Field,
+    Timestamp,
+    following,
+    is_stored_form,
+    now,
+    now_rfc3339,
+    rfc3339,
+    storable,
+    to_text,
+)
 from tasks.models import TaskRecord
 from tests.factories import overwrite, rows, task
 
@@ -396,3 +406,40 @@ def test_rows_are_counted_by_day(store, stored):
         (at(2026, 11, 2), 5),
         (at(2028, 2, 29), 1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "next_"),
+    [
+        ("2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00.000000001+00:00"),
+        ("2026-01-01T00:00:00.123+00:00", "2026-01-01T00:00:00.123000001+00:00"),
+        ("2026-01-01T00:00:00.123456+00:00", "2026-01-01T00:00:00.123456001+00:00"),
+        ("2026-01-01T00:00:00.000999999+00:00", "2026-01-01T00:00:00.001+00:00"),
+        ("2026-12-31T23:59:59.999999999+00:00", "2027-01-01T00:00:00+00:00"),
+        ("1969-12-31T23:59:59.999999999+00:00", "1970-01-01T00:00:00+00:00"),
+        ("9999-12-31T23:59:59.999999999+00:00", "9999-12-31T23:59:59.999999999+00:00"),
+    ],
+)
+def test_following_is_the_next_nanosecond(text, next_):
+    assert following(text) == next_
+
+
+@given(st.integers(-(10**10), 10**11), st.integers(0, 10**9 - 1))
+def test_following_is_the_next_text_in_order(seconds, nanoseconds):
+    text = rfc3339(seconds, nanoseconds)
+    assert text < following(text)
+    assert is_stored_form(following(text))
+
+
+@pytest.mark.parametrize(
+    ("value", "vendor", "stored"),
+    [
+        ("a\0b\0", "postgresql", "a\ufffdb\ufffd"),
+        ("a\0b", "sqlite", "a\0b"),
+        ("plain", "postgresql", "plain"),
+        (None, "postgresql", None),
+        (5, "postgresql", 5),
+    ],
+)
+def test_storable_is_what_the_database_can_hold(value, vendor, stored):
+    assert storable(value, vendor) == stored

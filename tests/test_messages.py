@@ -9,6 +9,7 @@ from tasks.messages import (
     MAX_DEPTH,
     ChatMessage,
     ExecutionCheckpointItem,
+    decode_all_items,
     decode_history,
     decode_items,
     encode_history,
@@ -365,3 +366,53 @@ def test_messages_of_a_wrong_type_are_refused(messages, message):
     with pytest.raises(TypeError) as caught:
         encode_history(messages, "turns")
     assert str(caught.value) == message
+
+
+CANONICAL = [
+    "[]",
+    '[{"tool_name":"shell","arguments":{"command":"ls"},"success":true,"output":"a\\nb"}]',
+    '[{"tool_name":"a","arguments":{},"success":false,"output":"\\u0000 \u2028"},'
+    '{"tool_name":"b","arguments":{"x":null,"y":true},"success":true,"output":""}]',
+]
+
+
+ODD_ARGUMENTS = [
+    f'[{{"tool_name":"a","arguments":{arguments},"success":true,"output":""}}]'
+    for arguments in ("5", '"text"', '{"n":[1,{"a":2.5}]}', '{"n":18446744073709551616}')
+]
+
+
+@pytest.mark.parametrize("raws", [[], CANONICAL, CANONICAL[:1] * 3, ODD_ARGUMENTS])
+def test_decode_all_items_gives_what_decode_items_gives_of_each(raws):
+    assert decode_all_items(raws) == [decode_items(raw) for raw in raws]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "",
+        "[] ",
+        "[]\n[]",
+        "[",
+        "[],",
+        "nonsense",
+        '[{"tool_name":"a","arguments":{},"success":true,"output":"\ud800"}]',
+        '[{"tool_name":"a","arguments":{"n":1e2},"success":true,"output":""}]',
+        '[{"tool_name":"a","arguments":{"n":1e999},"success":true,"output":""}]',
+        f'[{{"tool_name":"a","arguments":{"[" * 126 + "]" * 126},"success":true,"output":""}}]',
+        '[{"tool_name":"a","arguments":{"b":"","a":""},"success":true,"output":""}]',
+        '[{"tool_name":"a","tool_name":"b","arguments":{},"success":true,"output":""}]',
+        '[{"output":"","tool_name":"a","arguments":{},"success":true}]',
+        '[{"tool_name":"a","arguments":{},"success":true,"output":"","more":1}]',
+        '[["a",{},true,""]]',
+        "[" * 2000 + "]" * 2000,
+    ],
+)
+def test_decode_all_items_leaves_what_neither_store_writes_to_decode_items(odd):
+    assert decode_all_items([CANONICAL[1], odd]) is None
+
+
+def test_decode_all_items_knows_where_each_text_ends():
+    halves = ['[{"tool_name":"a', 'b","arguments":{},"success":true,"output":""}]', "[],[]"]
+
+    assert decode_all_items(halves) is None

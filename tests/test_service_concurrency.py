@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError, connections, transaction
 
-from tasks import service
+from tasks import service, sql
 from tasks.fields import now_rfc3339
 from tasks.models import TaskStatus
 from tasks.workspace import REQUIRED_PRAGMAS
@@ -214,7 +214,7 @@ def test_the_order_of_writes_is_the_order_of_times(store, monkeypatch, is_new):
             other.join(timeout=0.3)  # time enough to be first, unless it has to wait for us
         return now
 
-    monkeypatch.setattr(service, "now_rfc3339", slow_clock)
+    monkeypatch.setattr(sql, "now_rfc3339", slow_clock)
     service.record_checkpoint(update())
     other.join()
     times = [row["created_at"] for row in rows(store, "task_checkpoints")]

@@ -4,15 +4,15 @@ import math
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
 from django.test.utils import CaptureQueriesContext
 
 from tasks import service
 from tasks.messages import ChatMessage, ExecutionCheckpointItem
+from tasks.models import TaskStatus
 from tests.factories import (
+    history,
     item,
     loaded,
-    only_postgresql,
     rows,
     snapshot,
     update,
@@ -124,10 +124,24 @@ def test_record_checkpoint_takes_the_largest_step_and_the_deepest_arguments(stor
     )
 
 
-@only_postgresql
-def test_save_snapshot_that_the_database_refuses_is_an_error_and_writes_nothing(store):
-    service.save_snapshot(snapshot())
-    before = rows(store, "task_records")
-    with pytest.raises((ValueError, DatabaseError), match="NUL"):
-        service.save_snapshot(snapshot(final_response="a\0b"))
-    assert rows(store, "task_records") == before
+def test_nul_in_a_text_never_loses_the_write(store):
+    shown = {"sqlite": "a\0b", "postgresql": "a\ufffdb"}[store.vendor]
+    told = history("a\0b")
+    texts = ("thread_id", "channel", "provider", "model")
+    given = {**dict.fromkeys(texts, "a\0b"), "execution_history": told, "resumable_history": told}
+    notes = dict.fromkeys(("latest_checkpoint_note", "final_response", "last_error"), "a\0b")
+
+    service.record_checkpoint(
+        update(task_id="a\0b", thread_id="a\0b", checkpoint_note="a\0b", items=[item(output="\0")])
+    )
+    service.save_snapshot(snapshot(task_id="a\0b", status=TaskStatus.FAILED, **given, **notes))
+
+    stored = loaded("a\0b")
+    assert {getattr(stored, name) for name in ("task_id", *texts, *notes)} == {shown}
+    assert stored.execution_history == stored.resumable_history == told
+    assert [(step.checkpoint_note, step.items[0].output) for step in stored.checkpoints] == [
+        (shown, "\0")
+    ]
+    assert service.load_resumable_state("a\0b") == (told, shown)
+    service.delete_by_thread_id("a\0b")
+    assert rows(store, "task_records") == rows(store, "task_checkpoints") == []

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from tasks import integrity
-from tasks.integrity import Finding
+from tasks import integrity, sources
+from tasks.findings import Finding
 from tasks.workspace import location
 
 
@@ -36,8 +36,8 @@ class Command(BaseCommand):
 
     def findings(self) -> Iterator[Finding]:
         try:
-            source = integrity.open_store()
-        except (OSError, *integrity.ERRORS) as error:
+            source = sources.open_store()
+        except sources.ERRORS as error:
             reason = getattr(error, "strerror", None) or error
             raise CommandError(f"{location()}: the store cannot be opened: {reason}.") from error
         try:

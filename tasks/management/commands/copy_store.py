@@ -1,14 +1,11 @@
-from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 
 from gloamy_site.settings import database_at
-from tasks import transfer, workspace
-from tasks.models import TaskRecord
+from tasks import lines, transfer, workspace
 from tasks.progress import Progress
 
 
@@ -31,18 +28,21 @@ class Command(BaseCommand):
             database = database_at(options["to"] or options["from"], name)
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
-        if options["from"]:
-            check_file(database)
+        store = workspace.store_connection()
         try:
+            transfer.check_file(database if options["from"] else store.settings_dict)
+            workspace.prepare()
             with transfer.connected(database) as other:
-                pair = (workspace.store_connection().alias, other)
+                pair = (store.alias, other)
                 source, target = pair if options["to"] else reversed(pair)
                 self.copy(source, target, options["replace"])
+        except (lines.Refused, workspace.WorkspaceError) as error:
+            raise CommandError(f"{str(error).rstrip('.')}.") from error
         except DatabaseError as error:
             raise CommandError(f"The copy was broken off: {error}.") from error
 
     def copy(self, source: str, target: str, replace: bool) -> None:
-        make_tables(target)
+        transfer.make_tables(target)
         progress = Progress(self.stderr, transfer.count(source))
         clear_others(source, target, replace)
         read = self.copy_tasks(source, target, replace, progress)
@@ -64,24 +64,12 @@ class Command(BaseCommand):
             try:
                 if (task := transfer.read(task_id, source)) is not None:
                     read.add(task)
-                    transfer.put(task, replace=replace, using=target)
-            except transfer.Refused as error:
+                    seconds = transfer.put(task, replace=replace, using=target)
+                    progress.warn(transfer.lock_warning(task, seconds, target))
+            except lines.Refused as error:
                 progress.failed(f"Left out: {error}.")
             progress.show(read.tasks, f"{read.tasks} tasks")
         return read
-
-
-def check_file(database: dict[str, Any]) -> None:
-    """SQLite would make a file that is not there, and the copy would be of nothing."""
-    file = str(database["NAME"])
-    is_address = file.startswith("file:")  # of a file that is there, and cannot be written
-    if "sqlite3" in database["ENGINE"] and not is_address and not Path(file).exists():
-        raise CommandError(f"There is no file {file}.")
-
-
-def make_tables(alias: str) -> None:
-    if TaskRecord._meta.db_table not in connections[alias].introspection.table_names():
-        call_command("migrate", "tasks", database=alias, verbosity=0, interactive=False)
 
 
 def clear_others(source: str, target: str, replace: bool) -> None:
@@ -101,7 +89,7 @@ def tally(alias: str, progress: Progress) -> transfer.Tally:
         try:
             if (task := transfer.read(task_id, alias)) is not None:
                 found.add(task)
-        except transfer.Refused as error:
+        except lines.Refused as error:
             progress.failed(f"Not compared: {error}.")
         progress.show(found.tasks, f"{found.tasks} tasks compared")
     return found

@@ -11,7 +11,7 @@ import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from tasks import transfer
+from tasks import lines, transfer, workspace
 from tasks.progress import Progress
 
 
@@ -24,6 +24,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
+            transfer.check_file(workspace.store_connection().settings_dict)
             with opened(options["file"]) as file:
                 failures = self.export(file, options["thread"])
         except BrokenPipeError:
@@ -31,6 +32,8 @@ class Command(BaseCommand):
             raise SystemExit(1) from None
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}.") from error
+        except lines.Refused as error:
+            raise CommandError(f"{error}.") from error
         except DatabaseError as error:
             raise CommandError(f"The store cannot be read: {error}.") from error
         if failures:
@@ -39,11 +42,11 @@ class Command(BaseCommand):
     def export(self, file: IO[bytes], threads: list[str] | None) -> int:
         progress = Progress(self.stderr, None if threads else transfer.count())
         tally = transfer.Tally()
-        write(file, transfer.Header())
+        write(file, lines.Header())
         for task_id in self.of_threads(threads, progress) if threads else transfer.task_ids():
             try:
                 task = transfer.read(task_id)
-            except transfer.Refused as error:
+            except lines.Refused as error:
                 progress.failed(f"Left out: {error}.")
                 continue
             if task is not None:
@@ -51,7 +54,7 @@ class Command(BaseCommand):
                 tally.tasks += 1
                 tally.checkpoints += len(task.checkpoints)
             progress.show(tally.tasks, f"{tally.tasks} tasks")
-        write(file, transfer.End(tally.tasks, tally.checkpoints))
+        write(file, lines.End(tally.tasks, tally.checkpoints))
         for sentence in () if threads else transfer.out_of_reach():
             progress.failed(sentence)
         progress.clear()

@@ -9,7 +9,7 @@ from typing import IO, Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from tasks import transfer
+from tasks import lines, transfer, workspace
 from tasks.progress import Progress
 
 
@@ -26,7 +26,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             with opened(options["file"]) as file:
+                if not options["dry_run"]:
+                    workspace.prepare()
+                    transfer.make_tables(workspace.store_connection().alias)
                 failures = self.load(file, options)
+        except workspace.WorkspaceError as error:
+            raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}.") from error
         except DatabaseError as error:
@@ -41,13 +46,13 @@ class Command(BaseCommand):
         for number, line in enumerate(file, 1):
             read += len(line)
             try:
-                parsed = transfer.parse(line)
-                if number == 1 or end or isinstance(parsed, transfer.Header):
+                parsed = lines.parse(line)
+                if number == 1 or end or isinstance(parsed, lines.Header):
                     check_place(parsed, number)
-                if isinstance(parsed, transfer.Task):
-                    done[store(parsed, options)] += 1
-                end = parsed if isinstance(parsed, transfer.End) else None
-            except transfer.Refused as error:
+                if isinstance(parsed, lines.Task):
+                    done[store(parsed, options, progress)] += 1
+                end = parsed if isinstance(parsed, lines.End) else None
+            except lines.Refused as error:
                 if number == 1:
                     raise CommandError(f"This is no export of threads: {error}.") from error
                 progress.failed(f"Line {number}: {error}.")
@@ -59,19 +64,21 @@ class Command(BaseCommand):
         return progress.failures
 
 
-def store(task: transfer.Task, options: dict[str, Any]) -> str:
+def store(task: lines.Task, options: dict[str, Any], progress: Progress) -> str:
     """What was done with the task, in a word."""
     if options["dry_run"]:
         return "valid"
-    return "imported" if transfer.put(task, replace=options["replace"]) else "there already"
+    seconds = transfer.put(task, replace=options["replace"])
+    progress.warn(transfer.lock_warning(task, seconds))
+    return "imported" if seconds else "there already"
 
 
 def check_place(line: Any, number: int) -> None:
     """Raise Refused for a line that is not the header at the top, or comes after the last."""
     if number > 1:
-        raise transfer.Refused("only a task, or the last line once, may stand here")
-    if line != transfer.Header():
-        raise transfer.Refused(f"its first line is not that of version {transfer.VERSION}")
+        raise lines.Refused("only a task, or the last line once, may stand here")
+    if line != lines.Header():
+        raise lines.Refused(f"its first line is not that of version {lines.VERSION}")
 
 
 def size(file: IO[bytes]) -> int | None:

@@ -1,0 +1,45 @@
+"""The verbs that are measured, and what it is to time one."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from benchmarks.workload import Size
+
+VERBS = [
+    "record_checkpoint",
+    "save_snapshot running",
+    "save_snapshot completed",
+    "load_by_thread_id",
+    "load_resumable_state",
+    "delete_by_thread_id",
+]
+
+
+@dataclass(frozen=True)
+class Call:
+    """`timed` makes the call and gives the seconds it took; `before` is not counted."""
+
+    timed: Callable[[], float]
+    before: Callable[[], object] = lambda: None
+
+
+class Contender(Protocol):
+    """A store under its name in the table."""
+
+    name: str
+
+    def calls(self, size: Size) -> dict[str, Call]:
+        """A call for each verb, on threads of this size."""
+
+
+def clocked(function: Callable[..., object], *arguments: Any) -> Callable[[], float]:
+    """The function with its arguments, to be called for the seconds it takes."""
+
+    def timed() -> float:
+        start = time.perf_counter()
+        function(*arguments)
+        return time.perf_counter() - start
+
+    return timed

@@ -1,0 +1,65 @@
+"""Measures one database in a process of its own: every verb, size and contender, in turns."""
+
+import random
+import statistics
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks import original, peers
+from benchmarks.calls import VERBS, Call, Contender
+from benchmarks.workload import SIZES
+from gloamy_site import connect
+
+WARM_UP, FEWEST, MOST = 3, 15, 2000  # rounds
+
+Medians = dict[tuple[str, str], dict[str, float]]  # by verb and size, then by contender; seconds
+
+
+def on_sqlite(folder: Path, seconds: float) -> Medians:
+    """Medians with the stores in files of this folder; `seconds` is for one row of the table."""
+    connect(database_url=f"sqlite:///{folder / 'ours.db'}")
+    floor = original.on_sqlite(folder / "floor.db")
+    with ExitStack() as stack:
+        others = [stack.enter_context(peer(folder)) for peer in peers.on_sqlite()]
+        return _medians([*_ours_and(floor), *others], seconds)
+
+
+def on_postgresql(server: dict[str, str], seconds: float) -> Medians:
+    """The same on a server; what it is given is an entry of DATABASES."""
+    address = "host={HOST} port={PORT} user={USER} dbname={NAME}".format(**server)
+    connect(database_url="postgres://{USER}@/{NAME}?host={HOST}".format(**server))
+    floor = original.on_postgresql(address, schema="floor")
+    with ExitStack() as stack:
+        others = [stack.enter_context(peer(address)) for peer in peers.on_postgresql()]
+        return _medians([*_ours_and(floor), *others], seconds)
+
+
+def _ours_and(floor: original.Original) -> list[Contender]:
+    from benchmarks.stores import Floor, Ours  # which needs what connect has set up
+
+    return [Ours(), Floor(floor)]
+
+
+def _medians(contenders: list[Contender], seconds: float) -> Medians:
+    medians: Medians = {}
+    for size in SIZES:
+        calls = {contender.name: contender.calls(size) for contender in contenders}
+        for verb in VERBS:
+            of_verb = {name: of_name[verb] for name, of_name in calls.items()}
+            medians[verb, str(size)] = _in_turns(of_verb, seconds)
+    return medians
+
+
+def _in_turns(calls: dict[str, Call], seconds: float) -> dict[str, float]:
+    """Medians of rounds in which each is called once, in an order that changes."""
+    order = list(calls)
+    took: dict[str, list[float]] = {name: [] for name in order}
+    chance, end, rounds = random.Random(0), time.monotonic() + seconds, 0
+    while rounds < FEWEST or (time.monotonic() < end and rounds < MOST):
+        chance.shuffle(order)
+        for name in order:
+            calls[name].before()
+            took[name].append(calls[name].timed())
+        rounds += 1
+    return {name: statistics.median(times[WARM_UP:]) for name, times in took.items()}

@@ -1,0 +1,82 @@
+"""Ours and its floor. Importing this needs Django set up, which `gloamy_site.connect` does."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+
+from benchmarks import workload
+from benchmarks.calls import Call, clocked
+from benchmarks.original import Item, Message, Original
+from benchmarks.workload import CHECKPOINTS, Size
+from tasks import service
+from tasks.service import TaskCheckpointUpdate, TaskSnapshot
+
+
+class Ours:
+    """`tasks.service`, through the door that everybody uses."""
+
+    name = "ours"
+
+    def calls(self, size: Size) -> dict[str, Call]:
+        return _calls(service, size, self._update, self._snapshot)
+
+    def _update(self, fields: dict[str, Any]) -> TaskCheckpointUpdate:
+        return msgspec.convert(fields, TaskCheckpointUpdate)
+
+    def _snapshot(self, fields: dict[str, Any]) -> TaskSnapshot:
+        return msgspec.convert(fields, TaskSnapshot)
+
+
+class Floor:
+    """The original's statements by a plain driver."""
+
+    name = "floor"
+
+    def __init__(self, original: Original) -> None:
+        self.original = original
+
+    def calls(self, size: Size) -> dict[str, Call]:
+        return _calls(self.original, size, self._values, self._values)
+
+    def _values(self, fields: dict[str, Any]) -> SimpleNamespace:
+        typed: dict[str, Any] = {}
+        for name, value in fields.items():
+            if isinstance(value, list):
+                of = list[Item] if name == "items" else list[Message]
+                typed[name] = msgspec.convert(value, of)
+        return SimpleNamespace(**fields | typed)
+
+
+def _calls(store: Any, size: Size, new_update: Any, new_snapshot: Any) -> dict[str, Call]:
+    """A thread for every verb that writes, and one that the reading verbs share."""
+    messages = workload.history(size)
+
+    def update(thread_id: str, messages: list[dict[str, str]], step: int) -> Any:
+        return new_update(workload.update(thread_id, messages, step, "a step is done"))
+
+    def snapshot(thread_id: str, status: str) -> Any:
+        return new_snapshot(workload.snapshot(thread_id, messages, status, "it goes on"))
+
+    def fill(thread_id: str) -> None:
+        for step in range(CHECKPOINTS):
+            store.record_checkpoint(update(thread_id, messages[:2], step))
+        store.save_snapshot(snapshot(thread_id, "completed"))
+
+    fill(f"read {size}")
+    return {
+        "record_checkpoint": Call(
+            clocked(store.record_checkpoint, update(f"record {size}", messages, 1))
+        ),
+        "save_snapshot running": Call(
+            clocked(store.save_snapshot, snapshot(f"run {size}", "running"))
+        ),
+        "save_snapshot completed": Call(
+            clocked(store.save_snapshot, snapshot(f"complete {size}", "completed"))
+        ),
+        "load_by_thread_id": Call(clocked(store.load_by_thread_id, f"read {size}")),
+        "load_resumable_state": Call(clocked(store.load_resumable_state, f"read {size}")),
+        "delete_by_thread_id": Call(
+            clocked(store.delete_by_thread_id, f"delete {size}"), lambda: fill(f"delete {size}")
+        ),
+    }
