@@ -114,13 +114,15 @@ def translated(error: Error, connection: BaseDatabaseWrapper) -> Exception:
     cause = error.__cause__
     if isinstance(error, StoreError | DataError) or cause is None:
         return error
+    reason = _reason(cause)
     if connection.vendor == "sqlite":
         kind = _of_sqlite(cause, connection)
+        if kind is StoreMissingError and not workspace.file_of(connection).exists():
+            reason = "there is no such file"
     elif getattr(cause, "sqlstate", None) == _TOO_LARGE_FOR_INDEX:
         return _too_large(cause)
     else:
         kind = _of_postgresql(cause, error)
-    reason = _reason(cause)
     if kind is CorruptRecordError:
         return kind(reason)
     return kind(_SENTENCES[kind].format(place=place(connection), reason=reason))
