@@ -174,8 +174,7 @@ class TaskRecordAdmin(ReadOnly, RecordAdminBase):
                 service.delete_by_thread_id(thread_id)
                 cleared += 1
         except OperationalError as error:
-            reason = str(error).rstrip(".")
-            self.message_user(request, f"Not all was cleared: {reason}.", messages.ERROR)
+            self.message_user(request, f"Not all was cleared: {error}.", messages.ERROR)
         if cleared:
             said = f"Cleared {cleared} thread{'' if cleared == 1 else 's'}."
             self.message_user(request, said, messages.SUCCESS)

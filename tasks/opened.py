@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tasks import workspace
-from tasks.errors import StoreDamagedError, StoreError, StoreMissingError, told
+from tasks.errors import StoreDamagedError, StoreError, StoreMissingError, place
 
 PAGE_SIZE, PAGE_COUNT = slice(16, 18), slice(28, 32)  # in the file's header
 
@@ -51,7 +51,10 @@ def check_written(connection: BaseDatabaseWrapper) -> None:
     """
     if wrong := _what_is_wrong(connection):
         kind, reason = wrong
-        raise told(kind, connection, f"{reason} while it was open, and this write is lost")
+        raise kind(
+            f"{place(connection)}: {reason} while it was open, and what was written is not in it;"
+            " try again"
+        )
 
 
 def follow(connection: BaseDatabaseWrapper) -> None:

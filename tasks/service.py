@@ -1,7 +1,12 @@
 """The verbs of the task store: the one door for whatever writes to it.
 
 Names and behaviour are those of gloamy's own store, which works on the same SQLite file at the
-same time. Every verb has an `a…` twin for asynchronous code.
+same time. Every verb has an `a…` twin for asynchronous code; where an event loop runs, a plain verb
+raises Django's SynchronousOnlyOperation. A twin that is cancelled while it is at work is finished
+all the same: its write happened whole, or not at all.
+
+What goes wrong with the store is a StoreError, of one class for each thing that one can do about
+it; then nothing was written. The next call opens the store afresh, so there is nothing to restart.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +18,7 @@ from asgiref.sync import sync_to_async
 from tasks import sql
 from tasks.errors import (
     CorruptRecordError,
+    IdTooLongError,
     StoreBusyError,
     StoreDamagedError,
     StoreError,
@@ -55,6 +61,7 @@ __all__ = [
     "ConversationMessage",
     "CorruptRecordError",
     "ExecutionCheckpointItem",
+    "IdTooLongError",
     "StoreBusyError",
     "StoreDamagedError",
     "StoreError",

@@ -10,7 +10,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from django.db import OperationalError, transaction
+from django.contrib.auth import get_user_model
+from django.db import OperationalError, connections, transaction
 from django.test import Client
 
 from tasks import service, workspace
@@ -50,7 +51,7 @@ def test_every_fault_is_one_of_the_services_errors():
     family = [name for name in service.__all__ if name.startswith("Store") and "Error" in name]
 
     assert len(family) == 7
-    for name in (*family, "CorruptRecordError"):
+    for name in (*family, "CorruptRecordError", "IdTooLongError"):
         assert issubclass(getattr(service, name), StoreError)
     assert issubclass(StoreError, OperationalError)
 
@@ -171,7 +172,7 @@ def test_what_a_trigger_forbids_is_told_as_the_stores_refusal(store):
             " BEGIN SELECT RAISE(ABORT, 'not on a Sunday'); END"
         )
 
-    with pytest.raises(StoreError, match=r"^The store at .* refused it: not on a Sunday\.$"):
+    with pytest.raises(StoreError, match=r"^The store at .* refused it: not on a Sunday$"):
         service.record_checkpoint(update())
     assert rows(store, "task_records") == []
 
@@ -257,6 +258,22 @@ def test_clearing_a_locked_store_says_so_and_clears_nothing(
     assert "Nothing was cleared: The store at" in page.content.decode()
     assert contents(store_file) == [("telegram_42", 1, 1)]
     assert operator.post(thread_url("clear", "telegram_42")).status_code == 302
+
+
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_a_locked_site_database_is_told_apart_from_the_store(client: Client):
+    get_user_model().objects.create_superuser("ops", password="correct horse")
+    site = connections["default"]
+    with site.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 20")
+
+    with locked(Path(site.settings_dict["NAME"])):
+        page = client.post("/sign-in/", {"username": "ops", "password": "correct horse"})
+    site.close()
+
+    assert page.status_code == 503
+    assert "The database at" in page.content.decode()
+    assert "is locked by another program" in page.content.decode()
 
 
 # A process that dies

@@ -70,8 +70,16 @@ write = pytest.mark.parametrize("write", WRITES, ids=["record", "save", "delete"
 @pytest.mark.parametrize(
     ("harm", "error", "reason"),
     [
-        (delete, StoreMissingError, "the file was taken away while it was open, and this write"),
-        (replace, StoreMissingError, "the file was replaced while it was open, and this write"),
+        (
+            delete,
+            StoreMissingError,
+            "the file was taken away while it was open, and what was written",
+        ),
+        (
+            replace,
+            StoreMissingError,
+            "the file was replaced while it was open, and what was written",
+        ),
         (cut_off, StoreDamagedError, "the file was cut off while it was open|malformed"),
     ],
 )
@@ -186,5 +194,5 @@ def test_damage_in_the_midst_is_told(store, file: Path):
         opened.seek(4096)
         opened.write(b"\xff" * (file.stat().st_size - 4096))
 
-    with pytest.raises(StoreDamagedError, match="Put a good copy in its place"):
+    with pytest.raises(StoreDamagedError, match="put a good copy in its place"):
         service.load_by_thread_id("telegram_42")

@@ -38,8 +38,8 @@ def _cleared(request: HttpRequest, thread_id: str) -> bool:
     try:
         service.delete_by_thread_id(thread_id)
     except OperationalError as error:
-        reason = "The store is read-only" if settings.TASKS_READ_ONLY else str(error)
-        messages.error(request, f"Nothing was cleared: {reason.rstrip('.')}.")
+        reason = "The store is read-only" if settings.TASKS_READ_ONLY else error
+        messages.error(request, f"Nothing was cleared: {reason}.")
         return False
     messages.success(request, f"Cleared {shown_id(thread_id)[:200]}.")
     return True
