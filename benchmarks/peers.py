@@ -5,7 +5,6 @@ What each call does, and does not do, beside ours: see README.md.
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from importlib import import_module
@@ -14,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from benchmarks.calls import Call, clocked
+from benchmarks.calls import Call, clock, clocked
 from benchmarks.workload import CHECKPOINTS, Size, history
 
 
@@ -116,9 +115,9 @@ class OpenAIAgents:
         """Timed inside the loop, so that starting the loop is not counted."""
 
         async def timed() -> float:
-            start = time.perf_counter()
+            start = clock()
             await function()
-            return time.perf_counter() - start
+            return clock() - start
 
         return lambda: self.runner.run(timed())
 
