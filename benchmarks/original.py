@@ -7,6 +7,7 @@ daemon on the same file. Nothing is checked here, and no Django is needed.
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -214,6 +215,15 @@ class Original:
     def _has_ended(self, task_id: str) -> bool:
         row = self._execute(self._sql["status"], (task_id,)).fetchone()
         return row is not None and row[0] in TERMINAL
+
+
+def values(fields: dict[str, Any]) -> SimpleNamespace:
+    """The fields of a snapshot or an update, with messages and items of the types above."""
+    typed: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, list):
+            typed[name] = msgspec.convert(value, list[Item] if name == "items" else list[Message])
+    return SimpleNamespace(**fields | typed)
 
 
 def on_sqlite(file: Path, timeout: float = 5) -> Original:
