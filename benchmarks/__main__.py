@@ -6,9 +6,10 @@ from pathlib import Path
 
 from benchmarks import measure, table
 from benchmarks.apart import in_new_process, working_folder
+from benchmarks.audit import Store
 from tests.postgres import running_postgres, unavailable_reason
 
-SECONDS, QUICK = 3.0, 0.3  # for each row of the table
+SECONDS, QUICK = 2.5, 0.25  # for each row of the table
 
 
 def main() -> None:
@@ -35,9 +36,11 @@ def _databases(only: str | None) -> list[str]:
 
 def _measure(database: str, folder: Path, seconds: float, processor: bool) -> measure.Medians:
     if database == "SQLite":
-        return in_new_process(measure.on_sqlite, folder, seconds, processor)
+        store = Store.on_sqlite(folder)
+        return in_new_process(measure.measured, store, folder, seconds, processor)
     with running_postgres(folder) as server:
-        return in_new_process(measure.on_postgresql, server, seconds, processor)
+        store = Store.on_postgresql(server)
+        return in_new_process(measure.measured, store, folder, seconds, processor)
 
 
 def _options() -> argparse.Namespace:

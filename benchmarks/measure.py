@@ -7,34 +7,27 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import original, peers
+from benchmarks.audit import Store
 from benchmarks.calls import VERBS, Call, Contender, clock
 from benchmarks.workload import SIZES
 from gloamy_site import connect
 
-WARM_UP, FEWEST, MOST = 2, 9, 500  # rounds
+WARM_UP, FEWEST, MOST = 1, 5, 500  # rounds
 TURN, CALLS = 0.002, 10  # seconds that a turn takes, and the calls that it makes at most
 
 Medians = dict[tuple[str, str], dict[str, float]]  # by verb and size, then by contender; seconds
 
 
-def on_sqlite(folder: Path, seconds: float, processor: bool) -> Medians:
-    """Medians with the stores in files of this folder; `seconds` is for one row of the table."""
-    clock.processor = processor
-    connect(database_url=f"sqlite:///{folder / 'ours.db'}")
-    floor = original.on_sqlite(folder / "floor.db")
-    with ExitStack() as stack:
-        others = [stack.enter_context(peer(folder)) for peer in peers.on_sqlite()]
-        return _medians([*_ours_and(floor), *others], seconds)
+def measured(store: Store, folder: Path, seconds: float, processor: bool) -> Medians:
+    """Medians of a new store; `seconds` is for one row of the table.
 
-
-def on_postgresql(server: dict[str, str], seconds: float, processor: bool) -> Medians:
-    """The same on a server; what it is given is an entry of DATABASES."""
-    address = "host={HOST} port={PORT} user={USER} dbname={NAME}".format(**server)
+    What stands beside it gets files of its own in the folder, or the same server.
+    """
     clock.processor = processor
-    connect(database_url="postgres://{USER}@/{NAME}?host={HOST}".format(**server))
-    floor = original.on_postgresql(address, schema="floor")
+    connect(database_url=store.url)
     with ExitStack() as stack:
-        others = [stack.enter_context(peer(address)) for peer in peers.on_postgresql()]
+        floor = stack.enter_context(original.opened(store, folder))
+        others = [stack.enter_context(peer) for peer in peers.beside(store, folder)]
         return _medians([*_ours_and(floor), *others], seconds)
 
 
