@@ -145,7 +145,7 @@ def _openai_agents(folder: Path) -> Iterator[Contender]:
 
 
 def beside(store: Store, folder: Path) -> list[AbstractContextManager[Contender]]:
-    """The installed peers of a store, to be entered; those on SQLite put their files in a folder."""
+    """The installed peers of a store, to be entered; SQLite's files go to the folder."""
     if not store.is_file:
         module = "langgraph.checkpoint.postgres"
         return [_langgraph_on_postgresql(store.address)] if installed(module) else []
