@@ -13,6 +13,7 @@ from benchmarks.workload import SIZES
 from gloamy_site import connect
 
 WARM_UP, FEWEST, MOST = 1, 5, 500  # rounds
+SHARE = 5  # times what the quickest has used
 TURN, CALLS = 0.002, 10  # seconds that a turn takes, and the calls that it makes at most
 
 Medians = dict[tuple[str, str], dict[str, float]]  # by verb and size, then by contender; seconds
@@ -48,15 +49,22 @@ def _medians(contenders: list[Contender], seconds: float) -> Medians:
 
 
 def _in_turns(calls: dict[str, Call], seconds: float) -> dict[str, float]:
-    """Medians over rounds in which each has its turn, in an order that changes."""
+    """Medians over rounds in which each has its turn, in an order that changes.
+
+    Who has had far more than its share of the time by then sits out, and ours gets more rounds.
+    """
     order = list(calls)
     took: dict[str, list[float]] = {name: [] for name in order}
-    chance, end, rounds = random.Random(0), time.monotonic() + seconds, -WARM_UP
-    while rounds < FEWEST or (time.monotonic() < end and rounds < MOST):
+    used = dict.fromkeys(order, 0.0)
+    chance, start, rounds = random.Random(0), time.monotonic(), -WARM_UP
+    while rounds < FEWEST or (time.monotonic() < start + seconds and rounds < MOST):
         chance.shuffle(order)
         for name in order:
-            turn = _turn(calls[name])
-            took[name] += turn if rounds >= 0 else []
+            if rounds < FEWEST or used[name] < SHARE * min(used.values()):
+                began = time.monotonic()
+                turn = _turn(calls[name])
+                used[name] += time.monotonic() - began
+                took[name] += turn if rounds >= 0 else []
         rounds += 1
     return {name: statistics.median(times) for name, times in took.items()}
 
