@@ -125,9 +125,9 @@ def test_write_is_kept_once_the_file_is_another(file: Path, write):
 def test_read_follows_a_file_that_was_replaced(file: Path, verb):
     replace(file)
     with closing(sqlite3.connect(file)) as other, other:
-        other.execute("DELETE FROM task_records")
+        other.execute("""UPDATE task_records SET resumable_history_json = '[["user","new"]]'""")
 
-    assert verb("telegram_42") is None
+    assert "content='new'" in repr(verb("telegram_42"))
 
 
 @pytest.mark.parametrize(
