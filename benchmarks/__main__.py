@@ -23,7 +23,7 @@ def main() -> None:
     print(table.text([table.HEAD, *rows]))
     for name, of_name in medians.items():
         print(table.resuming(name, of_name))
-    print(f"Medians. {table.MISSED} a bound is missed; – not installed, or not for this database.")
+    print(f"{table.MISSED}: a bound is missed. {table.ABSENT}: not installed, or not there.")
 
 
 def _databases(only: str | None) -> list[str]:

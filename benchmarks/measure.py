@@ -2,6 +2,7 @@
 
 import random
 import statistics
+import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -43,9 +44,16 @@ def _medians(contenders: list[Contender], seconds: float) -> Medians:
     for size in SIZES:
         calls = {contender.name: contender.calls(size) for contender in contenders}
         for verb in VERBS:
+            _tell(f"{size}: {verb}")
             of_verb = {name: of_name[verb] for name, of_name in calls.items()}
             medians[verb, str(size)] = _in_turns(of_verb, seconds)
     return medians
+
+
+def _tell(progress: str) -> None:
+    """For a person who waits at a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r{progress:50}", end="\r", file=sys.stderr, flush=True)
 
 
 def _in_turns(calls: dict[str, Call], seconds: float) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Short stress and crash runs of `benchmarks`, and that they notice what is wrong."""
+"""Short runs of `benchmarks`: they notice what is wrong, and the table marks what is slow."""
 
 import shutil
 import sqlite3
@@ -8,10 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import crash, original, stress, workload
+from benchmarks import crash, original, stress, table, workload
 from benchmarks.apart import in_new_process
 from benchmarks.audit import Store
+from benchmarks.calls import VERBS
 from benchmarks.stress_work import Step, Writer
+from benchmarks.workload import SIZES
 from tests import postgres
 from tests.factories import skip
 
@@ -104,3 +106,20 @@ def test_crash_run_finds_as_many_writes_as_there_are(tmp_path: Path, acknowledge
 
     assert crash.found(store, 7, [], acknowledged) == found
     assert crash.found(store, 7, ["6:3"], acknowledged) is None
+
+
+def test_table_marks_what_is_slower_than_its_bound():
+    took = {"ours": 2.4e-5, "floor": 1e-5, "langgraph": 4.8e-5}
+    medians = {(verb, str(size)): took for verb in VERBS for size in SIZES}
+
+    rows = [row[1:] for row in table.rows("SQLite", medians)]
+
+    two, twenty, thousand = (str(SIZES[i]) for i in (0, 1, -1))
+    peers = ["48", "2.0", table.ABSENT, table.ABSENT]
+    assert len(rows) == len(VERBS) * len(SIZES)
+    assert rows[:2] == [
+        ["record_checkpoint", two, "24", "10", "2.40", "≤ 2.5", "", *peers],
+        ["record_checkpoint", twenty, "24", "10", "2.40", "≤ 2.2", table.MISSED, *peers],
+    ]
+    assert rows[-1] == ["delete_by_thread_id", thousand, "24", "10", "2.40", "", "", *peers]
+    assert table.resuming("SQLite", medians).endswith(f"(at least 10) {table.MISSED}")
