@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 from asgiref.sync import sync_to_async
 
-from tasks import sql
+from tasks import sql, statements
 from tasks.errors import (
     CorruptRecordError,
     IdTooLongError,
@@ -183,8 +183,8 @@ def save_snapshot(snapshot: TaskSnapshot) -> None:
     }
     with sql.writing(snapshot.thread_id, snapshot.task_id) as (cursor, values["now"]):
         if not status.is_terminal:
-            sql.run(cursor, sql.END_LAST_RUN, values)
-        sql.run(cursor, sql.SAVE_SNAPSHOT, values)
+            sql.run(cursor, statements.END_LAST_RUN, values)
+        sql.run(cursor, statements.SAVE_SNAPSHOT, values)
 
 
 def record_checkpoint(update: TaskCheckpointUpdate) -> None:
@@ -203,8 +203,8 @@ def record_checkpoint(update: TaskCheckpointUpdate) -> None:
         "items": encode_items(update.items, "items"),
     }
     with sql.writing(update.thread_id, update.task_id) as (cursor, values["now"]):
-        sql.run(cursor, sql.RECORD_CHECKPOINT, values)
-        sql.run(cursor, sql.ADD_CHECKPOINT, values)
+        sql.run(cursor, statements.RECORD_CHECKPOINT, values)
+        sql.run(cursor, statements.ADD_CHECKPOINT, values)
 
 
 def load_by_thread_id(thread_id: str) -> StoredTask | None:
@@ -387,7 +387,7 @@ class _Columns:
                     yield f"{self.table} {row[0]!r}, {column}: a value of type {kind}"
 
 
-_TASK = _Columns(  # of sql.LOAD_TASK
+_TASK = _Columns(  # of statements.LOAD_TASK
     "task_records",
     **dict.fromkeys(("task_id", "thread_id", "channel", "provider", "model", "status"), str),
     **dict.fromkeys(("execution_history_json", "resumable_history_json"), str),
@@ -397,7 +397,7 @@ _TASK = _Columns(  # of sql.LOAD_TASK
     **dict.fromkeys(("created_at", "updated_at"), str),
     completed_at=str | None,
 )
-_CHECKPOINTS = _Columns(  # of sql.LOAD_CHECKPOINTS
+_CHECKPOINTS = _Columns(  # of statements.LOAD_CHECKPOINTS
     "task_checkpoints",
     id=int,
     step_index=int,
@@ -405,7 +405,7 @@ _CHECKPOINTS = _Columns(  # of sql.LOAD_CHECKPOINTS
     items_json=str,
     created_at=str,
 )
-_RESUMABLE = _Columns(  # of sql.LOAD_RESUMABLE
+_RESUMABLE = _Columns(  # of statements.LOAD_RESUMABLE
     "task_records",
     task_id=str,
     resumable_history_json=str,
