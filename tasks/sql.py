@@ -58,10 +58,8 @@ def writing(
 def _time_under_locks(cursor: CursorWrapper, thread_id: str, task_id: str) -> str:
     ids = {"thread_id": thread_id, "task_id": task_id}
     run(cursor, statements.LOCK_THREAD_AND_TASK, ids)  # a new task has no row to lock yet
-    run(cursor, statements.LOCK_ROW, ids)
-    own = cursor.fetchone() or ()
-    run(cursor, statements.LATEST_TIME, ids)
-    return time_after(*own, *(cursor.fetchone() or ()))
+    run(cursor, statements.EARLIER_TIMES, ids)
+    return time_after(*filter(None, cursor.fetchone()))
 
 
 def time_after(*earlier: str) -> str:

@@ -83,11 +83,11 @@ LOCK_THREAD = "SELECT pg_advisory_xact_lock(hashtextextended(%(thread_id)s, 0))"
 
 LOCK_THREAD_AND_TASK = LOCK_THREAD + ", pg_advisory_xact_lock(hashtextextended(%(task_id)s, 1))"
 
-LOCK_ROW = "SELECT updated_at FROM task_records WHERE task_id = %(task_id)s FOR UPDATE"
-
-LATEST_TIME = """
-    SELECT updated_at FROM task_records WHERE thread_id = %(thread_id)s
-    ORDER BY updated_at DESC LIMIT 1"""
+# The task's time, with its row locked, and the latest of its thread.
+EARLIER_TIMES = """
+    SELECT (SELECT updated_at FROM task_records WHERE task_id = %(task_id)s FOR UPDATE),
+        (SELECT updated_at FROM task_records WHERE thread_id = %(thread_id)s
+        ORDER BY updated_at DESC LIMIT 1)"""
 
 # The cascade does the rest.
 DELETE_THREAD = "DELETE FROM task_records WHERE thread_id = %(thread_id)s"
