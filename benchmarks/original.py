@@ -5,12 +5,17 @@ daemon on the same file. Nothing is checked here, and no Django is needed.
 """
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import psycopg
+
+from benchmarks.audit import Store
 
 TERMINAL = ("completed", "failed", "cancelled", "timed_out")
 
@@ -216,6 +221,15 @@ class Original:
         return row is not None and row[0] in TERMINAL
 
 
+def values(fields: dict[str, Any]) -> SimpleNamespace:
+    """The fields of a snapshot or an update, with messages and items of the types above."""
+    typed: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, list):
+            typed[name] = msgspec.convert(value, list[Item] if name == "items" else list[Message])
+    return SimpleNamespace(**fields | typed)
+
+
 def on_sqlite(file: Path, timeout: float = 5) -> Original:
     """The original on a file, which is made if it is new; `timeout` is its own, in seconds."""
     connection = sqlite3.connect(file, timeout=timeout, isolation_level=None)
@@ -226,12 +240,21 @@ def on_sqlite(file: Path, timeout: float = 5) -> Original:
     return Original(connection, "?")
 
 
-def on_postgresql(address: str, schema: str) -> Original:
+def on_postgresql(address: str) -> Original:
     """The same statements on PostgreSQL, in tables of their own."""
-    connection = psycopg.connect(address, autocommit=True, options=f"-c search_path={schema}")
-    connection.execute(f"CREATE SCHEMA {schema}".encode())
+    connection = psycopg.connect(address, autocommit=True, options="-c search_path=original")
+    connection.execute("CREATE SCHEMA original")
     connection.execute(TABLES.replace(SQLITE_KEY, POSTGRESQL_KEY).encode())
     return Original(connection, "%s")
+
+
+@contextmanager
+def opened(beside: Store, folder: Path) -> Iterator[Original]:
+    """New, and apart from a store: in a file of this folder, or on the same server."""
+    is_file = beside.is_file
+    verbs = on_sqlite(folder / "original.db") if is_file else on_postgresql(beside.address)
+    with closing(verbs.connection):
+        yield verbs
 
 
 def _now() -> str:

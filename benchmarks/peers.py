@@ -5,16 +5,16 @@ What each call does, and does not do, beside ours: see README.md.
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from benchmarks.calls import Call, clocked
+from benchmarks.audit import Store
+from benchmarks.calls import Call, Contender, clock, clocked
 from benchmarks.workload import CHECKPOINTS, Size, history
 
 
@@ -116,15 +116,15 @@ class OpenAIAgents:
         """Timed inside the loop, so that starting the loop is not counted."""
 
         async def timed() -> float:
-            start = time.perf_counter()
+            start = clock()
             await function()
-            return time.perf_counter() - start
+            return clock() - start
 
         return lambda: self.runner.run(timed())
 
 
 @contextmanager
-def _langgraph_on_sqlite(folder: Path) -> Iterator[LangGraph]:
+def _langgraph_on_sqlite(folder: Path) -> Iterator[Contender]:
     saver = import_module("langgraph.checkpoint.sqlite").SqliteSaver
     file = folder / "langgraph.db"
     with closing(sqlite3.connect(file, check_same_thread=False)) as connection:
@@ -132,25 +132,22 @@ def _langgraph_on_sqlite(folder: Path) -> Iterator[LangGraph]:
 
 
 @contextmanager
-def _langgraph_on_postgresql(address: str) -> Iterator[LangGraph]:
+def _langgraph_on_postgresql(address: str) -> Iterator[Contender]:
     saver = import_module("langgraph.checkpoint.postgres").PostgresSaver
     with saver.from_conn_string(address) as opened:
         yield LangGraph(opened)
 
 
 @contextmanager
-def _openai_agents(folder: Path) -> Iterator[OpenAIAgents]:
+def _openai_agents(folder: Path) -> Iterator[Contender]:
     with asyncio.Runner() as runner:
         yield OpenAIAgents(folder / "openai-agents.db", runner)
 
 
-def on_sqlite() -> list[Any]:
-    """Those that are installed, each to be opened with a folder."""
+def beside(store: Store, folder: Path) -> list[AbstractContextManager[Contender]]:
+    """The installed peers of a store, to be entered; SQLite's files go to the folder."""
+    if not store.is_file:
+        module = "langgraph.checkpoint.postgres"
+        return [_langgraph_on_postgresql(store.address)] if installed(module) else []
     found = {"langgraph.checkpoint.sqlite": _langgraph_on_sqlite, "agents.memory": _openai_agents}
-    return [opened for module, opened in found.items() if installed(module)]
-
-
-def on_postgresql() -> list[Any]:
-    """Those that are installed, each to be opened with a server's address."""
-    module = "langgraph.checkpoint.postgres"
-    return [_langgraph_on_postgresql] if installed(module) else []
+    return [opened(folder) for module, opened in found.items() if installed(module)]

@@ -1,13 +1,11 @@
 """Ours and its floor. Importing this needs Django set up, which `gloamy_site.connect` does."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 
-from benchmarks import workload
+from benchmarks import original, workload
 from benchmarks.calls import Call, clocked
-from benchmarks.original import Item, Message, Original
 from benchmarks.workload import CHECKPOINTS, Size
 from tasks import service
 from tasks.service import TaskCheckpointUpdate, TaskSnapshot
@@ -33,19 +31,11 @@ class Floor:
 
     name = "floor"
 
-    def __init__(self, original: Original) -> None:
-        self.original = original
+    def __init__(self, verbs: original.Original) -> None:
+        self.verbs = verbs
 
     def calls(self, size: Size) -> dict[str, Call]:
-        return _calls(self.original, size, self._values, self._values)
-
-    def _values(self, fields: dict[str, Any]) -> SimpleNamespace:
-        typed: dict[str, Any] = {}
-        for name, value in fields.items():
-            if isinstance(value, list):
-                of = list[Item] if name == "items" else list[Message]
-                typed[name] = msgspec.convert(value, of)
-        return SimpleNamespace(**fields | typed)
+        return _calls(self.verbs, size, original.values, original.values)
 
 
 def _calls(store: Any, size: Size, new_update: Any, new_snapshot: Any) -> dict[str, Call]:

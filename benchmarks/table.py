@@ -15,7 +15,7 @@ BOUNDS = {
 }
 RESUMING = 10  # times as fast as loading the whole record, at the largest size
 PEERS = ["langgraph", "openai-agents"]
-MISSED = "✗"
+MISSED, ABSENT = "✗", "–"
 
 NAMES = 3  # columns of words, before those of figures
 HEAD = ["database", "verb", "messages", "ours µs", "floor µs", "ours ÷ floor", "bound", "  "] + [
@@ -74,5 +74,5 @@ def _micro(seconds: float) -> str:
 
 def _beside(row: dict[str, float], peer: str) -> tuple[str, str]:
     if peer not in row:
-        return "–", "–"
+        return ABSENT, ABSENT
     return _micro(row[peer]), f"{row[peer] / row['ours']:.1f}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 CHECKPOINTS = 40
+RESUMED = 10  # one message of so many: a turn's tool calls are left out
 SENTENCE = "the agent reads a file, runs its tests and writes down what it found:"
 
 
@@ -56,14 +57,11 @@ def update(thread_id: str, messages: list[dict[str, str]], step: int, note: str)
 def snapshot(
     thread_id: str, messages: list[dict[str, str]], status: str, note: str
 ) -> dict[str, Any]:
-    """The fields of a TaskSnapshot. What it can resume with is the last tenth of its history.
-
-    A turn has many tool calls, and what it resumes with leaves them out.
-    """
+    """The fields of a TaskSnapshot, which can resume with the last of its messages."""
     return _task(thread_id) | {
         "status": status,
         "execution_history": messages,
-        "resumable_history": messages[-max(2, len(messages) // 10) :],
+        "resumable_history": messages[-max(2, len(messages) // RESUMED) :],
         "latest_checkpoint_note": note,
         "final_response": None if status == "running" else text(200, 1),
         "last_error": None,

@@ -51,7 +51,8 @@ class PageMiddleware:
             return bad_request(request, BadRequest(f"The database refused it: {exception}."))
         if isinstance(exception, Error):  # locked, full, damaged, gone: it may come back
             logger.error("The database did not answer: %s", request.path, exc_info=exception)
-            return unavailable(request, str(translated(exception, _failed_connection())))
+            reason = translated(exception, _failed_connection())
+            return unavailable(request, f"{reason}.")
         return None
 
 

@@ -1,7 +1,7 @@
 """What can go wrong with a store, each in a class of its own and in a plain sentence.
 
 They are OperationalErrors, so whoever handles Django's own handles these; `__cause__` is what the
-database's driver said.
+database's driver said. Like those, their texts end without a full stop.
 """
 
 import os
@@ -38,7 +38,14 @@ class StoreDamagedError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    """The store cannot be opened, or has stopped answering."""
+    """The store cannot be opened, or has stopped answering.
+
+    A write that a PostgreSQL server was committing when it went away may have happened.
+    """
+
+
+class IdTooLongError(StoreError, ValueError):
+    """PostgreSQL's indexes hold 2,704 bytes of an id, compressed. SQLite knows no such bound."""
 
 
 class CorruptRecordError(StoreError):
@@ -91,13 +98,13 @@ _FIELDS = {
 }
 
 _SENTENCES: dict[type[StoreError], str] = {
-    StoreError: "{place} refused it: {reason}.",
-    StoreBusyError: "{place} is locked by another program ({reason}). Try again in a moment.",
-    StoreFullError: "{place} is on a full disk ({reason}). Make room, and try again.",
-    StoreReadOnlyError: "{place} cannot be written ({reason}). Allow writing, and try again.",
-    StoreMissingError: "{place} is not there, or lacks a part: {reason}.",
-    StoreDamagedError: "{place} is damaged ({reason}). Put a good copy in its place.",
-    StoreUnavailableError: "{place} cannot be opened or does not answer: {reason}.",
+    StoreError: "{place} refused it: {reason}",
+    StoreBusyError: "{place} is locked by another program ({reason}); try again in a moment",
+    StoreFullError: "{place} is on a full disk ({reason}); make room, and try again",
+    StoreReadOnlyError: "{place} cannot be written ({reason}); allow writing, and try again",
+    StoreMissingError: "{place} is missing, or a part of it: {reason}",
+    StoreDamagedError: "{place} is damaged ({reason}); put a good copy in its place",
+    StoreUnavailableError: "{place} cannot be opened or does not answer: {reason}",
 }
 _LEAST_ROOM = 128 * 1024  # bytes; SQLite reports a disk without room for its -shm as a failed one
 
@@ -107,20 +114,24 @@ def translated(error: Error, connection: BaseDatabaseWrapper) -> Exception:
     cause = error.__cause__
     if isinstance(error, StoreError | DataError) or cause is None:
         return error
+    reason = _reason(cause)
     if connection.vendor == "sqlite":
         kind = _of_sqlite(cause, connection)
+        if kind is StoreMissingError and not workspace.file_of(connection).exists():
+            reason = "there is no such file"
     elif getattr(cause, "sqlstate", None) == _TOO_LARGE_FOR_INDEX:
         return _too_large(cause)
     else:
         kind = _of_postgresql(cause, error)
-    return told(kind, connection, _reason(cause))
-
-
-def told(kind: type[StoreError], connection: BaseDatabaseWrapper, reason: str) -> StoreError:
-    """An error that says where the store is, why it failed, and what to do."""
     if kind is CorruptRecordError:
         return kind(reason)
-    return kind(_SENTENCES[kind].format(place=_place(connection), reason=reason))
+    return kind(_SENTENCES[kind].format(place=place(connection), reason=reason))
+
+
+def place(connection: BaseDatabaseWrapper) -> str:
+    """Which database it is, at the beginning of a sentence; never with a password."""
+    what = "The store" if connection is workspace.store_connection() else "The database"
+    return f"{what} at {workspace.location(connection)}"
 
 
 def _of_sqlite(cause: Any, connection: BaseDatabaseWrapper) -> type[StoreError]:
@@ -156,15 +167,12 @@ def _of_postgresql(cause: Any, error: Error) -> type[StoreError]:
     return _POSTGRESQL.get(state) or _POSTGRESQL.get(state[:2], StoreError)
 
 
-def _too_large(cause: Any) -> ValueError:
+def _too_large(cause: Any) -> IdTooLongError:
     """PostgreSQL names the index up to 8,191 bytes, and just refuses what is longer."""
     field = _FIELDS.get(cause.diag.constraint_name, "task_id or thread_id")
-    return ValueError(f"{field} is too long for PostgreSQL: an index holds 2,704 bytes, compressed")
-
-
-def _place(connection: BaseDatabaseWrapper) -> str:
-    what = "The store" if connection is workspace.store_connection() else "The database"
-    return f"{what} at {workspace.location(connection)}"
+    return IdTooLongError(
+        f"{field} is too long for PostgreSQL: an index holds 2,704 bytes, compressed"
+    )
 
 
 def _reason(cause: BaseException) -> str:

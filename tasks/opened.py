@@ -5,13 +5,14 @@ nobody will ever read.
 """
 
 import os
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tasks import workspace
-from tasks.errors import StoreDamagedError, StoreError, StoreMissingError, told
+from tasks.errors import StoreDamagedError, StoreError, StoreMissingError, place
 
 PAGE_SIZE, PAGE_COUNT = slice(16, 18), slice(28, 32)  # in the file's header
 
@@ -22,9 +23,11 @@ class _File:
     __slots__ = ("device", "inode", "is_writable", "path", "size")
 
     def __init__(self, path: str):
-        found = os.stat(path)
-        self.path, self.device, self.inode = path, found.st_dev, found.st_ino
-        self.size, self.is_writable = found.st_size, os.access(path, os.W_OK)
+        self.path, self.is_writable = path, os.access(path, os.W_OK)
+        self.device = self.inode = self.size = 0  # of no file, if it has gone by now
+        with suppress(OSError):
+            found = os.stat(path)
+            self.device, self.inode, self.size = found.st_dev, found.st_ino, found.st_size
 
 
 _files: WeakKeyDictionary[BaseDatabaseWrapper, _File] = WeakKeyDictionary()
@@ -51,7 +54,10 @@ def check_written(connection: BaseDatabaseWrapper) -> None:
     """
     if wrong := _what_is_wrong(connection):
         kind, reason = wrong
-        raise told(kind, connection, f"{reason} while it was open, and this write is lost")
+        raise kind(
+            f"{place(connection)}: {reason} while it was open, and what was written is not in it;"
+            " try again"
+        )
 
 
 def follow(connection: BaseDatabaseWrapper) -> None:
@@ -66,12 +72,12 @@ def _what_is_wrong(connection: BaseDatabaseWrapper) -> tuple[type[StoreError], s
         return None
     try:
         now = os.stat(file.path)
+        if now.st_ino != file.inode or now.st_dev != file.device:
+            return StoreMissingError, "the file was replaced"
+        if now.st_size < file.size and _is_cut_off(file.path):
+            return StoreDamagedError, "the file was cut off"
     except OSError:
         return StoreMissingError, "the file was taken away"
-    if now.st_ino != file.inode or now.st_dev != file.device:
-        return StoreMissingError, "the file was replaced"
-    if now.st_size < file.size and _is_cut_off(file.path):
-        return StoreDamagedError, "the file was cut off"
     file.size = now.st_size
     return None
 

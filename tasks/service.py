@@ -1,7 +1,12 @@
 """The verbs of the task store: the one door for whatever writes to it.
 
 Names and behaviour are those of gloamy's own store, which works on the same SQLite file at the
-same time. Every verb has an `a…` twin for asynchronous code.
+same time. Every verb has an `a…` twin for asynchronous code; where an event loop runs, a plain verb
+raises Django's SynchronousOnlyOperation. A twin that is cancelled while it is at work is finished
+all the same: its write happened whole, or not at all.
+
+What goes wrong with the store is a StoreError, of one class for each thing that one can do about
+it; then nothing was written. The next call opens the store afresh, so there is nothing to restart.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,9 +15,10 @@ from typing import Any, TypeVar
 import msgspec
 from asgiref.sync import sync_to_async
 
-from tasks import sql, thread_sql
+from tasks import sql, statements, thread_sql
 from tasks.errors import (
     CorruptRecordError,
+    IdTooLongError,
     StoreBusyError,
     StoreDamagedError,
     StoreError,
@@ -56,6 +62,7 @@ __all__ = [
     "ConversationMessage",
     "CorruptRecordError",
     "ExecutionCheckpointItem",
+    "IdTooLongError",
     "StoreBusyError",
     "StoreDamagedError",
     "StoreError",
@@ -182,8 +189,8 @@ def save_snapshot(snapshot: TaskSnapshot) -> None:
     }
     with sql.writing(snapshot.thread_id, snapshot.task_id) as (cursor, values["now"]):
         if not status.is_terminal:
-            sql.run(cursor, sql.END_LAST_RUN, values)
-        sql.run(cursor, sql.SAVE_SNAPSHOT, values)
+            sql.run(cursor, statements.END_LAST_RUN, values)
+        sql.run(cursor, statements.SAVE_SNAPSHOT, values)
 
 
 def record_checkpoint(update: TaskCheckpointUpdate) -> None:
@@ -202,8 +209,8 @@ def record_checkpoint(update: TaskCheckpointUpdate) -> None:
         "items": encode_items(update.items, "items"),
     }
     with sql.writing(update.thread_id, update.task_id) as (cursor, values["now"]):
-        sql.run(cursor, sql.RECORD_CHECKPOINT, values)
-        sql.run(cursor, sql.ADD_CHECKPOINT, values)
+        sql.run(cursor, statements.RECORD_CHECKPOINT, values)
+        sql.run(cursor, statements.ADD_CHECKPOINT, values)
 
 
 def load_by_thread_id(thread_id: str) -> StoredTask | None:
@@ -399,7 +406,7 @@ class _Columns:
                     yield f"{self.table} {row[0]!r}, {column}: a value of type {kind}"
 
 
-_TASK = _Columns(  # of sql.LOAD_TASK
+_TASK = _Columns(  # of statements.LOAD_TASK
     "task_records",
     **dict.fromkeys(("task_id", "thread_id", "channel", "provider", "model", "status"), str),
     **dict.fromkeys(("execution_history_json", "resumable_history_json"), str),
@@ -409,7 +416,7 @@ _TASK = _Columns(  # of sql.LOAD_TASK
     **dict.fromkeys(("created_at", "updated_at"), str),
     completed_at=str | None,
 )
-_CHECKPOINTS = _Columns(  # of sql.LOAD_CHECKPOINTS
+_CHECKPOINTS = _Columns(  # of statements.LOAD_CHECKPOINTS
     "task_checkpoints",
     id=int,
     step_index=int,
@@ -417,7 +424,7 @@ _CHECKPOINTS = _Columns(  # of sql.LOAD_CHECKPOINTS
     items_json=str,
     created_at=str,
 )
-_RESUMABLE = _Columns(  # of sql.LOAD_RESUMABLE
+_RESUMABLE = _Columns(  # of statements.LOAD_RESUMABLE
     "task_records",
     task_id=str,
     resumable_history_json=str,

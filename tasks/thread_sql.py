@@ -9,7 +9,7 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from tasks import sql
+from tasks import sql, statements
 from tasks.models import TaskRecord
 
 TASK_COLUMNS = (
@@ -51,7 +51,7 @@ def store() -> BaseDatabaseWrapper:
 def lock_thread(cursor: CursorWrapper, thread_id: str) -> None:
     """Take the lock for deleting a thread or putting it back, before anything is read."""
     if is_postgresql(cursor.db):
-        sql.run(cursor, sql.LOCK_THREAD, {"thread_id": thread_id})
+        sql.run(cursor, statements.LOCK_THREAD, {"thread_id": thread_id})
     else:
         cursor.execute(LOCK_FILE)
 

@@ -16,7 +16,7 @@ import msgspec
 from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, DataError, connections, router
 
-from tasks import sql
+from tasks import moving_sql, sql
 from tasks.lines import Checkpoint, Refused, Task, plain
 from tasks.models import TaskRecord
 
@@ -65,7 +65,7 @@ def task_ids(using: str | None = None) -> Iterator[str | bytes]:
     last: str | bytes | None = None
     while True:
         with sql.reading_as_stored(using) as cursor:
-            page = sql.page_of_ids(cursor, last, PAGE)
+            page = moving_sql.page_of_ids(cursor, last, PAGE)
         yield from page
         if len(page) < PAGE:
             return
@@ -74,7 +74,7 @@ def task_ids(using: str | None = None) -> Iterator[str | bytes]:
 
 def task_ids_of(thread_id: str) -> list[str | bytes]:
     with sql.reading_as_stored() as cursor:
-        cursor.execute(sql.IDS_OF_THREAD, (thread_id,))
+        cursor.execute(moving_sql.IDS_OF_THREAD, (thread_id,))
         return [task_id for (task_id,) in cursor.fetchall() if task_id is not None]
 
 
@@ -86,13 +86,13 @@ def count(using: str | None = None) -> int:
 
 def exists(task_id: str | bytes, using: str) -> bool:
     with sql.reading_as_stored(using) as cursor:
-        return sql.has_task(cursor, task_id)
+        return moving_sql.has_task(cursor, task_id)
 
 
 def out_of_reach(using: str | None = None) -> list[str]:
     """What no task's id leads to, and so is not moved: a sentence for each kind."""
     with sql.reading_as_stored(using) as cursor:
-        tasks, checkpoints = sql.count_out_of_reach(cursor)
+        tasks, checkpoints = moving_sql.count_out_of_reach(cursor)
     found = []
     if tasks:
         found.append(f"{tasks} tasks have no text for an id, and are left out.")
@@ -107,7 +107,7 @@ def read(task_id: str | bytes, using: str | None = None) -> Task | None:
     Raises Refused where a value is not of its column's type, as SQLite lets it be.
     """
     with sql.reading_as_stored(using) as cursor:
-        row, steps = sql.fetch_task(cursor, task_id)
+        row, steps = moving_sql.fetch_task(cursor, task_id)
     if row is None:
         return None
     checkpoints = [dict(zip(_CHECKPOINT_COLUMNS, step, strict=True)) for step in steps]
@@ -140,15 +140,15 @@ def _write(task: Task, replace: bool, using: str) -> float:
     *values, checkpoints = msgspec.structs.astuple(task)
     rows = [(task.task_id, *msgspec.structs.astuple(step)) for step in checkpoints]
     with sql.writing(task.thread_id, task.task_id, using) as (cursor, _):
-        cursor.execute(sql.TAKE_LOCK)
+        cursor.execute(moving_sql.TAKE_LOCK)
         begun = perf_counter()
         if replace:  # the task first, and the cascade after it: the order of every other delete
-            sql.delete_task(cursor, task.task_id)
-        cursor.execute(sql.ADD_TASK, values)
+            moving_sql.delete_task(cursor, task.task_id)
+        cursor.execute(moving_sql.ADD_TASK, values)
         if not cursor.rowcount:
             raise Refused(f"{task.task_id!r} is there with other content")
-        cursor.execute(sql.DELETE_CHECKPOINTS, (task.task_id,))  # of one deleted by hand
-        cursor.executemany(sql.PUT_CHECKPOINT, rows)
+        cursor.execute(moving_sql.DELETE_CHECKPOINTS, (task.task_id,))  # of one deleted by hand
+        cursor.executemany(moving_sql.PUT_CHECKPOINT, rows)
     return perf_counter() - begun
 
 
@@ -183,7 +183,7 @@ def _nul_on_postgresql(task: Task, using: str) -> str | None:
 def delete(task_id: str | bytes, using: str) -> None:
     """Delete a task with its checkpoints, for a copy that shall hold nothing else."""
     with sql.changing(using) as cursor:
-        sql.delete_task(cursor, task_id)
+        moving_sql.delete_task(cursor, task_id)
 
 
 def check_file(database: dict[str, Any]) -> None:

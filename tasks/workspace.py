@@ -1,5 +1,6 @@
 """The place the store lives in: making it ready, and saying in plain words what is wrong."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from django.http import HttpRequest
 from gloamy_site.readonly import read_only_address
 from tasks import filesystem
 from tasks.models import TaskCheckpoint, TaskRecord
+
+logger = logging.getLogger(__name__)
 
 # What SQLite answers on a connection that the store may use; synchronous 1 is NORMAL.
 REQUIRED_PRAGMAS = {
@@ -94,6 +97,8 @@ def open_store() -> None:
         file = _file(connection.settings_dict)
         _make_workspace(file)
         _check_sqlite_file(file)
+        if told := filesystem.warning(file.parent):
+            logger.warning(told)
     if not settings.TASKS_READ_ONLY and _check_tables(connection, may_be_empty=True):
         call_command("migrate", "tasks", database=connection.alias, verbosity=0)
     check_store()

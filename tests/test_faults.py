@@ -1,11 +1,9 @@
-"""What a spoilt row, another schema or a lock does to the verbs, and what a page makes of it."""
+"""What a spoilt row or another schema does to verbs and pages, and what a killed writer leaves."""
 
 import signal
 import sqlite3
 import subprocess
 import sys
-import threading
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -14,19 +12,18 @@ from django.db import OperationalError, transaction
 from django.test import Client
 
 from tasks import service, workspace
-from tasks.service import CorruptRecordError, StoreBusyError, StoreError, StoreMissingError
+from tasks.service import CorruptRecordError, StoreError, StoreMissingError
 from tasks.templatetags.threads import thread_url
 from tests.factories import (
     TABLES,
     loaded,
-    only_postgresql,
     only_sqlite,
     overwrite,
     rows,
     snapshot,
     update,
 )
-from tests.faults import contents, locked
+from tests.faults import contents
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -50,7 +47,7 @@ def test_every_fault_is_one_of_the_services_errors():
     family = [name for name in service.__all__ if name.startswith("Store") and "Error" in name]
 
     assert len(family) == 7
-    for name in (*family, "CorruptRecordError"):
+    for name in (*family, "CorruptRecordError", "IdTooLongError"):
         assert issubclass(getattr(service, name), StoreError)
     assert issubclass(StoreError, OperationalError)
 
@@ -171,92 +168,9 @@ def test_what_a_trigger_forbids_is_told_as_the_stores_refusal(store):
             " BEGIN SELECT RAISE(ABORT, 'not on a Sunday'); END"
         )
 
-    with pytest.raises(StoreError, match=r"^The store at .* refused it: not on a Sunday\.$"):
+    with pytest.raises(StoreError, match=r"^The store at .* refused it: not on a Sunday$"):
         service.record_checkpoint(update())
     assert rows(store, "task_records") == []
-
-
-# Locks
-
-
-@only_sqlite
-@pytest.mark.django_db(databases="__all__", transaction=True)
-@pytest.mark.parametrize("verb", ["save", "record", "delete"])
-def test_write_gives_up_on_a_lock_and_works_when_it_is_free(store, store_file: Path, verb: str):
-    service.record_checkpoint(update())
-    before = contents(store_file)
-    with store.cursor() as cursor:
-        cursor.execute("PRAGMA busy_timeout = 50")
-
-    with locked(store_file), pytest.raises(StoreBusyError, match="is locked by another program"):
-        VERBS[verb]()
-
-    assert contents(store_file) == before
-    VERBS[verb]()
-    assert (
-        contents(store_file)
-        == {
-            "save": before,
-            "record": [("telegram_42", 2, 2)],
-            "delete": [],
-        }[verb]
-    )
-
-
-@only_sqlite
-@pytest.mark.django_db(databases="__all__", transaction=True)
-def test_write_waits_for_a_lock_that_is_let_go(store, store_file: Path):
-    service.record_checkpoint(update())
-    with closing(sqlite3.connect(store_file, check_same_thread=False)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        release = threading.Timer(0.3, other.rollback)
-        release.start()
-        start = time.monotonic()
-        service.record_checkpoint(update(step_index=2))
-        waited = time.monotonic() - start
-        release.join()
-
-    assert 0.2 < waited < 20
-    assert contents(store_file) == [("telegram_42", 2, 2)]
-
-
-@only_postgresql
-@pytest.mark.django_db(databases="__all__", transaction=True)
-@pytest.mark.parametrize("verb", ["save", "record", "delete"])
-def test_write_on_postgresql_gives_up_on_a_lock(store, verb: str):
-    service.record_checkpoint(update())
-    with store.cursor() as cursor:
-        cursor.execute("SHOW lock_timeout")
-        assert cursor.fetchone() == ("30s",)
-        cursor.execute("SET lock_timeout = 50")
-    other = store.copy()
-    with other.cursor() as cursor:
-        cursor.execute("BEGIN")
-        cursor.execute("LOCK TABLE task_records IN EXCLUSIVE MODE")
-    with pytest.raises(StoreBusyError, match="canceling statement due to lock timeout"):
-        VERBS[verb]()
-    other.close()
-
-    VERBS[verb]()
-    counts = [row["checkpoint_count"] for row in rows(store, "task_records")]
-    assert counts == {"save": [1], "record": [2], "delete": []}[verb]
-
-
-@only_sqlite
-@pytest.mark.django_db(databases="__all__", transaction=True)
-def test_clearing_a_locked_store_says_so_and_clears_nothing(
-    store, store_file: Path, operator: Client
-):
-    service.record_checkpoint(update())
-    with store.cursor() as cursor:
-        cursor.execute("PRAGMA busy_timeout = 50")
-
-    with locked(store_file):
-        page = operator.post(thread_url("clear", "telegram_42"))
-
-    assert "Nothing was cleared: The store at" in page.content.decode()
-    assert contents(store_file) == [("telegram_42", 1, 1)]
-    assert operator.post(thread_url("clear", "telegram_42")).status_code == 302
 
 
 # A process that dies

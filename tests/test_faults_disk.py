@@ -66,6 +66,19 @@ def test_full_disk_keeps_what_was_acknowledged_and_works_when_there_is_room(
         assert status(store, viewer)[0] == 200
 
 
+def test_disk_without_room_to_open_a_store_is_said_to_be_full(store, tmp_path: Path):
+    disk = tmp_path / "disk"
+    with small_disk(disk, "1m"), store_at(disk / "tasks.db", store):
+        service.record_checkpoint(update())
+        store.close()  # so that its shared memory has to be made anew
+        fill(disk)
+        with pytest.raises(StoreFullError, match="is on a full disk"):
+            service.load_by_thread_id("telegram_42")
+
+        (disk / "filler").unlink()
+        assert loaded().checkpoint_count == 1
+
+
 def fill(disk: Path) -> None:
     with (disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="space"):
         while True:

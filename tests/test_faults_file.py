@@ -11,10 +11,11 @@ import pytest
 from django.db import transaction
 from django.test import Client
 
-from tasks import service
+from tasks import opened, service
 from tasks.service import (
     StoreDamagedError,
     StoreMissingError,
+    StoreUnavailableError,
 )
 from tests.factories import loaded, only_sqlite, snapshot, update
 from tests.faults import contents, store_at
@@ -36,7 +37,7 @@ def file(tmp_path: Path, store) -> Iterator[Path]:
 
 def delete(file: Path) -> None:
     for path in file.parent.glob("tasks.db*"):
-        path.unlink()
+        path.rmdir() if path.is_dir() else path.unlink()
 
 
 def replace(file: Path) -> None:
@@ -52,6 +53,16 @@ def spoil(file: Path) -> None:
     """Damage that SQLite finds when it opens the file."""
     delete(file)
     file.write_bytes(b"This is no database. " * 500)
+
+
+def make_folder(file: Path) -> None:
+    delete(file)
+    file.mkdir()
+
+
+def make_loop(file: Path) -> None:
+    delete(file)
+    file.symlink_to(file)
 
 
 WRITES: list[Callable[[], None]] = [
@@ -70,8 +81,16 @@ write = pytest.mark.parametrize("write", WRITES, ids=["record", "save", "delete"
 @pytest.mark.parametrize(
     ("harm", "error", "reason"),
     [
-        (delete, StoreMissingError, "the file was taken away while it was open, and this write"),
-        (replace, StoreMissingError, "the file was replaced while it was open, and this write"),
+        (
+            delete,
+            StoreMissingError,
+            "the file was taken away while it was open, and what was written",
+        ),
+        (
+            replace,
+            StoreMissingError,
+            "the file was replaced while it was open, and what was written",
+        ),
         (cut_off, StoreDamagedError, "the file was cut off while it was open|malformed"),
     ],
 )
@@ -106,9 +125,9 @@ def test_write_is_kept_once_the_file_is_another(file: Path, write):
 def test_read_follows_a_file_that_was_replaced(file: Path, verb):
     replace(file)
     with closing(sqlite3.connect(file)) as other, other:
-        other.execute("DELETE FROM task_records")
+        other.execute("""UPDATE task_records SET resumable_history_json = '[["user","new"]]'""")
 
-    assert verb("telegram_42") is None
+    assert "content='new'" in repr(verb("telegram_42"))
 
 
 @pytest.mark.parametrize(
@@ -118,8 +137,10 @@ def test_read_follows_a_file_that_was_replaced(file: Path, verb):
         (cut_off, StoreDamagedError),
         (lambda file: cut_off(file, 0), (StoreMissingError, StoreDamagedError)),
         (spoil, StoreDamagedError),
+        (make_folder, StoreUnavailableError),
+        (make_loop, StoreUnavailableError),
     ],
-    ids=["deleted", "cut off", "emptied", "spoilt"],
+    ids=["deleted", "cut off", "emptied", "spoilt", "a folder", "a loop"],
 )
 def test_verbs_and_pages_say_what_is_wrong_until_a_good_file_is_back(
     store, file: Path, viewer: Client, harm, error
@@ -145,6 +166,15 @@ def assert_unavailable(store, viewer: Client, *texts: str) -> None:
     assert (response.status_code, [text for text in texts if text not in content]) == (503, [])
     assert "Traceback" not in content
     store.close()
+
+
+def test_file_that_goes_while_it_is_being_opened_is_noticed(store, file: Path):
+    store.ensure_connection()
+    delete(file)
+    opened.remember(store)
+
+    with pytest.raises(StoreMissingError, match="there is no such file"):
+        service.record_checkpoint(update(step_index=2))
 
 
 def test_nothing_makes_an_empty_file_in_place_of_a_deleted_one(file: Path):
@@ -186,5 +216,5 @@ def test_damage_in_the_midst_is_told(store, file: Path):
         opened.seek(4096)
         opened.write(b"\xff" * (file.stat().st_size - 4096))
 
-    with pytest.raises(StoreDamagedError, match="Put a good copy in its place"):
+    with pytest.raises(StoreDamagedError, match="put a good copy in its place"):
         service.load_by_thread_id("telegram_42")

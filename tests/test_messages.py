@@ -1,10 +1,12 @@
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks import messages
 from tasks.messages import (
     MAX_DEPTH,
     ChatMessage,
@@ -45,10 +47,10 @@ def item_with(arguments: str) -> str:
     return f'[{{"tool_name":"t","arguments":{arguments},"success":true,"output":""}}]'
 
 
-def nested(containers: int) -> Any:
+def nested(containers: int, wrap: Callable[[Any], Any]) -> Any:
     value: Any = []
     for _ in range(containers - 1):
-        value = [value]
+        value = wrap(value)
     return value
 
 
@@ -185,6 +187,12 @@ def test_history_may_hold_the_names_of_its_fields_as_text():
     assert decode_history(encode_history(messages, "history")) == messages
 
 
+def test_what_either_store_has_written_is_read_the_fast_way(monkeypatch):
+    monkeypatch.delattr(messages, "_decode_odd")
+    history = [ChatMessage("user", f"\0\x1b {number}") for number in range(300)]
+    assert decode_history(encode_history(history, "history")) == history
+
+
 def test_items_are_read_by_position_too():
     raw = f'[["t",{{"b":1,"a":[2]}},false,"x"],{item_with("1")[1:-1]}]'
     assert decode_items(raw) == [
@@ -236,6 +244,7 @@ def test_arguments_are_read_as_serde_json_reads_them(raw, value):
         '[["user",null]]',
         '[{"role":"user","role":"user","content":""}]',
         '[{"role":"user","content":"a","content":"b"}]',
+        '[{"role":"user","content":"a","role":"user","content":"a"}]',
         '[{"role":"user","r\\u006fle":"user","content":""}]',
         '[{"role":"user","content":"\\ud800"}]',
         '[{"role":"user","content":"\\udc00\\ud800"}]',
@@ -312,13 +321,14 @@ def test_items_are_read_to_the_depth_that_serde_json_reads(form, leaf):
             decode_items(raw(containers))
 
 
-def test_items_are_written_no_deeper_than_serde_json_reads():
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"k": value}])
+def test_items_are_written_no_deeper_than_serde_json_reads(wrap):
     assert MAX_DEPTH == 127
-    written = encode_items([item(arguments=nested(125))], "items")
-    assert decode_items(written) == [item(arguments=nested(125))]
+    deepest = nested(125, wrap)
+    assert decode_items(encode_items([item(arguments=deepest)], "items"))[0].arguments == deepest
     for containers in (126, 5_000):
         with pytest.raises(ValueError) as caught:
-            encode_items([item(), item(arguments=nested(containers))], "items")
+            encode_items([item(), item(arguments=nested(containers, wrap))], "items")
         assert str(caught.value) == (
             "items[1].arguments: more than 127 containers inside one another"
         )

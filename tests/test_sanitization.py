@@ -163,6 +163,8 @@ def test_strip_takes_json_that_parses(container: str) -> None:
         "[1e]",
         "[18446744073709551616.]",
         "[1e999]",
+        "[17976931348623156391e289]",  # a float, but not by the 64 bits of the original's parser
+        "[17976931348623156507992e286]",  # nor this one by its first twenty digits
         "[-1e309]",
         "[1e99999999999]",
         "[1.7976931348623159e308]",
@@ -189,6 +191,11 @@ def test_strip_keeps_json_that_does_not_parse(container: str) -> None:
 )
 def test_strip_looks_for_json_inside_what_does_not_parse(json_text: str, rest: str) -> None:
     assert strip_tool_call_tags(f"<tool>{json_text}") == rest
+
+
+def test_strip_counts_the_depth_of_each_branch() -> None:
+    deep = _nested(130)
+    assert strip_tool_call_tags(f"<tool>[[[]],{deep}]") == f",{deep}]"
 
 
 # Any text, against a reference that is plain and slow

@@ -128,3 +128,23 @@ def test_title_cut_within_a_long_text_of_escapes_is_what_stands_before(cut: int)
 @pytest.mark.parametrize("end", ["\\", "\\u", "\\u00e", "\\ud83d", "\\ud83d\\ude"])
 def test_title_of_a_history_cut_within_an_escape_is_what_stands_before(end: str):
     assert transcript.title(row('[{"role":"user","content":"tidy up' + end)) == "tidy up"
+
+
+@pytest.mark.parametrize(
+    ("note", "line"),
+    [
+        ("", ""),
+        ("\n \n", ""),
+        ("half way", "half way"),
+        ("## Checkpoint\n\n- Failed steps: shell", "Failed steps: shell"),
+        (
+            "## Runtime Checkpoint\n\n- Continue from the latest confirmed state. Do not restart"
+            " successful steps.\n- Confirmed steps: shell\n",
+            "Confirmed steps: shell",
+        ),
+        ("# Only this", "Only this"),
+        ("x" * 300, "x" * 200),
+    ],
+)
+def test_note_line_tells_of_the_thread(note, line):
+    assert transcript.note_line(note) == line

@@ -1,27 +1,54 @@
 """Moving stores: to a file and back, and from one database to another."""
 
+import gc
 import io
 import json
+import os
+import re
+import signal
+import sqlite3
 import stat
+import subprocess
+import sys
+import time
 import tracemalloc
 import uuid
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.core.management.base import OutputWrapper
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.rows import dict_row
 
+from gloamy_site import routers
 from tasks import transfer
+from tasks.lines import Checkpoint as TransferCheckpoint
+from tasks.lines import End, Header, Task
 from tasks.progress import Progress
 from tasks.service import record_checkpoint, save_snapshot
-from tests.factories import checkpoint, only_sqlite, overwrite, rows, snapshot, task, update
+from tests.factories import (
+    checkpoint,
+    only_postgresql,
+    only_sqlite,
+    overwrite,
+    rows,
+    snapshot,
+    task,
+    update,
+)
+from tests.test_project import ROOT
+from tests.test_project import run as run_python
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 NUL = "\0"
+TIME = "2026-01-01T00:00:00+00:00"
 
 
 def run(command, *args, **options):
@@ -274,21 +301,119 @@ def test_what_json_cannot_hold_is_named_and_left_out(store, file):
     assert json.loads(file.read_bytes().splitlines()[-1])["tasks"] == 2
 
 
-def test_large_history_takes_memory_for_one_task(store, file):
-    large = json.dumps([{"role": "user", "content": "x" * 30_000_000}])
-    for name in ("a", "b", "c"):
-        task(name, execution_history_json=large)
-    before = stored(store)
+def test_import_into_a_new_workspace_and_export_from_none(tmp_path):
+    def manage(*arguments):
+        own = {"GLOAMY_WORKSPACE": f"{tmp_path}/w", "SITE_DATABASE_URL": f"sqlite:///{tmp_path}/s"}
+        return run_python("manage.py", *map(str, arguments), **own)
+
+    (tmp_path / "w").mkdir()
+    source = tmp_path / "w" / "state" / "tasks.db"
+    done = manage("export_threads")
+    assert (done.stdout, done.stderr) == ("", f"CommandError: There is no file {source}.\n")
+    done = manage("copy_store", "--to", f"sqlite:///{tmp_path}/copy.db")
+    assert (done.stdout, done.stderr) == ("", f"CommandError: There is no file {source}.\n")
+    assert os.listdir(tmp_path) == ["w"]
+    (tmp_path / "e").write_bytes(b"\n".join(map(msgspec.json.encode, [Header(), End(0, 0)])))
+    assert manage("import_threads", "--dry-run", tmp_path / "e").stdout == "0 tasks\n"
+    assert not source.exists()
+    done = manage("import_threads", tmp_path / "e")
+    assert (done.stdout, done.stderr, source.exists()) == ("0 tasks\n", "", True)
+    assert manage("check_store").returncode == 0
+
+
+def test_killed_import_goes_on_when_run_again(store, file, tmp_path):
+    """Killed with tasks before it and tasks behind: the pipe gives it no more than a half."""
+    history, when = json.dumps([{"role": "user", "content": "x" * 200_000}]), 8
+    lines = [msgspec.json.encode(Header())]
+    for number in range(60):
+        steps = [TransferCheckpoint(9 - i, f"{i}", "[]", TIME) for i in range(3)]
+        named = dict(zip(transfer.COLUMNS, [f"t{number:02}"] * 15, strict=True))
+        texts = {"execution_history_json": history, "resumable_history_json": "[]"}
+        times = {"created_at": TIME, "updated_at": TIME, "completed_at": None}
+        fields: dict[str, Any] = named | texts | times | {"checkpoint_count": 3}
+        lines.append(msgspec.json.encode(Task(**fields, checkpoints=steps)))
+    lines.append(msgspec.json.encode(End(60, 180)))
+    file.write_bytes(b"".join(line + b"\n" for line in lines))
+
+    with url_of_new(store.vendor, tmp_path, store) as url:
+        own = {"TASKS_DATABASE_URL": url, "SITE_DATABASE_URL": f"sqlite:///{tmp_path}/site"}
+        again = tmp_path / "again"
+        half = lines[: when + 10]
+        with subprocess.Popen(
+            [sys.executable, "manage.py", "import_threads"],
+            cwd=ROOT,
+            env={k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"} | own,
+            stdin=subprocess.PIPE,
+        ) as killed:
+            assert killed.stdin is not None
+            killed.stdin.write(b"\n".join([*half, lines[when + 10][:99]]))
+            killed.stdin.flush()
+            try:
+                wait_for_tasks(url, when)
+            finally:
+                killed.kill()
+        assert killed.returncode == -signal.SIGKILL
+        assert when <= count_of_tasks(url) < len(half)
+
+        found = count_of_tasks(url)
+        done = run_python("manage.py", "import_threads", str(file), **own)
+        assert (done.stdout, done.stderr) == (f"{found} there already, {60 - found} imported\n", "")
+        assert run_python("manage.py", "export_threads", str(again), **own).returncode == 0
+        assert again.read_bytes() == file.read_bytes()
+
+
+def count_of_tasks(url):
+    """What another program sees; 0 as long as there is no table."""
+    open_ = psycopg.connect if url.startswith("postgres") else sqlite3.connect
+    name = url if url.startswith("postgres") else url.removeprefix("sqlite:///")
+    with closing(open_(name)) as connection:
+        try:
+            [[found]] = connection.execute("SELECT count(*) FROM task_records")
+            return found
+        except (psycopg.errors.UndefinedTable, sqlite3.OperationalError):
+            return 0
+
+
+def wait_for_tasks(url, number):
+    deadline = time.monotonic() + 60
+    while count_of_tasks(url) < number:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@contextmanager
+def peak_of_memory():
+    """What Python has taken at most since, in bytes, once the block has ended."""
+    peaks: list[int] = []
+    gc.collect()
     tracemalloc.start()
     try:
-        run("export_threads", file)
-        _, peak = tracemalloc.get_traced_memory()
+        yield peaks
+        peaks.append(tracemalloc.get_traced_memory()[1])
     finally:
         tracemalloc.stop()
-    empty(store)
-    assert peak < 5 * len(large)  # of the three, 90 MB are stored
-    assert run("import_threads", file)[1] == "3 imported\n"
-    assert stored(store) == before
+
+
+@pytest.mark.parametrize("command", ["export_threads", "import_threads", "copy_store"])
+def test_many_tasks_take_memory_for_one(store, file, tmp_path, other, command):
+    size = 3_000_000
+    peaks: list[int] = []
+    history = json.dumps([{"role": "user", "content": "x" * size}])
+    for number in (2, 12):
+        for index in range(number):
+            task(f"t{index}", execution_history_json=history)
+        arguments = ["--to", f"sqlite:///{tmp_path}/{number}.db"]
+        if command != "copy_store":
+            arguments = [file]
+        if command == "import_threads":
+            run("export_threads", file)
+            empty(store)
+        with peak_of_memory() as peak:
+            assert run(command, *arguments)[0]
+        peaks += peak
+        empty(store)
+    assert size < peaks[0]
+    assert peaks[1] < peaks[0] + size / 2  # of ten more
 
 
 # From one database to another
@@ -327,6 +452,58 @@ def test_copy_there_and_back(store, kind, tmp_path, other):
     assert stored(store) == before
 
 
+@only_postgresql
+def test_copy_from_sqlite_to_postgresql_and_back(store, tmp_path, other, monkeypatch):
+    with url_of_new("postgresql", tmp_path, store) as url:
+        monkeypatch.setattr(routers, "STORE", "tasks")
+        sqlite = connections["tasks"]
+        fill()
+        before = stored(sqlite)
+        done, there, _ = run("copy_store", "--to", url)
+        assert done
+        with psycopg.connect(url, row_factory=dict_row) as connection:
+            ask = connection.execute
+            found = ask("SELECT * FROM task_records ORDER BY task_id").fetchall()
+            steps = ask("SELECT * FROM task_checkpoints ORDER BY task_id, id").fetchall()
+        assert (found, [row | {"id": 0} for row in steps]) == (
+            before[0],
+            [row | {"id": 0} for row in before[1]],
+        )
+        empty(sqlite)
+        done, back, _ = run("copy_store", "--from", url)
+        assert (done, back) == (True, there)
+        assert re.fullmatch(
+            r"source: (3 tasks [0-9a-f]{32}, 3 checkpoints [0-9a-f]{32})\n"
+            r"target: \1\nThe two are the same\.\n",
+            back,
+        )
+    assert stored(sqlite) == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE task_checkpoints SET step_index = step_index + 1 WHERE task_id = 'b /ü'",
+        "UPDATE task_records SET last_error = '' WHERE task_id = 'b /ü'",
+        "DELETE FROM task_checkpoints WHERE task_id = 'b /ü'",
+    ],
+)
+def test_copy_that_differs_is_said_to(store, tmp_path, other, monkeypatch, statement):
+    fill()
+    tasks_of = transfer.out_of_reach
+
+    def meddle(using):
+        with connections["other"].cursor() as cursor:
+            cursor.execute(statement)
+        return tasks_of(using)
+
+    monkeypatch.setattr(transfer, "out_of_reach", meddle)
+    done, out, said = run("copy_store", "--to", f"sqlite:///{tmp_path}/copy.db")
+    source, target = out.splitlines()
+    assert (done, said) == (False, "The two differ.")
+    assert source.removeprefix("source") != target.removeprefix("target")
+
+
 def test_copy_refuses_a_target_with_other_tasks_unless_replaced(store, tmp_path, other):
     url = f"sqlite:///{tmp_path}/copy.db"
     fill()
@@ -344,6 +521,21 @@ def test_copy_from_a_file_that_is_not_there(store, tmp_path):
     file = tmp_path / "none.db"
     assert run("copy_store", "--from", f"sqlite:///{file}")[2] == f"There is no file {file}."
     assert not file.exists()
+
+
+@pytest.mark.parametrize("command", ["import_threads", "copy_store"])
+def test_a_lock_held_for_long_is_said(store, file, tmp_path, other, monkeypatch, command):
+    fill()
+    run("export_threads", file)
+    empty(store)
+    task("slow")
+    monkeypatch.setattr(transfer, "PATIENCE", 0)
+    arguments = ["--to", f"sqlite:///{tmp_path}/copy.db"] if command == "copy_store" else [file]
+    done, _, said = run(command, *arguments)
+    assert done
+    is_shared = store.vendor == "sqlite" or command == "copy_store"
+    expected = "kept the file locked for 0 seconds: an agent waits 0, and may have lost a write."
+    assert (expected in said) == is_shared
 
 
 def test_nul_is_named_where_the_database_cannot_hold_it(store, file):

@@ -304,6 +304,23 @@ def test_clear_takes_all_tasks_of_the_thread_and_no_others(operator: Client):
     assert "Undo…</a>" in response.content.decode()
 
 
+@pytest.mark.parametrize(
+    ("query", "address"),
+    [
+        ("", "/"),
+        ("status=failed&q=a%20b", "/?status=failed&q=a+b"),
+        ("//example.org", "/?%2F%2Fexample.org="),
+        ("a=\r\nSet-Cookie:b", "/?a=%0D%0ASet-Cookie%3Ab"),
+    ],
+)
+def test_clear_leads_back_to_the_list_as_it_was(operator: Client, query: str, address: str):
+    task()
+
+    response = operator.post(thread_url("clear", "telegram_42", list=query))
+
+    assert response["Location"] == address
+
+
 def test_clear_of_a_thread_that_is_gone_does_not_say_it_cleared_one(operator: Client):
     response = operator.post(address("clear"), follow=True)
 

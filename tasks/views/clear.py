@@ -19,7 +19,7 @@ from tasks.confirmation import Change, Confirmation
 from tasks.filters import Filters, ThreadList
 from tasks.templatetags.threads import shown_id
 from tasks.tokens import id_of
-from tasks.views.common import can_clear, can_view, no_such_thread, thread_id_of
+from tasks.views.common import can_clear, can_view, list_url, no_such_thread, thread_id_of
 
 CONFLICT = 409
 SECONDS_OF_ONE = 10.0  # for clearing one thread at once
@@ -42,7 +42,7 @@ def clear(request: HttpRequest) -> HttpResponse:
             shown.changes = shown.changes or [Change(thread_id, "", "")]
             status = CONFLICT
         elif shown.check(request.POST) and _cleared(request, thread_id, shown):
-            return redirect("threads")
+            return redirect(list_url(request))
     return confirm_page(request, shown, status=status, thread_id=thread_id)
 
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from django.conf import settings
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import BadRequest
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, QueryDict
+from django.urls import reverse
 
 from tasks import workspace
 from tasks.archive import cleared_before
@@ -41,6 +42,12 @@ def latest_task(request: HttpRequest) -> TaskRecord:
     if record is None:
         raise no_such_thread(thread_id)
     return record
+
+
+def list_url(request: HttpRequest) -> str:
+    """The list as it was when a thread was opened: `list=` in an address holds its query."""
+    query = QueryDict(request.GET.get("list", "")).urlencode()
+    return f"{reverse('threads')}?{query}" if query else reverse("threads")
 
 
 def no_such_thread(thread_id: str) -> Http404:

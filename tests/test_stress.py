@@ -1,0 +1,125 @@
+"""Short runs of `benchmarks`: they notice what is wrong, and the table marks what is slow."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks import crash, original, stress, table, workload
+from benchmarks.apart import in_new_process
+from benchmarks.audit import Store
+from benchmarks.calls import VERBS
+from benchmarks.stress_work import Step, Writer
+from benchmarks.workload import SIZES
+from tests import postgres
+from tests.factories import skip
+
+PROCESSES = 3
+WRITES = 240  # divides by all processes, and by the writers of each
+
+
+@pytest.fixture(scope="module")
+def stressed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, stress.Outcome]:
+    store = Store.on_sqlite(tmp_path_factory.mktemp("stressed"))
+    return store, stress.run(store, WRITES, PROCESSES)
+
+
+def writes_by_kind(outcome: stress.Outcome) -> dict[str, int]:
+    writes: dict[str, int] = {}
+    for account in outcome.accounts:
+        kind = account.writer.split("-")[0]
+        writes[kind] = writes.get(kind, 0) + account.writes
+    return writes
+
+
+def test_nothing_is_lost_on_sqlite_beside_the_original(stressed):
+    _, outcome = stressed
+    assert outcome.faults == []
+    assert writes_by_kind(outcome) == {"original": 80, "threads": 80, "coroutines": 80}
+
+
+def test_nothing_is_lost_on_postgresql_with_moves_and_clears(tmp_path: Path):
+    if reason := postgres.unavailable_reason():
+        skip(reason)
+    with postgres.running_postgres(tmp_path) as server:
+        outcome = stress.run(Store.on_postgresql(server), WRITES, PROCESSES)
+    assert outcome.faults == []
+    assert writes_by_kind(outcome) == {"threads": 160, "coroutines": 80}
+    assert sum(account.loads for account in outcome.accounts) > 0
+
+
+@pytest.mark.parametrize(
+    ("tampering", "noticed"),
+    [
+        ("DELETE FROM task_checkpoints WHERE task_id LIKE 'kept-%'", "lost"),
+        ("UPDATE task_checkpoints SET checkpoint_note = 'nobody:1'", "nobody was told of nobody:1"),
+        ("UPDATE task_records SET checkpoint_count = checkpoint_count + 1", "checkpoint_count is"),
+        ("DELETE FROM task_records WHERE task_id LIKE 'kept-%'", "checkpoints without their task"),
+        ("UPDATE task_records SET status = 'failed'", "in place of"),
+        ("UPDATE task_checkpoints SET created_at = 9999999 - id", ", after "),
+    ],
+)
+def test_stress_run_notices(stressed, tmp_path: Path, tampering: str, noticed: str):
+    store, outcome = stressed
+    shutil.copytree(Path(store.address).parent, tmp_path, dirs_exist_ok=True)
+    with closing(sqlite3.connect(tmp_path / "tasks.db")) as connection, connection:
+        connection.execute(tampering)
+    found = list(stress.faults(Store.on_sqlite(tmp_path), outcome.accounts))
+    assert [fault for fault in found if noticed in fault] != []
+
+
+def test_writer_notices_a_torn_read():
+    writer = Writer("threads-0", 0, None, None)
+    whole = SimpleNamespace(task_id="moving-0", checkpoint_count=1, checkpoints=["one"])
+    torn = SimpleNamespace(task_id="moving-1", checkpoint_count=2, checkpoints=["one"])
+    for result in (None, whole, torn):
+        writer.done(Step("load_by_thread_id", "thread-0"), result, seconds=0)
+    assert writer.account.loads == 3
+    assert writer.account.torn == ["moving-1: torn read, thread-0"]
+
+
+def test_nothing_acknowledged_is_lost_when_a_writer_is_killed(tmp_path: Path):
+    outcome = in_new_process(crash.run, Store.on_sqlite(tmp_path), kills=10, seed=1)
+    assert outcome.faults == []
+    assert outcome.lives == 10
+    assert outcome.acknowledged >= 5  # every second life begins with its first write
+
+
+@pytest.mark.parametrize(("acknowledged", "found"), [(2, None), (3, 4), (4, 4), (5, None)])
+def test_crash_run_finds_as_many_writes_as_there_are(tmp_path: Path, acknowledged, found):
+    store = Store.on_sqlite(tmp_path)
+    verbs = original.on_sqlite(Path(store.address))
+    changes = {
+        "record": workload.update("run", [], 1, "7:1"),
+        "complete": workload.snapshot("run", [], "completed", "7:2"),
+        "keep": workload.update("kept", [], 1, "7:3"),
+    }
+    assert crash.STEPS[:4] == ["clear", *changes]
+    verbs.delete_by_thread_id("run")
+    verbs.record_checkpoint(original.values(changes["record"]))
+    verbs.save_snapshot(original.values(changes["complete"]))
+    verbs.record_checkpoint(original.values(changes["keep"]))
+    verbs.connection.close()
+
+    assert crash.found(store, 7, [], acknowledged) == found
+    assert crash.found(store, 7, ["6:3"], acknowledged) is None
+
+
+def test_table_marks_what_is_slower_than_its_bound():
+    took = {"ours": 2.4e-5, "floor": 1e-5, "langgraph": 4.8e-5}
+    medians = {(verb, str(size)): took for verb in VERBS for size in SIZES}
+
+    rows = [row[1:] for row in table.rows("SQLite", medians)]
+
+    two, twenty, thousand = (str(SIZES[i]) for i in (0, 1, -1))
+    peers = ["48", "2.0", table.ABSENT, table.ABSENT]
+    assert len(rows) == len(VERBS) * len(SIZES)
+    assert rows[:2] == [
+        ["record_checkpoint", two, "24", "10", "2.40", "≤ 2.5", "", *peers],
+        ["record_checkpoint", twenty, "24", "10", "2.40", "≤ 2.2", table.MISSED, *peers],
+    ]
+    assert rows[-1] == ["delete_by_thread_id", thousand, "24", "10", "2.40", "", "", *peers]
+    assert table.resuming("SQLite", medians).endswith(f"(at least 10) {table.MISSED}")
