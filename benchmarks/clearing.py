@@ -42,7 +42,8 @@ def write(file: Path, stop: Event, answers: Any) -> None:
     """Write steps as the daemon does, which gives up after 5 seconds, until told to stop."""
     store = original.on_sqlite(file)
     history = [original.Message("user", "x" * TEXT)]
-    waits, lost = [], 0
+    waits: list[float] = []
+    lost = 0
     while not stop.is_set():
         began = time.monotonic()
         try:

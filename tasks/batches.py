@@ -1,6 +1,7 @@
 """One batch of a clearing: on record, out of the store, and the result on record."""
 
 import time
+from collections.abc import Iterator
 
 from django.db import transaction
 from django.db.models import Count, Sum
@@ -11,7 +12,8 @@ from tasks.archive import WAS_CLEARED, ClearedThread, Clearing, Fate, ThreadArch
 from tasks.summaries import Summary
 from tasks.thread_rows import ThreadRows
 
-BATCH_THREADS, BATCH_BYTES = 50, 16 << 20
+BATCH_THREADS, BATCH_BYTES = 50, 16 << 20  # that go on record at once
+GROUP_BYTES = 2 << 20  # that are deleted at once
 ATTEMPTS = 5  # at a thread that is written to all the time
 GONE = "It was not there any more."
 CHANGED = "It changed after it was confirmed."
@@ -37,8 +39,8 @@ def clear_next(clearing: Clearing) -> bool:
             break
     _record_intent(clearing, batch)
     try:
-        for row, rows in batch:
-            _delete(clearing, row, rows)
+        for group in _groups(batch):
+            _delete_group(clearing, group)
     finally:
         _record_result([row for row, _ in batch])
     return bool(planned)
@@ -78,13 +80,50 @@ def _record_intent(clearing: Clearing, batch: Whole) -> None:
             )
 
 
+def _groups(batch: Whole) -> Iterator[Whole]:
+    """Threads to delete in one transaction, for which the lock is held for some milliseconds.
+
+    One for each thread would have SQLite write the same pages again and again, and sync its log.
+    """
+    group: Whole = []
+    for row, rows in batch:
+        if group and sum(row.size or 0 for row, _ in group) + (row.size or 0) > GROUP_BYTES:
+            yield group
+            group = []
+        group.append((row, rows))
+    if group:
+        yield group
+
+
+def _delete_group(clearing: Clearing, group: Whole) -> None:
+    """Delete the threads of a group; those that have changed, each by itself afterwards."""
+    deleted, changed, began = [], [], time.monotonic()
+    with sql.changing():
+        for row, rows in group:
+            try:
+                _verb(clearing, row, rows)
+            except service.ThreadChangedError:
+                changed.append((row, rows))
+            else:
+                deleted.append(row)
+    for row in deleted:
+        row.fate = Fate.CLEARED
+    thread_sql.give_way(time.monotonic() - began)
+    for row, rows in changed:
+        _delete(clearing, row, rows)
+
+
+def _verb(clearing: Clearing, row: ClearedThread, rows: ThreadRows) -> None:
+    service.delete_by_thread_id(row.thread_id, expected=rows, overwrite=clearing.is_erasing)
+
+
 def _delete(clearing: Clearing, row: ClearedThread, rows: ThreadRows) -> None:
     """Delete one thread; one that was confirmed as running is archived anew where it went on."""
     why = ""
     for _ in range(ATTEMPTS):
         began = time.monotonic()
         try:
-            service.delete_by_thread_id(row.thread_id, expected=rows, overwrite=clearing.is_erasing)
+            _verb(clearing, row, rows)
         except service.ThreadChangedError:
             thread_sql.give_way(time.monotonic() - began)
             rows = thread_rows.read(row.thread_id)

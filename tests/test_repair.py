@@ -38,7 +38,8 @@ def after_one(delete, done=[]):
 point = sys.argv[2]
 if point == "after the intent":
     service.delete_by_thread_id = killed
-elif point == "between deletions":
+elif point in ("within a transaction", "between transactions"):
+    batches.GROUP_BYTES = 0 if point == "between transactions" else batches.GROUP_BYTES
     service.delete_by_thread_id = after_one(service.delete_by_thread_id)
 elif point == "before the result":
     batches._record_result = killed
@@ -134,7 +135,8 @@ KEPT, CLEARED = ("planned", False), ("cleared", True)
     [
         ("before the intent", 0, [KEPT, KEPT, KEPT]),
         ("after the intent", 3, [KEPT, KEPT, KEPT]),
-        ("between deletions", 3, [CLEARED, KEPT, KEPT]),
+        ("within a transaction", 3, [KEPT, KEPT, KEPT]),
+        ("between transactions", 3, [CLEARED, KEPT, KEPT]),
         ("before the result", 3, [CLEARED, CLEARED, CLEARED]),
     ],
 )

@@ -316,7 +316,8 @@ def test_clear_takes_all_tasks_of_the_thread_and_no_others(operator: Client):
 def test_clear_leads_back_to_the_list_as_it_was(operator: Client, query: str, address: str):
     task()
 
-    response = operator.post(thread_url("clear", "telegram_42", list=query))
+    page = thread_url("clear", "telegram_42", list=query)
+    response = operator.post(page, form_of(operator.get(page), with_running="on"))
 
     assert response["Location"] == address
 
