@@ -14,7 +14,7 @@ from tasks.templatetags.threads import absolute, status_label
 
 TYPED_OVER = 100  # threads; so many are not cleared by a click alone
 LONG_LOCK = 0.1  # seconds
-BYTES_PER_SECOND = 150 << 20  # compared and deleted while the lock is held, on a slow disk
+BYTES_PER_SECOND = 60 << 20  # compared and deleted while the lock is held, on a busy disk
 REASON_LENGTH = 500
 
 

@@ -5,12 +5,16 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
+from django.db import connections
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
@@ -184,3 +188,17 @@ def test_a_draft_is_seen_by_those_who_may_clear(people, place):
         "operator": OK,
         "superuser": OK,
     }
+
+
+def test_migration_makes_two_groups_and_leaves_what_is_there():
+    make_groups = import_module("tasks.migrations.0004_groups").make_groups
+    Group.objects.all().delete()
+    for _ in range(2):
+        make_groups(apps, SimpleNamespace(connection=connections["default"]))
+
+    rights = {
+        group.name: sorted(group.permissions.values_list("codename", flat=True))
+        for group in Group.objects.all()
+    }
+    viewing = ["view_taskcheckpoint", "view_taskrecord"]
+    assert rights == {"Viewers": viewing, "Operators": ["clear_thread", *viewing]}

@@ -315,7 +315,7 @@ def test_list_works_without_script(page: webdriver.Chrome):
 
     page.find_element(By.PARTIAL_LINK_TEXT, "Task 33:").click()
     wait(page).until(lambda b: "Task 33" in b.title)
-    page.find_element(By.PARTIAL_LINK_TEXT, "Clear").click()
+    page.find_element(By.LINK_TEXT, "Clear…").click()
     page.find_element(By.CSS_SELECTOR, "form[action] .danger").click()
     wait(page).until(lambda b: b.title == "Threads · gloamy tasks")
     assert "Cleared slack_33" in page.find_element(By.TAG_NAME, "main").text
