@@ -92,8 +92,8 @@ def set_up(file: Path, site: Path) -> None:
 
 def clear() -> tuple[Any, float]:
     """Clear all that has ended; the act, and how long it took."""
+    from archive.models import Source
     from tasks import clearing
-    from tasks.archive import Source
     from tasks.models import TaskRecord
 
     ended = TaskRecord.objects.filter(status="completed")

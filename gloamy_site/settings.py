@@ -163,6 +163,7 @@ ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"] + [
 
 INSTALLED_APPS = [
     "tasks",
+    "archive",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -16,8 +16,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from archive.models import Source
 from tasks import clearing
-from tasks.archive import Source
 from tasks.clearing import Actor
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.templatetags.threads import absolute, shown_id, thread_url

@@ -7,8 +7,8 @@ from django.db import transaction
 from django.db.models import Count, Sum
 from django.utils import timezone
 
+from archive.models import WAS_CLEARED, ClearedThread, Clearing, Fate, ThreadArchive, key_of
 from tasks import service, sql, summaries, thread_rows, thread_sql
-from tasks.archive import WAS_CLEARED, ClearedThread, Clearing, Fate, ThreadArchive, key_of
 from tasks.summaries import Summary
 from tasks.thread_rows import ThreadRows
 

@@ -18,8 +18,8 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import Error, transaction
 from django.utils import timezone
 
+from archive.models import ClearedThread, Clearing, Stage
 from tasks import batches, expiry, summaries, thread_sql, workspace
-from tasks.archive import ClearedThread, Clearing, Stage
 
 LEASE = timedelta(seconds=60)  # after which the process that works on a clearing counts as dead
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core import signing
 
+from archive.models import ClearedThread, Clearing, Fate
 from tasks import batches, summaries
-from tasks.archive import ClearedThread, Clearing, Fate
 from tasks.fields import read_stored
 from tasks.templatetags.threads import absolute, status_label
 

@@ -7,8 +7,8 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from archive.models import Clearing, Fate, Stage, ThreadArchive
 from tasks import thread_sql
-from tasks.archive import Clearing, Fate, Stage, ThreadArchive
 
 DRAFTS_KEPT = timedelta(days=1)
 

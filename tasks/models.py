@@ -13,7 +13,7 @@ from django.db import connections, models
 from django.db.models import F, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Left, StrIndex
 
-from tasks.archive import Clearing, Source  # Django looks for models here
+from archive.models import Clearing, Source  # Django looks for models here
 from tasks.fields import Rfc3339Field, now, storable
 from tasks.messages import (
     decode_history,

@@ -7,8 +7,8 @@ from django.contrib.admin.models import CHANGE
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from archive.models import ClearedThread, Clearing, Fate, ThreadArchive
 from tasks import clearing, sql, thread_rows, thread_sql, workspace
-from tasks.archive import ClearedThread, Clearing, Fate, ThreadArchive
 from tasks.thread_rows import ThreadRows
 
 

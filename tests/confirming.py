@@ -5,7 +5,7 @@ from typing import Any
 from django.test import Client
 from django.urls import reverse
 
-from tasks.archive import Clearing
+from archive.models import Clearing
 from tasks.templatetags.threads import thread_url
 
 

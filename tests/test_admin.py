@@ -4,9 +4,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from archive.models import Clearing
 from tasks import service
 from tasks.admin import id_in_path
-from tasks.archive import Clearing
 from tasks.models import TaskCheckpoint, TaskRecord
 from tests.confirming import confirm
 from tests.factories import checkpoint, only_postgresql, task, update

@@ -7,8 +7,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.db import OperationalError
 
-from tasks import batches, clearing, restoring, service, summaries, thread_rows, workspace
-from tasks.archive import (
+from archive.models import (
     ClearedThread,
     Clearing,
     Fate,
@@ -17,6 +16,7 @@ from tasks.archive import (
     ThreadArchive,
     cleared_before,
 )
+from tasks import batches, clearing, restoring, service, summaries, thread_rows, workspace
 from tasks.clearing import Actor
 from tasks.models import TaskCheckpoint, TaskRecord
 from tests import nasty

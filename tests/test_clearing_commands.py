@@ -11,8 +11,8 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from django.utils import timezone
 
+from archive.models import ClearedThread, Clearing, Source, ThreadArchive
 from tasks import clearing, heartbeat, service, space
-from tasks.archive import ClearedThread, Clearing, Source, ThreadArchive
 from tasks.fields import to_text
 from tasks.models import TaskRecord
 from tests.factories import checkpoint, only_sqlite, task

@@ -5,8 +5,8 @@ from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
+from archive.models import Clearing, Fate, Source, Stage
 from tasks import clearing, confirmation, service
-from tasks.archive import Clearing, Fate, Source, Stage
 from tasks.clearing import Actor
 from tasks.models import TaskRecord
 from tasks.templatetags.threads import thread_url

@@ -13,7 +13,7 @@ from django.test import Client
 
 from tasks import service
 from tasks.service import StoreBusyError
-from tasks.templatetags.threads import thread_url
+from tests.confirming import clear_thread
 from tests.factories import only_postgresql, only_sqlite, rows, snapshot, update
 from tests.faults import contents, locked
 
@@ -95,11 +95,11 @@ def test_clearing_a_locked_store_says_so_and_clears_nothing(
         cursor.execute("PRAGMA busy_timeout = 50")
 
     with locked(store_file):
-        page = operator.post(thread_url("clear", "telegram_42"))
+        page = clear_thread(operator)
 
     assert "Nothing was cleared: The store at" in page.content.decode()
     assert contents(store_file) == [("telegram_42", 1, 1)]
-    assert operator.post(thread_url("clear", "telegram_42")).status_code == 302
+    assert clear_thread(operator).status_code == 302
 
 
 def test_a_locked_site_database_is_told_apart_from_the_store(client: Client):

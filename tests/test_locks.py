@@ -9,9 +9,9 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
+from archive.models import Source
 from tasks import clearing, service, urls
 from tasks.admin import id_in_path
-from tasks.archive import Source
 from tasks.clearing import Actor
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.templatetags.threads import thread_url

@@ -18,9 +18,9 @@ from django.db import connections
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from archive.models import Clearing, Source
 from tasks import clearing, service
 from tasks.admin import id_in_path
-from tasks.archive import Clearing, Source
 from tasks.clearing import Actor
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.tokens import token_of
@@ -191,7 +191,7 @@ def test_a_draft_is_seen_by_those_who_may_clear(people, place):
 
 
 def test_migration_makes_two_groups_and_leaves_what_is_there():
-    make_groups = import_module("tasks.migrations.0004_groups").make_groups
+    make_groups = import_module("archive.migrations.0002_groups").make_groups
     Group.objects.all().delete()
     for _ in range(2):
         make_groups(apps, SimpleNamespace(connection=connections["default"]))

@@ -24,7 +24,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "gloamy_site.settings"
 import django
 django.setup()
 from tasks import batches, clearing, service
-from tasks.archive import Source
+from archive.models import Source
 
 def killed(*args, **options):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -102,8 +102,8 @@ class Site:
         """What is on record of each thread: its fate, and whether it is archived."""
         with closing(sqlite3.connect(self.folder / "site.sqlite3")) as connection:
             rows = connection.execute(
-                "SELECT stored_id, fate, EXISTS (SELECT 1 FROM tasks_threadarchive a"
-                " WHERE a.thread_id = t.id) FROM tasks_clearedthread t"
+                "SELECT stored_id, fate, EXISTS (SELECT 1 FROM archive_threadarchive a"
+                " WHERE a.thread_id = t.id) FROM archive_clearedthread t"
             ).fetchall()
         return {bytes(name).decode(): (fate, bool(archived)) for name, fate, archived in rows}
 

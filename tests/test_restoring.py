@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from archive.models import ClearedThread, Clearing, Fate, Source, ThreadArchive
 from tasks import clearing, expiry, restoring, service, workspace
-from tasks.archive import ClearedThread, Clearing, Fate, Source, ThreadArchive
 from tasks.clearing import Actor
 from tasks.models import TaskRecord
 from tests import nasty

@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods, require_POST
 
+from archive.models import Clearing, Source
 from tasks import clearing, confirmation
-from tasks.archive import Clearing, Source
 from tasks.clearing import Actor
 from tasks.confirmation import Change, Confirmation
 from tasks.filters import Filters, ThreadList

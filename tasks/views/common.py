@@ -8,8 +8,8 @@ from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, QueryDict
 from django.urls import reverse
 
+from archive.models import cleared_before
 from tasks import workspace
-from tasks.archive import cleared_before
 from tasks.models import TaskRecord
 
 can_view = permission_required("tasks.view_taskrecord", raise_exception=True)

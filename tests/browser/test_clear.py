@@ -207,7 +207,7 @@ def test_all_that_match_are_cleared_with_progress_and_can_be_cancelled(
     assert "cancelled" in text(browser)
 
 
-BUSY = "SELECT id FROM tasks_clearing WHERE busy_until IS NOT NULL"
+BUSY = "SELECT id FROM archive_clearing WHERE busy_until IS NOT NULL"
 
 
 def test_all_that_match_are_cleared_to_the_end(browser: webdriver.Chrome, server: Server):
@@ -360,7 +360,7 @@ def test_viewer_sees_no_clearing_and_may_not_post_it(browser: webdriver.Chrome, 
         assert browser.find_elements(By.CSS_SELECTOR, "input[name=thread], #selection") == []
         open_page(browser, server, "/thread/clear/?id=thread_0")
         assert heading(browser) == "You may not do this"
-        [(act,)] = site(server, "SELECT max(id) FROM tasks_clearing")
+        [(act,)] = site(server, "SELECT max(id) FROM archive_clearing")
         paths = ["/clear/", "/thread/clear/?id=thread_0"]
         paths += [f"/cleared/{act}/{verb}/" for verb in ("confirm", "go-on", "cancel", "restore")]
         open_page(browser, server, "/cleared/")

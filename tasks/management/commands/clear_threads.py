@@ -12,8 +12,8 @@ from django.db.models import TextField, Value
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
-from tasks import clearing, confirmation, summaries, workspace
-from tasks.archive import Clearing, Fate, Source, Stage
+from archive.models import Clearing, Fate, Source, Stage
+from tasks import clearing, confirmation, sql, summaries
 from tasks.clearing import Actor
 from tasks.confirmation import Confirmation
 from tasks.fields import to_text
@@ -61,8 +61,6 @@ class Command(BaseCommand):
         asked = self.asked(options)
         if not asked and not options["all"]:
             raise CommandError("Say which threads: give a filter, or --all.")
-        workspace.store_connection().ensure_connection()
-        workspace.show_bad_text(None, workspace.store_connection())
         chosen = self.chosen(options)
         if options["yes"] and not options["dry_run"]:
             self.clear(chosen, options, asked)
@@ -78,7 +76,9 @@ class Command(BaseCommand):
     def chosen(self, options: dict[str, Any]) -> list[str]:
         """The ids of the threads; without those that run unless they are wanted."""
         tasks = self.filtered(options)
-        ids = list(tasks.order_by().values_list("thread_id", flat=True))
+        with sql.reading_as_stored():  # an id that is not UTF-8 is none that can be asked for
+            found_ids = list(tasks.order_by().values_list("thread_id", flat=True))
+        ids = [id_ for id_ in found_ids if isinstance(id_, str)]
         if options["running"]:
             return ids
         found = summaries.of(ids)

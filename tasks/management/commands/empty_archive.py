@@ -3,8 +3,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from archive.models import Clearing
 from tasks import expiry
-from tasks.archive import Clearing
 from tasks.management.commands.clear_threads import age
 
 

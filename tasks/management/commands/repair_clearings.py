@@ -2,8 +2,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from archive.models import Clearing, Stage
 from tasks import clearing, workspace
-from tasks.archive import Clearing, Stage
 
 
 class Command(BaseCommand):

@@ -34,7 +34,7 @@ def _permissions(apps, alias, model, named):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tasks", "0003_clearing"),
+        ("archive", "0001_initial"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
     ]
