@@ -143,6 +143,10 @@ def encode_history(messages: list[ChatMessage], field: str) -> str:
 def _require_messages(messages: list[ChatMessage], field: str) -> None:
     for index, message in enumerate(messages):
         require(message, ChatMessage, f"{field}[{index}]")
+        if type(message) is not ChatMessage:  # it could have more fields
+            raise TypeError(
+                f"{field}[{index}] must be ChatMessage itself, not {type(message).__name__}"
+            )
         require(message.role, str, f"{field}[{index}].role")
         require(message.content, str, f"{field}[{index}].content")
 
@@ -172,6 +176,8 @@ def _encode(values: Sequence[Any], encoder: msgspec.json.Encoder, field: str) ->
         return encoder.encode(values).decode()
     except UnicodeEncodeError as error:
         raise ValueError(f"{field}: {NO_SURROGATES}") from error
+    except TypeError as error:  # a kind of text or struct that the encoder does not know
+        raise TypeError(f"{field}: {error}") from error
 
 
 def _decode(raw: str, decoder: msgspec.json.Decoder[list[S]], struct: type[S]) -> list[S]:
@@ -198,6 +204,9 @@ def _may_give_a_field_twice(raw: str, values: list[Any], struct: type[msgspec.St
         texts = sum([len(value.role) + len(value.content) for value in values])
         if len(raw) - texts - len(values) * _LEAST_MESSAGE < _LEAST_FIELD:
             return False
+        # the store's own spelling of texts is the shortest
+        length = len(raw) if raw.isascii() else len(raw.encode())
+        return len(_history_encoder.encode(values)) != length
     return _items_encoder.encode(values) != raw.encode()
 
 

@@ -212,12 +212,14 @@ def load_by_thread_id(thread_id: str) -> StoredTask | None:
 
     Raises CorruptRecordError where a row cannot be decoded.
     """
+    _check_text(thread_id, "thread_id")
     row, checkpoints = sql.load_task(thread_id)
     return None if row is None else _stored_task(row, checkpoints)
 
 
 def delete_by_thread_id(thread_id: str) -> None:
     """Delete all tasks of the thread with their checkpoints."""
+    _check_text(thread_id, "thread_id")
     with sql.changing() as cursor:
         sql.delete_thread(cursor, thread_id)
 
@@ -232,6 +234,7 @@ def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None]
 
     Raises CorruptRecordError where the history cannot be decoded.
     """
+    _check_text(thread_id, "thread_id")
     row = sql.load_resumable(thread_id)
     if row is None:
         return None

@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 from django.contrib import admin
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from tasks import service, urls
@@ -54,8 +55,11 @@ def locked(store) -> Iterator[None]:
 @only_sqlite
 def test_pages_open_while_the_agent_holds_the_lock(store, locked, admin_client: Client):
     for address in addresses().values():
-        response = admin_client.get(address)
+        with CaptureQueriesContext(store) as captured:
+            response = admin_client.get(address)
         assert (response.status_code, b"unseen" in response.content) == (200, False), address
+        asked = {query["sql"].split()[0] for query in captured.captured_queries}
+        assert asked <= {"SELECT", "BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"}, address
 
 
 @only_sqlite

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.test.utils import CaptureQueriesContext
+from django.utils.safestring import SafeString
 
 from tasks import service
 from tasks.messages import ChatMessage, ExecutionCheckpointItem
@@ -19,6 +20,10 @@ from tests.factories import (
 )
 
 pytestmark = pytest.mark.django_db(databases="__all__")
+
+
+class MoreThanAMessage(ChatMessage):
+    more: str
 
 
 def nested(depth: int) -> Any:
@@ -36,6 +41,8 @@ WRONG_HISTORY: list[Any] = [
     ({}, TypeError),
     (iter(()), TypeError),
     ([{"role": "user", "content": "x"}], TypeError),
+    ([ChatMessage("user", SafeString("x"))], TypeError),
+    ([MoreThanAMessage("user", "x", "y")], TypeError),
     ([ChatMessage(1, "x")], TypeError),  # type: ignore[arg-type]
     ([ChatMessage("user", None)], TypeError),  # type: ignore[arg-type]
     ([ChatMessage("user", "\ud800")], ValueError),
@@ -145,3 +152,18 @@ def test_nul_in_a_text_never_loses_the_write(store):
     assert service.load_resumable_state("a\0b") == (told, shown)
     service.delete_by_thread_id("a\0b")
     assert rows(store, "task_records") == rows(store, "task_checkpoints") == []
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [service.load_by_thread_id, service.load_resumable_state, service.delete_by_thread_id],
+)
+@pytest.mark.parametrize(
+    ("thread_id", "error"),
+    [(5, TypeError), (None, TypeError), (b"5", TypeError), ("\ud800", ValueError)],
+)
+def test_verbs_refuse_what_is_no_thread_id(store, verb, thread_id, error):
+    service.save_snapshot(snapshot(task_id="5", thread_id="5"))
+    with pytest.raises(error, match=r"^thread_id\b"):
+        verb(thread_id)
+    assert loaded("5").task_id == "5"
