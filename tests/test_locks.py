@@ -46,7 +46,7 @@ def locked(store) -> Iterator[None]:
         cursor.execute("PRAGMA busy_timeout = 0")
     with closing(sqlite3.connect(store.settings_dict["NAME"], isolation_level=None)) as agent:
         agent.execute("BEGIN IMMEDIATE")
-        agent.execute("UPDATE task_records SET last_error = 'unseen'")
+        agent.execute("UPDATE task_records SET last_error = 'uncommitted'")
         yield
         agent.execute("ROLLBACK")
     store.close()
@@ -57,7 +57,7 @@ def test_pages_open_while_the_agent_holds_the_lock(store, locked, admin_client: 
     for address in addresses().values():
         with CaptureQueriesContext(store) as captured:
             response = admin_client.get(address)
-        assert (response.status_code, b"unseen" in response.content) == (200, False), address
+        assert (response.status_code, b"uncommitted" in response.content) == (200, False), address
         asked = {query["sql"].split()[0] for query in captured.captured_queries}
         assert asked <= {"SELECT", "BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"}, address
 
