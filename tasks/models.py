@@ -11,7 +11,8 @@ from typing import Generic, Self, TypeVar, overload
 
 from django.db import connections, models
 from django.db.models import Exists, F, OuterRef, Q, Value
-from django.db.models.functions import Left
+from django.db.models.functions import Left, Length, StrIndex
+from django.db.models.lookups import GreaterThan
 
 from tasks.fields import Rfc3339Field, now
 from tasks.messages import (
@@ -22,6 +23,15 @@ from tasks.messages import (
 )
 
 PREFIX_LENGTH = 16_384  # characters of a history that a list may look at
+ITEMS_PREFIX_LENGTH = 300  # of a checkpoint's items, which holds the name of the first tool
+SHOWN_LENGTH = 20_000  # of a column that a page shows as it is stored
+STORED_TEXTS = (  # the columns that may be long
+    "execution_history_json",
+    "resumable_history_json",
+    "latest_checkpoint_note",
+    "final_response",
+    "last_error",
+)
 
 
 class TaskStatus(models.TextChoices):
@@ -112,6 +122,27 @@ class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
             history_start=Left("execution_history_json", PREFIX_LENGTH),
         )
 
+    def for_page(self) -> Self:
+        """Rows as `for_list()` reads them, with what a thread's head says of the large columns."""
+        return self.for_list().annotate(
+            history_length=Length("execution_history_json"),
+            response_start=Left("final_response", SHOWN_LENGTH),
+            response_length=Length("final_response"),
+            resumable_length=Length("resumable_history_json"),
+            can_resume=_contains("resumable_history_json", '"role":"user"'),
+        )
+
+    def as_stored(self) -> Self:
+        """Rows with the start of each large column, and its length."""
+        starts = {f"{column}_start": Left(column, SHOWN_LENGTH) for column in STORED_TEXTS}
+        lengths = {f"{column}_length": Length(column) for column in STORED_TEXTS}
+        return self.defer(*STORED_TEXTS).annotate(**starts, **lengths)
+
+
+def _contains(column: str, text: str) -> GreaterThan:
+    """Whether a column holds the text, by its letters' case, on either database."""
+    return GreaterThan(StrIndex(column, Value(text)), 0)
+
 
 class TaskRecord(models.Model):
     """One task. In practice a thread has one task with its own id, overwritten at each message."""
@@ -164,6 +195,22 @@ class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
     def in_step_order(self) -> Self:
         """The order in which the store gives a task's checkpoints to the agent."""
         return self.order_by("step_index", "id")
+
+    def outlined(self) -> Self:
+        """Rows with what a picture needs of their items, made without handing these over.
+
+        Inside a JSON text quotes are escaped, so no output can look like a failed call.
+        """
+        return (
+            self.in_order_taken()
+            .only("task", "step_index", "created_at")
+            .annotate(
+                items_start=Left("items_json", ITEMS_PREFIX_LENGTH),
+                items_length=Length("items_json"),
+                has_failure=_contains("items_json", ',"success":false,"output":'),
+                has_more=_contains("items_json", '"},{"tool_name":"'),
+            )
+        )
 
 
 class TaskCheckpoint(models.Model):
