@@ -17,6 +17,7 @@ from tasks.sanitization import resumable_turns_from_task_record
 SHOWN_LENGTH = 20_000  # characters of one text that a page shows; the rest is a link away
 PREVIEW_LENGTH, PREVIEW_LINES = 900, 12  # of a text that is folded until somebody opens it
 TITLE_LENGTH = 200
+_NOTE_BEGINNINGS = ("Runtime Checkpoint", "Continue from the latest confirmed state")  # gloamy's
 
 _ASKED = re.compile(r'\{"role":"user","content":"((?:[^"\\]|\\u[0-9a-f]{4}|\\[^u])*+)')
 
@@ -46,6 +47,14 @@ def asked_for(message: str) -> str:
     lines = [line for line in lines if line]
     telling = next((line for line in lines if not line.endswith(":")), "")
     return (telling or "".join(lines[:1]))[:TITLE_LENGTH]
+
+
+def note_line(note: str) -> str:
+    """The first line of a note that tells of this thread: no heading, nor what each begins with."""
+    lines = [line.strip().lstrip("-*# ") for line in note.splitlines()]
+    lines = [line for line in lines if line]
+    telling = (line for line in lines if not line.startswith(_NOTE_BEGINNINGS))
+    return next(telling, "".join(lines[:1]))[:TITLE_LENGTH]
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def test_latest_of_thread_is_the_first_of_thread(store, threads, thread_id):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
-def test_before_pages_through_every_row_once(store, size):
+def test_beyond_pages_through_every_row_once(store, size):
     for number, task_id in enumerate("mzaikÄ🚀bé"):
         task(task_id, updated_at=[OLD, NEW, NEW, NEW, OLD][number % 5])
     in_order = ids(TaskRecord.objects.newest_first())
@@ -98,7 +98,9 @@ def test_before_pages_through_every_row_once(store, size):
     while page:
         seen += ids(page)
         last = rows_by_id(store)[page[-1].task_id]
-        following = TaskRecord.objects.newest_first().before(last["updated_at"], last["task_id"])
+        following = TaskRecord.objects.newest_first().beyond(
+            "updated_at", last["updated_at"], last["task_id"]
+        )
         page = list(following[:size])
     assert seen == in_order == ["🚀", "é", "z", "i", "b", "a", "Ä", "m", "k"]
 
@@ -108,13 +110,13 @@ def rows_by_id(store):
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-01-01T12:00:00Z"])
-def test_before_goes_on_after_a_time_that_is_no_timestamp(store, text):
+def test_beyond_goes_on_after_a_time_that_is_no_timestamp(store, text):
     task("bad")
     overwrite(store, "task_records", "updated_at", text)
     task("new", updated_at=NEW)
     task("old", updated_at=OLD)
     in_order = ids(TaskRecord.objects.newest_first())
-    following = TaskRecord.objects.newest_first().before(text, "bad")
+    following = TaskRecord.objects.newest_first().beyond("updated_at", text, "bad")
     assert ids(following) == in_order[in_order.index("bad") + 1 :]
 
 
@@ -152,7 +154,7 @@ def test_lists_need_one_query_however_many_rows(store, django_assert_num_queries
 def test_list_follows_its_index(store, is_first_page):
     queryset = TaskRecord.objects.latest_of_thread().newest_first().for_list()
     if not is_first_page:
-        queryset = queryset.before(NEW, "x")
+        queryset = queryset.beyond("updated_at", NEW, "x")
     plan = [line.split(" ", 3)[3] for line in queryset[:51].explain().splitlines()]
     seek = "" if is_first_page else " (updated_at<?)"
     assert plan == [

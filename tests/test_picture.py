@@ -32,6 +32,8 @@ def steps(*seconds: float | None, attempt: int = 1, first: int = 1, **fields) ->
         made.append(
             Outline(
                 id=number,
+                has_more=False,
+                length=9,
                 step_index=number,
                 attempt=attempt,
                 started_at=None if taken is None else began,

@@ -1,12 +1,11 @@
 """One thread: its page, the pieces of it that come later, and its texts as they are stored."""
 
 import hashlib
-from datetime import datetime
 from typing import Any
 
 from django.contrib.admin.utils import quote
 from django.core.exceptions import BadRequest
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -14,6 +13,8 @@ from django.views.decorators.http import require_safe
 
 from tasks import transcript
 from tasks.fields import to_text
+from tasks.filters import Filters, neighbours
+from tasks.heartbeat import daemon
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord, TaskStatus
 from tasks.picture import picture
 from tasks.steps import outlines, seconds_of_last_attempt
@@ -23,7 +24,6 @@ from tasks.views.thread_tabs import TABS
 
 MOST_TASKS = 50  # of a thread that its page lists
 MOST_FAILURES = 8  # that the side of the page lists
-STALLED_AFTER = 600  # seconds
 ENTRY_QUERIES = {
     "transcript": "message",
     "checkpoints": "show=checkpoints&step",
@@ -39,7 +39,9 @@ def thread(request: HttpRequest) -> HttpResponse:
     """One thread: what is known of it, the picture of its steps, and one of its tabs."""
     if "piece" in request.GET:
         return render(request, "tasks/_piece.html", _piece_context(request))
-    return render(request, "tasks/thread.html", _page_context(request))
+    context = _page_context(request)
+    context["way"] = _way_back(request, context["record"])
+    return render(request, "tasks/thread.html", context)
 
 
 @require_safe
@@ -57,8 +59,10 @@ def live(request: HttpRequest) -> HttpResponse:
 def _tag(request: HttpRequest) -> str:
     """An ETag of what a thread's page shows, made without reading anything large."""
     columns = ("task_id", "updated_at", "status", "checkpoint_count")
-    state = list(tasks_of(request).values_list(*columns)[:MOST_TASKS])
-    stalled = [is_stalled(status, updated_at) for _, updated_at, status, _ in state]
+    tasks = list(tasks_of(request).only(*columns)[:MOST_TASKS])
+    now = daemon()
+    state = [[str(getattr(task, name)) for name in columns] for task in tasks]
+    stalled = [now.is_stalled(task) for task in tasks]
     seen = repr((_tab(request), stalled, state)).encode("utf-8", "replace")
     return f'"{hashlib.sha256(seen).hexdigest()[:32]}"'
 
@@ -108,7 +112,7 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
         "message_count": _message_count(shown, tab),
         "resumes": _resumes(shown, tab),
         "is_running": not TaskStatus.read(record.status).is_terminal,
-        "is_stalled": is_stalled(record.status, record.updated_at),
+        "is_stalled": daemon(now).is_stalled(record),
         "admin_address": _admin_address(record),
         "export_formats": EXPORT_FORMATS,
     }
@@ -129,15 +133,29 @@ def _latest_address(context: dict[str, Any]) -> str:
 
 
 def _live_address(request: HttpRequest, record: TaskRecord, tab: str) -> str:
-    chosen = {"task": record.task_id} if "task" in request.GET else {}
-    return thread_url("thread-live", record.thread_id, show=tab, **chosen)
+    return thread_url("thread-live", record.thread_id, show=tab, **_kept(request))
 
 
-def is_stalled(status: str, updated_at: Any) -> bool:
-    """Whether a task is said to run, and has been silent for long."""
-    if status != TaskStatus.RUNNING or not isinstance(updated_at, datetime):
-        return False
-    return (timezone.now() - updated_at).total_seconds() > STALLED_AFTER
+def _kept(request: HttpRequest) -> dict[str, str]:
+    """What every address of a page keeps: the task that was chosen, and the list's filters."""
+    return {name: request.GET[name] for name in ("task", "list") if name in request.GET}
+
+
+def _way_back(request: HttpRequest, record: TaskRecord) -> dict[str, str]:
+    """The addresses of the list as it was left, and of the threads before and after in it."""
+    try:
+        filters = Filters.of(QueryDict(request.GET.get("list", "")))
+    except BadRequest:
+        filters = Filters()
+    query = filters.query()
+    kept = {"list": query} if query else {}
+    found = dict(zip(("previous", "next"), neighbours(filters, record), strict=True))
+    beside = {
+        name: thread_url("thread", thread_id, **kept)
+        for name, thread_id in found.items()
+        if thread_id is not None
+    }
+    return {"list": f"{reverse('threads')}?{query}" if query else reverse("threads"), **beside}
 
 
 def _message_count(shown: transcript.Thread, tab: str) -> int | None:
@@ -164,8 +182,7 @@ def _tab(request: HttpRequest) -> str:
 
 def _address(request: HttpRequest, record: TaskRecord) -> str:
     """The address of this page, for a tab or a piece to be added; it keeps to a chosen task."""
-    chosen = {"task": record.task_id} if "task" in request.GET else {}
-    return thread_url("thread", record.thread_id, **chosen)
+    return thread_url("thread", record.thread_id, **_kept(request))
 
 
 @require_safe

@@ -296,7 +296,7 @@
     if (entry?.matches("#entries > .message")) go(entry, false);
   });
 
-  const target = location.hash && document.getElementById(location.hash.slice(1));
+  const target = document.getElementById(location.hash.slice(1));
   if (target?.matches("#entries > .message")) go(target);
   if (hits && numbers.length) showHit();
   rove();
