@@ -116,16 +116,23 @@ class Arguments:
                 return None
         return Text(value) if isinstance(value, str) and value else None
 
+    @property
+    def rest(self) -> Any:
+        """What has no form of its own; None where nothing is left."""
+        if self.lone_text is not None or self.value in ({}, "", None):
+            return None
+        if not isinstance(self.value, dict):
+            return self.value
+        taken = self._taken.values()
+        return {name: value for name, value in self.value.items() if name not in taken} or None
+
     @cached_property
     def fields(self) -> list[Field]:
-        """All the rest."""
-        if self.lone_text is not None or self.value in ({}, "", None):
-            return []
-        if not isinstance(self.value, dict):
-            return [Field("", _json_text(self.value), "json")]
-        taken = self._taken.values()
-        left = [(name, value) for name, value in self.value.items() if name not in taken]
-        return list(_fields(left))
+        """The rest, value by value."""
+        rest = self.rest
+        if isinstance(rest, dict):
+            return list(_fields(list(rest.items())))
+        return [] if rest is None else [Field("", json_text(rest), "json")]
 
 
 def _fields(left: list[tuple[str, Any]]) -> Iterator[Field]:
@@ -133,18 +140,18 @@ def _fields(left: list[tuple[str, Any]]) -> Iterator[Field]:
         if isinstance(value, str):
             yield Field(name, Text(value, FIELD_LENGTH), _CODE_KEYS.get(name, ""))
         elif isinstance(value, dict | list) and value:
-            yield Field(name, _json_text(value), "json")
+            yield Field(name, json_text(value), "json")
         else:
             yield Field(name, Text(msgspec.json.encode(value).decode()))
     if len(left) > MOST_FIELDS:
-        yield Field(f"{len(left) - MOST_FIELDS} more", _json_text(dict(left[MOST_FIELDS:])), "json")
+        yield Field(f"{len(left) - MOST_FIELDS} more", json_text(dict(left[MOST_FIELDS:])), "json")
 
 
 def _first(given: Any, names: tuple[str, ...]) -> str:
     return next((name for name in names if name in given), "")
 
 
-def _json_text(value: Any) -> Text:
+def json_text(value: Any) -> Text:
     """Indented JSON; as it is where the indentation would be most of it."""
     compact = msgspec.json.encode(value)
     if len(compact) > SHOWN_LENGTH * 2 or _is_deeper_than(MOST_DEPTH, value):

@@ -23,6 +23,7 @@ from tasks.terminal import Span
 
 MARKDOWN_LENGTH = 20_000  # characters
 _MANY_BRACKETS, _MANY_COLUMNS = 1_000, 60  # of more, Markdown takes too long
+_MANY_LEVELS = 50  # of quotes and lists inside one another
 _MANY_SPANS, _MANY_UNSEEN = 4_000, 400  # of one text; what follows is plain
 
 # What one cannot see and what reorders the text: controls, bidirectional marks, blanks of no
@@ -42,7 +43,7 @@ _TAGS = {
 }
 _SANITISER = nh3.Cleaner(
     tags=_TAGS,
-    attributes={"a": {"href"}, "ol": {"start"}},
+    attributes={"*": set(), "a": {"href"}, "ol": {"start"}},
     allowed_classes={"span": {*highlighting.CLASSES, "unseen", "picture"}, "pre": {"code"}},
     url_schemes={"http", "https", "mailto"},
     link_rel="noopener noreferrer",
@@ -84,10 +85,11 @@ def markdown(text: str, budget: Budget) -> SafeString:
     if budget.left <= 0 or not _is_quick(text):
         return _paragraph(text)
     with budget.spend():
-        try:
-            html = _markdown.render(text, {"budget": budget})
-        except RecursionError:
-            return _paragraph(text)
+        env = {"budget": budget}
+        tokens = _markdown.parse(text, env)
+        if max((token.level for token in tokens), default=0) >= _MANY_LEVELS - 1:
+            return _paragraph(text)  # what is deeper is left out
+        html = _markdown.renderer.render(tokens, _markdown.options, env)
         return mark_safe(_SANITISER.clean(html))  # noqa: S308 (what the sanitiser left)
 
 
@@ -167,5 +169,6 @@ class _Markdown(MarkdownIt):
         return re.match("(?:https?://|mailto:)", url, re.IGNORECASE) is not None
 
 
-_markdown = _Markdown("commonmark", {"html": False, "breaks": True}, renderer_cls=_Renderer)
+_OPTIONS = {"html": False, "breaks": True, "maxNesting": _MANY_LEVELS}
+_markdown = _Markdown("commonmark", _OPTIONS, renderer_cls=_Renderer)
 _markdown.enable(["table", "strikethrough"])
