@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tasks.messages import ChatMessage
 from tasks.sanitization import normalize_resumable_turns, strip_tool_call_tags, tool_calls
-from tasks.transcript import SHOWN_LENGTH
+from tasks.texts import SHOWN_LENGTH
 
 _ROLES = "assistant", "user"  # of a turn with an even, and with an odd number
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from tasks.messages import ExecutionCheckpointItem
+from tasks.calls import Call
 from tasks.models import TaskCheckpoint, TaskRecord
-from tasks.transcript import Text
+from tasks.texts import Output, Text
 
 OK, FAILED, NO_TOOL, UNREADABLE = "ok", "failed", "none", "unreadable"
 KNOWN_START = 600  # seconds before its first checkpoint within which a task's age is its start
@@ -135,19 +135,18 @@ def seconds_of_last_attempt(found: Sequence[Outline], task: TaskRecord) -> float
     return None if start is None or end is None else max(0.0, (end - start).total_seconds())
 
 
-@dataclass(frozen=True)
-class Item:
-    """One tool call of a step, with its arguments as readable text."""
-
-    tool_name: str
-    arguments: Text
-    success: bool
-    output: Text
-
-
-def item(stored: ExecutionCheckpointItem) -> Item:
-    arguments = Text(readable(stored.arguments))
-    return Item(stored.tool_name, arguments, stored.success, Text(stored.output))
+def calls_of(checkpoint: TaskCheckpoint) -> list[Call]:
+    """The tool calls of a checkpoint. Raises ValueError where its items cannot be read."""
+    return [
+        Call(
+            item.tool_name,
+            item.arguments,
+            item.success,
+            Output(item.output),
+            anchor=f"step-{checkpoint.id}-call-{place}",
+        )
+        for place, item in enumerate(checkpoint.items, start=1)
+    ]
 
 
 def readable(arguments: Any) -> str:
@@ -170,14 +169,14 @@ class Step:
         self.starts_attempt = self.before is None
 
     @cached_property
-    def _read(self) -> tuple[list[Item], str]:
+    def _read(self) -> tuple[list[Call], str]:
         try:
-            return [item(stored) for stored in self.checkpoint.items], ""
+            return calls_of(self.checkpoint), ""
         except (TypeError, ValueError) as error:
             return [], str(error)
 
     @property
-    def items(self) -> list[Item]:
+    def items(self) -> list[Call]:
         return self._read[0]
 
     @property
@@ -235,7 +234,7 @@ class Changes:
         if self.tools or len(self.before.items) != 1 or len(self.after.items) != 1:
             return []
         return changed_lines(
-            self.before.items[0].arguments.whole, self.after.items[0].arguments.whole
+            readable(self.before.items[0].arguments), readable(self.after.items[0].arguments)
         )
 
     @cached_property
@@ -248,7 +247,7 @@ def _names(step: Step) -> str:
 
 
 def _calls(step: Step) -> list[tuple[str, str]]:
-    return [(item.tool_name, item.arguments.whole) for item in step.items]
+    return [(item.tool_name, readable(item.arguments)) for item in step.items]
 
 
 def changed_lines(before: str, after: str) -> list[tuple[str, str]]:

@@ -13,7 +13,8 @@ from tasks.fields import to_text
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
 from tasks.pieces import Piece, piece_with
 from tasks.steps import Outline, steps
-from tasks.transcript import SHOWN_LENGTH, Thread
+from tasks.texts import SHOWN_LENGTH
+from tasks.transcript import Thread
 
 OVERHEAD = 800  # characters that an entry takes besides its texts
 SHOWN_OF_STEP = 2 * SHOWN_LENGTH  # a step has texts of its own: arguments and output
@@ -53,7 +54,7 @@ def transcript(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -
     entries = thread.messages
     number = context["hit"].number if context.get("hit") else _number(request, "message", 1)
     position = bisect_right(entries, number, key=lambda entry: entry.number) - 1
-    sizes = (min(entry.text.length, SHOWN_LENGTH) + OVERHEAD for entry in entries)
+    sizes = (entry.weight for entry in entries)
     piece = piece_with(position, sizes)
     return context | _around(piece, entries, "number") | {"entries": _cut(entries, piece)}
 

@@ -126,7 +126,10 @@
   }
 
   function highlight(name, ranges) {
-    if (globalThis.CSS?.highlights) CSS.highlights.set(name, new Highlight(...ranges));
+    if (!globalThis.CSS?.highlights) return;
+    const made = new Highlight(...ranges);
+    made.priority = name === "found-here" ? 1 : 0;
+    CSS.highlights.set(name, made);
   }
 
   function markHits() {
@@ -135,14 +138,18 @@
   }
 
   function showHit() {
-    const entry = document.getElementById(`message-${numbers[hit]}`);
-    if (!entry) return false;
+    const holder = document.getElementById(`message-${numbers[hit]}`);
+    if (!holder) return false;
+    // results are shown with their call, in the message before
+    const moved = holder.matches(".moved") && one(".said a[href^='#message-']", holder);
+    const entry = (moved && one(moved.getAttribute("href"))) || holder;
+    const places = entry === holder ? [entry] : all(".output", entry);
     all("details", entry).forEach((fold) => {
       if (textContains(fold, hits.dataset.query)) fold.open = true;
     });
     go(entry);
     markHits();
-    const ranges = rangesIn(entry, hits.dataset.query);
+    const ranges = places.flatMap((place) => rangesIn(place, hits.dataset.query));
     const within = hit - numbers.indexOf(numbers[hit]);
     const range = ranges[Math.min(within, ranges.length - 1)];
     highlight("found-here", range ? [range] : []);
@@ -197,7 +204,7 @@
   addEventListener("click", async (event) => {
     const button = event.target.closest?.("button.copy");
     if (!button) return;
-    await navigator.clipboard.writeText(button.dataset.copy);
+    await navigator.clipboard.writeText(button.dataset.text ?? one(button.dataset.copy).innerText);
     button.classList.add("done");
     setTimeout(() => button.classList.remove("done"), 1200);
   });
