@@ -24,8 +24,10 @@ from tasks.models import TaskRecord, TaskRecordQuerySet, TaskStatus
 from tasks.search import ROLES, Hit, Term
 
 PIECE, HEAVY_PIECE = 20_000, 100  # rows looked at in one query, with and without large columns
-WALK_SECONDS = 1.5
+WALK_SECONDS, NEIGHBOUR_SECONDS = 1.5, 0.2
 COUNTED = 1_000  # threads of a state
+# as no index has it: SQLite would take that of the states, and sort all that it finds there
+_STATUS = Concat("status", Value(""), output_field=TextField())
 COLUMNS = {"activity": "updated_at", "age": "created_at", "steps": "checkpoint_count"}
 PERIOD_LENGTHS = {
     "1h": timedelta(hours=1),
@@ -121,8 +123,11 @@ class Filters:
 class ThreadList:
     """The threads that pass the filters, at a moment."""
 
-    def __init__(self, filters: Filters, daemon_: Daemon | None = None) -> None:
+    def __init__(
+        self, filters: Filters, daemon_: Daemon | None = None, seconds: float | None = None
+    ) -> None:
         self.filters = filters
+        self.seconds = WALK_SECONDS if seconds is None else seconds
         self.daemon = daemon_ or daemon()
         self._term = Term(filters.q) if filters.q else None
 
@@ -156,7 +161,7 @@ class ThreadList:
         }
 
     def _walk(self, size: int, position: Cursor | None, forwards: bool) -> Page:
-        page, deadline = Page([]), time.monotonic() + WALK_SECONDS
+        page, deadline = Page([]), time.monotonic() + self.seconds
         descending = self.filters.is_descending == forwards
         column = self.filters.column
         while True:
@@ -194,8 +199,7 @@ class ThreadList:
 
     def _take(self, page: Page, rows: TaskRecordQuerySet, count: int, deadline: float) -> None:
         """Add the first of these rows that pass the filters to the page."""
-        # the status as no index has it, lest SQLite take the index of states and sort all it finds
-        rows = rows.latest_of_thread().alias(status_itself=Concat("status", Value("")))
+        rows = rows.latest_of_thread().alias(status_itself=_STATUS)
         rows = rows.filter(self._conditions)
         if self.filters.resume:
             rows = rows.unresumable()
@@ -286,8 +290,9 @@ def neighbours(filters: Filters, record: TaskRecord) -> tuple[str | None, str | 
     """The ids of the threads that stand before and after this one in the list, if any do.
 
     The thread itself need not pass the filters (any more): what counts is its place in the order.
+    A neighbour too far away to be found in a moment is None too.
     """
-    return ThreadList(filters).neighbours(record)
+    return ThreadList(filters, seconds=NEIGHBOUR_SECONDS).neighbours(record)
 
 
 def _cursor(value: Any, task_id: str) -> Cursor:

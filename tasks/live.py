@@ -30,7 +30,8 @@ def _stat(file: Path) -> tuple[int, int] | None:
         found = os.stat(file)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    # a log comes and goes, empty, with each one who only reads
+    return (found.st_mtime_ns, found.st_size) if found.st_size else None
 
 
 def _state_of_server() -> tuple[object, ...] | None:

@@ -97,7 +97,8 @@ class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
         """One task for each thread: the one that the thread shows and resumes with."""
         # of its own row it looks at the ids alone: on SQLite what follows a history is far away
         latest = TaskRecord.objects.filter(thread_id=OuterRef("thread_id")).newest_first()
-        return self.filter(task_id=Subquery(latest.values("task_id")[:1]))
+        is_latest = Q(task_id=Subquery(latest.values("task_id")[:1]))
+        return self.filter(is_latest | Q(task_id__isnull=True))  # which SQLite lets a key be
 
     def newest_first(self) -> Self:
         return self.in_order("updated_at")

@@ -98,25 +98,26 @@ def _hit(number: int, role: str, text: str, start: int, end: int) -> Hit:
 
 def _regex(text: str) -> str:
     """What matches a text in a message, where it may stand in JSON within JSON, escaped again."""
-    tokens = re.findall(r'\\*"|\\+|.', text, re.DOTALL)
-    first = tokens[0] if tokens else ""
-    pattern = "".join(map(_token, tokens))
+    pieces = re.findall(r'\\*"|\\+|.', text, re.DOTALL)
+    first = pieces[0] if pieces else ""
+    pattern = "".join(map(_piece, pieces))
     # a run of backslashes is looked at once, from its start, or it would take quadratic time
     return rf"(?<!\\){pattern}" if first.startswith("\\") else pattern.removeprefix(r"\\*+")
 
 
-def _token(token: str) -> str:
-    if token.endswith('"'):
-        return r"\\++" + '"' if len(token) > 1 else r"\\*+" + '"'
-    if token.startswith("\\"):
+def _piece(piece: str) -> str:
+    if piece.endswith('"'):
+        return r"\\++" + '"' if len(piece) > 1 else r"\\*+" + '"'
+    if piece.startswith("\\"):
         return r"\\++"
-    if token in _SHORT_ESCAPES:
-        return rf"(?:{re.escape(token)}|\\+{_SHORT_ESCAPES[token]})"
-    if token.isascii():
-        return re.escape(token)
-    units = token.encode("utf-16-be", "surrogatepass").hex()
+    if piece < " ":
+        escape = _SHORT_ESCAPES.get(piece, f"u00{ord(piece):02x}")
+        return rf"(?:{re.escape(piece)}|\\+{escape})"
+    if piece.isascii():
+        return re.escape(piece)
+    units = piece.encode("utf-16-be", "surrogatepass").hex()
     escaped = "".join(rf"\\+u{units[i : i + 4]}" for i in range(0, len(units), 4))
-    return f"(?:{re.escape(token)}|{escaped})"
+    return f"(?:{re.escape(piece)}|{escaped})"
 
 
 _SHORT_ESCAPES = {"\n": "n", "\t": "t", "\r": "r", "\b": "b", "\f": "f"}

@@ -11,7 +11,7 @@ from tasks.models import TaskRecord
 
 TITLE_LENGTH = 200
 _LOOKED_AT = TITLE_LENGTH * 12  # characters of a message
-_NOTE_BEGINNINGS = ("Runtime Checkpoint", "Continue from the latest confirmed state")  # gloamy's
+_NOTE_BEGINNING = "- Continue from the latest confirmed state"  # of every note of gloamy
 
 _ASKED = re.compile(r'\{"role":"user","content":"((?:[^"\\]|\\u[0-9a-f]{4}|\\[^u])*+)')
 
@@ -99,7 +99,6 @@ def _tells(line: str) -> bool:
 
 def note_line(note: str) -> str:
     """The first line of a note that tells of this thread: no heading, nor what each begins with."""
-    lines = [line.strip().lstrip("-*# ") for line in note.splitlines()]
-    lines = [line for line in lines if line]
-    telling = (line for line in lines if not line.startswith(_NOTE_BEGINNINGS))
-    return next(telling, "".join(lines[:1]))[:TITLE_LENGTH]
+    lines = [line.strip() for line in note.splitlines() if line.strip()]
+    telling = (line for line in lines if not line.startswith(("#", _NOTE_BEGINNING)))
+    return next(telling, "".join(lines[:1])).lstrip("-*# ")[:TITLE_LENGTH]

@@ -2,7 +2,8 @@
 
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import BadRequest
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, QueryDict
+from django.urls import reverse
 
 from tasks.models import TaskRecord, TaskRecordQuerySet
 
@@ -29,6 +30,12 @@ def the_task(request: HttpRequest, tasks: TaskRecordQuerySet) -> TaskRecord:
     if record is None:
         raise no_such_thread(thread_id_of(request))
     return record
+
+
+def list_url(request: HttpRequest) -> str:
+    """The list as it was when a thread was opened: `list=` in an address holds its query."""
+    query = QueryDict(request.GET.get("list", "")).urlencode()
+    return f"{reverse('threads')}?{query}" if query else reverse("threads")
 
 
 def no_such_thread(thread_id: str) -> Http404:

@@ -85,7 +85,7 @@ def _row(record: Any, page: Page, now: Daemon, query: str) -> Row:
     back = {"list": query} if query else {}
     return Row(
         record=record,
-        key=f"thread-{blake2b(record.thread_id.encode(), digest_size=8).hexdigest()}",
+        key=_key(record),
         title=transcript.title(record),
         url=thread_url("thread", record.thread_id, **back),
         is_stalled=now.is_stalled(record),
@@ -95,6 +95,12 @@ def _row(record: Any, page: Page, now: Daemon, query: str) -> Row:
         hits=[(hit, _message_url(record, hit, back)) for hit in hits[:HITS_SHOWN]],
         more_hits=max(0, len(hits) - HITS_SHOWN),
     )
+
+
+def _key(record: TaskRecord) -> str:
+    """An id in the page that stays when the list changes. One of the thread may hold anything."""
+    told_apart = repr((record.thread_id, record.task_id is None))
+    return f"thread-{blake2b(told_apart.encode(), digest_size=8).hexdigest()}"
 
 
 def _message_url(record: TaskRecord, hit: Hit, back: dict[str, str]) -> str:
@@ -212,7 +218,7 @@ def _choices(filters: Filters) -> list[dict[str, Any]]:
         {
             "name": name,
             "current": (current := getattr(filters, name)),
-            "values": sorted({*sorted(set(column))[:CHOICES_SHOWN], current} - {""}),
+            "values": sorted({*sorted(set(map(str, column)))[:CHOICES_SHOWN], current} - {""}),
         }
         for name, column in zip(names, columns, strict=True)
     ]

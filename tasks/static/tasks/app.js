@@ -82,9 +82,10 @@ function updateChildren(old, fresh) {
   const wanted = new Set([...fresh.children].map((child) => child.id).filter(Boolean));
   let next = old.firstChild;
   for (const child of [...fresh.childNodes]) {
-    while (next && next.id && !wanted.has(next.id)) next = removed(next);
+    // what is not wanted any more; before one that is known by its id, nothing else stays either
+    while (next && !wanted.has(next.id) && (next.id || child.id)) next = removed(next);
     const same = child.id ? known.get(child.id) : undefined;
-    if (same && same !== next) old.insertBefore(same, next);
+    if (same && same !== next) move(old, same, next);
     const partner = same || (next && !next.id && !child.id ? next : null);
     if (!partner) {
       old.insertBefore(child, next);
@@ -94,6 +95,11 @@ function updateChildren(old, fresh) {
     update(partner, child);
   }
   while (next) next = removed(next);
+}
+
+function move(parent, node, next) {
+  if (parent.moveBefore) parent.moveBefore(node, next); // keeps what has the focus
+  else parent.insertBefore(node, next);
 }
 
 function removed(node) {
@@ -195,7 +201,7 @@ keys.set("?", () => document.getElementById("help").showModal());
 
 const rowLinks = () => [...document.querySelectorAll(".list .title")];
 
-function move(by) {
+function moveCursor(by) {
   const links = rowLinks();
   if (!links.length) return false;
   const row = document.activeElement.closest(".list tbody tr");
@@ -208,8 +214,8 @@ function move(by) {
 const search = document.getElementById("search");
 if (search) keys.set("/", () => { search.focus(); search.select(); });
 if (document.querySelector(".list")) {
-  keys.set("j", () => move(1));
-  keys.set("k", () => move(-1));
+  keys.set("j", () => moveCursor(1));
+  keys.set("k", () => moveCursor(-1));
 }
 
 window.gloamy = { keys, update, showTimes };
