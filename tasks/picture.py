@@ -13,12 +13,13 @@ from tasks.models import TaskRecord, TaskStatus
 from tasks.spans import Ending, Span, ending_of, spans_of
 from tasks.steps import NO_TOOL, UNREADABLE, Outline
 
-NARROW, WIDE = 320, 720  # pixels that a picture is at least wide: of few steps, and of many
+NARROW, WIDE = 320, 900  # pixels that a picture is at least wide: of few steps, and of many
 MOST_BARS, MOST_ROWS = 120, 5
 FEW = 4  # steps that a narrow picture has room for
 GAP_WIDTH = 70
+LEAST = 38.0  # pixels of a bar that takes no time, where there is room
 LETTER, PADDING = 6.7, 12  # pixels: of a label's letter, and around a label
-ROOMS = (320, 480, 720, 960, 1180)  # widths from which a label may fit; the styles have the same
+ROOMS = (320, 480, 900, 1180)  # widths from which a label may fit; the styles have the same
 SHORTEST_LABEL = 4  # letters of a label that is cut
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
 TICK_WIDTH = 62
@@ -133,7 +134,7 @@ class _Axis:
     @property
     def least(self) -> float:
         """The width of a bar that takes no time."""
-        return max(3.0, min(28.0, self.base * 0.5 / max(len(self.spans), 1)))
+        return max(3.0, min(LEAST, self.base * 0.5 / max(len(self.spans), 1)))
 
     @property
     def gap_count(self) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tasks.messages import ChatMessage
 from tasks.sanitization import normalize_resumable_turns, strip_tool_call_tags, tool_calls
-from tasks.texts import SHOWN_LENGTH
+from tasks.texts import SHOWN_LENGTH, Text
 
 _ROLES = "assistant", "user"  # of a turn with an even, and with an odd number
 
@@ -35,6 +35,12 @@ class Source:
         return list(_bounded(_parts(text)))
 
     @property
+    def text(self) -> Text | None:
+        """The message, if the agent gets it as it is."""
+        kept = not self.dropped and all(not part.removed for part in self.parts)
+        return Text(self.message.content) if kept else None
+
+    @property
     def length(self) -> int:
         return len(self.message.content)
 
@@ -52,18 +58,14 @@ class Turn:
     sources: list[Source]
 
     @property
-    def shown(self) -> str:
-        return self.turn.content[:SHOWN_LENGTH] if self.turn else ""
-
-    @property
     def size(self) -> int:
         """About how many characters a page needs to show it."""
         stored = sum(min(source.length, SHOWN_LENGTH) for source in self.sources)
-        return stored + len(self.shown)
+        return stored + min(self.text.length, SHOWN_LENGTH)
 
     @property
-    def is_cut(self) -> bool:
-        return self.turn is not None and len(self.turn.content) > SHOWN_LENGTH
+    def text(self) -> Text:
+        return Text(self.turn.content if self.turn else "")
 
     @property
     def is_changed(self) -> bool:

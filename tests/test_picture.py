@@ -22,13 +22,7 @@ def steps(*seconds: float | None, attempt: int = 1, first: int = 1, **fields) ->
     moment, made = START, []
     for number, taken in enumerate(seconds, first):
         began, moment = moment, moment + timedelta(seconds=taken or 0)
-        defaults: dict[str, Any] = {
-            "tool": "shell",
-            "has_more": False,
-            "outcome": "ok",
-            "length": 9,
-        }
-        given = defaults | fields
+        given: dict[str, Any] = {"tool": "shell", "outcome": "ok", **fields}
         made.append(
             Outline(
                 id=number,

@@ -93,11 +93,12 @@ def test_turn_of_one_unchanged_message_is_not_changed():
     [turn] = resume.turns([ChatMessage("user", "hello")])
 
     assert not turn.is_changed
+    assert turn.sources[0].text is not None
 
 
 def test_long_message_is_cut():
     [turn] = resume.turns([ChatMessage("user", "x" * 30_000)])
 
     [source] = turn.sources
-    assert (len(turn.shown), len(source.parts[0].text)) == (20_000, 20_000)
-    assert turn.is_cut and source.is_cut
+    assert (len(turn.text.shown), len(source.parts[0].text)) == (20_000, 20_000)
+    assert turn.text.is_cut and source.is_cut

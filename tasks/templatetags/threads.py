@@ -121,3 +121,9 @@ def size(characters: int | None) -> str:
         return str(characters or 0)
     amount, unit = (characters / 1_000, "K") if characters < 1_000_000 else (characters / 1e6, "M")
     return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
+
+
+@register.filter
+def of(values: dict[Any, Any], key: Any) -> Any:
+    """What a dictionary holds for this key, or None."""
+    return values.get(key)

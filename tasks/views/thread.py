@@ -20,7 +20,7 @@ from tasks.picture import picture
 from tasks.steps import outlines, seconds_of_last_attempt
 from tasks.templatetags.threads import thread_url
 from tasks.views.common import can_view, tasks_of, the_task
-from tasks.views.thread_tabs import TABS
+from tasks.views.thread_tabs import LONGEST_COUNTED, TABS
 
 MOST_TASKS = 50  # of a thread that its page lists
 MOST_FAILURES = 8  # that the side of the page lists
@@ -30,7 +30,6 @@ ENTRY_QUERIES = {
     "resume": "show=resume&turn",
 }
 EXPORT_FORMATS = (("json", "JSON"), ("jsonl", "JSON Lines"), ("md", "Markdown"), ("atif", "ATIF"))
-LONGEST_COUNTED = 4_000_000  # characters of a history that is read only to count it
 
 
 @require_safe

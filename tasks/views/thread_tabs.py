@@ -12,10 +12,12 @@ from tasks import find, resume
 from tasks.fields import to_text
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
 from tasks.pieces import Piece, piece_with
-from tasks.steps import Outline, steps
+from tasks.sources import messages_of
+from tasks.steps import Outline, Step, steps
 from tasks.texts import SHOWN_LENGTH
-from tasks.transcript import Thread
+from tasks.transcript import Message, Thread
 
+LONGEST_COUNTED = 4_000_000  # characters of a history that is read for no more than its outline
 OVERHEAD = 800  # characters that an entry takes besides its texts
 SHOWN_OF_STEP = 2 * SHOWN_LENGTH  # a step has texts of its own: arguments and output
 HITS_PER_PAGE = 50
@@ -90,8 +92,16 @@ def checkpoints(request: HttpRequest, thread: Thread, found: Sequence[Outline]) 
     before = found[piece.start - 1] if piece.has_earlier else None
     wanted = [step.id for step in (before, *outlines) if step]
     rows = TaskCheckpoint.objects.in_bulk(wanted)
-    shown = {"outlines": outlines, "steps": steps(outlines, rows, before)}
-    return _around(piece, found, "id") | shown
+    shown = steps(outlines, rows, before)
+    said = _said(thread, shown, to_the_end=not piece.has_later)
+    return _around(piece, found, "id") | {"outlines": outlines, "steps": shown, "said": said}
+
+
+def _said(thread: Thread, shown: Sequence[Step], *, to_the_end: bool) -> dict[int, Message]:
+    """What the model said with each step; nothing of a history too long to look through."""
+    if thread.record.history_length > LONGEST_COUNTED:  # type: ignore[attr-defined]
+        return {}
+    return messages_of(shown, thread.messages, to_the_end=to_the_end)
 
 
 def resumed(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> Context:
