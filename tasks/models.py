@@ -7,7 +7,7 @@ verbs; the ORM suits a change of single columns (`update()`, `save(update_fields
 """
 
 from collections.abc import Callable
-from typing import Generic, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 from django.db import connections, models
 from django.db.models import F, OuterRef, Q, Subquery, Value
@@ -252,20 +252,19 @@ class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
         """The order in which the store gives a task's checkpoints to the agent."""
         return self.order_by("step_index", "id")
 
-    def outlined(self) -> Self:
-        """Rows with what a picture needs of their items, made without handing these over.
+    def outlined(self) -> models.QuerySet["TaskCheckpoint", Any]:
+        """What a picture needs of each row: `steps.outlines` takes it. No items are handed over.
 
         Inside a JSON text quotes are escaped, so no output can look like a failed call.
         """
-        return (
-            self.in_order_taken()
-            .only("task", "step_index", "created_at")
-            .annotate(
-                items_start=Left("items_json", ITEMS_PREFIX_LENGTH),
-                items_length=Length("items_json"),
-                has_failure=_contains("items_json", ',"success":false,"output":'),
-                has_more=_contains("items_json", '"},{"tool_name":"'),
-            )
+        return self.in_order_taken().values_list(
+            "id",
+            "step_index",
+            "created_at",
+            Left("items_json", ITEMS_PREFIX_LENGTH),
+            Length("items_json"),
+            _contains("items_json", ',"success":false,"output":'),
+            _contains("items_json", '"},{"tool_name":"'),
         )
 
 

@@ -67,49 +67,47 @@ def attempts(order_taken: Iterable[tuple[int, Any]]) -> dict[int, int]:
     return numbers
 
 
-def outlines(checkpoints: Iterable[TaskCheckpoint], task: TaskRecord) -> list[Outline]:
+def outlines(rows: Iterable[tuple[Any, ...]], task: TaskRecord) -> list[Outline]:
     """The steps of a task, of rows as `outlined()` reads them."""
-    rows = list(checkpoints)
-    attempt_of = attempts((row.id, row.step_index) for row in rows)
+    rows = list(rows)
+    attempt_of = attempts((id_, step_index) for id_, step_index, *_ in rows)
     found: list[Outline] = []
-    for row in rows:
-        attempt = attempt_of[row.id]
-        ended_at = _moment(row.created_at)
+    for id_, step_index, created_at, start, length, has_failure, has_more in rows:
+        attempt, ended_at = attempt_of[id_], _moment(created_at)
         if found and found[-1].attempt == attempt:
             started_at = found[-1].ended_at
         else:
             started_at = None if found else _start_of(task, ended_at)
-        tool, has_more, outcome = _call(row)
-        length = row.items_length or 0  # type: ignore[attr-defined]
+        tool, outcome = _first_call(start)
+        if outcome == OK and has_failure:
+            outcome = FAILED
         found.append(
             Outline(
-                row.id,
-                row.step_index,
-                attempt,
-                tool,
-                has_more,
-                outcome,
-                length,
-                started_at,
-                ended_at,
+                id=id_,
+                step_index=step_index,
+                attempt=attempt,
+                tool=tool,
+                has_more=bool(tool and has_more),
+                outcome=outcome,
+                length=length or 0,
+                started_at=started_at,
+                ended_at=ended_at,
             )
         )
     return found
 
 
-def _call(row: Any) -> tuple[str, bool, str]:
-    """The first tool of a row, whether others follow, and how they went."""
-    start = row.items_start
+def _first_call(start: Any) -> tuple[str, str]:
+    """The first tool of a step, of the start of its items, and how it seems to have gone."""
     if start == "[]":
-        return "", False, NO_TOOL
+        return "", NO_TOOL
     named = isinstance(start, str) and _FIRST_TOOL.match(start)
     if not named:
-        return "", False, UNREADABLE
+        return "", UNREADABLE
     try:
-        tool = msgspec.json.decode(named[1], type=str)
+        return msgspec.json.decode(named[1], type=str), OK
     except msgspec.DecodeError:
-        return "", False, UNREADABLE
-    return tool, bool(row.has_more), FAILED if row.has_failure else OK
+        return "", UNREADABLE
 
 
 def _start_of(task: TaskRecord, first: datetime | None) -> datetime | None:

@@ -491,3 +491,18 @@ def test_short_forms_of_times_and_sizes():
     assert [coarse(n) for n in (0.4, 59, 7_300, 200_000)] == ["0 s", "59 s", "2 h", "2 d"]
     assert [on_axis(n) for n in (0, 75, 3_720)] == ["0:00", "1:15", "1:02:00"]
     assert [size(n) for n in (None, 812, 3_290, 12_000_000)] == ["0", "812", "3.3 K", "12 M"]
+
+
+def test_clearing_comes_back_to_the_list_as_it_was(operator: Client):
+    run(1)
+    filters = "channel=telegram&sort=age"
+
+    content = operator.get(address(list=filters)).content.decode()
+    [link] = re.findall(r'href="([^"]*)">Clear…', content)
+    form = operator.get(html.unescape(link)).content.decode()
+    [action] = re.findall(r'action="(/thread/clear/[^"]*)"', form)
+    cleared = operator.post(html.unescape(action))
+
+    assert cleared["Location"] == f"/?{filters}"
+    assert html.escape(address(list=filters)) in form
+    assert TaskRecord.objects.count() == 0
