@@ -22,7 +22,7 @@ from tasks import highlighting, terminal
 from tasks.terminal import Span
 
 MARKDOWN_LENGTH = 20_000  # characters
-_MANY_BRACKETS, _MANY_COLUMNS = 1_000, 60  # of more, Markdown takes too long
+_MANY_BRACKETS, _MANY_CELLS = 1_000, 5_000  # of more, Markdown takes or makes too much
 _MANY_LEVELS = 50  # of quotes and lists inside one another
 _MANY_SPANS, _MANY_UNSEEN = 4_000, 400  # of one text; what follows is plain
 
@@ -44,7 +44,12 @@ _TAGS = {
 _SANITISER = nh3.Cleaner(
     tags=_TAGS,
     attributes={"*": set(), "a": {"href"}, "ol": {"start"}},
-    allowed_classes={"span": {*highlighting.CLASSES, "unseen", "picture"}, "pre": {"code"}},
+    allowed_classes={
+        "span": {*highlighting.CLASSES, "unseen", "picture"},
+        "pre": {"code"},
+        "th": {"right", "center"},
+        "td": {"right", "center"},
+    },
     url_schemes={"http", "https", "mailto"},
     link_rel="noopener noreferrer",
 )
@@ -94,11 +99,10 @@ def markdown(text: str, budget: Budget) -> SafeString:
 
 
 def _is_quick(text: str) -> bool:
-    return (
-        len(text) <= MARKDOWN_LENGTH
-        and text.count("[") <= _MANY_BRACKETS
-        and max(line.count("|") for line in text.split("\n")) <= _MANY_COLUMNS
-    )
+    if len(text) > MARKDOWN_LENGTH or text.count("[") > _MANY_BRACKETS:
+        return False
+    lines = text.split("\n")
+    return max(line.count("|") for line in lines) * len(lines) <= _MANY_CELLS
 
 
 def _paragraph(text: str) -> SafeString:
@@ -156,6 +160,13 @@ class _Renderer(RendererHTML):
         return f'<pre class="code"><code>{highlighted}</code></pre>\n'
 
     code_block = fence
+
+    def th_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        token = tokens[idx]
+        side = str(token.attrGet("style") or "").removeprefix("text-align:")
+        return f'<{token.tag} class="{side}">' if side in ("right", "center") else f"<{token.tag}>"
+
+    td_open = th_open
 
     def image(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
         token = tokens[idx]

@@ -8,6 +8,7 @@ from itertools import pairwise
 import msgspec
 
 from tasks.models import TaskRecord
+from tasks.texts import without_pictures
 
 TITLE_LENGTH = 200
 _LOOKED_AT = TITLE_LENGTH * 12  # characters of a message
@@ -25,6 +26,7 @@ _INLINE_LABEL = re.compile(
 )
 _MARKUP = re.compile(r"^(?:[#>*\-=\s]+|\d+[.)]\s+|\[[\d\-:T. ]{8,40}(?:UTC|Z)?\]\s*)+|[*_#=\s]+$")
 _TAG = re.compile(r"</?[\w-]{1,40}>")
+_PICTURE = re.compile(r"\[IMAGE:[^\[\]\n]*+\]?")
 _GREETING = re.compile(
     r"^(?:hi|hello|hey|dear|good (?:morning|day|evening)|please note)\b[^.,!:\n]{0,30}[.,!:]+\s*",
     re.I,
@@ -73,8 +75,8 @@ def asked_for(message: str) -> str:
 
 def _lines(text: str) -> Iterator[str]:
     """The lines that say something, without markup and greetings."""
-    for line in text.split("\n"):
-        bare = _MARKUP.sub("", _TAG.sub("", line)).strip()
+    for line in _PICTURE.sub("", without_pictures(text)).split("\n"):
+        bare = _MARKUP.sub("", _TAG.sub("", line)).replace("**", "").strip()
         if bare:
             yield _GREETING.sub("", bare, count=1) or bare
 
@@ -93,4 +95,5 @@ def _without_label(line: str) -> str:
 
 
 def _tells(line: str) -> bool:
-    return not line.endswith(":") and not _PREPARES.match(line)
+    prepares = line.endswith(":") or _PREPARES.match(line) or _GREETING.fullmatch(line)
+    return not prepares

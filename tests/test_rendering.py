@@ -155,7 +155,7 @@ def test_markdown_is_rendered(text: str, html: str | None):
     [
         "x" * (MARKDOWN_LENGTH + 1),
         "[" * 1_001,
-        "|a" * 61 + "\n" + "|-" * 61,
+        "|a" * 51 + "\n" + "|-" * 51 + "\na" * 99,
         ">" * 900 + "*x*",
         "- " * 40 + "x",
     ],
