@@ -74,7 +74,7 @@ def test_unpaired_and_broken_parts_are_shown_and_marked():
         "assistant #1 raw a a tool call that is not JSON<tool>{b</tool> c "
         "a tool call that does not end<tool>d"
     )
-    assert text(left) == "results #2 raw shell failed no call for this result 2 B no"
+    assert text(left) == "results #2 raw shellfailed no call for this result2 B no"
 
 
 @pytest.mark.parametrize(
