@@ -7,8 +7,10 @@ import pytest
 from django.template.loader import render_to_string
 
 from tasks import transcript
+from tasks.calls import Call
 from tasks.messages import ChatMessage
-from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.models import TaskRecord
+from tasks.texts import Output
 from tests.test_rendering import PAYLOADS, Markup
 
 LS = '<tool_call>{"name":"shell","arguments":{"command":"ls"}}</tool_call>'
@@ -140,19 +142,12 @@ def test_hostile_text_does_no_harm_in_any_place(evil: str):
         assert re.match(r"#|/thread/|https?://|mailto:", attributes.get("href") or "#")
 
 
-def items(*given: dict) -> str:
-    record = TaskRecord(thread_id="t 1")
-    checkpoint = TaskCheckpoint(id=5, step_index=1, items_json=json.dumps(given))
-    [step] = transcript.steps([checkpoint], {5: 1})
-    return "".join(
-        render_to_string("tasks/_call.html", {"call": call, "record": record})
-        for call in step.items
-    )
-
-
 def test_item_of_a_checkpoint_is_a_call_too():
-    given = {"tool_name": "shell", "arguments": {"command": "ls"}, "success": True, "output": ""}
-    html = items(given, given | {"success": False, "output": "no"})
+    items = [
+        Call("shell", {"command": "ls"}, True, Output(""), anchor="step-5-call-1"),
+        Call("shell", {"command": "ls"}, False, Output("no"), anchor="step-5-call-2"),
+    ]
+    html = "".join(render_to_string("tasks/_call.html", {"call": call}) for call in items)
 
     assert text(html) == "shell ok no output ls shell failed 2 B ls no"
     assert re.findall(r'id="(step-5-call-\d)"', html) == ["step-5-call-1", "step-5-call-2"]
@@ -160,6 +155,7 @@ def test_item_of_a_checkpoint_is_a_call_too():
 
 MANY = {
     "calls": [("assistant", LS * 10_000)],
+    "arrays": [("assistant", f"<tool>[{','.join([LS[11:-12]] * 200)}]</tool>" * 100)],
     "open tags": [("assistant", "<tool_call>" * 100_000)],
     "results": [("assistant", LS), ("user", RESULT + RESULT[14:] * 10_000)],
     "brackets": [("assistant", "[" * 1_000_000)],
