@@ -37,16 +37,18 @@ _UNSEEN_RUN = re.compile(rf"({_UNSEEN.pattern})\1*+")
 _PICTURE_MARKER = re.compile(r"\[(?:IMAGE|Image|image):[^\[\]\n<>]{1,400}\]")
 
 _TAGS = {
-    *("p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "li"),
+    *("p", "br", "hr", "blockquote", "ul", "ol", "li"),
     *("strong", "em", "s", "code", "pre", "a", "span"),
     *("table", "thead", "tbody", "tr", "th", "td"),
 }
+_HEADINGS = {f"h{level}" for level in range(1, 7)}
 _SANITISER = nh3.Cleaner(
     tags=_TAGS,
     attributes={"*": set(), "a": {"href"}, "ol": {"start"}},
     allowed_classes={
         "span": {*highlighting.CLASSES, "unseen", "picture"},
         "pre": {"code"},
+        "p": _HEADINGS,
         "th": {"right", "center"},
         "td": {"right", "center"},
     },
@@ -160,6 +162,13 @@ class _Renderer(RendererHTML):
         return f'<pre class="code"><code>{highlighted}</code></pre>\n'
 
     code_block = fence
+
+    def heading_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        """No heading of the page: an agent's have no place in its outline."""
+        return f'<p class="{tokens[idx].tag}">'
+
+    def heading_close(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        return "</p>\n"
 
     def th_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
         token = tokens[idx]

@@ -75,8 +75,11 @@ def asked_for(message: str) -> str:
 
 def _lines(text: str) -> Iterator[str]:
     """The lines that say something, without markup and greetings."""
-    for line in _PICTURE.sub("", without_pictures(text)).split("\n"):
-        bare = _MARKUP.sub("", _TAG.sub("", line)).replace("**", "").strip()
+    for line in without_pictures(text).split("\n"):
+        if not _PICTURE.sub("", line).strip():
+            continue
+        named = _TAG.sub("", _PICTURE.sub("an image", line))
+        bare = _MARKUP.sub("", named).replace("**", "").strip()
         if bare:
             yield _GREETING.sub("", bare, count=1) or bare
 

@@ -44,7 +44,7 @@ def row(history_start: str, resumable_start: str = "[]") -> TaskRecord:
         ('Do the one named "Rock". It says:\nNever stop.', "Rock: Never stop."),
         ('Do the one named "Rock". It says:\nRock on.', "Rock on."),
         ("[IMAGE:/tmp/a.png]\nwhat is this?", "what is this?"),
-        ("data:image/png;base64,AAAA what is this?", "what is this?"),
+        ("what is data:image/png;base64,AAAA?", "what is an image?"),
     ],
 )
 def test_title_is_the_line_that_tells(message: str, line: str):
