@@ -24,7 +24,7 @@ _LABEL = re.compile(
 _INLINE_LABEL = re.compile(
     r"(?:issue|task|title|subject|question|goal|request|objective):\s+", re.I
 )
-_MARKUP = re.compile(r"^(?:[#>*\-=\s]+|\d+[.)]\s+|\[[\d\-:T. ]{8,40}(?:UTC|Z)?\]\s*)+|[*_#=\s]+$")
+_MARKUP = re.compile(r"^(?:[#>*\-=\s]+|\d+[.)]\s+|\[[\d\-:T. ]{8,40}(?:UTC|Z)?\]\s*)+")
 _TAG = re.compile(r"</?[\w-]{1,40}>")
 _PICTURE = re.compile(r"\[IMAGE:[^\[\]\n]*+\]?")
 _GREETING = re.compile(
@@ -79,7 +79,7 @@ def _lines(text: str) -> Iterator[str]:
         if not _PICTURE.sub("", line).strip():
             continue
         named = _TAG.sub("", _PICTURE.sub("an image", line))
-        bare = _MARKUP.sub("", named).replace("**", "").strip()
+        bare = _MARKUP.sub("", named).replace("**", "").strip().rstrip("*_#= ")
         if bare:
             yield _GREETING.sub("", bare, count=1) or bare
 

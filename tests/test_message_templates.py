@@ -5,12 +5,15 @@ import re
 
 import pytest
 from django.template.loader import render_to_string
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tasks import transcript
 from tasks.calls import Call
 from tasks.messages import ChatMessage
 from tasks.models import TaskRecord
 from tasks.texts import Output
+from tests.test_calls import RESULTED, ROLES, TAGGED
 from tests.test_rendering import PAYLOADS, Markup
 
 LS = '<tool_call>{"name":"shell","arguments":{"command":"ls"}}</tool_call>'
@@ -136,10 +139,20 @@ def test_hostile_text_does_no_harm_in_any_place(evil: str):
         ("tool", evil),
     )
 
-    for tag, attributes in Markup("".join(shown)).elements:
+    assert_harmless("".join(shown))
+
+
+def assert_harmless(html: str) -> None:
+    for tag, attributes in Markup(html).elements:
         assert tag in ELEMENTS
         assert attributes.keys() <= ATTRIBUTES
         assert re.match(r"#|/thread/|https?://|mailto:", attributes.get("href") or "#")
+
+
+@given(st.lists(st.tuples(ROLES | st.text(), TAGGED | RESULTED | st.text())))
+@settings(max_examples=60, deadline=None)
+def test_any_history_makes_a_harmless_page(history: list[tuple[str, str]]):
+    assert_harmless("".join(pages(*history)))
 
 
 def test_item_of_a_checkpoint_is_a_call_too():
