@@ -4,12 +4,14 @@ GLOAMY_WORKSPACE     the agent's workspace; its store is state/tasks.db (~/.gloa
 TASKS_DATABASE_URL   the store elsewhere, such as postgres://user:password@host/tasks
 SITE_DATABASE_URL    accounts and sessions elsewhere (site.sqlite3 beside manage.py)
 SECRET_KEY           for several web hosts; made once and kept beside manage.py otherwise
+GLOAMY_STALLED_MINUTES  how long a running thread may be silent before it counts as stalled (10)
 ALLOWED_HOSTS        names the browser may use for this server, separated by commas
 """
 
 import contextlib
 import os
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +115,18 @@ def _write_once(file: Path, text: str) -> None:
     os.unlink(new)
 
 
+def _minutes(variable: str, default: int) -> timedelta:
+    given = os.environ.get(variable) or str(default)
+    if not (given.isascii() and given.isdecimal() and int(given[:9]) > 0 and len(given) < 7):
+        raise ImproperlyConfigured(f"{variable} must be a number of minutes, not “{given}”.")
+    return timedelta(minutes=int(given))
+
+
 WORKSPACE = _workspace()
 _tasks = _database("TASKS_DATABASE_URL", WORKSPACE / "state" / "tasks.db")
 TASKS_READ_ONLY = _is_read_only(_tasks)
+
+STALLED_AFTER = _minutes("GLOAMY_STALLED_MINUTES", 10)
 
 DATABASES = {
     "default": _with_options(_database("SITE_DATABASE_URL", BASE_DIR / "site.sqlite3")),
@@ -140,6 +151,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "csp",
+    "django_htmx",
 ]
 
 MIDDLEWARE = [
@@ -151,6 +163,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "gloamy_site.middleware.SignInMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "gloamy_site.middleware.PageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -179,6 +192,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "tasks.workspace.context",
+                "tasks.heartbeat.context",
             ],
         },
     },

@@ -61,6 +61,14 @@ class Timestamp(datetime):
         return (type(self).from_text, (to_text(self),))
 
 
+def read_stored(text: str) -> Timestamp | str:
+    """The time that a stored text means, or the text itself where it means none."""
+    try:
+        return Timestamp.from_text(text)
+    except ValueError:
+        return text
+
+
 def is_stored_form(text: str) -> bool:
     """Whether a text is a time in exactly the form that `rfc3339` gives."""
     if not _CANONICAL.fullmatch(text) or text.endswith("000+00:00"):
@@ -111,12 +119,7 @@ class Rfc3339Field(DateTimeField):
         return "Rfc3339Field"  # keeps the backends' own datetime conversions away
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return Timestamp.from_text(value)
-        except ValueError:
-            return value
+        return read_stored(value) if isinstance(value, str) else value
 
     def to_python(self, value: Any) -> Any:
         if isinstance(value, str) and _CANONICAL.fullmatch(value):

@@ -12,6 +12,7 @@ from tasks.texts import without_pictures
 
 TITLE_LENGTH = 200
 _LOOKED_AT = TITLE_LENGTH * 12  # characters of a message
+_NOTE_BEGINNING = "- Continue from the latest confirmed state"  # of every note of gloamy
 
 _ASKED = re.compile(r'\{"role":"user","content":"((?:[^"\\]|\\u[0-9a-f]{4}|\\[^u])*+)')
 
@@ -100,3 +101,10 @@ def _without_label(line: str) -> str:
 def _tells(line: str) -> bool:
     prepares = line.endswith(":") or _PREPARES.match(line) or _GREETING.fullmatch(line)
     return not prepares
+
+
+def note_line(note: str) -> str:
+    """The first line of a note that tells of this thread: no heading, nor what each begins with."""
+    lines = [line.strip() for line in note.splitlines() if line.strip()]
+    telling = (line for line in lines if not line.startswith(("#", _NOTE_BEGINNING)))
+    return next(telling, "".join(lines[:1])).lstrip("-*# ")[:TITLE_LENGTH]

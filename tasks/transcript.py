@@ -1,18 +1,18 @@
-"""A history as a person reads it: messages, calls with their results, steps and attempts."""
+"""A history as a person reads it: messages, and calls with their results."""
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from tasks import calls
 from tasks.calls import Call, Part, Result
-from tasks.messages import ChatMessage, ExecutionCheckpointItem
-from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.messages import ChatMessage
+from tasks.models import TaskRecord
 from tasks.sanitization import resumable_turns_from_task_record
-from tasks.texts import SHOWN_LENGTH, Output
+from tasks.texts import SHOWN_LENGTH
 from tasks.texts import Text as Text
 from tasks.titles import asked_for as asked_for
+from tasks.titles import note_line as note_line
 from tasks.titles import title as title
 
 
@@ -111,25 +111,6 @@ class Message:
         return 500 + min(self.text.length, SHOWN_LENGTH)
 
 
-@dataclass(frozen=True)
-class Step:
-    """A checkpoint with its items, or with what is wrong with them."""
-
-    checkpoint: TaskCheckpoint
-    attempt: int
-    starts_attempt: bool
-    items: list[Call]
-    problem: str
-
-    @property
-    def failed(self) -> bool:
-        return any(not item.success for item in self.items)
-
-    @property
-    def raw(self) -> Text:
-        return Text(str(self.checkpoint.items_json))
-
-
 def messages(history: Iterable[ChatMessage]) -> list[Message]:
     """The messages in order, each read no further than to know its role."""
     found: list[Message] = []
@@ -140,48 +121,6 @@ def messages(history: Iterable[ChatMessage]) -> list[Message]:
         found.append(Message(number, message.role, Text(message.content), exchange))
         exchange.messages.append(found[-1])
     return found
-
-
-def attempts(order_taken: Iterable[tuple[int, int]]) -> dict[int, int]:
-    """The attempt, from 1, of each checkpoint, of (id, step_index) pairs in the order taken.
-
-    Step numbers restart with each attempt, so a new one begins where the number does not rise.
-    """
-    numbers: dict[int, int] = {}
-    attempt, previous = 1, -math.inf
-    for id_, step_index in order_taken:
-        if isinstance(step_index, int):  # SQLite stores a value of any type
-            attempt += step_index <= previous
-            previous = step_index
-        numbers[id_] = attempt
-    return numbers
-
-
-def steps(checkpoints: Iterable[TaskCheckpoint], attempt_of: dict[int, int]) -> list[Step]:
-    """Checkpoints as steps; each knows whether it is the first shown of its attempt."""
-    shown: list[Step] = []
-    for checkpoint in checkpoints:
-        attempt = attempt_of.get(checkpoint.id, 0)
-        starts = not shown or shown[-1].attempt != attempt
-        try:
-            items, problem = _calls(checkpoint.id, checkpoint.items), ""
-        except (TypeError, ValueError) as error:
-            items, problem = [], str(error)
-        shown.append(Step(checkpoint, attempt, starts, items, problem))
-    return shown
-
-
-def _calls(checkpoint_id: int, items: Iterable[ExecutionCheckpointItem]) -> list[Call]:
-    return [
-        Call(
-            item.tool_name,
-            item.arguments,
-            item.success,
-            Output(item.output),
-            anchor=f"step-{checkpoint_id}-call-{place}",
-        )
-        for place, item in enumerate(items, start=1)
-    ]
 
 
 class Thread:

@@ -5,6 +5,9 @@ from tasks.views import clear, export, sign_in, thread, threads
 urlpatterns = [
     path("", threads.threads, name="threads"),
     path("thread/", thread.thread, name="thread"),
+    path("thread/live/", thread.live, name="thread-live"),
+    path("thread/step/", thread.step, name="step"),
+    path("thread/raw/", thread.raw, name="raw"),
     path("thread/message/", thread.message, name="message"),
     path("thread/checkpoint/", thread.checkpoint, name="checkpoint"),
     path("thread/export/", export.export, name="export"),

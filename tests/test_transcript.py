@@ -4,32 +4,30 @@ import pytest
 
 from tasks import transcript
 from tasks.messages import ChatMessage
-from tasks.models import TaskCheckpoint, TaskRecord
-
-
-@pytest.mark.parametrize(
-    ("step_indexes", "expected"),
-    [
-        ([], []),
-        ([1, 2, 3], [1, 1, 1]),
-        ([1, 2, 1, 2], [1, 1, 2, 2]),
-        ([1, 1, 1], [1, 2, 3]),
-        ([5, 9, 0, 7], [1, 1, 2, 2]),
-    ],
-)
-def test_attempts_split_where_the_step_does_not_rise(step_indexes: list[int], expected: list[int]):
-    taken = list(enumerate(step_indexes, start=10))
-
-    assert list(transcript.attempts(taken).values()) == expected
-
-
-def test_step_that_cannot_be_read_says_so():
-    [step] = transcript.steps([TaskCheckpoint(id=1, step_index=1, items_json="{")], {1: 1})
-
-    assert (step.items, bool(step.problem), step.raw.whole) == ([], True, "{")
+from tasks.models import TaskRecord
 
 
 def test_resumable_turns_are_what_the_agent_would_get():
     record = TaskRecord(resumable_history_json='[["user","hi"],["assistant","<tool></tool>"]]')
 
     assert transcript.Thread(record).resumable_turns == [ChatMessage("user", "hi")]
+
+
+@pytest.mark.parametrize(
+    ("note", "line"),
+    [
+        ("", ""),
+        ("\n \n", ""),
+        ("half way", "half way"),
+        ("## Checkpoint\n\n- Failed steps: shell", "Failed steps: shell"),
+        (
+            "## Runtime Checkpoint\n\n- Continue from the latest confirmed state. Do not restart"
+            " successful steps.\n- Confirmed steps: shell\n",
+            "Confirmed steps: shell",
+        ),
+        ("# Only this", "Only this"),
+        ("x" * 300, "x" * 200),
+    ],
+)
+def test_note_line_tells_of_the_thread(note, line):
+    assert transcript.note_line(note) == line
