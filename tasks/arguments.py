@@ -64,7 +64,7 @@ class Arguments:
             if old in texts and new in texts:
                 return named | {"old": old, "new": new}
         content = _first(texts, _CONTENT_KEYS)
-        return named | {"content": content} if path and content else {}
+        return named | ({"content": content} if path and content else {})
 
     def _text(self, role: str) -> str:
         key = self._taken.get(role)

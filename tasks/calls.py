@@ -17,7 +17,7 @@ from tasks.arguments import Arguments
 from tasks.sanitization import OPEN_TAG, tool_calls
 from tasks.texts import Output, Text
 
-MOST_CALLS = 200  # of one message; what follows is shown as text
+MOST_CALLS = 200  # of one message or element; what follows is shown as text
 
 _RESULTS_HEAD = "[Tool results]"
 _RESULT_TAG = re.compile(
@@ -93,17 +93,18 @@ def parts(message: str) -> list[Part]:
     position = count = 0
     for tag, end in tool_calls(message):
         if count >= MOST_CALLS:
-            found.append(Broken(Text(message[position:]), f"more than {MOST_CALLS} tool calls"))
-            return found
+            rest = Broken(Text(message[position:]), f"more than {MOST_CALLS} tool calls")
+            return [*found, rest]
         found += _prose(message[position : tag.start()])
-        found += _calls(tag[0], message[tag.start() : end])
-        count, position = count + 1, end
-    rest = message[position:]
-    if open_tag := OPEN_TAG.search(rest):
-        found += _prose(rest[: open_tag.start()])
-        found.append(Broken(Text(rest[open_tag.start() :]), "a tool call that does not end"))
-        return found
-    return found + _prose(rest)
+        called = _calls(tag[0], message[tag.start() : end])
+        found += called
+        count, position = count + len(called), end
+    rest_of_it = message[position:]
+    if open_tag := OPEN_TAG.search(rest_of_it):
+        found += _prose(rest_of_it[: open_tag.start()])
+        unended = Text(rest_of_it[open_tag.start() :])
+        return [*found, Broken(unended, "a tool call that does not end")]
+    return found + _prose(rest_of_it)
 
 
 def _prose(text: str) -> list[Part]:
@@ -115,7 +116,10 @@ def _calls(open_tag: str, stored: str) -> list[Part]:
     close_tag = f"</{open_tag[1:]}"
     body = stored[len(open_tag) :].removesuffix(close_tag)
     value = _json(body.strip())
-    if value is None and not stored.endswith(close_tag):
+    ended = stored.endswith(close_tag)
+    if value is None and ended and OPEN_TAG.match(body.lstrip()):
+        return parts(body)  # in which no element has this name, so that there is a deepest
+    if value is None and not ended:
         value = _json(_first_container(body))
     given: list[Any] = value if isinstance(value, list) else [value]
     calls = [_call(each) for each in given[:MOST_CALLS]]

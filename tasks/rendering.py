@@ -22,7 +22,7 @@ from tasks import highlighting, terminal
 from tasks.terminal import Span
 
 MARKDOWN_LENGTH = 20_000  # characters
-_MANY_BRACKETS, _MANY_COLUMNS = 1_000, 60  # of more, Markdown takes too long
+_MANY_BRACKETS, _MANY_CELLS = 1_000, 5_000  # of more, Markdown takes or makes too much
 _MANY_LEVELS = 50  # of quotes and lists inside one another
 _MANY_SPANS, _MANY_UNSEEN = 4_000, 400  # of one text; what follows is plain
 
@@ -37,14 +37,21 @@ _UNSEEN_RUN = re.compile(rf"({_UNSEEN.pattern})\1*+")
 _PICTURE_MARKER = re.compile(r"\[(?:IMAGE|Image|image):[^\[\]\n<>]{1,400}\]")
 
 _TAGS = {
-    *("p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "li"),
+    *("p", "br", "hr", "blockquote", "ul", "ol", "li"),
     *("strong", "em", "s", "code", "pre", "a", "span"),
     *("table", "thead", "tbody", "tr", "th", "td"),
 }
+_HEADINGS = {f"h{level}" for level in range(1, 7)}
 _SANITISER = nh3.Cleaner(
     tags=_TAGS,
     attributes={"*": set(), "a": {"href"}, "ol": {"start"}},
-    allowed_classes={"span": {*highlighting.CLASSES, "unseen", "picture"}, "pre": {"code"}},
+    allowed_classes={
+        "span": {*highlighting.CLASSES, "unseen", "picture"},
+        "pre": {"code"},
+        "p": _HEADINGS,
+        "th": {"right", "center"},
+        "td": {"right", "center"},
+    },
     url_schemes={"http", "https", "mailto"},
     link_rel="noopener noreferrer",
 )
@@ -94,11 +101,10 @@ def markdown(text: str, budget: Budget) -> SafeString:
 
 
 def _is_quick(text: str) -> bool:
-    return (
-        len(text) <= MARKDOWN_LENGTH
-        and text.count("[") <= _MANY_BRACKETS
-        and max(line.count("|") for line in text.split("\n")) <= _MANY_COLUMNS
-    )
+    if len(text) > MARKDOWN_LENGTH or text.count("[") > _MANY_BRACKETS:
+        return False
+    lines = text.split("\n")
+    return max(line.count("|") for line in lines) * len(lines) <= _MANY_CELLS
 
 
 def _paragraph(text: str) -> SafeString:
@@ -156,6 +162,20 @@ class _Renderer(RendererHTML):
         return f'<pre class="code"><code>{highlighted}</code></pre>\n'
 
     code_block = fence
+
+    def heading_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        """No heading of the page: an agent's have no place in its outline."""
+        return f'<p class="{tokens[idx].tag}">'
+
+    def heading_close(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        return "</p>\n"
+
+    def th_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        token = tokens[idx]
+        side = str(token.attrGet("style") or "").removeprefix("text-align:")
+        return f'<{token.tag} class="{side}">' if side in ("right", "center") else f"<{token.tag}>"
+
+    td_open = th_open
 
     def image(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
         token = tokens[idx]

@@ -17,6 +17,8 @@ _CONTROL = re.compile(
 )
 _SGR = re.compile("\x1b\\[([0-9;:]*+)m")
 
+_CUT_CODE = re.compile("\x1b(?:\\[[0-9;:]*+)?\\Z")  # where a text was cut
+
 _STYLES = {1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 9: "strike"}
 _ENDED_STYLES = {21: "bold", 23: "italic", 24: "underline", 27: "inverse", 29: "strike"}
 _BASIC = (  # the usual red, green and blue of the 16 colours
@@ -63,6 +65,7 @@ def _without_backspaces(text: str) -> str:
 
 def spans(text: str) -> Iterator[Span]:
     """The pieces of a settled text, each with the class names of its colours and styles."""
+    text = _CUT_CODE.sub("", text)
     pen, position = _Pen(), 0
     for code in _SGR.finditer(text):
         if code.start() > position:

@@ -67,6 +67,13 @@ class Text:
     def is_cut(self) -> bool:
         return len(self.body) > self.limit or len(self._told) > _SETTLED_LENGTH
 
+    @property
+    def opener(self) -> str:
+        """What a click on it shows: "all, 7.6 KB, 210 lines"."""
+        return (
+            f"the first {size(self.limit)} of {self.size}" if self.is_cut else f"all, {self.size}"
+        )
+
     @cached_property
     def size(self) -> str:
         """How large it is as stored: "7.6 KB, 210 lines"."""

@@ -8,6 +8,7 @@ from itertools import pairwise
 import msgspec
 
 from tasks.models import TaskRecord
+from tasks.texts import without_pictures
 
 TITLE_LENGTH = 200
 _LOOKED_AT = TITLE_LENGTH * 12  # characters of a message
@@ -24,8 +25,9 @@ _LABEL = re.compile(
 _INLINE_LABEL = re.compile(
     r"(?:issue|task|title|subject|question|goal|request|objective):\s+", re.I
 )
-_MARKUP = re.compile(r"^(?:[#>*\-=\s]+|\d+[.)]\s+|\[[\d\-:T. ]{8,40}(?:UTC|Z)?\]\s*)+|[*_#=\s]+$")
+_MARKUP = re.compile(r"^(?:[#>*\-=\s]+|\d+[.)]\s+|\[[\d\-:T. ]{8,40}(?:UTC|Z)?\]\s*)+")
 _TAG = re.compile(r"</?[\w-]{1,40}>")
+_PICTURE = re.compile(r"\[IMAGE:[^\[\]\n]*+\]?")
 _GREETING = re.compile(
     r"^(?:hi|hello|hey|dear|good (?:morning|day|evening)|please note)\b[^.,!:\n]{0,30}[.,!:]+\s*",
     re.I,
@@ -74,8 +76,11 @@ def asked_for(message: str) -> str:
 
 def _lines(text: str) -> Iterator[str]:
     """The lines that say something, without markup and greetings."""
-    for line in text.split("\n"):
-        bare = _MARKUP.sub("", _TAG.sub("", line)).strip()
+    for line in without_pictures(text).split("\n"):
+        if not _PICTURE.sub("", line).strip():
+            continue
+        named = _TAG.sub("", _PICTURE.sub("an image", line))
+        bare = _MARKUP.sub("", named).replace("**", "").strip().rstrip("*_#= ")
         if bare:
             yield _GREETING.sub("", bare, count=1) or bare
 
@@ -94,7 +99,8 @@ def _without_label(line: str) -> str:
 
 
 def _tells(line: str) -> bool:
-    return not line.endswith(":") and not _PREPARES.match(line)
+    prepares = line.endswith(":") or _PREPARES.match(line) or _GREETING.fullmatch(line)
+    return not prepares
 
 
 def note_line(note: str) -> str:

@@ -28,7 +28,7 @@ class Exchange:
         first = self.messages[0]
         asked = [part for part in first.own_parts if isinstance(part, Call)]
         for place, call in enumerate(asked, start=1):
-            call.anchor = f"message-{first.number}-call-{place}"
+            call.anchor = f"{first.anchor}-call-{place}"
         for message in self.messages[1:]:
             calls.pair(asked, message.own_results, message.number, first.number)
         return True
@@ -42,6 +42,11 @@ class Message:
     role: str
     text: Text
     exchange: Exchange = field(repr=False, compare=False)
+
+    @property
+    def anchor(self) -> str:
+        """Its place in a page, which stays the same: messages are only ever added."""
+        return f"message-{self.number}"
 
     @cached_property
     def _native(self) -> tuple[str, list[Part]] | None:
@@ -85,6 +90,13 @@ class Message:
         return next((r.shown_in for r in self.results if r.shown_in is not None), None)
 
     @property
+    def prose(self) -> Text | None:
+        """What it says in words, which is what one copies."""
+        if self.role != "assistant":
+            return None if self.is_tool_output else self.text
+        return next((part for part in self.parts if isinstance(part, Text)), None)
+
+    @property
     def is_moved(self) -> bool:
         """Whether all that it holds is shown with the calls."""
         return bool(self.results) and not self.left_results
@@ -92,7 +104,7 @@ class Message:
     @property
     def reasoning(self) -> Text | None:
         """What a model thought before it answered, where its provider tells."""
-        return Text(self._native[0]) if self._native and self._native[0] else None
+        return Text(self._native[0]) if self._native and self._native[0].strip() else None
 
     @property
     def is_tool_output(self) -> bool:

@@ -50,6 +50,18 @@ def test_calls_of_one_element_may_be_several():
     assert calls.parts(f"<function_calls>[{LS},{LS}]</function_calls>") == [SHELL, SHELL]
 
 
+def test_calls_may_stand_in_an_element_of_another_name():
+    message = f"<function_calls>\n<invoke>{LS}</invoke>\n<invoke>{LS}</invoke>\n</function_calls>"
+
+    assert calls.parts(message) == [SHELL, SHELL]
+
+
+def test_elements_may_be_nested_however_deep():
+    assert len(calls.parts("".join(f"<{name}>" for name in NAMES * 9_000) + LS)) == 1
+    nested = "".join(f"<{n}>" for n in NAMES) + LS + "".join(f"</{n}>" for n in reversed(NAMES))
+    assert calls.parts(nested) == [SHELL]
+
+
 def test_call_without_an_end_tag_ends_with_its_json():
     assert calls.parts(f"<tool_call>{LS} and so on") == [SHELL, Text("and so on")]
 

@@ -137,17 +137,19 @@ def test_plain_text_is_the_text(text: str):
         ("![a](http://b/c)", '<p><span class="picture">image a http://b/c</span></p>\n'),
         ("![a](c.png)", "<p>![a](c.png)</p>\n"),
         ("<b>", "<p>&lt;b&gt;</p>\n"),
+        ("## a", '<p class="h2">a</p>\n'),
+        ("- a", "<ul>\n<li>a</li>\n</ul>\n"),
         (
             "```py\nimport a\n```",
             '<pre class="code"><code><span class="h-keyword">import</span> a</code></pre>\n',
         ),
-        ("|a|\n|-|\n|b|", None),
+        ("|a|\n|-:|\n|b|", None),
     ],
 )
 def test_markdown_is_rendered(text: str, html: str | None):
     rendered = rendering.markdown(text, Budget())
 
-    assert rendered == html if html else "<td>b</td>" in rendered
+    assert rendered == html if html else '<td class="right">b</td>' in rendered
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ def test_markdown_is_rendered(text: str, html: str | None):
     [
         "x" * (MARKDOWN_LENGTH + 1),
         "[" * 1_001,
-        "|a" * 61 + "\n" + "|-" * 61,
+        "|a" * 51 + "\n" + "|-" * 51 + "\na" * 99,
         ">" * 900 + "*x*",
         "- " * 40 + "x",
     ],

@@ -57,6 +57,8 @@ def test_settled_is_what_stands_at_the_end(output: str, shown: str):
         ("\x1b[38:5:1ma", [("t-ink1", "a")]),
         ("\x1b[38;21ma", [("", "a")]),
         ("\x1b[107ma", [("t-on15", "a")]),
+        ("cut\x1b[3", [("", "cut")]),
+        ("cut\x1b", [("", "cut")]),
         ("\x1b[99999999999ma", [("", "a")]),
     ],
 )
