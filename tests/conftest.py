@@ -1,6 +1,5 @@
 """Fixtures: the store on SQLite and on PostgreSQL, and a clock that tests can read."""
 
-import socket
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -123,11 +122,5 @@ def store_queries() -> Callable[[], CaptureQueriesContext]:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """`manage.py serve` on a free port, not started yet; stopped at the end of the test."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = Server(tmp_path, port)
-    server.store_file.parent.mkdir(parents=True)
-    yield server
-    if server.process is not None and server.process.poll() is None:
-        server.stop()
+    with Server.on_free_port(tmp_path) as server:
+        yield server

@@ -38,8 +38,8 @@ def look(browser: webdriver.Chrome, *, width: int = 1400, dark: bool = False) ->
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
-def without_script(browser: webdriver.Chrome) -> None:
-    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+def allow_script(browser: webdriver.Chrome, allowed: bool) -> None:
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not allowed})
 
 
 def is_scrolled_sideways(browser: webdriver.Chrome) -> bool:

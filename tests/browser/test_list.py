@@ -17,14 +17,14 @@ from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tasks.fields import to_text
+from tests.browser.conftest import opened_browser
 from tests.browser.pages import (
     accessibility_problems,
+    allow_script,
     is_scrolled_sideways,
     look,
     sign_in,
-    without_script,
 )
-from tests.factories import DATA
 from tests.server import MANAGE, Server
 
 LOOKS = [(1400, False), (1400, True), (390, False), (390, True)]
@@ -49,10 +49,11 @@ record_checkpoint(TaskCheckpointUpdate(
 """
 
 
-def fill(server: Server, count: int = 40) -> None:
+def fill(server: Server, count: int) -> None:
     """Threads as gloamy leaves them, of one every ten minutes; every third one failed."""
     with closing(sqlite3.connect(server.store_file)) as connection, connection:
-        connection.executescript((DATA / "original.sql").read_text().split("INSERT INTO")[0])
+        connection.execute("DELETE FROM task_checkpoints")
+        connection.execute("DELETE FROM task_records")
         for number in range(count):
             failed = number % 3 == 2
             moment = datetime.now(UTC) - timedelta(minutes=10 * number)
@@ -73,14 +74,43 @@ def fill(server: Server, count: int = 40) -> None:
             )
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for all tests here: each fills its store anew."""
+    with Server.on_free_port(tmp_path_factory.mktemp("server")) as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def signed_in(
+    server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[webdriver.Chrome]:
+    with opened_browser(tmp_path_factory.mktemp("browser")) as browser:
+        sign_in(browser, server.link())
+        yield browser
+
+
 @pytest.fixture
-def page(browser: webdriver.Chrome, server: Server) -> Iterator[webdriver.Chrome]:
-    """A browser that is signed in and looks at the list of forty threads."""
-    fill(server)
-    server.start()
-    sign_in(browser, server.link())
+def empty(signed_in: webdriver.Chrome, server: Server) -> Iterator[webdriver.Chrome]:
+    """A browser that looks at the list of an empty store."""
+    fill(server, 0)
+    yield from at_the_list(signed_in, server)
+
+
+@pytest.fixture
+def page(signed_in: webdriver.Chrome, server: Server) -> Iterator[webdriver.Chrome]:
+    """A browser that looks at the list of forty threads."""
+    fill(server, 40)
+    yield from at_the_list(signed_in, server)
+
+
+def at_the_list(browser: webdriver.Chrome, server: Server) -> Iterator[webdriver.Chrome]:
     look(browser)
+    allow_script(browser, True)
+    browser.get(f"http://127.0.0.1:{server.port}/")
     yield browser
+    browser.execute_script("localStorage.clear()")
     assert [entry for entry in browser.get_log("browser") if entry["source"] == "security"] == []
 
 
@@ -222,17 +252,15 @@ def test_page_says_when_the_connection_is_lost_and_recovers(page: webdriver.Chro
     wait(page).until(lambda b: titles(b)[0] == "Watch the kettle")
 
 
-def test_first_thread_of_an_empty_store_appears(browser: webdriver.Chrome, server: Server):
-    server.start()
-    sign_in(browser, server.link())
+def test_first_thread_of_an_empty_store_appears(empty: webdriver.Chrome, server: Server):
     for width, dark in LOOKS:
-        look(browser, width=width, dark=dark)
-        assert accessibility_problems(browser) == []
-        assert not is_scrolled_sideways(browser)
-    assert "No threads yet" in browser.find_element(By.TAG_NAME, "main").text
+        look(empty, width=width, dark=dark)
+        assert accessibility_problems(empty) == []
+        assert not is_scrolled_sideways(empty)
+    assert "No threads yet" in empty.find_element(By.TAG_NAME, "main").text
 
     write(server, "telegram_1")
-    wait(browser, 3).until(lambda b: titles(b) == ["Watch the kettle"])
+    wait(empty, 3).until(lambda b: titles(b) == ["Watch the kettle"])
 
 
 def test_keys_lead_through_the_list(page: webdriver.Chrome):
@@ -251,6 +279,10 @@ def test_keys_lead_through_the_list(page: webdriver.Chrome):
 
     press(page, "j", Keys.ENTER)
     wait(page).until(lambda b: "Task 0" in b.title)
+    page.back()
+    wait(page).until(lambda b: b.title == "Threads · gloamy tasks")
+    press(page, "j")
+    assert focused(page).startswith("Task 1:")  # after the one that was opened
 
 
 def test_keys_can_be_turned_off(page: webdriver.Chrome):
@@ -277,7 +309,7 @@ def test_theme_is_kept_and_there_before_the_page_is_drawn(page: webdriver.Chrome
 
 
 def test_list_works_without_script(page: webdriver.Chrome):
-    without_script(page)
+    allow_script(page, False)
     page.refresh()
     Select(page.find_element(By.NAME, "channel")).select_by_visible_text("slack")
     page.find_element(By.NAME, "q").send_keys("greet number 3")
