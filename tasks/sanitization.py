@@ -5,7 +5,7 @@ Every function here is pure, and takes time linear in its input, whatever the in
 
 import re
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import isinf
 from typing import Protocol
 
@@ -16,7 +16,7 @@ _WHITE_SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
-_OPEN_TAG = re.compile("<(?:function_calls?|tool[_-]?call|tool|invoke)>")
+OPEN_TAG = re.compile("<(?:function_calls?|tool[_-]?call|tool|invoke)>")
 _CLOSE_TAGS_OF_ANY_NAME = re.compile(f"(?:[{_WHITE_SPACE}]*+</[^>]*+>)*+[{_WHITE_SPACE}]*+")
 _BLANK_LINES = re.compile("\n\n\n+")
 
@@ -96,15 +96,23 @@ def strip_tool_call_tags(message: str) -> str:
 
 
 def _segments_outside_calls(message: str) -> Iterable[str]:
-    call_ends = _CallEnds(message)
     position = 0
-    while tag := _OPEN_TAG.search(message, position):
-        end = call_ends.after(tag)
-        if end is None:
-            break
+    for tag, end in tool_calls(message):
         yield message[position : tag.start()]
         position = end
     yield message[position:]
+
+
+def tool_calls(message: str) -> Iterator[tuple[re.Match[str], int]]:
+    """The open tag of each tool call in a message, and where the call ends."""
+    call_ends = _CallEnds(message)
+    position = 0
+    while tag := OPEN_TAG.search(message, position):
+        end = call_ends.after(tag)
+        if end is None:
+            break
+        yield tag, end
+        position = end
 
 
 class _CallEnds:
