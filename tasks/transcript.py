@@ -70,11 +70,6 @@ class Message:
         return self.own_parts if self.exchange.paired else []
 
     @property
-    def prose(self) -> list[Text]:
-        """What an assistant says beside its calls."""
-        return [part for part in self.own_parts if isinstance(part, Text)]
-
-    @property
     def results(self) -> list[Result]:
         """The results that a message holds; each knows whether it is shown with its call."""
         return self.own_results if self.exchange.paired else []
