@@ -19,7 +19,7 @@ from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord, TaskStatus
 from tasks.picture import picture
 from tasks.steps import outlines, seconds_of_last_attempt
 from tasks.templatetags.threads import thread_url
-from tasks.views.common import can_view, list_url, tasks_of, the_task
+from tasks.views.common import can_view, tasks_of, the_task
 from tasks.views.thread_tabs import LONGEST_COUNTED, TABS
 
 MOST_TASKS = 50  # of a thread that its page lists
@@ -154,7 +154,7 @@ def _way_back(request: HttpRequest, record: TaskRecord) -> dict[str, str]:
         for name, thread_id in found.items()
         if thread_id is not None
     }
-    return {"list": list_url(request), **beside}
+    return {"list": f"{reverse('threads')}?{query}" if query else reverse("threads"), **beside}
 
 
 def _message_count(shown: transcript.Thread, tab: str) -> int | None:

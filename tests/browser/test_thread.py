@@ -17,6 +17,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tasks.fields import to_text
+from tests.browser.conftest import opened_browser
 from tests.browser.pages import (
     accessibility_problems,
     allow_script,
@@ -24,7 +25,6 @@ from tests.browser.pages import (
     look,
     sign_in,
 )
-from tests.factories import DATA
 from tests.server import MANAGE, Server
 
 NOW = datetime.now(UTC)
@@ -96,10 +96,30 @@ def add_thread(
             connection.execute(INSERT_CHECKPOINT, checkpoint)
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for all tests here: each fills its store anew."""
+    with Server.on_free_port(tmp_path_factory.mktemp("server")) as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def signed_in(
+    server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[webdriver.Chrome]:
+    with opened_browser(tmp_path_factory.mktemp("browser")) as browser:
+        sign_in(browser, server.link())
+        yield browser
+
+
 @pytest.fixture
-def store(server: Server) -> Server:
+def store(server: Server, signed_in: webdriver.Chrome) -> Server:
+    """A store with a thread that failed, one that is long, and one that runs."""
     with closing(sqlite3.connect(server.store_file)) as connection, connection:
-        connection.executescript((DATA / "original.sql").read_text().split("INSERT INTO")[0])
+        connection.execute("DELETE FROM task_checkpoints")
+        connection.execute("DELETE FROM task_records")
+        connection.execute("DELETE FROM sqlite_sequence")
     resumable = [
         {"role": "user", "content": "Fix the build"},
         {"role": "assistant", "content": 'Yes.<tool_call>{"name":"shell"}</tool_call>'},
@@ -119,13 +139,13 @@ def store(server: Server) -> Server:
 
 
 @pytest.fixture
-def page(browser: webdriver.Chrome, store: Server) -> Iterator[webdriver.Chrome]:
+def page(signed_in: webdriver.Chrome, store: Server) -> Iterator[webdriver.Chrome]:
     """A browser that is signed in."""
-    store.start()
-    sign_in(browser, store.link())
-    look(browser)
-    yield browser
-    entries = browser.get_log("browser")
+    look(signed_in)
+    allow_script(signed_in, True)
+    signed_in.get_log("browser")
+    yield signed_in
+    entries = signed_in.get_log("browser")
     assert [entry for entry in entries if entry["source"] in ("security", "javascript")] == []
 
 
