@@ -26,6 +26,10 @@ def addresses() -> dict[str, str]:
     return {
         "threads": "/",
         "thread": thread_url("thread", "telegram_42"),
+        "thread-live": thread_url("thread-live", "telegram_42"),
+        "step": f"/thread/step/?step={step[0]}",
+        "raw": thread_url("raw", "telegram_42"),
+        "export": thread_url("export", "telegram_42", format="json"),
         "message": thread_url("message", "telegram_42", message=1),
         "checkpoint": f"/thread/checkpoint/?checkpoint={step[0]}",
         "clear": thread_url("clear", "telegram_42"),
