@@ -243,9 +243,7 @@ def _is_out_of_range(number: bytes) -> bool:
     exponent -= taken
     if not significand:
         return False
-    if len(power) > 10:  # beyond 32 bits, and beyond what int() should be asked to read
-        return not sign
-    exponent += int(sign + (power or b"0"))
+    exponent += int(sign + (power[:10] or b"0"))  # ten digits decide; int() shall not read many
     if exponent < 0:
         return False
     return exponent > 308 or isinf(significand * _POWERS_OF_TEN[exponent])

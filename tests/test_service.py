@@ -351,6 +351,20 @@ def test_load_names_the_column_whose_value_has_a_wrong_type(store, table, column
     assert str(caught.value) == f"{table} {key}, {column}: a value of type {kind}"
 
 
+@only_sqlite
+def test_load_names_the_first_of_several_values_of_a_wrong_type(store):
+    record = task()
+    checkpoint(record, 1)
+    first, _ = checkpoint(record, 2), checkpoint(record, 3)
+    with store.cursor() as cursor:
+        cursor.execute(
+            "UPDATE task_checkpoints SET items_json = x'00', created_at = x'00'"
+            " WHERE step_index > 1"
+        )
+    with pytest.raises(CorruptRecordError, match=rf"^task_checkpoints {first.pk}, items_json: "):
+        service.load_by_thread_id("telegram_42")
+
+
 def test_load_takes_no_other_text_of_a_step_for_its_items(store):
     service.record_checkpoint(update(checkpoint_note="[]", items=[item(output="done")]))
     overwrite(store, "task_checkpoints", "created_at", "[]")
