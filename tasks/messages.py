@@ -78,8 +78,9 @@ ConversationMessage = Chat | AssistantToolCalls | ToolResults
 
 _history_decoder = msgspec.json.Decoder(list[ChatMessage])
 _items_decoder = msgspec.json.Decoder(list[ExecutionCheckpointItem])
-_history_encoder = msgspec.json.Encoder()
-_items_encoder = msgspec.json.Encoder(order="deterministic")
+# The hook is for subclasses of str, such as safe strings of templates, which msgspec refuses.
+_history_encoder = msgspec.json.Encoder(enc_hook=str.__str__)
+_items_encoder = msgspec.json.Encoder(enc_hook=str.__str__, order="deterministic")
 
 
 def decode_history(raw: str) -> list[ChatMessage]:

@@ -9,7 +9,7 @@ What goes wrong with the store is a StoreError, of one class for each thing that
 it; then nothing was written. The next call opens the store afresh, so there is nothing to restart.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -365,7 +365,7 @@ def _decoded(
     """The decoder's result, or its error with the name of the row and the column."""
     try:
         return decode(raw)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise CorruptRecordError(f"{table} {key!r}, {column}: {error}") from error
 
 
@@ -380,14 +380,15 @@ class _Columns:
         try:
             msgspec.convert(rows, self._rows)
         except msgspec.ValidationError:
-            raise CorruptRecordError(next(self._wrong(rows))) from None
+            raise CorruptRecordError(self._wrong(rows)[0]) from None
 
-    def _wrong(self, rows: list[tuple[Any, ...]]) -> Iterator[str]:
-        for row in rows:
-            for (column, expected), value in zip(self.types.items(), row, strict=True):
-                if not isinstance(value, expected):
-                    kind = type(value).__name__
-                    yield f"{self.table} {row[0]!r}, {column}: a value of type {kind}"
+    def _wrong(self, rows: list[tuple[Any, ...]]) -> list[str]:
+        return [
+            f"{self.table} {row[0]!r}, {column}: a value of type {type(value).__name__}"
+            for row in rows
+            for (column, expected), value in zip(self.types.items(), row, strict=True)
+            if not isinstance(value, expected)
+        ]
 
 
 _TASK = _Columns(  # of statements.LOAD_TASK

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from django.test.utils import CaptureQueriesContext
 from django.utils.safestring import SafeString
@@ -111,6 +112,43 @@ def test_save_snapshot_refuses_wrong_input_and_names_the_field(store, field, val
 def test_record_checkpoint_refuses_wrong_input_and_names_the_field(store, field, value, error):
     given = update(**{field: value})
     assert_refused(store, lambda: service.record_checkpoint(given), field, error)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: service.save_snapshot(snapshot(status="paused")),
+            "status must be one of running, completed, failed, cancelled, timed_out, not 'paused'",
+        ),
+        (
+            lambda: service.save_snapshot(snapshot(model=None)),
+            "model must be str, not NoneType",
+        ),
+        (
+            lambda: service.save_snapshot(snapshot(last_error="\ud800")),
+            "last_error: a lone surrogate is not text that UTF-8 can hold",
+        ),
+        (
+            lambda: service.record_checkpoint(update(step_index="1")),
+            "step_index must be int, not str",
+        ),
+        (
+            lambda: service.record_checkpoint(update(step_index=-1)),
+            "step_index must be from 0 to 9223372036854775807, not -1",
+        ),
+    ],
+)
+def test_refusal_says_what_would_be_right(call, message):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("given", [snapshot(), update()], ids=["snapshot", "update"])
+def test_fields_are_given_by_name_only(given):
+    with pytest.raises(TypeError, match="positional"):
+        type(given)(*msgspec.structs.astuple(given))
 
 
 def assert_refused(store, call, field, error):
