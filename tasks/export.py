@@ -24,6 +24,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True)
 class Format:
+    label: str
     ending: str
     content_type: str
     pieces: Callable[[Sequence[TaskRecord]], Iterator[str | bytes]]
@@ -128,8 +129,8 @@ def _json(value: Any) -> bytes:
 
 
 FORMATS = {
-    "json": Format("json", "application/json", as_json),
-    "jsonl": Format("jsonl", "application/jsonl", as_json_lines),
-    "markdown": Format("md", "text/markdown; charset=utf-8", as_markdown),
-    "atif": Format("atif.json", "application/json", as_atif),
+    "json": Format("JSON", "json", "application/json", as_json),
+    "jsonl": Format("JSON Lines", "jsonl", "application/jsonl", as_json_lines),
+    "md": Format("Markdown", "md", "text/markdown; charset=utf-8", as_markdown),
+    "atif": Format("ATIF", "atif.json", "application/json", as_atif),
 }

@@ -177,8 +177,6 @@ def _encode(values: Sequence[Any], encoder: msgspec.json.Encoder, field: str) ->
         return encoder.encode(values).decode()
     except UnicodeEncodeError as error:
         raise ValueError(f"{field}: {NO_SURROGATES}") from error
-    except TypeError as error:  # a kind of text or struct that the encoder does not know
-        raise TypeError(f"{field}: {error}") from error
 
 
 def _decode(raw: str, decoder: msgspec.json.Decoder[list[S]], struct: type[S]) -> list[S]:

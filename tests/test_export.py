@@ -88,7 +88,7 @@ def trajectory(*messages: tuple[str, str], **fields: Any) -> Any:
     [
         ("json", "application/json", "gloamy-telegram_42.json"),
         ("jsonl", "application/jsonl", "gloamy-telegram_42.jsonl"),
-        ("markdown", "text/markdown; charset=utf-8", "gloamy-telegram_42.md"),
+        ("md", "text/markdown; charset=utf-8", "gloamy-telegram_42.md"),
         ("atif", "application/json", "gloamy-telegram_42.atif.json"),
     ],
 )
@@ -251,11 +251,11 @@ def test_markdown_is_to_be_read(viewer: Client):
     record = encode_history([ChatMessage(*each) for each in told], "history")
     task(execution_history_json=record, last_error="too ``slow``", final_response="Done.")
 
-    assert body(fetch(viewer, "markdown")).partition("- Created")[0] == (
+    assert body(fetch(viewer, "md")).partition("- Created")[0] == (
         "# Tidy `up`\n\n- Thread: `telegram_42`\n- Task: `telegram_42`\n- Status: `running`\n"
         "- Error: ``` too ``slow`` ```\n- Channel: `telegram`\n- Model: `openai gpt-test`\n"
     )
-    assert body(fetch(viewer, "markdown")).partition("\n## ")[2] == (
+    assert body(fetch(viewer, "md")).partition("\n## ")[2] == (
         "1. user\n\nTidy `up`\n\n## 2. assistant\n\nI look.\n\n**`shell`**, ok\n\n"
         "```sh\nls\n```\n\n```\na.py\n```\n\n\n## Final response\n\nDone.\n"
     )
@@ -266,13 +266,13 @@ def test_markdown_fence_is_longer_than_any_in_the_text(viewer: Client):
     told = [ChatMessage("assistant", CALL), ChatMessage("user", result)]
     task(execution_history_json=encode_history(told, "history"))
 
-    assert "\n`````\n````\nx\n````\n`````\n" in body(fetch(viewer, "markdown"))
+    assert "\n`````\n````\nx\n````\n`````\n" in body(fetch(viewer, "md"))
 
 
 def test_markdown_of_a_corrupt_history_holds_its_text(viewer: Client):
     task(execution_history_json="[{broken")
 
-    assert "```\n[{broken\n```" in body(fetch(viewer, "markdown"))
+    assert "```\n[{broken\n```" in body(fetch(viewer, "md"))
 
 
 def test_atif_puts_results_into_the_step_of_their_call():

@@ -506,3 +506,12 @@ def test_clearing_comes_back_to_the_list_as_it_was(operator: Client):
     assert cleared["Location"] == f"/?{filters}"
     assert html.escape(address(list=filters)) in form
     assert TaskRecord.objects.count() == 0
+
+
+def test_every_export_that_the_page_offers_is_to_be_had(viewer: Client):
+    task("a")
+
+    page = viewer.get(thread_url("thread", "a")).content.decode()
+
+    links = re.findall(r'href="(/thread/export/[^"]*)"', page)
+    assert [viewer.get(html.unescape(link)).status_code for link in links] == [200] * 4

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from tasks import transcript
+from tasks.export import FORMATS
 from tasks.fields import to_text
 from tasks.filters import Filters, neighbours
 from tasks.heartbeat import daemon
@@ -29,7 +30,6 @@ ENTRY_QUERIES = {
     "checkpoints": "show=checkpoints&step",
     "resume": "show=resume&turn",
 }
-EXPORT_FORMATS = (("json", "JSON"), ("jsonl", "JSON Lines"), ("md", "Markdown"), ("atif", "ATIF"))
 
 
 @require_safe
@@ -113,7 +113,7 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
         "is_running": not TaskStatus.read(record.status).is_terminal,
         "is_stalled": daemon(now).is_stalled(record),
         "admin_address": _admin_address(record),
-        "export_formats": EXPORT_FORMATS,
+        "export_formats": [(name, found.label) for name, found in FORMATS.items()],
     }
 
 
