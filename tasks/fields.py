@@ -3,6 +3,7 @@
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 from django.core.exceptions import ValidationError
@@ -28,11 +29,16 @@ def rfc3339(seconds: int, nanoseconds: int) -> str:
 
     In this form, and only in this form, the order of the texts is the order of the times.
     """
-    whole = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+    whole = _whole(seconds)
     fraction = f".{nanoseconds:09d}" if nanoseconds else ""
     while fraction.endswith("000"):
         fraction = fraction[:-3]
     return f"{whole}{fraction}+00:00"
+
+
+@lru_cache(maxsize=16)
+def _whole(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
 
 
 def now_rfc3339() -> str:

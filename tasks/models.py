@@ -7,11 +7,12 @@ verbs; the ORM suits a change of single columns (`update()`, `save(update_fields
 """
 
 from collections.abc import Callable
-from typing import Generic, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 from django.db import connections, models
 from django.db.models import F, OuterRef, Q, Subquery, Value
-from django.db.models.functions import Left, StrIndex
+from django.db.models.functions import Left, Length, StrIndex
+from django.db.models.lookups import GreaterThan
 
 from archive.models import Clearing, Source  # Django looks for models here
 from tasks.fields import Rfc3339Field, now, storable
@@ -25,6 +26,15 @@ from tasks.messages import (
 PREFIX_LENGTH = 16_384  # characters of a history that a list may look at
 NOTE_LENGTH = 1_000  # of a note or an error
 USER_TURN = '"role":"user"'  # as it stands in every history that has one
+ITEMS_PREFIX_LENGTH = 300  # of a checkpoint's items, which holds the name of the first tool
+SHOWN_LENGTH = 20_000  # of a column that a page shows as it is stored
+STORED_TEXTS = (  # the columns that may be long
+    "execution_history_json",
+    "resumable_history_json",
+    "latest_checkpoint_note",
+    "final_response",
+    "last_error",
+)
 
 
 class TaskStatus(models.TextChoices):
@@ -157,6 +167,31 @@ class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
             )
         )
 
+    def for_page(self) -> Self:
+        """Rows as `for_list()` reads them, with what a thread's head says of the large columns."""
+        return self.for_list().annotate(
+            note_start=Left("latest_checkpoint_note", SHOWN_LENGTH),
+            note_length=Length("latest_checkpoint_note"),
+            error_start=Left("last_error", SHOWN_LENGTH),
+            error_length=Length("last_error"),
+            response_start=Left("final_response", SHOWN_LENGTH),
+            response_length=Length("final_response"),
+            history_length=Length("execution_history_json"),
+            resumable_length=Length("resumable_history_json"),
+            can_resume=_contains("resumable_history_json", USER_TURN),
+        )
+
+    def as_stored(self) -> Self:
+        """Rows with the start of each large column, and its length."""
+        starts = {f"{column}_start": Left(column, SHOWN_LENGTH) for column in STORED_TEXTS}
+        lengths = {f"{column}_length": Length(column) for column in STORED_TEXTS}
+        return self.defer(*STORED_TEXTS).annotate(**starts, **lengths)
+
+
+def _contains(column: str, text: str) -> GreaterThan:
+    """Whether a column holds the text, by its letters' case, on either database."""
+    return GreaterThan(StrIndex(column, Value(text)), 0)
+
 
 def _stored(value: str | int) -> Value:
     """A value to compare a column with, as it is: a stored time may be any text."""
@@ -227,6 +262,21 @@ class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
     def in_step_order(self) -> Self:
         """The order in which the store gives a task's checkpoints to the agent."""
         return self.order_by("step_index", "id")
+
+    def outlined(self) -> models.QuerySet["TaskCheckpoint", Any]:
+        """What a picture needs of each row: `steps.outlines` takes it. No items are handed over.
+
+        Inside a JSON text quotes are escaped, so no output can look like a failed call.
+        """
+        return self.in_order_taken().values_list(
+            "id",
+            "step_index",
+            "created_at",
+            Left("items_json", ITEMS_PREFIX_LENGTH),
+            Length("items_json"),
+            _contains("items_json", ',"success":false,"output":'),
+            _contains("items_json", '"},{"tool_name":"'),
+        )
 
 
 class TaskCheckpoint(models.Model):

@@ -97,27 +97,32 @@ def _hit(number: int, role: str, text: str, start: int, end: int) -> Hit:
 
 
 def _regex(text: str) -> str:
-    """What matches a text in a message, where it may stand in JSON within JSON, escaped again."""
-    pieces = re.findall(r'\\*"|\\+|.', text, re.DOTALL)
-    first = pieces[0] if pieces else ""
-    pattern = "".join(map(_piece, pieces))
-    # a run of backslashes is looked at once, from its start, or it would take quadratic time
-    return rf"(?<!\\){pattern}" if first.startswith("\\") else pattern.removeprefix(r"\\*+")
+    """What matches a text in a message, where it may stand in JSON within JSON, escaped again.
+
+    No run of backslashes is looked at twice, or it would take quadratic time: at the start one of
+    them is enough, and after others they are all taken.
+    """
+    pattern, backslashes = "", r"\\"
+    for piece in re.findall(r'\\*"|\\+|.', text, re.DOTALL):
+        pattern += _piece(piece, backslashes)
+        backslashes = "" if piece.endswith("\\") else r"\\++"
+    return pattern
 
 
-def _piece(piece: str) -> str:
-    if piece.endswith('"'):
-        return r"\\++" + '"' if len(piece) > 1 else r"\\*+" + '"'
+def _piece(piece: str, backslashes: str) -> str:
+    """One character, or a run of backslashes that a quote may follow."""
+    if piece == '"':
+        return '"' if backslashes == r"\\" else r"\\*+" + '"'
     if piece.startswith("\\"):
-        return r"\\++"
+        return backslashes + piece.strip("\\")
     if piece < " ":
         escape = _SHORT_ESCAPES.get(piece, f"u00{ord(piece):02x}")
-        return rf"(?:{re.escape(piece)}|\\+{escape})"
+        return rf"(?:{re.escape(piece)}|{backslashes}{escape})"
     if piece.isascii():
         return re.escape(piece)
     units = piece.encode("utf-16-be", "surrogatepass").hex()
-    escaped = "".join(rf"\\+u{units[i : i + 4]}" for i in range(0, len(units), 4))
-    return f"(?:{re.escape(piece)}|{escaped})"
+    escaped = r"\\++".join(f"u{units[i : i + 4]}" for i in range(0, len(units), 4))
+    return f"(?:{re.escape(piece)}|{backslashes}{escaped})"
 
 
 _SHORT_ESCAPES = {"\n": "n", "\t": "t", "\r": "r", "\b": "b", "\f": "f"}

@@ -96,7 +96,7 @@ def open_store() -> None:
     if connection.vendor == "sqlite":
         file = _file(connection.settings_dict)
         _make_workspace(file)
-        _check_sqlite_file(file)
+        _check_sqlite_file(connection)
         if told := filesystem.warning(file.parent):
             logger.warning(told)
     if not settings.TASKS_READ_ONLY and _check_tables(connection, may_be_empty=True):
@@ -108,7 +108,7 @@ def check_databases() -> None:
     """Raise WorkspaceError unless both databases answer, and the store, if there is one, is one."""
     for connection in connections.all():
         if connection.vendor == "sqlite":
-            _check_sqlite_file(_file(connection.settings_dict))
+            _check_sqlite_file(connection)
     _check_answer(connections[DEFAULT_DB_ALIAS], "The site's database")
     _check_tables(store_connection(), may_be_empty=not settings.TASKS_READ_ONLY)
 
@@ -180,7 +180,11 @@ def _make_private_file(file: Path) -> None:
         raise WorkspaceError(f"{file} cannot be made: {error.strerror}.") from error
 
 
-def _check_sqlite_file(file: Path) -> None:
+def _check_sqlite_file(connection: BaseDatabaseWrapper) -> None:
+    """Look at a file that is not open yet: to close it would end all this process's locks on it."""
+    if connection.connection is not None:
+        return
+    file = _file(connection.settings_dict)
     try:
         with file.open("rb") as opened:
             head = opened.read(16)

@@ -57,6 +57,10 @@ THREAD = f"?id={ID}"
 LADDER = {
     "threads": Rule("viewer"),
     "thread": Rule("viewer", query=THREAD),
+    "thread-live": Rule("viewer", query=THREAD),
+    "step": Rule("viewer", safe=AWAY, query="?checkpoint={step}"),
+    "raw": Rule("viewer", query=THREAD),
+    "export": Rule("viewer", query=THREAD + "&format=json"),
     "message": Rule("viewer", query=THREAD + "&message=1"),
     "checkpoint": Rule("viewer", query="?checkpoint={step}"),
     "clear": Rule("operator", post=409, query=THREAD),

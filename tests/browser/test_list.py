@@ -279,6 +279,10 @@ def test_keys_lead_through_the_list(page: webdriver.Chrome):
 
     press(page, "j", Keys.ENTER)
     wait(page).until(lambda b: "Task 0" in b.title)
+    page.back()
+    wait(page).until(lambda b: b.title == "Threads · gloamy tasks")
+    press(page, "j")
+    assert focused(page).startswith("Task 1:")  # after the one that was opened
 
 
 def test_keys_can_be_turned_off(page: webdriver.Chrome):

@@ -204,12 +204,20 @@ const rowLinks = () => [...document.querySelectorAll(".list .title")];
 function moveCursor(by) {
   const links = rowLinks();
   if (!links.length) return false;
-  const row = document.activeElement.closest(".list tbody tr");
+  const row = document.activeElement.closest(".list tbody tr") || opened();
   const at = row ? links.indexOf(row.querySelector(".title")) : -1;
   const to = at < 0 ? 0 : Math.min(Math.max(at + by, 0), links.length - 1);
   links[to].focus();
   links[to].closest("tr").scrollIntoView({ block: "nearest" });
 }
+
+// the thread that was opened last, where one goes on after coming back
+const opened = () => history.state && document.getElementById(history.state.opened);
+
+document.addEventListener("click", (event) => {
+  const row = event.target.closest("a") && event.target.closest(".list tbody tr");
+  if (row) history.replaceState({ ...history.state, opened: row.id }, "");
+});
 
 const search = document.getElementById("search");
 if (search) keys.set("/", () => { search.focus(); search.select(); });
