@@ -2,6 +2,7 @@
 
 GLOAMY_WORKSPACE     the agent's workspace; its store is state/tasks.db (~/.gloamy/workspace)
 TASKS_DATABASE_URL   the store elsewhere, such as postgres://user:password@host/tasks
+GLOAMY_LINKED_STORE  1 where the store's file may be a link to elsewhere, or have one
 SITE_DATABASE_URL    accounts and sessions elsewhere (site.sqlite3 beside manage.py)
 SECRET_KEY           for several web hosts; made once and kept beside manage.py otherwise
 ALLOWED_HOSTS        names the browser may use for this server, separated by commas
@@ -133,6 +134,7 @@ def _write_once(file: Path, text: str) -> None:
 WORKSPACE = _workspace()
 _tasks = _database("TASKS_DATABASE_URL", WORKSPACE / "state" / "tasks.db")
 TASKS_READ_ONLY = _is_read_only(_tasks)
+LINKED_STORE = os.environ.get("GLOAMY_LINKED_STORE") == "1"
 
 DATABASES = {
     "default": _with_options(_database("SITE_DATABASE_URL", BASE_DIR / "site.sqlite3")),
