@@ -12,7 +12,7 @@ from django.db.backends.signals import connection_created
 from django.test import Client
 
 from tasks import hostile, service, workspace
-from tests.factories import only_postgresql, only_sqlite, snapshot, task
+from tests.factories import loaded, only_postgresql, only_sqlite, snapshot, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -101,7 +101,7 @@ def test_database_of_the_accounts_is_no_store(file: Path, settings, monkeypatch)
         workspace.check_databases()
 
 
-SQLITE = {
+SQLITE: dict[str, str | tuple[str, ...]] = {
     "the trigger t on task_records": (
         "CREATE TRIGGER t AFTER DELETE ON task_records BEGIN SELECT 1; END"
     ),
@@ -121,7 +121,7 @@ SQLITE = {
         "ALTER TABLE task_records ADD COLUMN more TEXT AS (upper(task_id))"
     ),
 }
-POSTGRESQL = {
+POSTGRESQL: dict[str, str | tuple[str, ...]] = {
     "the trigger t on task_records": (
         "CREATE TRIGGER t BEFORE UPDATE ON task_records"
         " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()"
@@ -218,7 +218,7 @@ def test_agent_reads_what_is_too_large_for_a_page(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(hostile, "LARGEST_SHOWN", 20)
     service.save_snapshot(snapshot())
 
-    assert service.load_by_thread_id("telegram_42").execution_history[0].content == "hello"
+    assert loaded().execution_history[0].content == "hello"
 
 
 def test_value_that_sqlite_cannot_read_costs_a_page_and_no_more(viewer: Client, of_the_pages):

@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from tasks import transcript
+from tasks.limits import heavy
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.views.common import can_view, latest_task
 
@@ -42,6 +43,7 @@ def thread(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @can_view
+@heavy
 def message(request: HttpRequest) -> HttpResponse:
     """One message of a thread as plain text, whole."""
     record = latest_task(request)
@@ -57,6 +59,7 @@ def message(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @can_view
+@heavy
 def checkpoint(request: HttpRequest) -> HttpResponse:
     """The items of one checkpoint, exactly as stored."""
     number = request.GET.get("checkpoint", "")

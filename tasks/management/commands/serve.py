@@ -73,7 +73,7 @@ class Command(BaseCommand):
 
     def welcome(self, host: str, port: int) -> str:
         user = administrator()
-        address = f"http://{name_for_links(host)}:{port}"
+        address = settings.SITE_URL or f"http://{name_for_links(host)}:{port}"
         manage = f"{shortest(sys.executable)} {shortest(sys.argv[0])}"
         read_only = "The store is read-only: clearing is off.\n" if settings.TASKS_READ_ONLY else ""
         warning = workspace.warning()
@@ -111,6 +111,11 @@ def check_options(options: dict[str, Any]) -> None:
     given = options["workspace"]
     if given and Path(given).expanduser().resolve() != settings.WORKSPACE.resolve():
         raise workspace.WorkspaceError(f"{given} is not opened: start `manage.py serve` itself.")
+    if settings.IS_HTTPS and not settings.TRUSTED_PROXY:
+        raise workspace.WorkspaceError(
+            "SITE_URL has https, which this server leaves to a proxy: set TRUSTED_PROXY to its"
+            " address, such as 127.0.0.1."
+        )
     if options["demo"] and not (settings.WORKSPACE / DEMO_MARK).exists():
         raise workspace.WorkspaceError(
             f"{settings.WORKSPACE} is no demo: --demo needs a folder that is not there yet."
@@ -122,6 +127,7 @@ def set_up() -> None:
     workspace.prepare()
     workspace.check_databases()
     call_command("migrate", verbosity=0, interactive=False, stderr=StringIO())
+    call_command("clearsessions")
     workspace.check_store()
 
 
