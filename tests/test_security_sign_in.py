@@ -253,6 +253,7 @@ NOT_OURS = [
     "\x00//evil.example",
     "\x1b/evil.example",
     " //evil.example",
+    "/" + "\t" * 2_000 + "/evil.example",
 ]
 
 
@@ -283,7 +284,7 @@ def test_sign_in_keeps_an_encoded_backslash_encoded(owner: User, client: Client)
 
 
 def test_link_goes_on_to_the_long_address_that_was_wanted(owner: User, client: Client):
-    wanted = "/thread/?id=" + "x" * 2_000
+    wanted = "/thread/?id=" + "x" * 20_000
     client.get(wanted)
     client.get(sign_in_link(owner, ""))
 
