@@ -169,6 +169,13 @@ def test_link_leaves_the_address_bar_at_once(owner: User, client: Client):
     assert client.post("/sign-in/link/").cookies[sign_in.LINK_COOKIE].value == ""
 
 
+def test_link_page_without_a_link_says_so(client: Client):
+    page = client.get("/sign-in/link/")
+
+    assert page.status_code == 403
+    assert "Open the link once more" in page.content.decode()
+
+
 def test_link_signs_in_one_of_two_at_once(owner: User):
     first, second = (User.objects.get() for _ in range(2))
 

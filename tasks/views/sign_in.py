@@ -72,7 +72,7 @@ def sign_in_with_link(request: HttpRequest) -> HttpResponse:
     token = request.COOKIES.get(LINK_COOKIE, "")
     if request.method == "POST":
         return _sign_in(request, token)
-    return _link_page(request, _owner(token))
+    return _link_page(request, _owner(token), is_missing=not token)
 
 
 def _keep_token(request: HttpRequest, token: str) -> HttpResponse:
@@ -107,9 +107,9 @@ def _owner(token: str) -> Any:
     return get_user(token, update_last_login=False)
 
 
-def _link_page(request: HttpRequest, user: Any) -> HttpResponse:
-    status = 200 if user else 403
-    return render(request, "tasks/sign_in_link.html", {"user_found": user}, status=status)
+def _link_page(request: HttpRequest, user: Any, *, is_missing: bool = False) -> HttpResponse:
+    context = {"user_found": user, "is_missing": is_missing}
+    return render(request, "tasks/sign_in_link.html", context, status=200 if user else 403)
 
 
 def wanted_page(request: HttpRequest) -> str:

@@ -16,6 +16,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connections
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import MPServer
 
@@ -26,6 +27,8 @@ from tasks.accounts import administrator, sign_in_link
 from tasks.demo import SimulatedAgent, fill
 
 LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect, not to listen
+
+LARGEST_HEAD = 128 * 1024  # bytes of a request before its body; an address has up to 64 KB
 
 
 class Command(BaseCommand):
@@ -169,6 +172,7 @@ def server(host: str, port: int) -> MPServer:
         address=host,
         port=port,
         interface=Interfaces.WSGI,
+        http1_settings=HTTP1Settings(max_buffer_size=LARGEST_HEAD),
         blocking_threads=16,  # most of them wait: for a slow disk, or for the agent's lock
         log_level=LogLevels.error,
         workers_kill_timeout=5,  # seconds that requests get to end after Ctrl-C
