@@ -10,9 +10,7 @@ SITE_URL             its public address, such as https://tasks.example.org
 TRUSTED_PROXY        addresses or networks of the reverse proxy in front, separated by commas
 """
 
-import contextlib
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,10 +18,10 @@ from urllib.parse import urlsplit
 import dj_database_url
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.utils import get_random_secret_key
 
 from gloamy_site import proxy
 from gloamy_site.readonly import read_only_address
+from gloamy_site.secret_key import secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -103,34 +101,6 @@ def _read_only(database: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _secret_key() -> str:
-    """The key from the environment, or one made once, in a file only its owner can read."""
-    if key := os.environ.get("SECRET_KEY"):
-        return key
-    file = BASE_DIR / "secret_key"
-    try:
-        if not file.exists():
-            _write_once(file, get_random_secret_key())
-        if file.stat().st_mode & 0o077:
-            file.chmod(0o600)
-        key = file.read_text()
-    except OSError as error:
-        raise ImproperlyConfigured(f"{file}: {error.strerror}. Set SECRET_KEY instead.") from None
-    if not key:
-        raise ImproperlyConfigured(f"{file} is empty; delete it, and a new one is made.")
-    return key
-
-
-def _write_once(file: Path, text: str) -> None:
-    """Put a private file there, whole; whichever of two processes comes second leaves it."""
-    handle, new = tempfile.mkstemp(dir=file.parent)  # which only its owner can read
-    with open(handle, "w") as opened:
-        opened.write(text)
-    with contextlib.suppress(FileExistsError):
-        os.link(new, file)
-    os.unlink(new)
-
-
 WORKSPACE = _workspace()
 _tasks = _database("TASKS_DATABASE_URL", WORKSPACE / "state" / "tasks.db")
 TASKS_READ_ONLY = _is_read_only(_tasks)
@@ -143,7 +113,7 @@ DATABASES = {
 DATABASE_ROUTERS = ["gloamy_site.routers.TaskStoreRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-SECRET_KEY = _secret_key()
+SECRET_KEY = secret_key(BASE_DIR / "secret_key")
 DEBUG = False  # and nothing turns it on: its pages show what a visitor must not see
 
 SITE_URL = proxy.origin(os.environ.get("SITE_URL", ""))

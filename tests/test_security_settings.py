@@ -15,6 +15,7 @@ from django.test import Client
 
 from gloamy_site import proxy
 from gloamy_site import settings as settings_module
+from gloamy_site.secret_key import secret_key
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCTION = {
@@ -65,27 +66,39 @@ def test_debug_is_said_to_be_off_once():
     ]
 
 
-def test_key_is_made_once_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("SECRET_KEY")
-    monkeypatch.setattr(settings_module, "BASE_DIR", tmp_path)
+    return tmp_path / "secret_key"
 
-    key = settings_module._secret_key()
 
-    assert settings_module._secret_key() == key
+def test_key_is_made_once_and_private(key_file: Path):
+    key = secret_key(key_file)
+
+    assert secret_key(key_file) == key
     assert len(key) >= 50
-    assert [file.name for file in tmp_path.iterdir()] == ["secret_key"]
-    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
+    assert [file.name for file in key_file.parent.iterdir()] == ["secret_key"]
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
 
 
-def test_key_that_others_can_read_is_made_private(tmp_path: Path, monkeypatch):
-    monkeypatch.delenv("SECRET_KEY")
-    monkeypatch.setattr(settings_module, "BASE_DIR", tmp_path)
-    file = tmp_path / "secret_key"
-    file.write_text("x" * 50)
-    file.chmod(0o644)
+def test_key_that_others_can_read_is_made_private(key_file: Path):
+    key_file.write_text("x" * 50)
+    key_file.chmod(0o644)
 
-    assert settings_module._secret_key() == "x" * 50
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert secret_key(key_file) == "x" * 50
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+
+
+def test_empty_key_is_refused(key_file: Path):
+    key_file.touch()
+
+    with pytest.raises(ImproperlyConfigured, match="is empty; delete it, and a new one is made"):
+        secret_key(key_file)
+
+
+def test_key_that_cannot_be_kept_says_so(key_file: Path):
+    with pytest.raises(ImproperlyConfigured, match=r"No such file.*Set SECRET_KEY instead"):
+        secret_key(key_file.parent / "missing" / "secret_key")
 
 
 HERE = ["127.0.0.1", "localhost", "[::1]", "127.0.0.1:8765", "LOCALHOST"]
