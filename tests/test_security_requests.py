@@ -95,7 +95,7 @@ def test_other_methods_are_refused_on_every_page(admin_client: Client, method: s
     for route in ROUTES:
         answer = admin_client.generic(method, address(route))
         assert (answer.status_code, bool(answer["Allow"])) == (405, True)
-    assert "This is not how it is done" in answer.content.decode()
+    assert "This does not open like that" in answer.content.decode()
 
 
 @pytest.mark.parametrize("path", ["/", "/thread/?id=telegram_42", "/admin/", "/no/such/page/"])

@@ -34,7 +34,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def wrong_method(request: HttpRequest) -> HttpResponse:
-    return _error(request, 405, "This is not how it is done", "Use the buttons of the page.")
+    return _error(request, 405, "This does not open like that", "Go to the page it is on.")
 
 
 def too_large(request: HttpRequest) -> HttpResponse:
