@@ -12,7 +12,7 @@ from django.db.backends.signals import connection_created
 from django.test import Client
 
 from tasks import hostile, service, workspace
-from tests.factories import loaded, only_postgresql, only_sqlite, snapshot, task
+from tests.factories import TABLES, loaded, only_postgresql, only_sqlite, snapshot, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -232,3 +232,22 @@ def test_value_that_sqlite_cannot_read_costs_a_page_and_no_more(viewer: Client, 
 
     assert (large.status_code, small.status_code) == (503, 200)
     assert "A value in it is larger than SQLite can read here" in large.content.decode()
+
+
+def test_check_names_a_row_that_is_too_large(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    file = tmp_path / "tasks.db"
+    with closing(sqlite3.connect(file)) as copy, copy:
+        for table, columns in TABLES.items():
+            copy.execute(f"CREATE TABLE {table} ({', '.join(columns)})")
+        values = ["x" * 3_000 if c == "last_error" else c for c in TABLES["task_records"]]
+        marks = ", ".join("?" * len(values))
+        copy.execute(f"INSERT INTO task_records VALUES ({marks})", values)
+    monkeypatch.setitem(connections["tasks"].settings_dict, "NAME", str(file))
+    monkeypatch.setattr(hostile, "LARGEST_VALUE", 2_000)
+
+    with pytest.raises(SystemExit):
+        call_command("check_store")
+
+    assert "task_records rowid 1: string or blob too big" in capsys.readouterr().out
