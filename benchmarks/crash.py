@@ -57,10 +57,10 @@ def run(store: Store, kills: int, seed: int) -> Outcome:
     """Kill so many writers of a new store on SQLite. Sets Django up in this process."""
     connect(database_url=store.url)
     write, outcome, chance = _writing(), Outcome(), random.Random(seed)
-    kept: list[str] = []
+    before = _held(store)
     for life in range(kills):
         acknowledged = _kill_a_writer(write, life, chance.uniform(0, LONGEST_LIFE))
-        written = found(store, life, kept, acknowledged)
+        written = found(store, life, before, acknowledged)
         if written is None:
             outcome.faults.append(f"life {life}: not as after {acknowledged} writes or one more")
         else:
@@ -68,27 +68,26 @@ def run(store: Store, kills: int, seed: int) -> Outcome:
         outcome.faults += [*audit.drift(store), *audit.damage(store)]
         outcome.lives += 1
         outcome.acknowledged += acknowledged
-        kept = _kept(store)
+        before = _held(store)
     return outcome
 
 
-def found(store: Store, life: int, kept_before: list[str], acknowledged: int) -> int | None:
+def found(store: Store, life: int, before: tuple[list[str], Run], acknowledged: int) -> int | None:
     """How many writes of this life the store holds, or None where it holds anything else.
 
     They can only be those that were acknowledged, and the one after them.
     """
-    stored = _kept(store), next(iter(store.rows(RUN)), None)
+    stored = _held(store)
     for writes in (acknowledged, acknowledged + 1):
-        notes, task = expected(life, writes)
-        if stored[0] == kept_before + notes and (writes == 0 or stored[1] == task):
+        notes, task = expected(life, writes, before[1])
+        if stored == (before[0] + notes, task):
             return writes
     return None
 
 
-def expected(life: int, writes: int) -> tuple[list[str], Run]:
+def expected(life: int, writes: int, task: Run) -> tuple[list[str], Run]:
     """What so many writes of a life leave: the notes that it adds, and the other task."""
     notes: list[str] = []
-    task: Run = None
     for number in range(writes):
         note, step = f"{life}:{number}", STEPS[number % len(STEPS)]
         held = task[1] if task else 0
@@ -105,8 +104,8 @@ def expected(life: int, writes: int) -> tuple[list[str], Run]:
     return notes, task
 
 
-def _kept(store: Store) -> list[str]:
-    return [note for (note,) in store.rows(KEPT)]
+def _held(store: Store) -> tuple[list[str], Run]:
+    return [note for (note,) in store.rows(KEPT)], next(iter(store.rows(RUN)), None)
 
 
 def _kill_a_writer(write: Write, life: int, seconds: float) -> int:

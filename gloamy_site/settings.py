@@ -5,12 +5,14 @@ TASKS_DATABASE_URL   the store elsewhere, such as postgres://user:password@host/
 GLOAMY_LINKED_STORE  1 where the store's file may be a link to elsewhere, or have one
 SITE_DATABASE_URL    accounts and sessions elsewhere (site.sqlite3 beside manage.py)
 SECRET_KEY           for several web hosts; made once and kept beside manage.py otherwise
+GLOAMY_STALLED_MINUTES  how long a running thread may be silent before it counts as stalled (10)
 ALLOWED_HOSTS        names the browser may use for this server, separated by commas
 SITE_URL             its public address, such as https://tasks.example.org
 TRUSTED_PROXY        addresses or networks of the reverse proxy in front, separated by commas
 """
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -101,10 +103,19 @@ def _read_only(database: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _minutes(variable: str, default: int) -> timedelta:
+    given = os.environ.get(variable) or str(default)
+    if not (given.isascii() and given.isdecimal() and int(given[:9]) > 0 and len(given) < 7):
+        raise ImproperlyConfigured(f"{variable} must be a number of minutes, not “{given}”.")
+    return timedelta(minutes=int(given))
+
+
 WORKSPACE = _workspace()
 _tasks = _database("TASKS_DATABASE_URL", WORKSPACE / "state" / "tasks.db")
 TASKS_READ_ONLY = _is_read_only(_tasks)
 LINKED_STORE = os.environ.get("GLOAMY_LINKED_STORE") == "1"
+
+STALLED_AFTER = _minutes("GLOAMY_STALLED_MINUTES", 10)
 
 DATABASES = {
     "default": _with_options(_database("SITE_DATABASE_URL", BASE_DIR / "site.sqlite3")),
@@ -143,6 +154,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "csp",
+    "django_htmx",
 ]
 
 MIDDLEWARE = [
@@ -157,6 +169,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "gloamy_site.middleware.SignInMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "gloamy_site.middleware.PageMiddleware",
 ]
@@ -184,6 +197,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "tasks.workspace.context",
+                "tasks.heartbeat.context",
             ],
         },
     },

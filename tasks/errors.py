@@ -106,6 +106,11 @@ _SENTENCES: dict[type[StoreError], str] = {
     StoreDamagedError: "{place} is damaged ({reason}); put a good copy in its place",
     StoreUnavailableError: "{place} cannot be opened or does not answer: {reason}",
 }
+_BUSY_SNAPSHOT = 517
+_BEGIN_AGAIN = (
+    "{place} was written by another program since this transaction began, and it began with a read:"
+    " end it, and begin again with the write"
+)
 _LEAST_ROOM = 128 * 1024  # bytes; SQLite reports a disk without room for its -shm as a failed one
 
 
@@ -125,6 +130,8 @@ def translated(error: Error, connection: BaseDatabaseWrapper) -> Exception:
         kind = _of_postgresql(cause, error)
     if kind is CorruptRecordError:
         return kind(reason)
+    if getattr(cause, "sqlite_errorcode", 0) == _BUSY_SNAPSHOT:
+        return kind(_BEGIN_AGAIN.format(place=place(connection)))
     return kind(_SENTENCES[kind].format(place=place(connection), reason=reason))
 
 

@@ -3,6 +3,7 @@
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 from django.core.exceptions import ValidationError
@@ -28,11 +29,16 @@ def rfc3339(seconds: int, nanoseconds: int) -> str:
 
     In this form, and only in this form, the order of the texts is the order of the times.
     """
-    whole = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+    whole = _whole(seconds)
     fraction = f".{nanoseconds:09d}" if nanoseconds else ""
     while fraction.endswith("000"):
         fraction = fraction[:-3]
     return f"{whole}{fraction}+00:00"
+
+
+@lru_cache(maxsize=16)
+def _whole(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
 
 
 def now_rfc3339() -> str:
@@ -79,6 +85,14 @@ class Timestamp(datetime):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return (type(self).from_text, (to_text(self),))
+
+
+def read_stored(text: str) -> Timestamp | str:
+    """The time that a stored text means, or the text itself where it means none."""
+    try:
+        return Timestamp.from_text(text)
+    except ValueError:
+        return text
 
 
 def is_stored_form(text: str) -> bool:
@@ -131,12 +145,7 @@ class Rfc3339Field(DateTimeField):
         return "Rfc3339Field"  # keeps the backends' own datetime conversions away
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return Timestamp.from_text(value)
-        except ValueError:
-            return value
+        return read_stored(value) if isinstance(value, str) else value
 
     def to_python(self, value: Any) -> Any:
         if isinstance(value, str) and _CANONICAL.fullmatch(value):

@@ -2,12 +2,13 @@
 
 import threading
 import time
+import weakref
 from collections import defaultdict
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from tasks.views.errors import too_many
@@ -23,7 +24,7 @@ class Places:
     """Who is at work, and since when."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a response may be collected while it is held
         self._taken: dict[Any, dict[object, float]] = defaultdict(dict)
 
     def take(self, person: Any) -> Callable[[], None] | None:
@@ -48,25 +49,40 @@ class Places:
 _places = Places()
 
 
-def heavy(view: View) -> View:
-    """For a view that reads much: it answers 429 while a person has `AT_ONCE` of them under way.
+def heavy_if(applies: Callable[[HttpRequest], bool]) -> Callable[[View], View]:
+    """For a view whose requests may read much: 429 while a person has `AT_ONCE` of them under way.
 
     An answer that streams is under way until it is closed. Goes below the permission's decorator.
     """
 
-    @wraps(view)
-    def bounded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        give_back = _places.take(request.user.pk)
-        if give_back is None:
-            return too_many(request, RETRY_AFTER)
-        response: HttpResponseBase = HttpResponse()
-        try:
-            response = view(request, *args, **kwargs)
-        finally:
-            if not response.streaming:
-                give_back()
-        if response.streaming:
-            response._resource_closers.append(give_back)  # type: ignore[attr-defined]
-        return response
+    def decorator(view: View) -> View:
+        @wraps(view)
+        def bounded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not applies(request):
+                return view(request, *args, **kwargs)
+            give_back = _places.take(request.user.pk)
+            if give_back is None:
+                return too_many(request, RETRY_AFTER)
+            return _answer(view, give_back, request, *args, **kwargs)
 
-    return bounded
+        return bounded
+
+    return decorator
+
+
+heavy = heavy_if(lambda request: True)
+
+
+def _answer(
+    view: View, give_back: Callable[[], None], *args: Any, **kwargs: Any
+) -> HttpResponseBase:
+    is_open = False
+    try:
+        response = view(*args, **kwargs)
+        if is_open := response.streaming:
+            response._resource_closers.append(give_back)  # type: ignore[attr-defined]
+            weakref.finalize(response, give_back)  # of one that is dropped and never closed
+        return response
+    finally:
+        if not is_open:
+            give_back()

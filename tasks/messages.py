@@ -78,8 +78,9 @@ ConversationMessage = Chat | AssistantToolCalls | ToolResults
 
 _history_decoder = msgspec.json.Decoder(list[ChatMessage])
 _items_decoder = msgspec.json.Decoder(list[ExecutionCheckpointItem])
-_history_encoder = msgspec.json.Encoder()
-_items_encoder = msgspec.json.Encoder(order="deterministic")
+# The hook is for subclasses of str, such as safe strings of templates, which msgspec refuses.
+_history_encoder = msgspec.json.Encoder(enc_hook=str.__str__)
+_items_encoder = msgspec.json.Encoder(enc_hook=str.__str__, order="deterministic")
 
 
 def decode_history(raw: str) -> list[ChatMessage]:
@@ -143,6 +144,10 @@ def encode_history(messages: list[ChatMessage], field: str) -> str:
 def _require_messages(messages: list[ChatMessage], field: str) -> None:
     for index, message in enumerate(messages):
         require(message, ChatMessage, f"{field}[{index}]")
+        if type(message) is not ChatMessage:  # it could have more fields
+            raise TypeError(
+                f"{field}[{index}] must be ChatMessage itself, not {type(message).__name__}"
+            )
         require(message.role, str, f"{field}[{index}].role")
         require(message.content, str, f"{field}[{index}].content")
 
@@ -198,6 +203,9 @@ def _may_give_a_field_twice(raw: str, values: list[Any], struct: type[msgspec.St
         texts = sum([len(value.role) + len(value.content) for value in values])
         if len(raw) - texts - len(values) * _LEAST_MESSAGE < _LEAST_FIELD:
             return False
+        # the store's own spelling of texts is the shortest
+        length = len(raw) if raw.isascii() else len(raw.encode())
+        return len(_history_encoder.encode(values)) != length
     return _items_encoder.encode(values) != raw.encode()
 
 

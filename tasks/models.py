@@ -7,11 +7,12 @@ verbs; the ORM suits a change of single columns (`update()`, `save(update_fields
 """
 
 from collections.abc import Callable
-from typing import Generic, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 from django.db import connections, models
-from django.db.models import Exists, F, OuterRef, Q, Value
-from django.db.models.functions import Left
+from django.db.models import F, OuterRef, Q, Subquery, Value
+from django.db.models.functions import Left, Length, StrIndex
+from django.db.models.lookups import GreaterThan
 
 from tasks.fields import Rfc3339Field, now, storable
 from tasks.messages import (
@@ -22,6 +23,17 @@ from tasks.messages import (
 )
 
 PREFIX_LENGTH = 16_384  # characters of a history that a list may look at
+NOTE_LENGTH = 1_000  # of a note or an error
+USER_TURN = '"role":"user"'  # as it stands in every history that has one
+ITEMS_PREFIX_LENGTH = 300  # of a checkpoint's items, which holds the name of the first tool
+SHOWN_LENGTH = 20_000  # of a column that a page shows as it is stored
+STORED_TEXTS = (  # the columns that may be long
+    "execution_history_json",
+    "resumable_history_json",
+    "latest_checkpoint_note",
+    "final_response",
+    "last_error",
+)
 
 
 class TaskStatus(models.TextChoices):
@@ -82,34 +94,97 @@ class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
 
     def latest_of_thread(self) -> Self:
         """One task for each thread: the one that the thread shows and resumes with."""
-        later = TaskRecord.objects.filter(
-            Q(updated_at__gt=OuterRef("updated_at")) | Q(task_id__gt=OuterRef("task_id")),
-            thread_id=OuterRef("thread_id"),
-            updated_at__gte=OuterRef("updated_at"),
-        )
-        return self.filter(~Exists(later))
+        # of its own row it looks at the ids alone: on SQLite what follows a history is far away
+        latest = TaskRecord.objects.filter(thread_id=OuterRef("thread_id")).newest_first()
+        is_latest = Q(task_id=Subquery(latest.values("task_id")[:1]))
+        return self.filter(is_latest | Q(task_id__isnull=True))  # which SQLite lets a key be
 
     def newest_first(self) -> Self:
-        return self.order_by("-updated_at", "-task_id")
+        return self.in_order("updated_at")
 
-    def before(self, updated_at: str, task_id: str) -> Self:
-        """The rows that follow this one in `newest_first()` order; `updated_at` as stored."""
-        stored = Value(updated_at, output_field=models.TextField())
+    def in_order(self, column: str, *, descending: bool = True) -> Self:
+        sign = "-" if descending else ""
+        return self.order_by(f"{sign}{column}", f"{sign}task_id")
+
+    def beyond(
+        self, column: str, value: str | int, task_id: str, *, descending: bool = True
+    ) -> Self:
+        """The rows that follow this one in that order; a time's `value` is its text as stored."""
+        side = "lt" if descending else "gt"
+        stored = _stored(value)
         return self.filter(
-            Q(updated_at__lt=stored) | Q(task_id__lt=task_id),
-            updated_at__lte=stored,  # redundant, and what lets the database seek in the index
+            Q(**{f"{column}__{side}": stored}) | Q(**{f"task_id__{side}": task_id}),
+            **{f"{column}__{side}e": stored},  # redundant, and lets the database seek in the index
         )
+
+    def up_to(
+        self, column: str, value: str | int, task_id: str, *, descending: bool = True
+    ) -> Self:
+        """The rows up to this one in that order, and itself."""
+        side = "gt" if descending else "lt"
+        stored = _stored(value)
+        return self.filter(
+            Q(**{f"{column}__{side}": stored}) | Q(**{f"task_id__{side}e": task_id}),
+            **{f"{column}__{side}e": stored},
+        )
+
+    def unresumable(self) -> Self:
+        """Rows whose resumable history begins without a user turn.
+
+        That is what leaves nothing to resume with: the first user turn is always kept, and what
+        stands before it always dropped. The store writes it first, and looking at no more than
+        the start of a history keeps the look bounded; the thread's own page reads the whole.
+        """
+        start = Left("resumable_history_json", PREFIX_LENGTH)
+        return self.alias(user_turn=StrIndex(start, Value(USER_TURN))).filter(user_turn=0)
 
     def without_histories(self) -> Self:
         """Rows without their large columns, which may be many megabytes each."""
         return self.defer("execution_history_json", "resumable_history_json", "final_response")
 
     def for_list(self) -> Self:
-        """Rows without their histories but for the start of each, which holds what was asked."""
-        return self.without_histories().annotate(
-            resumable_start=Left("resumable_history_json", PREFIX_LENGTH),
-            history_start=Left("execution_history_json", PREFIX_LENGTH),
+        """Rows with no more than the start of each text that has no bound."""
+        return (
+            self.without_histories()
+            .defer("latest_checkpoint_note", "last_error")
+            .annotate(
+                resumable_start=Left("resumable_history_json", PREFIX_LENGTH),
+                history_start=Left("execution_history_json", PREFIX_LENGTH),
+                note_start=Left("latest_checkpoint_note", NOTE_LENGTH),
+                error_start=Left("last_error", NOTE_LENGTH),
+            )
         )
+
+    def for_page(self) -> Self:
+        """Rows as `for_list()` reads them, with what a thread's head says of the large columns."""
+        return self.for_list().annotate(
+            note_start=Left("latest_checkpoint_note", SHOWN_LENGTH),
+            note_length=Length("latest_checkpoint_note"),
+            error_start=Left("last_error", SHOWN_LENGTH),
+            error_length=Length("last_error"),
+            response_start=Left("final_response", SHOWN_LENGTH),
+            response_length=Length("final_response"),
+            history_length=Length("execution_history_json"),
+            resumable_length=Length("resumable_history_json"),
+            can_resume=_contains("resumable_history_json", USER_TURN),
+        )
+
+    def as_stored(self) -> Self:
+        """Rows with the start of each large column, and its length."""
+        starts = {f"{column}_start": Left(column, SHOWN_LENGTH) for column in STORED_TEXTS}
+        lengths = {f"{column}_length": Length(column) for column in STORED_TEXTS}
+        return self.defer(*STORED_TEXTS).annotate(**starts, **lengths)
+
+
+def _contains(column: str, text: str) -> GreaterThan:
+    """Whether a column holds the text, by its letters' case, on either database."""
+    return GreaterThan(StrIndex(column, Value(text)), 0)
+
+
+def _stored(value: str | int) -> Value:
+    """A value to compare a column with, as it is: a stored time may be any text."""
+    field = models.BigIntegerField() if isinstance(value, int) else models.TextField()
+    return Value(value, output_field=field)
 
 
 class TaskRecord(models.Model):
@@ -143,9 +218,21 @@ class TaskRecord(models.Model):
         verbose_name = "task"
         indexes = (
             models.Index(F("thread_id"), F("updated_at").desc(), name="idx_task_records_thread"),
-            # ours: the list's order, without reading every row and its histories
+            # ours: the list's orders and its states, without reading every row and its histories
             models.Index(
                 F("updated_at").desc(), F("task_id").desc(), name="idx_task_records_updated"
+            ),
+            models.Index(
+                F("status"),
+                F("updated_at").desc(),
+                F("task_id").desc(),
+                name="idx_task_records_status",
+            ),
+            models.Index(
+                F("created_at").desc(), F("task_id").desc(), name="idx_task_records_created"
+            ),
+            models.Index(
+                F("checkpoint_count").desc(), F("task_id").desc(), name="idx_task_records_steps"
             ),
         )
 
@@ -163,6 +250,21 @@ class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
     def in_step_order(self) -> Self:
         """The order in which the store gives a task's checkpoints to the agent."""
         return self.order_by("step_index", "id")
+
+    def outlined(self) -> models.QuerySet["TaskCheckpoint", Any]:
+        """What a picture needs of each row: `steps.outlines` takes it. No items are handed over.
+
+        Inside a JSON text quotes are escaped, so no output can look like a failed call.
+        """
+        return self.in_order_taken().values_list(
+            "id",
+            "step_index",
+            "created_at",
+            Left("items_json", ITEMS_PREFIX_LENGTH),
+            Length("items_json"),
+            _contains("items_json", ',"success":false,"output":'),
+            _contains("items_json", '"},{"tool_name":"'),
+        )
 
 
 class TaskCheckpoint(models.Model):

@@ -5,7 +5,9 @@ nobody will ever read.
 """
 
 import os
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,16 +16,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from tasks import workspace
 from tasks.errors import StoreDamagedError, StoreError, StoreMissingError, place
 
-PAGE_SIZE, PAGE_COUNT = slice(16, 18), slice(28, 32)  # in the file's header
-
 
 class _File:
     """A file as it was when it was last looked at."""
 
-    __slots__ = ("device", "inode", "is_writable", "path", "size")
+    __slots__ = ("device", "inode", "is_writable", "path", "size", "wal")
 
     def __init__(self, path: str):
         self.path, self.is_writable = path, os.access(path, os.W_OK)
+        self.wal = 0  # its inode; it stays the same while we have the file open
         self.device = self.inode = self.size = 0  # of no file, if it has gone by now
         with suppress(OSError):
             found = os.stat(path)
@@ -76,6 +77,10 @@ def _what_is_wrong(connection: BaseDatabaseWrapper) -> tuple[type[StoreError], s
             return StoreMissingError, "the file was replaced"
         if now.st_size < file.size and _is_cut_off(file.path):
             return StoreDamagedError, "the file was cut off"
+        if connection.connection is not None and (wal := _inode(f"{file.path}-wal")) != file.wal:
+            if file.wal:
+                return StoreMissingError, "its WAL was taken away"
+            file.wal = wal
     except OSError:
         return StoreMissingError, "the file was taken away"
     file.size = now.st_size
@@ -83,10 +88,23 @@ def _what_is_wrong(connection: BaseDatabaseWrapper) -> tuple[type[StoreError], s
 
 
 def _is_cut_off(path: str) -> bool:
-    """Whether a file has fewer pages than its header says; VACUUM shrinks one and is no harm."""
-    with open(path, "rb") as opened:
-        header = opened.read(100)
-        size = opened.seek(0, os.SEEK_END)
-    page_size = int.from_bytes(header[PAGE_SIZE], "big")
-    expected = int.from_bytes(header[PAGE_COUNT], "big") * (65_536 if page_size == 1 else page_size)
-    return not header or size < expected
+    """Whether a file has fewer pages than its header says; VACUUM shrinks one and is no harm.
+
+    Asked of SQLite: to open the file ourselves and close it would end all locks of this process.
+    """
+    if not os.path.getsize(path):
+        return True
+    address = f"{Path(path).resolve().as_uri()}?immutable=1"
+    with closing(sqlite3.connect(address, uri=True)) as alone:
+        try:
+            alone.execute("SELECT 1 FROM sqlite_master")
+        except sqlite3.DatabaseError:
+            return True
+    return False
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0

@@ -5,7 +5,7 @@ Every function here is pure, and takes time linear in its input, whatever the in
 
 import re
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import isinf
 from typing import Protocol
 
@@ -16,7 +16,7 @@ _WHITE_SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
-_OPEN_TAG = re.compile("<(?:function_calls?|tool[_-]?call|tool|invoke)>")
+OPEN_TAG = re.compile("<(?:function_calls?|tool[_-]?call|tool|invoke)>")
 _CLOSE_TAGS_OF_ANY_NAME = re.compile(f"(?:[{_WHITE_SPACE}]*+</[^>]*+>)*+[{_WHITE_SPACE}]*+")
 _BLANK_LINES = re.compile("\n\n\n+")
 
@@ -96,15 +96,23 @@ def strip_tool_call_tags(message: str) -> str:
 
 
 def _segments_outside_calls(message: str) -> Iterable[str]:
-    call_ends = _CallEnds(message)
     position = 0
-    while tag := _OPEN_TAG.search(message, position):
-        end = call_ends.after(tag)
-        if end is None:
-            break
+    for tag, end in tool_calls(message):
         yield message[position : tag.start()]
         position = end
     yield message[position:]
+
+
+def tool_calls(message: str) -> Iterator[tuple[re.Match[str], int]]:
+    """The open tag of each tool call in a message, and where the call ends."""
+    call_ends = _CallEnds(message)
+    position = 0
+    while tag := OPEN_TAG.search(message, position):
+        end = call_ends.after(tag)
+        if end is None:
+            break
+        yield tag, end
+        position = end
 
 
 class _CallEnds:
@@ -112,25 +120,21 @@ class _CallEnds:
 
     def __init__(self, message: str) -> None:
         self._message = message
-        self._close_tags: dict[str, int] = {}
+        self._without_close_tag: set[str] = set()
         self._containers: _JsonContainers | None = None
 
     def after(self, open_tag: re.Match[str]) -> int | None:
         close_tag = f"</{open_tag[0][1:]}"
-        start = self._find_close_tag(close_tag, open_tag.end())
-        if start >= 0:
-            return start + len(close_tag)
+        if close_tag not in self._without_close_tag:
+            start = self._message.find(close_tag, open_tag.end())
+            if start >= 0:
+                return start + len(close_tag)
+            # Remembered, or a message of open tags would be searched to its end for each.
+            self._without_close_tag.add(close_tag)
         if self._containers is None:
             self._containers = _JsonContainers(self._message)
         end = self._containers.first_end(open_tag.end())
         return None if end is None else self._skip_close_tags(end)
-
-    def _find_close_tag(self, close_tag: str, position: int) -> int:
-        # Remembered by name, or a message of open tags would be searched to its end for each.
-        known = self._close_tags.get(close_tag, 0)
-        if 0 <= known < position:
-            known = self._close_tags[close_tag] = self._message.find(close_tag, position)
-        return known
 
     def _skip_close_tags(self, position: int) -> int:
         skipped = _CLOSE_TAGS_OF_ANY_NAME.match(self._message, position)
@@ -177,7 +181,7 @@ _AFTER_CHILD = {
 _CANDIDATE = re.compile(rb"\[(?=%b)|\{(?=%b)" % tuple(_AFTER_OPEN_RULES.values()))
 _BLANK = ord("?")
 _MAX_HEIGHT = 127
-_MAX_SIGNIFICAND = 2**64 - 1
+_MAX_SIGNIFICAND = 0xFFFF_FFFF_FFFF_FFFF
 _POWERS_OF_TEN = [float(f"1e{exponent}") for exponent in range(309)]
 
 
@@ -225,13 +229,9 @@ class _JsonContainers:
                 if height > heights[-1]:
                     heights[-1] = height
             elif match.lastindex == _OPENED:
-                first = match.start(_OPENED)
-                if position - first == 1:  # by far the most, and ranges are slow for one
-                    open_brackets.append(first)
+                for opened in range(match.start(_OPENED), position):
+                    open_brackets.append(opened)
                     heights.append(0)
-                else:
-                    open_brackets.extend(range(first, position))
-                    heights.extend(bytes(position - first))
                 step = _AFTER_OPEN[text[position - 1]]
                 continue
             elif _is_out_of_range(match[match.lastindex]):
@@ -249,10 +249,10 @@ def _is_out_of_range(number: bytes) -> bool:
     exponent = len(whole) - taken
     significand, taken = _accumulate(significand, fraction)
     exponent -= taken
-    if len(power) > 10:  # beyond 32 bits, and beyond what int() should be asked to read
-        return significand != 0 and not sign
-    exponent += int(sign + (power or b"0"))
-    if significand == 0 or exponent < 0:
+    if not significand:
+        return False
+    exponent += int(sign + (power[:10] or b"0"))  # ten digits decide; int() shall not read many
+    if exponent < 0:
         return False
     return exponent > 308 or isinf(significand * _POWERS_OF_TEN[exponent])
 

@@ -9,7 +9,7 @@ What goes wrong with the store is a StoreError, of one class for each thing that
 it; then nothing was written. The next call opens the store afresh, so there is nothing to restart.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -212,12 +212,14 @@ def load_by_thread_id(thread_id: str) -> StoredTask | None:
 
     Raises CorruptRecordError where a row cannot be decoded.
     """
+    _check_text(thread_id, "thread_id")
     row, checkpoints = sql.load_task(thread_id)
     return None if row is None else _stored_task(row, checkpoints)
 
 
 def delete_by_thread_id(thread_id: str) -> None:
     """Delete all tasks of the thread with their checkpoints."""
+    _check_text(thread_id, "thread_id")
     with sql.changing() as cursor:
         sql.delete_thread(cursor, thread_id)
 
@@ -232,6 +234,7 @@ def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None]
 
     Raises CorruptRecordError where the history cannot be decoded.
     """
+    _check_text(thread_id, "thread_id")
     row = sql.load_resumable(thread_id)
     if row is None:
         return None
@@ -362,7 +365,7 @@ def _decoded(
     """The decoder's result, or its error with the name of the row and the column."""
     try:
         return decode(raw)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise CorruptRecordError(f"{table} {key!r}, {column}: {error}") from error
 
 
@@ -377,14 +380,15 @@ class _Columns:
         try:
             msgspec.convert(rows, self._rows)
         except msgspec.ValidationError:
-            raise CorruptRecordError(next(self._wrong(rows))) from None
+            raise CorruptRecordError(self._wrong(rows)[0]) from None
 
-    def _wrong(self, rows: list[tuple[Any, ...]]) -> Iterator[str]:
-        for row in rows:
-            for (column, expected), value in zip(self.types.items(), row, strict=True):
-                if not isinstance(value, expected):
-                    kind = type(value).__name__
-                    yield f"{self.table} {row[0]!r}, {column}: a value of type {kind}"
+    def _wrong(self, rows: list[tuple[Any, ...]]) -> list[str]:
+        return [
+            f"{self.table} {row[0]!r}, {column}: a value of type {type(value).__name__}"
+            for row in rows
+            for (column, expected), value in zip(self.types.items(), row, strict=True)
+            if not isinstance(value, expected)
+        ]
 
 
 _TASK = _Columns(  # of statements.LOAD_TASK

@@ -145,12 +145,15 @@ def delete_thread(cursor: CursorWrapper, thread_id: str) -> None:
     """Delete all tasks of a thread; on PostgreSQL after the writes to it that are under way."""
     if is_postgresql(cursor.db):
         run(cursor, statements.LOCK_THREAD, {"thread_id": thread_id})
+        run(cursor, statements.LOCK_TASKS, {"thread_id": thread_id})
     run(cursor, statements.DELETE_THREAD, {"thread_id": thread_id})
 
 
 def load_task(thread_id: str) -> tuple[tuple[Any, ...] | None, list[tuple[Any, ...]]]:
-    """The row of a thread's latest task, or None, and those of its checkpoints."""
-    task: tuple[tuple[Any, ...] | None, list[Any]] = _load(reading, _fetch_latest, thread_id)
+    """The row of a thread's latest task, or None, and those of its checkpoints; of one moment."""
+    is_one = connections[router.db_for_read(TaskRecord)].vendor == "postgresql"
+    how, fetch = (_asking, _fetch_at_once) if is_one else (reading, _fetch_latest)
+    task: tuple[tuple[Any, ...] | None, list[Any]] = _load(how, fetch, thread_id)
     return task
 
 
@@ -192,6 +195,15 @@ def _fetch_latest(cursor: CursorWrapper, thread_id: str) -> tuple[Any, list[Any]
         return None, []
     run(cursor, statements.LOAD_CHECKPOINTS, {"task_id": row[0]})
     return row, cursor.fetchall()
+
+
+def _fetch_at_once(cursor: CursorWrapper, thread_id: str) -> tuple[Any, list[Any]]:
+    run(cursor, statements.LOAD_TASK_AND_CHECKPOINTS, {"thread_id": thread_id})
+    row = cursor.fetchone()
+    if row is None:
+        return None, []
+    width = len(statements.CHECKPOINT_COLUMNS)
+    return row[:-width], list(zip(*row[-width:], strict=True))
 
 
 def _fetch_resumable(cursor: CursorWrapper, thread_id: str) -> Any:

@@ -5,13 +5,17 @@ from tasks.models import TaskStatus
 ByVendor = dict[str, str]
 
 
+# What is no time does not count.
+_LATEST_TIME = """
+    FROM task_records WHERE thread_id = %(thread_id)s AND updated_at LIKE '____-__-__T%%+00:00'
+    ORDER BY updated_at DESC LIMIT 1"""
+
+
 def _with_time(statement: str) -> ByVendor:
     """The statement for each database, with the time of its write for `{time}`."""
     others = "task_id = %(task_id)s AND thread_id <> %(thread_id)s"  # all else is in its thread
     asked = (
-        "time_of_write(%(now)s,"
-        " (SELECT CAST(updated_at AS BLOB) FROM task_records WHERE thread_id = %(thread_id)s"
-        " ORDER BY updated_at DESC LIMIT 1),"
+        f"time_of_write(%(now)s, (SELECT CAST(updated_at AS BLOB) {_LATEST_TIME}),"
         f" (SELECT CAST(updated_at AS BLOB) FROM task_records WHERE {others}))"
     )
     return {
@@ -84,10 +88,13 @@ LOCK_THREAD = "SELECT pg_advisory_xact_lock(hashtextextended(%(thread_id)s, 0))"
 LOCK_THREAD_AND_TASK = LOCK_THREAD + ", pg_advisory_xact_lock(hashtextextended(%(task_id)s, 1))"
 
 # The task's time, with its row locked, and the latest of its thread.
-EARLIER_TIMES = """
+EARLIER_TIMES = f"""
     SELECT (SELECT updated_at FROM task_records WHERE task_id = %(task_id)s FOR UPDATE),
-        (SELECT updated_at FROM task_records WHERE thread_id = %(thread_id)s
-        ORDER BY updated_at DESC LIMIT 1)"""
+        (SELECT updated_at {_LATEST_TIME})"""
+
+# In one order, as a row that has moved to another thread by now stays locked all the same.
+LOCK_TASKS = """
+    SELECT 1 FROM task_records WHERE thread_id = %(thread_id)s ORDER BY task_id FOR UPDATE"""
 
 # The cascade does the rest.
 DELETE_THREAD = "DELETE FROM task_records WHERE thread_id = %(thread_id)s"
@@ -97,19 +104,31 @@ _LATEST_TASK = """
         SELECT task_id FROM task_records WHERE thread_id = %(thread_id)s
         ORDER BY updated_at DESC, task_id DESC LIMIT 1)"""
 
-TASK = """
-    SELECT task_id, thread_id, channel, provider, model, status,
-        execution_history_json, resumable_history_json, latest_checkpoint_note, checkpoint_count,
-        final_response, last_error, created_at, updated_at, completed_at
-    FROM task_records"""
+TASK_COLUMNS = """
+    task_id, thread_id, channel, provider, model, status,
+    execution_history_json, resumable_history_json, latest_checkpoint_note, checkpoint_count,
+    final_response, last_error, created_at, updated_at, completed_at"""
+
+TASK = f"SELECT {TASK_COLUMNS} FROM task_records"
 
 LOAD_TASK = TASK + _LATEST_TASK
+
+CHECKPOINT_COLUMNS = ("id", "step_index", "checkpoint_note", "items_json", "created_at")
+
+LOAD_CHECKPOINTS = f"""
+    SELECT {", ".join(CHECKPOINT_COLUMNS)}
+    FROM task_checkpoints WHERE task_id = %(task_id)s ORDER BY step_index, id"""
+
+# PostgreSQL's statements each see a moment of their own, so there it is one: a row of the task, and
+# for each of the checkpoints' columns a list.
+_LISTS = ", ".join(
+    f"ARRAY(SELECT {column} FROM task_checkpoints c WHERE c.task_id = task_records.task_id"
+    " ORDER BY step_index, id)"
+    for column in CHECKPOINT_COLUMNS
+)
+LOAD_TASK_AND_CHECKPOINTS = f"SELECT {TASK_COLUMNS}, {_LISTS} FROM task_records" + _LATEST_TASK
 
 LOAD_RESUMABLE = (
     "SELECT task_id, resumable_history_json, latest_checkpoint_note FROM task_records"
     + _LATEST_TASK
 )
-
-LOAD_CHECKPOINTS = """
-    SELECT id, step_index, checkpoint_note, items_json, created_at
-    FROM task_checkpoints WHERE task_id = %(task_id)s ORDER BY step_index, id"""

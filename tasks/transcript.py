@@ -1,169 +1,126 @@
-"""A history as a person reads it: titles, messages, steps and attempts."""
+"""A history as a person reads it: messages, and calls with their results."""
 
-import contextlib
-import math
-import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
-import msgspec
-
-from tasks.messages import ChatMessage, ExecutionCheckpointItem
-from tasks.models import TaskCheckpoint, TaskRecord
+from tasks import calls
+from tasks.calls import Call, Part, Result
+from tasks.messages import ChatMessage
+from tasks.models import TaskRecord
 from tasks.sanitization import resumable_turns_from_task_record
-
-SHOWN_LENGTH = 20_000  # characters of one text that a page shows; the rest is a link away
-PREVIEW_LENGTH, PREVIEW_LINES = 900, 12  # of a text that is folded until somebody opens it
-TITLE_LENGTH = 200
-
-_ASKED = re.compile(r'\{"role":"user","content":"((?:[^"\\]|\\u[0-9a-f]{4}|\\[^u])*+)')
-
-
-def title(record: TaskRecord) -> str:
-    """What the user first asked for, or nothing; of a row as `for_list()` reads it."""
-    for start in (record.history_start, record.resumable_start):  # type: ignore[attr-defined]
-        asked = isinstance(start, str) and _ASKED.search(start)
-        if asked and (line := asked_for(_decoded(asked[1]))):
-            return line
-    return ""
+from tasks.texts import SHOWN_LENGTH
+from tasks.texts import Text as Text
+from tasks.titles import asked_for as asked_for
+from tasks.titles import note_line as note_line
+from tasks.titles import title as title
 
 
-def _decoded(json_text: str) -> str:
-    """The start of a JSON string's text, which may be cut off within an escape."""
-    text = json_text[: TITLE_LENGTH * 12]
-    for _ in range(3):  # a surrogate pair is two escapes, and either may be cut
-        with contextlib.suppress(msgspec.DecodeError):
-            return msgspec.json.decode(f'"{text}"', type=str)
-        text = text[: text.rfind("\\")]
-    return ""
+@dataclass
+class Exchange:
+    """An assistant's message with all up to the next one: its calls and their results."""
+
+    messages: list["Message"] = field(default_factory=list)
+
+    @cached_property
+    def paired(self) -> bool:
+        """Give each result to its call; at once, for whichever message is shown first."""
+        first = self.messages[0]
+        asked = [part for part in first.own_parts if isinstance(part, Call)]
+        for place, call in enumerate(asked, start=1):
+            call.anchor = f"{first.anchor}-call-{place}"
+        for message in self.messages[1:]:
+            calls.pair(asked, message.own_results, message.number, first.number)
+        return True
 
 
-def asked_for(message: str) -> str:
-    """The line of a message that says what it is about: the first that introduces no other."""
-    lines = [line.strip() for line in message[: TITLE_LENGTH * 12].split("\n")]
-    lines = [line for line in lines if line]
-    telling = next((line for line in lines if not line.endswith(":")), "")
-    return (telling or "".join(lines[:1]))[:TITLE_LENGTH]
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text of any length, and the start of it that a page shows."""
-
-    whole: str
-
-    @property
-    def shown(self) -> str:
-        return self.whole[:SHOWN_LENGTH]
-
-    @property
-    def length(self) -> int:
-        return len(self.whole)
-
-    @property
-    def preview(self) -> str:
-        return "\n".join(self.whole[:PREVIEW_LENGTH].split("\n")[:PREVIEW_LINES])
-
-    @property
-    def is_long(self) -> bool:
-        return len(self.whole) > PREVIEW_LENGTH + 300 or self.shown.count("\n") > PREVIEW_LINES + 4
-
-    @property
-    def is_cut(self) -> bool:
-        return len(self.whole) > SHOWN_LENGTH
-
-
-@dataclass(frozen=True)
+@dataclass
 class Message:
-    number: int
+    """One message of a history. It is read when it is shown, with the rest of its exchange."""
+
+    number: int  # from 1
     role: str
     text: Text
+    exchange: Exchange = field(repr=False, compare=False)
+
+    @property
+    def anchor(self) -> str:
+        """Its place in a page, which stays the same: messages are only ever added."""
+        return f"message-{self.number}"
+
+    @cached_property
+    def _native(self) -> tuple[str, list[Part]] | None:
+        return calls.native(self.text.whole) if self.role == "assistant" else None
+
+    @cached_property
+    def own_parts(self) -> list[Part]:
+        """The text and the calls of an assistant's message, before results are given to calls."""
+        if self.role != "assistant":
+            return []
+        return self._native[1] if self._native else calls.parts(self.text.whole)
+
+    @cached_property
+    def own_results(self) -> list[Result]:
+        """The results that a message holds, before they are given to calls."""
+        return calls.results(self.role, self.text.whole)
+
+    @property
+    def parts(self) -> list[Part]:
+        """The text and the calls of an assistant's message, with the results of the calls."""
+        return self.own_parts if self.exchange.paired else []
+
+    @property
+    def results(self) -> list[Result]:
+        """The results that a message holds; each knows whether it is shown with its call."""
+        return self.own_results if self.exchange.paired else []
+
+    @property
+    def left_results(self) -> list[Result]:
+        """The results without a call, which are shown here."""
+        return [result for result in self.results if result.shown_in is None]
+
+    @property
+    def shown_in(self) -> int | None:
+        """The number of the message that shows results of this one, or None."""
+        return next((r.shown_in for r in self.results if r.shown_in is not None), None)
+
+    @property
+    def prose(self) -> Text | None:
+        """What it says in words, which is what one copies."""
+        if self.role != "assistant":
+            return None if self.is_tool_output else self.text
+        return next((part for part in self.parts if isinstance(part, Text)), None)
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether all that it holds is shown with the calls."""
+        return bool(self.results) and not self.left_results
+
+    @property
+    def reasoning(self) -> Text | None:
+        """What a model thought before it answered, where its provider tells."""
+        return Text(self._native[0]) if self._native and self._native[0].strip() else None
 
     @property
     def is_tool_output(self) -> bool:
-        return self.role == "tool" or self.text.whole.startswith("[Tool results]")
-
-
-@dataclass(frozen=True)
-class Item:
-    """One tool call of a step, with its arguments as readable text."""
-
-    tool_name: str
-    arguments: Text
-    success: bool
-    output: Text
-
-
-@dataclass(frozen=True)
-class Step:
-    """A checkpoint with its items, or with what is wrong with them."""
-
-    checkpoint: TaskCheckpoint
-    attempt: int
-    starts_attempt: bool
-    items: list[Item]
-    problem: str
+        return bool(self.own_results)
 
     @property
-    def failed(self) -> bool:
-        return any(not item.success for item in self.items)
-
-    @property
-    def raw(self) -> Text:
-        return Text(str(self.checkpoint.items_json))
+    def weight(self) -> int:
+        """About how many characters a page takes to show it."""
+        return 500 + min(self.text.length, SHOWN_LENGTH)
 
 
 def messages(history: Iterable[ChatMessage]) -> list[Message]:
-    return [
-        Message(number, message.role, Text(message.content))
-        for number, message in enumerate(history, start=1)
-    ]
-
-
-def attempts(order_taken: Iterable[tuple[int, int]]) -> dict[int, int]:
-    """The attempt, from 1, of each checkpoint, of (id, step_index) pairs in the order taken.
-
-    Step numbers restart with each attempt, so a new one begins where the number does not rise.
-    """
-    numbers: dict[int, int] = {}
-    attempt, previous = 1, -math.inf
-    for id_, step_index in order_taken:
-        if isinstance(step_index, int):  # SQLite stores a value of any type
-            attempt += step_index <= previous
-            previous = step_index
-        numbers[id_] = attempt
-    return numbers
-
-
-def steps(checkpoints: Iterable[TaskCheckpoint], attempt_of: dict[int, int]) -> list[Step]:
-    """Checkpoints as steps; each knows whether it is the first shown of its attempt."""
-    shown: list[Step] = []
-    for checkpoint in checkpoints:
-        attempt = attempt_of.get(checkpoint.id, 0)
-        starts = not shown or shown[-1].attempt != attempt
-        try:
-            items, problem = [_item(item) for item in checkpoint.items], ""
-        except (TypeError, ValueError) as error:
-            items, problem = [], str(error)
-        shown.append(Step(checkpoint, attempt, starts, items, problem))
-    return shown
-
-
-def _item(item: ExecutionCheckpointItem) -> Item:
-    return Item(item.tool_name, Text(_readable(item.arguments)), item.success, Text(item.output))
-
-
-def _readable(arguments: Any) -> str:
-    """A lone text argument as it is, such as a shell command; anything else as indented JSON."""
-    if isinstance(arguments, str):
-        return arguments
-    if isinstance(arguments, dict) and len(arguments) == 1:
-        [value] = arguments.values()
-        if isinstance(value, str):
-            return value
-    return msgspec.json.format(msgspec.json.encode(arguments), indent=2).decode()
+    """The messages in order, each read no further than to know its role."""
+    found: list[Message] = []
+    exchange = Exchange()
+    for number, message in enumerate(history, start=1):
+        if message.role == "assistant" or not found:
+            exchange = Exchange()
+        found.append(Message(number, message.role, Text(message.content), exchange))
+        exchange.messages.append(found[-1])
+    return found
 
 
 class Thread:

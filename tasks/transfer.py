@@ -17,6 +17,7 @@ from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, DataError, connections, router
 
 from tasks import moving_sql, sql
+from tasks.fields import storable
 from tasks.lines import Checkpoint, Refused, Task, plain
 from tasks.models import TaskRecord
 
@@ -126,8 +127,7 @@ def put(task: Task, *, replace: bool = False, using: str | None = None) -> float
     database cannot hold it.
     """
     using = using or router.db_for_write(TaskRecord)
-    if (nul := _nul_on_postgresql(task, using)) is not None:
-        raise Refused(f"{task.task_id!r} field {nul}: PostgreSQL holds no NUL in a text")
+    task = stored_form(task, using)
     if _is_stored(task, using):
         return 0
     try:
@@ -140,7 +140,8 @@ def _write(task: Task, replace: bool, using: str) -> float:
     *values, checkpoints = msgspec.structs.astuple(task)
     rows = [(task.task_id, *msgspec.structs.astuple(step)) for step in checkpoints]
     with sql.writing(task.thread_id, task.task_id, using) as (cursor, _):
-        cursor.execute(moving_sql.TAKE_LOCK)
+        if cursor.db.vendor == "sqlite":
+            cursor.execute(moving_sql.TAKE_LOCK)
         begun = perf_counter()
         if replace:  # the task first, and the cascade after it: the order of every other delete
             moving_sql.delete_task(cursor, task.task_id)
@@ -170,14 +171,18 @@ def _is_stored(task: Task, using: str) -> bool:
         return False
 
 
-def _nul_on_postgresql(task: Task, using: str) -> str | None:
-    """The field with a NUL that the database cannot hold, or None."""
-    if connections[using].vendor != "postgresql":
-        return None
-    named = [(name, getattr(task, name)) for name in COLUMNS]
-    for index, step in enumerate(task.checkpoints):
-        named += [(f"checkpoints[{index}].{n}", getattr(step, n)) for n in _CHECKPOINT_COLUMNS]
-    return next((name for name, value in named if isinstance(value, str) and "\0" in value), None)
+def stored_form(task: Task, using: str) -> Task:
+    """The task as a database can hold it: see `tasks.fields.storable`."""
+    vendor = connections[using].vendor
+    if vendor != "postgresql":
+        return task
+    *values, checkpoints = _storable(task, vendor)
+    steps = [Checkpoint(*_storable(step, vendor)) for step in checkpoints]
+    return Task(*values, steps)  # type: ignore[call-arg]
+
+
+def _storable(row: Task | Checkpoint, vendor: str) -> list[Any]:
+    return [storable(value, vendor) for value in msgspec.structs.astuple(row)]
 
 
 def delete(task_id: str | bytes, using: str) -> None:

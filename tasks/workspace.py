@@ -89,7 +89,7 @@ def open_store() -> None:
     if connection.vendor == "sqlite":
         file = _file(connection.settings_dict)
         _make_workspace(file)
-        _check_sqlite_file(file)
+        _check_sqlite_file(connection)
         if told := filesystem.warning(file.parent):
             logger.warning(told)
     if not settings.TASKS_READ_ONLY and _check_tables(connection, may_be_empty=True):
@@ -101,7 +101,7 @@ def check_databases() -> None:
     """Raise WorkspaceError unless both databases answer, and the store, if there is one, is one."""
     for connection in connections.all():
         if connection.vendor == "sqlite":
-            _check_sqlite_file(_file(connection.settings_dict))
+            _check_sqlite_file(connection)
     _check_apart()
     _check_answer(connections[DEFAULT_DB_ALIAS], "The site's database")
     _check_tables(store_connection(), may_be_empty=not settings.TASKS_READ_ONLY)
@@ -111,7 +111,7 @@ def check_store() -> None:
     """Raise WorkspaceError unless the store has its tables and is opened as it must be."""
     connection = store_connection()
     if connection.vendor == "sqlite":
-        _check_sqlite_file(store_file())
+        _check_sqlite_file(connection)
     _check_tables(connection, may_be_empty=False)
     if connection.vendor == "sqlite" and not settings.TASKS_READ_ONLY:
         _check_pragmas(connection)
@@ -186,12 +186,16 @@ def _check_apart() -> None:
                     raise WorkspaceError(f"{file_of(store)} is the site's own database.")
 
 
-def _check_sqlite_file(file: Path) -> None:
+def _check_sqlite_file(connection: BaseDatabaseWrapper) -> None:
+    """Look at a file, and into one that is not open yet: to close it would end all our locks."""
+    file = _file(connection.settings_dict)
     in_workspace = file.parent == settings.WORKSPACE / "state"
     inside = settings.WORKSPACE if in_workspace else file.parent
-    may_be_linked = settings.LINKED_STORE or file != store_file()
+    may_be_linked = settings.LINKED_STORE or connection is not store_connection()
     if wrong := hostile.wrong_file(file, inside, may_be_linked=may_be_linked):
         raise WorkspaceError(wrong)
+    if connection.connection is not None:
+        return
     try:
         with file.open("rb") as opened:
             head = opened.read(16)

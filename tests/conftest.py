@@ -1,6 +1,5 @@
 """Fixtures: the store on SQLite and on PostgreSQL, and a clock that tests can read."""
 
-import socket
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -15,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import settings as hypothesis_settings
 
 from gloamy_site import routers
-from tasks import sql
+from tasks import limits, sql
 from tests import postgres
 from tests.factories import skip
 from tests.server import Server
@@ -60,6 +59,14 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ba
 def store_file(store: BaseDatabaseWrapper) -> Path:
     """The SQLite file of the store, for a second program to open."""
     return Path(store.settings_dict["NAME"])
+
+
+@pytest.fixture(autouse=True)
+def places(monkeypatch: pytest.MonkeyPatch) -> limits.Places:
+    """Nobody's heavy work is under way: users of other tests have the same keys."""
+    fresh = limits.Places()
+    monkeypatch.setattr(limits, "_places", fresh)
+    return fresh
 
 
 class Clock:
@@ -123,11 +130,5 @@ def store_queries() -> Callable[[], CaptureQueriesContext]:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """`manage.py serve` on a free port, not started yet; stopped at the end of the test."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = Server(tmp_path, port)
-    server.store_file.parent.mkdir(parents=True)
-    yield server
-    if server.process is not None and server.process.poll() is None:
-        server.stop()
+    with Server.on_free_port(tmp_path) as server:
+        yield server

@@ -3,8 +3,11 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
@@ -18,6 +21,18 @@ class Server:
         self.workspace = folder / "workspace"
         self.store_file = self.workspace / "state" / "tasks.db"
         self.process: subprocess.Popen[str] | None = None
+
+    @classmethod
+    @contextmanager
+    def on_free_port(cls, folder: Path) -> Iterator["Server"]:
+        """One that is not started yet, and is stopped in the end."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            server = cls(folder, probe.getsockname()[1])
+        server.store_file.parent.mkdir(parents=True)
+        yield server
+        if server.process is not None and server.process.poll() is None:
+            server.stop()
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("DJANGO_")}

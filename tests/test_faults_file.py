@@ -199,7 +199,21 @@ def test_file_that_grows_and_shrinks_by_vacuum_is_the_same_file(store, file: Pat
     service.record_checkpoint(update())
 
     assert file.stat().st_size < large
-    assert contents(file) == [("telegram_42", 1, 1)]
+    assert contents(file) == [("telegram_42", 1, 1)]  # another program comes and goes
+    assert file.with_name(f"{file.name}-wal").exists()  # which is not the last to have it open
+    service.record_checkpoint(update(step_index=2))
+    assert contents(file) == [("telegram_42", 2, 2)]
+
+
+def test_a_log_that_is_taken_away_is_noticed_before_a_write_is_said_to_be_done(store, file: Path):
+    service.record_checkpoint(update())
+    file.with_name(f"{file.name}-wal").unlink()
+
+    with pytest.raises(StoreMissingError, match="WAL was taken away"):
+        service.record_checkpoint(update(step_index=2))
+    service.record_checkpoint(update(step_index=3))
+
+    assert loaded().checkpoints[-1].step_index == 3
 
 
 def test_a_replaced_file_undoes_the_callers_transaction(store, file: Path):

@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from tasks.fields import (
     Rfc3339Field,
     Timestamp,
+    check_rfc3339,
     following,
     is_stored_form,
     now,
@@ -208,6 +209,11 @@ def test_field_deconstructs_to_its_public_path():
         [],
         {"null": True, "blank": True},
     )
+
+
+def test_field_is_a_text_column_in_the_order_of_bytes(store):
+    expected = {"sqlite": "TEXT", "postgresql": 'text COLLATE "C"'}
+    assert Rfc3339Field().db_type(store) == expected[store.vendor]
 
 
 def test_makemigrations_finds_nothing_to_do():
@@ -406,6 +412,29 @@ def test_rows_are_counted_by_day(store, stored):
         (at(2026, 11, 2), 5),
         (at(2028, 2, 29), 1),
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-02-30T00:00:00+00:00",
+        "2026-01-01T24:00:00+00:00",
+        "2026-01-01T00:00:00Z",
+        "2026-01-01T00:00:00.1+00:00",
+        "2026-01-01T00:00:00.123000+00:00",
+        "soon",
+    ],
+)
+def test_check_rfc3339_refuses_what_the_store_does_not_write(text):
+    with pytest.raises(ValueError, match="is no timestamp as the store writes it") as caught:
+        check_rfc3339(text)
+    assert str(caught.value).startswith(repr(text))
+    assert not is_stored_form(text)
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_check_rfc3339_takes_what_the_store_writes(moment):
+    check_rfc3339(to_text(moment))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Heavy work: few at once for one person, and the place is given back however it ends."""
 
+import gc
 import time
 from collections.abc import Callable
 
@@ -12,13 +13,6 @@ from tasks import limits
 from tests.factories import checkpoint, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
-
-
-@pytest.fixture(autouse=True)
-def places(monkeypatch: pytest.MonkeyPatch) -> limits.Places:
-    fresh = limits.Places()
-    monkeypatch.setattr(limits, "_places", fresh)
-    return fresh
 
 
 def request_of(number: int) -> HttpRequest:
@@ -36,27 +30,36 @@ def opened(view: Callable, times: int, person: int = 1) -> list:
 
 
 def test_one_too_many_is_told_to_wait():
-    *_, last, refused = opened(streaming, limits.AT_ONCE + 1)
+    *kept, last, refused = opened(streaming, limits.AT_ONCE + 1)
 
-    assert (last.status_code, refused.status_code) == (200, 429)
+    assert (len(kept), last.status_code, refused.status_code) == (limits.AT_ONCE - 1, 200, 429)
     assert refused["Retry-After"] == "5"
     assert "Try again in 5 seconds" in refused.content.decode()
 
 
 def test_another_person_is_served():
-    opened(streaming, limits.AT_ONCE)
+    kept = opened(streaming, limits.AT_ONCE)
 
     assert opened(streaming, 1, person=2)[0].status_code == 200
+    assert len(kept) == limits.AT_ONCE
 
 
 def test_stream_gives_its_place_back_when_it_is_closed():
-    first, *_ = opened(streaming, limits.AT_ONCE)
+    first, *others = opened(streaming, limits.AT_ONCE)
     list(first)
     assert opened(streaming, 1)[0].status_code == 429
 
     first.close()
 
     assert [each.status_code for each in opened(streaming, 2)] == [200, 429]
+    assert len(others) == limits.AT_ONCE - 1
+
+
+def test_stream_that_is_dropped_gives_its_place_back(places: limits.Places):
+    opened(streaming, limits.AT_ONCE)
+    gc.collect()
+
+    assert places._taken == {}
 
 
 def test_page_gives_its_place_back_at_once(places: limits.Places):
@@ -83,14 +86,25 @@ def test_stream_that_is_never_closed_counts_for_a_while(monkeypatch: pytest.Monk
     assert len(kept) == limits.AT_ONCE
 
 
-@pytest.mark.parametrize("path", ["message/?id=telegram_42", "checkpoint/?checkpoint={}"])
-def test_whole_texts_are_bounded(viewer: Client, places: limits.Places, path: str):
-    path = "/thread/" + path.format(checkpoint(task()).pk)
+HEAVY = [
+    "/thread/message/?id=telegram_42",
+    "/thread/raw/?id=telegram_42",
+    "/thread/checkpoint/?checkpoint={}",
+    "/thread/export/?id=telegram_42&format=jsonl",
+    "/?q=hello",
+]
+
+
+@pytest.mark.parametrize("path", HEAVY)
+def test_heavy_pages_are_bounded(viewer: Client, places: limits.Places, path: str):
+    path = path.format(checkpoint(task()).pk)
     person = int(viewer.session["_auth_user_id"])
     for _ in range(limits.AT_ONCE):
-        assert viewer.get(path).status_code == 200
+        answer = viewer.get(path)
+        assert answer.status_code == 200
+        answer.getvalue()  # which closes it
     for _ in range(limits.AT_ONCE):
         places.take(person)
 
     assert viewer.get(path).status_code == 429
-    assert viewer.get("/").status_code == 200
+    assert viewer.get("/?q=hello&where=ids").status_code == 200

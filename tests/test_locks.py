@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 from django.contrib import admin
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from tasks import service, urls
@@ -25,6 +26,10 @@ def addresses() -> dict[str, str]:
     return {
         "threads": "/",
         "thread": thread_url("thread", "telegram_42"),
+        "thread-live": thread_url("thread-live", "telegram_42"),
+        "step": f"/thread/step/?checkpoint={step[0]}",
+        "raw": thread_url("raw", "telegram_42"),
+        "export": thread_url("export", "telegram_42", format="json"),
         "message": thread_url("message", "telegram_42", message=1),
         "checkpoint": f"/thread/checkpoint/?checkpoint={step[0]}",
         "clear": thread_url("clear", "telegram_42"),
@@ -45,7 +50,7 @@ def locked(store) -> Iterator[None]:
         cursor.execute("PRAGMA busy_timeout = 0")
     with closing(sqlite3.connect(store.settings_dict["NAME"], isolation_level=None)) as agent:
         agent.execute("BEGIN IMMEDIATE")
-        agent.execute("UPDATE task_records SET last_error = 'unseen'")
+        agent.execute("UPDATE task_records SET last_error = 'uncommitted'")
         yield
         agent.execute("ROLLBACK")
     store.close()
@@ -54,8 +59,12 @@ def locked(store) -> Iterator[None]:
 @only_sqlite
 def test_pages_open_while_the_agent_holds_the_lock(store, locked, admin_client: Client):
     for address in addresses().values():
-        response = admin_client.get(address)
-        assert (response.status_code, b"unseen" in response.content) == (200, False), address
+        with CaptureQueriesContext(store) as captured:
+            response = admin_client.get(address)
+        answered = (response.status_code in (200, 302), b"uncommitted" in response.getvalue())
+        assert answered == (True, False), address
+        asked = {query["sql"].split()[0] for query in captured.captured_queries}
+        assert asked <= {"SELECT", "BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"}, address
 
 
 @only_sqlite

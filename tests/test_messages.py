@@ -160,6 +160,20 @@ def test_encoding_leaves_what_it_was_given_as_it_was():
     assert exactly(given_item.arguments) == "{'b': (1,), 'a': 18446744073709551616}"
 
 
+def test_text_of_a_subclass_of_str_is_written_as_its_text():
+    class Safe(str):
+        def __str__(self):
+            return "not this"
+
+    text = Safe("é")
+    assert encode_history([ChatMessage("user", "x"), ChatMessage(text, text)], "history") == (
+        '[{"role":"user","content":"x"},{"role":"é","content":"é"}]'
+    )
+    assert encode_items([item(tool_name=text, output=text)], "items") == (
+        '[{"tool_name":"é","arguments":{},"success":true,"output":"é"}]'
+    )
+
+
 def test_no_messages_and_no_items_are_an_empty_array():
     assert (encode_history([], "history"), encode_items([], "items")) == ("[]", "[]")
 

@@ -90,7 +90,7 @@ def test_latest_of_thread_is_the_first_of_thread(store, threads, thread_id):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
-def test_before_pages_through_every_row_once(store, size):
+def test_beyond_pages_through_every_row_once(store, size):
     for number, task_id in enumerate("mzaikÄ🚀bé"):
         task(task_id, updated_at=[OLD, NEW, NEW, NEW, OLD][number % 5])
     in_order = ids(TaskRecord.objects.newest_first())
@@ -98,7 +98,9 @@ def test_before_pages_through_every_row_once(store, size):
     while page:
         seen += ids(page)
         last = rows_by_id(store)[page[-1].task_id]
-        following = TaskRecord.objects.newest_first().before(last["updated_at"], last["task_id"])
+        following = TaskRecord.objects.newest_first().beyond(
+            "updated_at", last["updated_at"], last["task_id"]
+        )
         page = list(following[:size])
     assert seen == in_order == ["🚀", "é", "z", "i", "b", "a", "Ä", "m", "k"]
 
@@ -108,13 +110,13 @@ def rows_by_id(store):
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-01-01T12:00:00Z"])
-def test_before_goes_on_after_a_time_that_is_no_timestamp(store, text):
+def test_beyond_goes_on_after_a_time_that_is_no_timestamp(store, text):
     task("bad")
     overwrite(store, "task_records", "updated_at", text)
     task("new", updated_at=NEW)
     task("old", updated_at=OLD)
     in_order = ids(TaskRecord.objects.newest_first())
-    following = TaskRecord.objects.newest_first().before(text, "bad")
+    following = TaskRecord.objects.newest_first().beyond("updated_at", text, "bad")
     assert ids(following) == in_order[in_order.index("bad") + 1 :]
 
 
@@ -122,7 +124,13 @@ def test_before_goes_on_after_a_time_that_is_no_timestamp(store, text):
 
 
 def test_for_list_reads_no_whole_history(store):
-    left_out = {"execution_history_json", "resumable_history_json", "final_response"}
+    left_out = {
+        "execution_history_json",
+        "resumable_history_json",
+        "latest_checkpoint_note",
+        "final_response",
+        "last_error",
+    }
     queryset = TaskRecord.objects.for_list()
     assert selected(queryset) == [c for c in TABLES["task_records"] if c not in left_out]
     task(final_response="done")
@@ -147,20 +155,71 @@ def test_lists_need_one_query_however_many_rows(store, django_assert_num_queries
         assert len(texts) == {1: 2, 3: 3}[count]
 
 
+INDEXES = {"updated_at": "updated", "created_at": "created", "checkpoint_count": "steps"}
+
+
+def plan(queryset):
+    return [line.split(" ", 3)[3] for line in queryset.explain().splitlines()]
+
+
 @only_sqlite
+@pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize("is_first_page", [True, False])
-def test_list_follows_its_index(store, is_first_page):
-    queryset = TaskRecord.objects.latest_of_thread().newest_first().for_list()
+@pytest.mark.parametrize("column", INDEXES)
+def test_list_follows_the_index_of_its_order(store, column, is_first_page, descending):
+    queryset = TaskRecord.objects.in_order(column, descending=descending).latest_of_thread()
     if not is_first_page:
-        queryset = queryset.before(NEW, "x")
-    plan = [line.split(" ", 3)[3] for line in queryset[:51].explain().splitlines()]
-    seek = "" if is_first_page else " (updated_at<?)"
-    assert plan == [
+        value = 7 if column == "checkpoint_count" else NEW
+        queryset = queryset.beyond(column, value, "x", descending=descending)
+    seek = "" if is_first_page else f" ({column}{'<' if descending else '>'}?)"
+    assert plan(queryset.for_list()[:51]) == [
         f"{'SCAN' if is_first_page else 'SEARCH'} task_records "
-        f"USING INDEX idx_task_records_updated{seek}",
+        f"USING INDEX idx_task_records_{INDEXES[column]}{seek}",
         "CORRELATED SCALAR SUBQUERY 1",
-        "SEARCH U0 USING INDEX idx_task_records_thread (thread_id=? AND updated_at>?)",
+        "SEARCH U0 USING INDEX idx_task_records_thread (thread_id=?)",
+        "USE TEMP B-TREE FOR RIGHT PART OF ORDER BY",
     ]
+
+
+@only_sqlite
+def test_list_of_a_status_follows_its_index(store):
+    queryset = TaskRecord.objects.newest_first().filter(status="failed")
+    assert plan(queryset.for_list()[:51]) == [
+        "SEARCH task_records USING INDEX idx_task_records_status (status=?)"
+    ]
+
+
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("column", INDEXES)
+def test_beyond_and_up_to_divide_the_rows_of_an_order(store, column, descending):
+    for number, task_id in enumerate("mzaikb"):
+        time = [OLD, NEW, NEW][number % 3]
+        task(task_id, updated_at=time, created_at=time, checkpoint_count=number % 3)
+    ordered = TaskRecord.objects.in_order(column, descending=descending)
+    in_order = ids(ordered)
+    stored = rows_by_id(store)
+    for place, task_id in enumerate(in_order, start=1):
+        at = (column, stored[task_id][column], task_id)
+        assert ids(ordered.up_to(*at, descending=descending)) == in_order[:place]
+        assert ids(ordered.beyond(*at, descending=descending)) == in_order[place:]
+
+
+@pytest.mark.parametrize(
+    ("resumable", "is_unresumable"),
+    [
+        ("[]", True),
+        (RAW, False),
+        ('[{"role":"assistant","content":"hi"}]', True),
+        ('[{"role":"assistant","content":"hi"},{"role":"user","content":""}]', False),
+        ('[{"role":"USER","content":"hi"}]', True),
+        ('[{"role":"assistant","content":"\\"role\\":\\"user\\""}]', True),
+        ("not json", True),
+        ("", True),
+    ],
+)
+def test_unresumable_is_what_has_no_user_turn(store, resumable, is_unresumable):
+    task(resumable_history_json=resumable)
+    assert TaskRecord.objects.unresumable().exists() == is_unresumable
 
 
 @only_sqlite

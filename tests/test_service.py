@@ -31,6 +31,7 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 TERMINAL = [status for status in TaskStatus if status is not TaskStatus.RUNNING]
+TEXT_COLUMNS = {*TABLES["task_records"]} - {"task_id", "thread_id", "checkpoint_count"}
 UNKNOWN = ["", "Completed", "paused", "running "]
 TIMES = ("created_at", "updated_at", "completed_at")
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.(\d{3}){1,3})?\+00:00", re.ASCII)
@@ -321,11 +322,11 @@ def test_load_and_resume_give_none_where_there_is_no_row(store, verb, thread_id)
     ],
 )
 def test_load_names_the_row_that_is_corrupt(store, table, column, value, reason):
-    step = checkpoint(task())
+    step = checkpoint(task("a", thread_id="t"), step_index=1000)
     overwrite(store, table, column, value)
-    key = {"task_records": "'telegram_42'", "task_checkpoints": step.pk}[table]
+    key = {"task_records": "'a'", "task_checkpoints": step.pk}[table]
     with pytest.raises(CorruptRecordError) as caught:
-        service.load_by_thread_id("telegram_42")
+        service.load_by_thread_id("t")
     assert str(caught.value) == f"{table} {key}, {column}: {reason}"
 
 
@@ -333,19 +334,41 @@ def test_load_names_the_row_that_is_corrupt(store, table, column, value, reason)
 @pytest.mark.parametrize(
     ("table", "column", "value"),
     [
-        ("task_records", "execution_history_json", b"[]"),
+        *(("task_records", column, b"[]") for column in sorted(TEXT_COLUMNS)),
         ("task_records", "checkpoint_count", "many"),
         ("task_records", "checkpoint_count", 1.5),
-        ("task_records", "updated_at", b"2026"),
-        ("task_checkpoints", "items_json", b"[]"),
         ("task_checkpoints", "step_index", "one"),
+        *(("task_checkpoints", column, b"[]") for column in TABLES["task_checkpoints"][3:]),
     ],
 )
 def test_load_names_the_column_whose_value_has_a_wrong_type(store, table, column, value):
-    checkpoint(task())
+    step = checkpoint(task("a", thread_id="t"), step_index=1000)
     overwrite(store, table, column, value)
-    with pytest.raises(CorruptRecordError, match=rf"^{table} \S+, {column}: "):
+    key = {"task_records": "'a'", "task_checkpoints": step.pk}[table]
+    with pytest.raises(CorruptRecordError) as caught:
+        service.load_by_thread_id("t")
+    kind = type(value).__name__
+    assert str(caught.value) == f"{table} {key}, {column}: a value of type {kind}"
+
+
+@only_sqlite
+def test_load_names_the_first_of_several_values_of_a_wrong_type(store):
+    record = task()
+    checkpoint(record, 1)
+    first, _ = checkpoint(record, 2), checkpoint(record, 3)
+    with store.cursor() as cursor:
+        cursor.execute(
+            "UPDATE task_checkpoints SET items_json = x'00', created_at = x'00'"
+            " WHERE step_index > 1"
+        )
+    with pytest.raises(CorruptRecordError, match=rf"^task_checkpoints {first.pk}, items_json: "):
         service.load_by_thread_id("telegram_42")
+
+
+def test_load_takes_no_other_text_of_a_step_for_its_items(store):
+    service.record_checkpoint(update(checkpoint_note="[]", items=[item(output="done")]))
+    overwrite(store, "task_checkpoints", "created_at", "[]")
+    assert loaded().checkpoints == [service.StoredCheckpoint(1, "[]", [item(output="done")], "[]")]
 
 
 # load_resumable_state
@@ -385,13 +408,21 @@ def test_resume_reads_only_what_it_needs(store):
 
 
 def test_resume_names_the_row_that_is_corrupt(store):
-    task(resumable_history_json='[{"role":"user"}]')
+    task("a", thread_id="t", resumable_history_json='[{"role":"user"}]')
     with pytest.raises(CorruptRecordError) as caught:
-        service.load_resumable_state("telegram_42")
+        service.load_resumable_state("t")
     assert str(caught.value) == (
-        "task_records 'telegram_42', resumable_history_json: "
-        "[0]: Object missing required field `content`"
+        "task_records 'a', resumable_history_json: [0]: Object missing required field `content`"
     )
+
+
+@only_sqlite
+def test_resume_names_the_column_whose_value_has_a_wrong_type(store):
+    task("a", thread_id="t")
+    overwrite(store, "task_records", "latest_checkpoint_note", b"note")
+    with pytest.raises(CorruptRecordError) as caught:
+        service.load_resumable_state("t")
+    assert str(caught.value) == "task_records 'a', latest_checkpoint_note: a value of type bytes"
 
 
 # delete_by_thread_id
@@ -463,7 +494,8 @@ def test_asynchronous_verbs_do_what_their_twins_do(store, clock):
     assert task_ == twin
 
 
-LOCKS = {"sqlite": [], "postgresql": ["SELECT"] * 2}  # the locks, and the times before this one
+LOAD = {"sqlite": ["SELECT", "SELECT"], "postgresql": ["SELECT"]}
+LOCKS = {"sqlite": [], "postgresql": ["SELECT"] * 2}  # the locks, then the rows
 
 
 @pytest.mark.parametrize(
@@ -472,10 +504,10 @@ LOCKS = {"sqlite": [], "postgresql": ["SELECT"] * 2}  # the locks, and the times
         (lambda: service.save_snapshot(snapshot(status=TaskStatus.FAILED)), 2, ["INSERT"]),
         (lambda: service.save_snapshot(snapshot()), 2, ["DELETE", "INSERT"]),
         (lambda: service.record_checkpoint(update()), 2, ["INSERT", "INSERT"]),
-        (lambda: service.load_by_thread_id("telegram_42"), 0, ["SELECT", "SELECT"]),
+        (lambda: service.load_by_thread_id("telegram_42"), 0, LOAD),
         (lambda: service.load_by_thread_id("none"), 0, ["SELECT"]),
         (lambda: service.load_resumable_state("telegram_42"), 0, ["SELECT"]),
-        (lambda: service.delete_by_thread_id("telegram_42"), 1, ["DELETE"]),
+        (lambda: service.delete_by_thread_id("telegram_42"), 2, ["DELETE"]),
     ],
     ids=["save", "save running", "record", "load", "load nothing", "resume", "delete"],
 )
@@ -485,6 +517,8 @@ def test_verbs_need_few_statements(store, call, locks, expected):
     with CaptureQueriesContext(store) as captured:
         call()
     asked = [statement.split()[0] for statement in statements(captured)]
+    if expected is LOAD:
+        expected = LOAD[store.vendor]
     assert asked == LOCKS[store.vendor][:locks] + expected
 
 

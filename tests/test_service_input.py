@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from django.test.utils import CaptureQueriesContext
 
@@ -21,6 +22,10 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 
+class MoreThanAMessage(ChatMessage):
+    more: str
+
+
 def nested(depth: int) -> Any:
     value: Any = []
     for _ in range(depth - 1):
@@ -36,6 +41,7 @@ WRONG_HISTORY: list[Any] = [
     ({}, TypeError),
     (iter(()), TypeError),
     ([{"role": "user", "content": "x"}], TypeError),
+    ([MoreThanAMessage("user", "x", "y")], TypeError),
     ([ChatMessage(1, "x")], TypeError),  # type: ignore[arg-type]
     ([ChatMessage("user", None)], TypeError),  # type: ignore[arg-type]
     ([ChatMessage("user", "\ud800")], ValueError),
@@ -106,6 +112,43 @@ def test_record_checkpoint_refuses_wrong_input_and_names_the_field(store, field,
     assert_refused(store, lambda: service.record_checkpoint(given), field, error)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: service.save_snapshot(snapshot(status="paused")),
+            "status must be one of running, completed, failed, cancelled, timed_out, not 'paused'",
+        ),
+        (
+            lambda: service.save_snapshot(snapshot(model=None)),
+            "model must be str, not NoneType",
+        ),
+        (
+            lambda: service.save_snapshot(snapshot(last_error="\ud800")),
+            "last_error: a lone surrogate is not text that UTF-8 can hold",
+        ),
+        (
+            lambda: service.record_checkpoint(update(step_index="1")),
+            "step_index must be int, not str",
+        ),
+        (
+            lambda: service.record_checkpoint(update(step_index=-1)),
+            "step_index must be from 0 to 9223372036854775807, not -1",
+        ),
+    ],
+)
+def test_refusal_says_what_would_be_right(call, message):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("given", [snapshot(), update()], ids=["snapshot", "update"])
+def test_fields_are_given_by_name_only(given):
+    with pytest.raises(TypeError, match="positional"):
+        type(given)(*msgspec.structs.astuple(given))
+
+
 def assert_refused(store, call, field, error):
     with pytest.raises(error, match=rf"^{field}\b"), CaptureQueriesContext(store) as captured:
         call()
@@ -145,3 +188,18 @@ def test_nul_in_a_text_never_loses_the_write(store):
     assert service.load_resumable_state("a\0b") == (told, shown)
     service.delete_by_thread_id("a\0b")
     assert rows(store, "task_records") == rows(store, "task_checkpoints") == []
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [service.load_by_thread_id, service.load_resumable_state, service.delete_by_thread_id],
+)
+@pytest.mark.parametrize(
+    ("thread_id", "error"),
+    [(5, TypeError), (None, TypeError), (b"5", TypeError), ("\ud800", ValueError)],
+)
+def test_verbs_refuse_what_is_no_thread_id(store, verb, thread_id, error):
+    service.save_snapshot(snapshot(task_id="5", thread_id="5"))
+    with pytest.raises(error, match=r"^thread_id\b"):
+        verb(thread_id)
+    assert loaded("5").task_id == "5"

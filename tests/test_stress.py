@@ -104,8 +104,8 @@ def test_crash_run_finds_as_many_writes_as_there_are(tmp_path: Path, acknowledge
     verbs.record_checkpoint(original.values(changes["keep"]))
     verbs.connection.close()
 
-    assert crash.found(store, 7, [], acknowledged) == found
-    assert crash.found(store, 7, ["6:3"], acknowledged) is None
+    assert crash.found(store, 7, ([], None), acknowledged) == found
+    assert crash.found(store, 7, (["6:3"], None), acknowledged) is None
 
 
 def test_table_marks_what_is_slower_than_its_bound():

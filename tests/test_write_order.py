@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import pytest
 from django.db import connections
+from django.db.models import Value
 
 from gloamy_site import routers
 from tasks import service, sql
 from tasks.fields import following, is_stored_form
-from tasks.models import TaskStatus
+from tasks.models import TaskRecord, TaskStatus
 from tests.factories import loaded, only_sqlite, overwrite, rows, snapshot, task, update
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -107,6 +108,17 @@ def test_stored_value_that_is_no_time_does_not_count(store, set_clock, write, st
     assert time_of("a") == NOON
 
 
+@write
+def test_value_that_is_no_time_hides_no_time(store, set_clock, write):
+    set_clock(NOON)
+    write("a", "thread")
+    task("b", thread_id="thread")
+    TaskRecord.objects.filter(task_id="b").update(updated_at=Value("2030-01-01T00:00:00Z"))
+    set_clock(EARLIER)
+    write("a", "thread")
+    assert time_of("a") == following(NOON)
+
+
 @only_sqlite
 @write
 @pytest.mark.parametrize("stored", ["x'ff'", "CAST(x'ff' AS TEXT)", "5"])
@@ -157,4 +169,5 @@ def test_writes_of_a_thread_commit_in_the_order_of_their_times(store, set_clock)
         thread.join()
     times = [row["created_at"] for row in rows(store, "task_checkpoints")]
     assert len(set(times)) == len(times) == 45
-    assert sorted(times)[-1] == loaded("thread").updated_at
+    assert times == sorted(times)  # their ids are given under the same lock
+    assert times[-1] == loaded("thread").updated_at

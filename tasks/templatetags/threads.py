@@ -1,6 +1,7 @@
 """How times, states and addresses of threads are written in a page."""
 
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -81,3 +82,48 @@ def status_label(status: str) -> str:
 def status_class(status: str) -> str:
     """A class name for the colour; a stored status may be any text."""
     return f"status-{status}" if status in TaskStatus.values else "status-unknown"
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """A stretch of time in at most two units ("36.5 s", "3 min 7 s", "2 h"), or nothing."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    whole = int(seconds)
+    for (unit, size), (smaller, fraction) in pairwise(_UNITS):
+        if whole >= size:
+            rest = whole % size // fraction
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    raise AssertionError(seconds)
+
+
+@register.filter
+def coarse(seconds: float) -> str:
+    """A stretch of time in one unit ("2 h"), for where there is little room."""
+    unit, size = next((unit for unit in _UNITS if seconds >= unit[1]), _UNITS[-1])
+    return f"{int(seconds) // size} {unit}"
+
+
+@register.filter
+def on_axis(seconds: int) -> str:
+    """A time from the start, as the picture's axis has it ("0:30", "1:02:00")."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@register.filter
+def size(characters: int | None) -> str:
+    """A length in characters, as a person says it ("812", "3.3 K", "12 M")."""
+    if characters is None or characters < 1_000:
+        return str(characters or 0)
+    amount, unit = (characters / 1_000, "K") if characters < 1_000_000 else (characters / 1e6, "M")
+    return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
+
+
+@register.filter
+def of(values: dict[Any, Any], key: Any) -> Any:
+    """What a dictionary holds for this key, or None."""
+    return values.get(key)

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods
 from tasks import service
 from tasks.models import TaskCheckpoint, TaskRecord, TaskStatus
 from tasks.templatetags.threads import shown_id
-from tasks.views.common import can_clear, can_view, no_such_thread, thread_id_of
+from tasks.views.common import can_clear, can_view, list_url, no_such_thread, thread_id_of
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -23,7 +23,7 @@ def clear(request: HttpRequest) -> HttpResponse:
     if not tasks:
         raise no_such_thread(thread_id)
     if request.method == "POST" and _cleared(request, thread_id):
-        return redirect("threads")
+        return redirect(list_url(request))
     context = {
         "thread_id": thread_id,
         "tasks": tasks,

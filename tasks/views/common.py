@@ -2,9 +2,10 @@
 
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import BadRequest
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, QueryDict
+from django.urls import reverse
 
-from tasks.models import TaskRecord
+from tasks.models import TaskRecord, TaskRecordQuerySet
 
 can_view = permission_required("tasks.view_taskrecord", raise_exception=True)
 can_clear = permission_required("tasks.clear_thread", raise_exception=True)
@@ -17,13 +18,24 @@ def thread_id_of(request: HttpRequest) -> str:
     return request.GET["id"]
 
 
-def latest_task(request: HttpRequest) -> TaskRecord:
-    """The task that the thread of the address shows."""
-    thread_id = thread_id_of(request)
-    record = TaskRecord.objects.of_thread(thread_id).first()
+def tasks_of(request: HttpRequest) -> TaskRecordQuerySet:
+    """The tasks of the address's thread, the latest first; only the one that it names, if so."""
+    tasks = TaskRecord.objects.of_thread(thread_id_of(request))
+    return tasks.filter(task_id=request.GET["task"]) if "task" in request.GET else tasks
+
+
+def the_task(request: HttpRequest, tasks: TaskRecordQuerySet) -> TaskRecord:
+    """The first of these tasks of the address's thread, which is what a page shows."""
+    record = tasks.first()
     if record is None:
-        raise no_such_thread(thread_id)
+        raise no_such_thread(thread_id_of(request))
     return record
+
+
+def list_url(request: HttpRequest) -> str:
+    """The list as it was when a thread was opened: `list=` in an address holds its query."""
+    query = QueryDict(request.GET.get("list", "")).urlencode()
+    return f"{reverse('threads')}?{query}" if query else reverse("threads")
 
 
 def no_such_thread(thread_id: str) -> Http404:

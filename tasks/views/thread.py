@@ -1,44 +1,206 @@
-"""One thread: its page, and its texts as they are stored."""
+"""One thread: its page, the pieces of it that come later, and its texts as they are stored."""
 
+import hashlib
 from typing import Any
 
+from django.contrib.admin.utils import quote
 from django.core.exceptions import BadRequest
-from django.core.paginator import Page, Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from tasks import transcript
+from tasks.export import FORMATS
+from tasks.fields import to_text
+from tasks.filters import Filters, neighbours
+from tasks.heartbeat import daemon
 from tasks.limits import heavy
-from tasks.models import TaskCheckpoint, TaskRecord
-from tasks.views.common import can_view, latest_task
+from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord, TaskStatus
+from tasks.picture import picture
+from tasks.steps import outlines, seconds_of_last_attempt
+from tasks.templatetags.threads import thread_url
+from tasks.views.common import can_view, tasks_of, the_task
+from tasks.views.thread_tabs import LONGEST_COUNTED, TABS
 
-MESSAGES_PER_PAGE = 200
-STEPS_PER_PAGE = 100
+MOST_TASKS = 50  # of a thread that its page lists
+MOST_FAILURES = 8  # that the side of the page lists
+ENTRY_QUERIES = {
+    "transcript": "message",
+    "checkpoints": "show=checkpoints&step",
+    "resume": "show=resume&turn",
+}
 
 
 @require_safe
 @can_view
 def thread(request: HttpRequest) -> HttpResponse:
-    """One thread: what is known of it, its messages, and its steps with their items."""
-    record = latest_task(request)
+    """One thread: what is known of it, the picture of its steps, and one of its tabs."""
+    if "piece" in request.GET:
+        return render(request, "tasks/_piece.html", _piece_context(request))
+    context = _page_context(request)
+    context["way"] = _way_back(request, context["record"])
+    return render(request, "tasks/thread.html", context)
+
+
+@require_safe
+@can_view
+def live(request: HttpRequest) -> HttpResponse:
+    """The parts of a thread's page that change while it runs; 304 where nothing has changed."""
+    tag = _tag(request)
+    if request.headers.get("If-None-Match") == tag:
+        return HttpResponse(status=304, headers={"ETag": tag})
+    response = render(request, "tasks/_live.html", _page_context(request))
+    response["ETag"] = tag
+    return response
+
+
+def _tag(request: HttpRequest) -> str:
+    """An ETag of what a thread's page shows, made without reading anything large."""
+    columns = ("task_id", "updated_at", "status", "checkpoint_count")
+    tasks = list(tasks_of(request).only(*columns)[:MOST_TASKS])
+    now = daemon()
+    state = [[str(getattr(task, name)) for name in columns] for task in tasks]
+    stalled = [now.is_stalled(task) for task in tasks]
+    seen = repr((_tab(request), stalled, state)).encode("utf-8", "replace")
+    return f'"{hashlib.sha256(seen).hexdigest()[:32]}"'
+
+
+def _piece_context(request: HttpRequest) -> dict[str, Any]:
+    """One tab's entries around the one that the address names."""
+    record = the_task(request, tasks_of(request).for_page())
     shown = transcript.Thread(record)
-    checkpoints = TaskCheckpoint.objects.filter(task_id=record.task_id).in_order_taken()
-    attempts = transcript.attempts(checkpoints.values_list("id", "step_index"))
-    step_page = _page(request, "steps", checkpoints, STEPS_PER_PAGE)
-    context = {
+    found = outlines(record.checkpoints.outlined(), record)
+    tab = _tab(request)
+    return TABS[tab](request, shown, found) | {
         "thread": shown,
         "record": record,
-        "other_tasks": TaskRecord.objects.of_thread(record.thread_id)
-        .exclude(pk=record.pk)
-        .without_histories(),
-        "message_page": _page(request, "messages", shown.messages, MESSAGES_PER_PAGE),
-        "step_page": step_page,
-        "steps": transcript.steps(step_page, attempts),
-        "attempt_count": len(set(attempts.values())),
-        "show": "steps" if "steps" in request.GET else "messages",
+        "found": found,
+        "tab": tab,
+        "address": _address(request, record),
+        "entry_query": ENTRY_QUERIES.get(tab),
+        "direction": request.GET.get("piece"),
+        "attempt_count": found[-1].attempt if found else 0,
     }
-    return render(request, "tasks/thread.html", context)
+
+
+def _page_context(request: HttpRequest) -> dict[str, Any]:
+    tag = _tag(request)  # before what it stands for is read: too old does no harm
+    context = _piece_context(request)
+    record, found, shown = context["record"], context["found"], context["thread"]
+    tab, now = context["tab"], timezone.now()
+    others = TaskRecord.objects.of_thread(record.thread_id).exclude(pk=record.pk)
+    other_tasks = list(others.without_histories()[:MOST_TASKS])
+    failures = [step for step in found if step.failed]
+    return context | {
+        "title": transcript.title(record),
+        "live_tag": tag,
+        "latest_address": _latest_address(context),
+        "live_address": _live_address(request, record, tab),
+        "other_tasks": other_tasks,
+        "chosen_task": "task" in request.GET,
+        "is_latest": all(
+            (to_text(other.updated_at), other.pk) < (to_text(record.updated_at), record.pk)
+            for other in other_tasks[:1]
+        ),
+        "picture": picture(found, record, now, context.get("outlines", ())),
+        "step_count": len(found),
+        "attempt_seconds": seconds_of_last_attempt(found, record) if found else None,
+        "failures": failures[-MOST_FAILURES:],
+        "failure_ids": [step.id for step in failures],
+        "message_count": _message_count(shown, tab),
+        "resumes": _resumes(shown, tab),
+        "is_running": not TaskStatus.read(record.status).is_terminal,
+        "is_stalled": daemon(now).is_stalled(record),
+        "admin_address": _admin_address(record),
+        "export_formats": [(name, found.label) for name, found in FORMATS.items()],
+    }
+
+
+def _admin_address(record: TaskRecord) -> str:
+    """The task in the admin, which has no address for an empty id."""
+    return reverse("admin:tasks_taskrecord_change", args=[quote(record.pk)]) if record.pk else ""
+
+
+def _latest_address(context: dict[str, Any]) -> str:
+    """The address of the last message or step."""
+    address, tab, found = context["address"], context["tab"], context["found"]
+    if tab == "transcript":
+        last = context["thread"].messages[-1:]
+        return "".join(f"{address}&message={m.number}#message-{m.number}" for m in last)
+    return "".join(f"{address}&step={step.id}#step-{step.id}" for step in found[-1:])
+
+
+def _live_address(request: HttpRequest, record: TaskRecord, tab: str) -> str:
+    return thread_url("thread-live", record.thread_id, show=tab, **_kept(request))
+
+
+def _kept(request: HttpRequest) -> dict[str, str]:
+    """What every address of a page keeps: the task that was chosen, and the list's filters."""
+    return {name: request.GET[name] for name in ("task", "list") if name in request.GET}
+
+
+def _way_back(request: HttpRequest, record: TaskRecord) -> dict[str, str]:
+    """The addresses of the list as it was left, and of the threads before and after in it."""
+    try:
+        filters = Filters.of(QueryDict(request.GET.get("list", "")))
+    except BadRequest:
+        filters = Filters()
+    query = filters.query()
+    kept = {"list": query} if query else {}
+    found = dict(zip(("previous", "next"), neighbours(filters, record), strict=True))
+    beside = {
+        name: thread_url("thread", thread_id, **kept)
+        for name, thread_id in found.items()
+        if thread_id is not None
+    }
+    return {"list": f"{reverse('threads')}?{query}" if query else reverse("threads"), **beside}
+
+
+def _message_count(shown: transcript.Thread, tab: str) -> int | None:
+    """How many messages there are; None where that would mean to read many megabytes."""
+    is_short = shown.record.history_length <= LONGEST_COUNTED  # type: ignore[attr-defined]
+    is_read = (is_short or tab == "transcript") and not shown.problem
+    return len(shown.messages) if is_read else None
+
+
+def _resumes(shown: transcript.Thread, tab: str) -> dict[str, Any]:
+    """Whether the agent can resume, with how many turns if that is known, and what is wrong."""
+    if shown.record.resumable_length > LONGEST_COUNTED and tab != "resume":  # type: ignore[attr-defined]
+        return {"can": shown.record.can_resume}  # type: ignore[attr-defined]
+    count = len(shown.resumable_turns)
+    return {"can": count > 0, "count": count, "problem": shown.resume_problem}
+
+
+def _tab(request: HttpRequest) -> str:
+    asked = request.GET.get("show", "")
+    if asked in TABS:
+        return asked
+    return "checkpoints" if "step" in request.GET else "transcript"
+
+
+def _address(request: HttpRequest, record: TaskRecord) -> str:
+    """The address of this page, for a tab or a piece to be added; it keeps to a chosen task."""
+    return thread_url("thread", record.thread_id, **_kept(request))
+
+
+@require_safe
+@can_view
+def step(request: HttpRequest) -> HttpResponse:
+    """The way from a checkpoint's number to its place on its thread's page.
+
+    A page with many steps links to them by way of this, as an id may be thousands of bytes long.
+    """
+    number = _checkpoint_number(request)
+    names = TaskCheckpoint.objects.filter(pk=number).values_list("task__thread_id", "task_id")
+    for thread_id, task_id in names:
+        several = TaskRecord.objects.of_thread(thread_id).exclude(pk=task_id).exists()
+        chosen = {"task": task_id} if several else {}
+        address = thread_url("thread", thread_id, **chosen, step=number)
+        # no redirect proper: that refuses an address over 16,384 characters
+        return HttpResponse(status=302, headers={"Location": f"{address}#step-{number}"})
+    raise Http404(f"There is no checkpoint {number}.")
 
 
 @require_safe
@@ -46,11 +208,10 @@ def thread(request: HttpRequest) -> HttpResponse:
 @heavy
 def message(request: HttpRequest) -> HttpResponse:
     """One message of a thread as plain text, whole."""
-    record = latest_task(request)
     number = request.GET.get("message", "")
-    shown = transcript.Thread(record)
     if not number:
-        return _plain_text(shown.raw.whole)
+        return _stored_text(request)
+    shown = transcript.Thread(the_task(request, tasks_of(request)))
     for entry in shown.messages:
         if str(entry.number) == number:
             return _plain_text(entry.text.whole)
@@ -60,19 +221,36 @@ def message(request: HttpRequest) -> HttpResponse:
 @require_safe
 @can_view
 @heavy
+def raw(request: HttpRequest) -> HttpResponse:
+    """One text of a task, whole and exactly as stored; its history if the address names none."""
+    return _stored_text(request)
+
+
+def _stored_text(request: HttpRequest) -> HttpResponse:
+    column = request.GET.get("text", STORED_TEXTS[0])
+    if column not in STORED_TEXTS:
+        raise BadRequest(f"A task stores no text “{column[:200]}”.")
+    record = the_task(request, tasks_of(request).only(column))
+    text = getattr(record, column)
+    return _plain_text("" if text is None else str(text))
+
+
+@require_safe
+@can_view
+@heavy
 def checkpoint(request: HttpRequest) -> HttpResponse:
     """The items of one checkpoint, exactly as stored."""
+    number = _checkpoint_number(request)
+    for items in TaskCheckpoint.objects.filter(pk=number).values_list("items_json", flat=True):
+        return _plain_text(str(items))
+    raise Http404(f"There is no checkpoint {number}.")
+
+
+def _checkpoint_number(request: HttpRequest) -> int:
     number = request.GET.get("checkpoint", "")
     if not (number.isascii() and number.isdecimal() and len(number) <= 18):
-        raise BadRequest(f"“{number}” is no checkpoint number.")
-    found = TaskCheckpoint.objects.filter(pk=number).first()
-    if found is None:
-        raise Http404(f"There is no checkpoint {number}.")
-    return _plain_text(str(found.items_json))
-
-
-def _page(request: HttpRequest, parameter: str, rows: Any, size: int) -> Page[Any]:
-    return Paginator(rows, size).get_page(request.GET.get(parameter))
+        raise BadRequest(f"“{number[:200]}” is no checkpoint number.")
+    return int(number)
 
 
 def _plain_text(text: str) -> HttpResponse:

@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,12 @@ HOW = "needs Chromium and its driver: apt-get install chromium chromium-driver"
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    with opened_browser(tmp_path) as browser:
+        yield browser
+
+
+@contextmanager
+def opened_browser(folder: Path) -> Iterator[webdriver.Chrome]:
     """A headless Chromium with a profile of its own."""
     program = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     driver = shutil.which("chromedriver")
@@ -29,7 +36,7 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
         "disable-background-networking",
         "disable-component-update",
         "disable-sync",
-        f"user-data-dir={tmp_path / 'profile'}",
+        f"user-data-dir={folder / 'profile'}",
         "window-size=1400,1000",
     ):
         options.add_argument(f"--{argument}")

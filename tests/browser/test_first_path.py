@@ -54,7 +54,7 @@ def test_person_signs_in_opens_a_thread_and_clears_it(browser: webdriver.Chrome,
     wait.until(expect.title_is("Rotate the logs · gloamy tasks"))
     assert browser.find_element(By.CSS_SELECTOR, ".facts .why").text == "it broke"
 
-    browser.find_element(By.PARTIAL_LINK_TEXT, "Steps").click()
+    browser.find_element(By.PARTIAL_LINK_TEXT, "Checkpoints").click()
     wait.until(expect.visibility_of_element_located((By.CSS_SELECTOR, ".call.failed")))
 
     browser.find_element(By.LINK_TEXT, "Clear…").click()

@@ -63,8 +63,11 @@ class Command(BaseCommand):
         for task_id in transfer.task_ids(source):
             try:
                 if (task := transfer.read(task_id, source)) is not None:
-                    read.add(task)
-                    seconds = transfer.put(task, replace=replace, using=target)
+                    held = transfer.stored_form(task, target)
+                    if held != task:
+                        progress.warn(f"{task.task_id!r}: U+FFFD stands for each NUL in a text.")
+                    read.add(held)
+                    seconds = transfer.put(held, replace=replace, using=target)
                     progress.warn(transfer.lock_warning(task, seconds, target))
             except lines.Refused as error:
                 progress.failed(f"Left out: {error}.")

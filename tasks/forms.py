@@ -1,0 +1,61 @@
+"""What a person may ask of the list, as it stands in its address."""
+
+from typing import Any
+
+from django import forms
+
+from tasks.models import TaskStatus
+
+STALLED = "stalled"
+STATES = {
+    TaskStatus.RUNNING: "running",
+    STALLED: "stalled",
+    TaskStatus.COMPLETED: "completed",
+    TaskStatus.FAILED: "failed",
+    TaskStatus.TIMED_OUT: "timed out",
+    TaskStatus.CANCELLED: "cancelled",
+}
+PERIODS = {"1h": "last hour", "24h": "last 24 hours", "7d": "last 7 days", "30d": "last 30 days"}
+PLACES = {
+    "": "everywhere",
+    "ids": "in ids",
+    "messages": "in messages",
+    "user": "said by the user",
+    "assistant": "said by the assistant",
+    "tool": "in tool results",
+    "system": "in system prompts",
+}
+SORTS = {
+    "activity": "last active first",
+    "-activity": "longest silent first",
+    "age": "newest first",
+    "-age": "oldest first",
+    "steps": "most steps first",
+    "-steps": "fewest steps first",
+}
+
+
+class FilterForm(forms.Form):
+    """Every key has a bound; keys that are not here are ignored."""
+
+    status = forms.ChoiceField(choices=list(STATES.items()), required=False)
+    channel = forms.CharField(max_length=300, strip=False, required=False)
+    provider = forms.CharField(max_length=300, strip=False, required=False)
+    model = forms.CharField(max_length=300, strip=False, required=False)
+    period = forms.ChoiceField(choices=list(PERIODS.items()), required=False)
+    start = forms.DateTimeField(required=False)
+    end = forms.DateTimeField(required=False)
+    resume = forms.ChoiceField(choices=[("no", "cannot resume")], required=False)
+    q = forms.CharField(max_length=200, required=False)
+    where = forms.ChoiceField(choices=list(PLACES.items()), required=False)
+    sort = forms.ChoiceField(choices=list(SORTS.items()), required=False)
+
+    def problem(self) -> str:
+        """What is wrong with the address, in one sentence; nothing if all is right."""
+        for name, errors in self.errors.items():
+            return f"“{name}” in the address is not right: {errors[0]}"
+        return ""
+
+    def given(self) -> dict[str, Any]:
+        """What was asked, without what was left empty."""
+        return {name: value for name, value in self.cleaned_data.items() if value}

@@ -1,0 +1,119 @@
+"""A task as a Markdown document for people to read."""
+
+import re
+from collections.abc import Iterator
+
+from tasks import terminal
+from tasks.arguments import json_text
+from tasks.calls import Broken, Call, Result
+from tasks.fields import to_text
+from tasks.models import TaskRecord
+from tasks.texts import Output, Text
+from tasks.transcript import Message, Thread
+
+_BACKTICKS = re.compile("`+")
+
+
+def document(record: TaskRecord) -> Iterator[str]:
+    """The facts, then message after message; a history that cannot be read as it is stored."""
+    thread = Thread(record)
+    yield f"# {_line(thread.title or record.thread_id)}\n\n"
+    yield from _facts(record)
+    if thread.problem:
+        yield f"\nThe history cannot be read: {_line(thread.problem)}. As it is stored:\n\n"
+        yield _fenced(thread.raw.whole)
+    for message in thread.messages:
+        if not message.is_moved:
+            yield from _message(message)
+    if record.final_response:
+        yield f"\n## Final response\n\n{record.final_response}\n"
+
+
+def _facts(record: TaskRecord) -> Iterator[str]:
+    facts = {
+        "Thread": record.thread_id,
+        "Task": record.task_id,
+        "Status": record.status,
+        "Error": record.last_error,
+        "Channel": record.channel,
+        "Model": f"{record.provider} {record.model}",
+        "Created": to_text(record.created_at),
+        "Updated": to_text(record.updated_at),
+    }
+    for name, value in facts.items():
+        if value:
+            yield f"- {name}: {_code(str(value))}\n"
+
+
+def _message(message: Message) -> Iterator[str]:
+    yield f"\n## {message.number}. {_line(message.role) or '(no role)'}\n\n"
+    if message.is_tool_output:
+        for result in message.left_results:
+            yield from _result(result)
+    elif message.role == "assistant":
+        if message.reasoning:
+            yield "".join(f"> {line}\n" for line in message.reasoning.whole.split("\n")) + "\n"
+        for part in message.parts:
+            yield from _part(part)
+    else:
+        yield f"{message.text.whole}\n"
+
+
+def _part(part: Text | Call | Broken) -> Iterator[str]:
+    if isinstance(part, Call):
+        yield from _call(part)
+    elif isinstance(part, Broken):
+        yield f"{_line(part.problem)}:\n\n{_fenced(part.text.whole)}"
+    else:
+        yield f"{part.whole}\n\n"
+
+
+def _call(call: Call) -> Iterator[str]:
+    outcome = {True: ", ok", False: ", failed", None: ""}[call.success]
+    yield f"**{_code(call.tool_name)}**{outcome}\n\n"
+    given = call.given
+    if given.path:
+        yield f"{_code(given.path)}\n\n"
+    if given.command:
+        yield _fenced(given.command.whole, "sh")
+    if given.diff is not None:
+        yield _fenced("\n".join(line.sign + line.text for line in given.diff), "diff")
+    if given.content:
+        yield _fenced(given.content.whole, given.language)
+    if given.lone_text:
+        yield _fenced(given.lone_text.whole)
+    if given.rest is not None:
+        yield _fenced(json_text(given.rest).whole, "json")
+    if call.output is not None:
+        yield _output(call.output)
+
+
+def _result(result: Result) -> Iterator[str]:
+    yield f"**{_code(result.tool_name or 'result')}**, {result.problem or 'no call for it'}\n\n"
+    yield _output(result.text)
+
+
+def _output(output: Output) -> str:
+    text = "".join(piece for _, piece in terminal.spans(output.body))
+    return _fenced(text) if text else "(no output)\n\n"
+
+
+def _fenced(text: str, language: str = "") -> str:
+    """A code block whose fence is longer than any that the text holds."""
+    fence = "`" * max(3, 1 + _longest_run(text))
+    return f"{fence}{language}\n{text.removesuffix(chr(10))}\n{fence}\n\n"
+
+
+def _code(text: str) -> str:
+    """Code in a line of text."""
+    ticks = "`" * (1 + _longest_run(text))
+    padding = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{ticks}{padding}{_line(text)}{padding}{ticks}"
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in _BACKTICKS.findall(text)), default=0)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

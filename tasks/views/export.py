@@ -1,0 +1,29 @@
+"""A thread as a file to keep."""
+
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest, StreamingHttpResponse
+from django.utils.http import content_disposition_header
+from django.views.decorators.http import require_safe
+
+from tasks.export import FORMATS, file_name
+from tasks.limits import heavy
+from tasks.models import TaskRecord
+from tasks.views.common import can_view, no_such_thread, thread_id_of
+
+
+@require_safe
+@can_view
+@heavy
+def export(request: HttpRequest) -> StreamingHttpResponse:
+    """All tasks of a thread in one of the formats; of ATIF the latest task."""
+    thread_id = thread_id_of(request)
+    found = FORMATS.get(request.GET.get("format", ""))
+    if found is None:
+        raise BadRequest(f"The address names no format: it needs “&format=” {', '.join(FORMATS)}.")
+    tasks = list(TaskRecord.objects.of_thread(thread_id))
+    if not tasks:
+        raise no_such_thread(thread_id)
+    response = StreamingHttpResponse(found.pieces(tasks), content_type=found.content_type)
+    name = content_disposition_header(True, file_name(thread_id, found.ending))
+    response.headers["Content-Disposition"] = name
+    return response

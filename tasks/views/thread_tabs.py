@@ -1,0 +1,162 @@
+"""What the tabs of a thread's page show: each a function of the request, the task, its steps."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest
+
+from tasks import find, resume
+from tasks.fields import to_text
+from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
+from tasks.origins import messages_of
+from tasks.pieces import Piece, piece_with
+from tasks.steps import Outline, Step, steps
+from tasks.texts import SHOWN_LENGTH
+from tasks.transcript import Message, Thread
+
+LONGEST_COUNTED = 4_000_000  # characters of a history that is read for no more than its outline
+OVERHEAD = 800  # characters that an entry takes besides its texts
+SHOWN_OF_STEP = 2 * SHOWN_LENGTH  # a step has texts of its own: arguments and output
+HITS_PER_PAGE = 50
+STORED_SHORT = (
+    "task_id",
+    "thread_id",
+    "channel",
+    "provider",
+    "model",
+    "status",
+    "checkpoint_count",
+    "created_at",
+    "updated_at",
+    "completed_at",
+)
+
+Context = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A long column's start and its whole length; None and None where it is null."""
+
+    name: str
+    start: Any
+    length: int | None
+
+    @property
+    def is_cut(self) -> bool:
+        return (self.length or 0) > SHOWN_LENGTH
+
+
+def transcript(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> Context:
+    """The messages of a piece, and where the text stands that is looked for."""
+    context = _find(request, thread)
+    entries = thread.messages
+    number = context["hit"].number if context.get("hit") else _number(request, "message", 1)
+    position = bisect_right(entries, number, key=lambda entry: entry.number) - 1
+    sizes = (entry.weight for entry in entries)
+    piece = piece_with(position, sizes)
+    return context | _around(piece, entries, "number") | {"entries": _cut(entries, piece)}
+
+
+def _find(request: HttpRequest, thread: Thread) -> Context:
+    query = request.GET.get("find", "")
+    if not query:
+        return {}
+    history = [] if thread.problem else thread.record.execution_history
+    hits = find.hits(query, history)
+    current = min(max(_number(request, "hit", 1), 1), max(len(hits), 1))
+    following, previous = (current % len(hits), (current - 2) % len(hits)) if hits else (0, 0)
+    page = Paginator(hits, HITS_PER_PAGE).get_page(-(-current // HITS_PER_PAGE))
+    return {
+        "query": query,
+        "hits": hits,
+        "hit": hits[current - 1] if hits else None,
+        "hit_number": current,
+        "hit_page": page,
+        "previous_hit": previous + 1,
+        "next_hit": following + 1,
+        "previous_number": hits[previous].number if hits else None,
+        "next_number": hits[following].number if hits else None,
+        "may_be_more": len(hits) == find.MOST_HITS,
+    }
+
+
+def checkpoints(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> Context:
+    """The steps of a piece, and what each changed."""
+    position = bisect_left(found, _number(request, "step", 0), key=lambda step: step.id)
+    piece = piece_with(position, (min(s.length, SHOWN_OF_STEP) + OVERHEAD for s in found))
+    outlines = _cut(found, piece)
+    before = found[piece.start - 1] if piece.has_earlier else None
+    wanted = [step.id for step in (before, *outlines) if step]
+    rows = TaskCheckpoint.objects.in_bulk(wanted)
+    shown = steps(outlines, rows, before)
+    said = _said(thread, shown, to_the_end=not piece.has_later)
+    return _around(piece, found, "id") | {"outlines": outlines, "steps": shown, "said": said}
+
+
+def _said(thread: Thread, shown: Sequence[Step], *, to_the_end: bool) -> dict[int, Message]:
+    """What the model said with each step; nothing of a history too long to look through."""
+    if thread.record.history_length > LONGEST_COUNTED:  # type: ignore[attr-defined]
+        return {}
+    return messages_of(shown, thread.messages, to_the_end=to_the_end)
+
+
+def resumed(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> Context:
+    """The turns that the agent would get, each beside what it is made of."""
+    if thread.resume_problem:
+        return {"turns": [], "turn_count": 0}
+    turns = resume.turns(thread.record.resumable_history)
+    first = turns[0].number if turns else 0
+    position = _number(request, "turn", first) - first
+    piece = piece_with(position, (turn.size + OVERHEAD for turn in turns))
+    return {
+        **_around(piece, turns, "number"),
+        "turns": _cut(turns, piece),
+        "turn_count": sum(turn.turn is not None for turn in turns),
+        "source_count": len(thread.record.resumable_history),
+    }
+
+
+def raw(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> Context:
+    """The columns of the task, the long ones bounded."""
+    record = TaskRecord.objects.filter(pk=thread.record.pk).as_stored().get()
+    texts = [
+        Stored(name, getattr(record, f"{name}_start"), getattr(record, f"{name}_length"))
+        for name in STORED_TEXTS
+    ]
+    short = [
+        (name, to_text(value))
+        for name in STORED_SHORT
+        if (value := getattr(record, name)) is not None
+    ]
+    return {"stored_short": short, "stored_texts": texts}
+
+
+TABS: dict[str, Callable[[HttpRequest, Thread, Sequence[Outline]], Context]] = {
+    "transcript": transcript,
+    "checkpoints": checkpoints,
+    "resume": resumed,
+    "raw": raw,
+}
+
+
+def _number(request: HttpRequest, parameter: str, otherwise: int) -> int:
+    asked = request.GET.get(parameter, "")
+    return int(asked) if asked.isascii() and asked.isdecimal() and len(asked) <= 18 else otherwise
+
+
+def _cut(entries: Sequence[Any], piece: Piece) -> Sequence[Any]:
+    return entries[piece.start : piece.end]
+
+
+def _around(piece: Piece, entries: Sequence[Any], name: str) -> Context:
+    """The piece, and what the entries are called that the pieces beside it start with."""
+    return {
+        "piece": piece,
+        "earlier": getattr(entries[piece.before], name) if piece.has_earlier else None,
+        "left_over": piece.count - piece.end,
+        "later": getattr(entries[piece.end], name) if piece.has_later else None,
+    }
