@@ -16,7 +16,20 @@ def environment_from(arguments: list[str]) -> dict[str, str]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--workspace")
     parser.add_argument("--demo", action="store_true")
+    parser.add_argument("--host")
     options, _ = parser.parse_known_args(arguments[1:])
+    return allowed_hosts(options.host) | workspace_of(options)
+
+
+def allowed_hosts(host: str | None) -> dict[str, str]:
+    """The address to listen on is a name of the server, unless it stands for all addresses."""
+    if not host or host in ("0.0.0.0", "::"):  # noqa: S104 - nobody listens here
+        return {}
+    name = f"[{host}]" if ":" in host else host
+    return {"ALLOWED_HOSTS": ",".join(filter(None, (os.environ.get("ALLOWED_HOSTS"), name)))}
+
+
+def workspace_of(options: argparse.Namespace) -> dict[str, str]:
     if options.demo:
         folder = Path(options.workspace or Path(__file__).resolve().parent / "demo").expanduser()
         if not folder.exists():

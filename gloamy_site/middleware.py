@@ -3,23 +3,83 @@
 import logging
 from collections.abc import Callable
 
+from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.core.exceptions import BadRequest
 from django.db import DEFAULT_DB_ALIAS, DataError, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 
 from tasks.errors import translated
-from tasks.views.errors import bad_request, unavailable
+from tasks.views import errors
 from tasks.workspace import store_connection
 
+METHODS = ["GET", "HEAD", "POST", "OPTIONS"]
+HEADERS = {
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": (
+        "camera=(), display-capture=(), geolocation=(), hid=(), microphone=(), midi=(),"
+        " payment=(), serial=(), usb=()"
+    ),
+}
+PATIENCE = 15 * 60  # seconds that an address waits for a sign-in
 LONGEST_NEXT = 1_500  # characters of a `next=`; Django drops one that is over 2,048
+
+TOO_LARGE = (
+    "A value in it is larger than SQLite can read here (1,000,000,000 bytes). `manage.py"
+    " check_store` names the row."
+)
 
 logger = logging.getLogger(__name__)
 
 View = Callable[[HttpRequest], HttpResponse]
+
+
+class RequestMiddleware:
+    """Refuses what no page takes, and sends the headers that every page has."""
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = refusal(request) or self.get_response(request)
+        if response.status_code == 405 and not response.streaming and not response.content:
+            response = with_a_page(request, response)
+        if not response.has_header("Cache-Control"):
+            add_never_cache_headers(response)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+
+def refusal(request: HttpRequest) -> HttpResponse | None:
+    """The answer to a request that is too large, or of a method that no page has."""
+    if request.method not in METHODS:
+        return HttpResponseNotAllowed(METHODS)
+    if len(request.META.get("QUERY_STRING", "")) > settings.LONGEST_QUERY:
+        return errors.too_long(request)
+    if length_of(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        return errors.too_large(request)
+    return None
+
+
+def length_of(request: HttpRequest) -> int:
+    given = request.META.get("CONTENT_LENGTH") or "0"
+    return int(given) if given.isdecimal() and len(given) < 20 else 0
+
+
+def with_a_page(request: HttpRequest, refused: HttpResponse) -> HttpResponse:
+    response = errors.wrong_method(request)
+    response.headers["Allow"] = refused.headers["Allow"]
+    return response
 
 
 class SignInMiddleware(LoginRequiredMiddleware):
@@ -30,30 +90,35 @@ class SignInMiddleware(LoginRequiredMiddleware):
     ) -> HttpResponseRedirect:
         if len(request.get_full_path()) <= LONGEST_NEXT:
             return super().handle_no_permission(request, view_func)
+        request.session.clear_expired()  # strangers can make these
+        request.session.set_expiry(PATIENCE)
         request.session["next"] = request.get_full_path()
         return HttpResponseRedirect(reverse("sign-in"))
 
 
 class PageMiddleware:
-    """Keeps pages out of caches, and answers what no database can look for with a clear error."""
+    """Answers what a database cannot do with a page that says so."""
 
     def __init__(self, get_response: View) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = self.get_response(request)
-        if not response.has_header("Cache-Control"):
-            add_never_cache_headers(response)
-        return response
+        return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if isinstance(exception, DataError):  # such as a NUL, which PostgreSQL's texts never hold
-            return bad_request(request, BadRequest(f"The database refused it: {exception}."))
+            if is_too_large(exception):
+                return errors.unavailable(request, TOO_LARGE)
+            return errors.bad_request(request, BadRequest(f"The database refused it: {exception}."))
         if isinstance(exception, Error):  # locked, full, damaged, gone: it may come back
             logger.error("The database did not answer: %s", request.path, exc_info=exception)
             reason = translated(exception, _failed_connection())
-            return unavailable(request, f"{reason}.")
+            return errors.unavailable(request, f"{reason}.")
         return None
+
+
+def is_too_large(error: Error) -> bool:
+    return getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_TOOBIG"
 
 
 def _failed_connection() -> BaseDatabaseWrapper:

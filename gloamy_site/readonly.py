@@ -10,4 +10,4 @@ def read_only_address(file: Path) -> str:
     the file does not change. With one it must not be told so, or it would pass by what is new.
     """
     is_written = file.with_name(f"{file.name}-wal").exists()
-    return f"{file.resolve().as_uri()}?mode=ro" + ("" if is_written else "&immutable=1")
+    return f"{file.absolute().as_uri()}?mode=ro" + ("" if is_written else "&immutable=1")

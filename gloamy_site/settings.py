@@ -2,26 +2,29 @@
 
 GLOAMY_WORKSPACE     the agent's workspace; its store is state/tasks.db (~/.gloamy/workspace)
 TASKS_DATABASE_URL   the store elsewhere, such as postgres://user:password@host/tasks
+GLOAMY_LINKED_STORE  1 where the store's file may be a link to elsewhere, or have one
 SITE_DATABASE_URL    accounts and sessions elsewhere (site.sqlite3 beside manage.py)
 SECRET_KEY           for several web hosts; made once and kept beside manage.py otherwise
 GLOAMY_STALLED_MINUTES  how long a running thread may be silent before it counts as stalled (10)
 GLOAMY_ARCHIVE_DAYS  how long cleared threads are kept, to be restored (30)
 ALLOWED_HOSTS        names the browser may use for this server, separated by commas
+SITE_URL             its public address, such as https://tasks.example.org
+TRUSTED_PROXY        addresses or networks of the reverse proxy in front, separated by commas
 """
 
-import contextlib
 import os
-import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dj_database_url
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.utils import get_random_secret_key
 
+from gloamy_site import proxy
 from gloamy_site.readonly import read_only_address
+from gloamy_site.secret_key import secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -101,32 +104,6 @@ def _read_only(database: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _secret_key() -> str:
-    """The key from the environment, or one made once, in a file only its owner can read."""
-    if key := os.environ.get("SECRET_KEY"):
-        return key
-    file = BASE_DIR / "secret_key"
-    try:
-        if not file.exists():
-            _write_once(file, get_random_secret_key())
-        key = file.read_text()
-    except OSError as error:
-        raise ImproperlyConfigured(f"{file}: {error.strerror}. Set SECRET_KEY instead.") from None
-    if not key:
-        raise ImproperlyConfigured(f"{file} is empty; delete it, and a new one is made.")
-    return key
-
-
-def _write_once(file: Path, text: str) -> None:
-    """Put a private file there, whole; whichever of two processes comes second leaves it."""
-    handle, new = tempfile.mkstemp(dir=file.parent)  # which only its owner can read
-    with open(handle, "w") as opened:
-        opened.write(text)
-    with contextlib.suppress(FileExistsError):
-        os.link(new, file)
-    os.unlink(new)
-
-
 def _minutes(variable: str, default: int) -> timedelta:
     given = os.environ.get(variable) or str(default)
     if not (given.isascii() and given.isdecimal() and int(given[:9]) > 0 and len(given) < 7):
@@ -144,6 +121,7 @@ def _days(variable: str, default: int) -> timedelta:
 WORKSPACE = _workspace()
 _tasks = _database("TASKS_DATABASE_URL", WORKSPACE / "state" / "tasks.db")
 TASKS_READ_ONLY = _is_read_only(_tasks)
+LINKED_STORE = os.environ.get("GLOAMY_LINKED_STORE") == "1"
 
 STALLED_AFTER = _minutes("GLOAMY_STALLED_MINUTES", 10)
 ARCHIVE_DAYS = _days("GLOAMY_ARCHIVE_DAYS", 30)
@@ -155,13 +133,27 @@ DATABASES = {
 DATABASE_ROUTERS = ["gloamy_site.routers.TaskStoreRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-SECRET_KEY = _secret_key()
-DEBUG = False
-ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"] + [
-    host.strip() for host in os.environ.get("ALLOWED_HOSTS", "").split(",") if host.strip()
+SECRET_KEY = secret_key(BASE_DIR / "secret_key")
+DEBUG = False  # and nothing turns it on: its pages show what a visitor must not see
+
+SITE_URL = proxy.origin(os.environ.get("SITE_URL", ""))
+TRUSTED_PROXY = proxy.networks(os.environ.get("TRUSTED_PROXY", ""))
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+ALLOWED_HOSTS += proxy.hosts(os.environ.get("ALLOWED_HOSTS", ""))
+ALLOWED_HOSTS += [host] if (host := urlsplit(SITE_URL).hostname) else []
+CSRF_TRUSTED_ORIGINS = [SITE_URL] if SITE_URL else []  # where the proxy changes the Host header
+if TRUSTED_PROXY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+IS_HTTPS = SITE_URL.startswith("https:")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = IS_HTTPS
+SECURE_HSTS_SECONDS = 30 * 24 * 3600 if IS_HTTPS else 0
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # HSTS for subdomains: other hosts under this name are not ours to bind
+    "security.W021",  # and neither is the browsers' preload list
 ]
 
 INSTALLED_APPS = [
+    "gloamy_site",
     "tasks",
     "archive",
     "django.contrib.admin",
@@ -176,9 +168,12 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "gloamy_site.proxy.ProxyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "gloamy_site.middleware.RequestMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -187,7 +182,6 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "gloamy_site.middleware.PageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
 CONTENT_SECURITY_POLICY = {
@@ -242,9 +236,22 @@ SESAME_TOKEN_NAME = "token"
 SESAME_ONE_TIME = True
 SESAME_MAX_AGE = 15 * 60  # seconds
 SESSION_COOKIE_NAME = "gloamy_session"
+SESSION_COOKIE_AGE = 7 * 24 * 3600  # seconds
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # a link from elsewhere opens signed in
 CSRF_COOKIE_NAME = "gloamy_csrf"
 CSRF_FAILURE_VIEW = "tasks.views.errors.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_REFERRER_POLICY = "same-origin"  # no-referrer would make the Origin of a form null
+
+# What a request may hold; tasks/limits.py bounds heavy work.
+LONGEST_QUERY = 60_000  # characters; an id may be 9,000 bytes, each as %XX and more
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000  # bytes of a body
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1_000
+DATA_UPLOAD_MAX_NUMBER_FILES = 0  # no page takes one
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 
 LOGGING = {
     "version": 1,

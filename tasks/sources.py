@@ -1,6 +1,8 @@
 """A store opened to look at it as it is, without writing to it or keeping anybody waiting."""
 
+import errno
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from gloamy_site.readonly import read_only_address
 from tasks import filesystem
 from tasks.findings import Finding, note, shown
+from tasks.hostile import harden_sqlite
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.workspace import store_connection, store_file
 
@@ -56,6 +59,7 @@ class SqliteSource:
             address = read_only_address(self.file)
         self.is_at_rest = address.endswith("immutable=1")
         self.connection = sqlite3.connect(address, uri=True, isolation_level=None)
+        harden_sqlite(self.connection)
         self.connection.text_factory = bytes  # not all text need be UTF-8
 
     def rows(self, sql: str, *params: Any) -> list[Any]:
@@ -194,5 +198,6 @@ def open_store() -> Source:
     if connection.vendor != "sqlite":
         return PostgresSource(connection)
     file = store_file()
-    file.stat()
+    if not stat.S_ISREG(file.stat().st_mode):  # to open a pipe would wait for ever
+        raise OSError(errno.EINVAL, "it is no regular file")
     return SqliteSource(file)

@@ -1,5 +1,6 @@
 """The place the store lives in: making it ready, and saying in plain words what is wrong."""
 
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -13,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 
 from gloamy_site.readonly import read_only_address
-from tasks import filesystem
+from tasks import filesystem, hostile
 from tasks.models import TaskCheckpoint, TaskRecord
 
 logger = logging.getLogger(__name__)
@@ -109,6 +110,7 @@ def check_databases() -> None:
     for connection in connections.all():
         if connection.vendor == "sqlite":
             _check_sqlite_file(connection)
+    _check_apart()
     _check_answer(connections[DEFAULT_DB_ALIAS], "The site's database")
     _check_tables(store_connection(), may_be_empty=not settings.TASKS_READ_ONLY)
 
@@ -116,6 +118,8 @@ def check_databases() -> None:
 def check_store() -> None:
     """Raise WorkspaceError unless the store has its tables and is opened as it must be."""
     connection = store_connection()
+    if connection.vendor == "sqlite":
+        _check_sqlite_file(connection)
     _check_tables(connection, may_be_empty=False)
     if connection.vendor == "sqlite" and not settings.TASKS_READ_ONLY:
         _check_pragmas(connection)
@@ -123,12 +127,12 @@ def check_store() -> None:
 
 
 def show_bad_text(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """For `connection_created`: a byte that is not UTF-8 is shown as �, and fails no page.
+    """For `connection_created`: a byte that is not UTF-8 is shown as �, and no text fails a page.
 
     Only for the browser: an agent shall not go on with a text that is not what was stored.
     """
     if connection.vendor == "sqlite":
-        connection.connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        connection.connection.text_factory = hostile.shown
 
 
 def bound_waits(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
@@ -180,11 +184,26 @@ def _make_private_file(file: Path) -> None:
         raise WorkspaceError(f"{file} cannot be made: {error.strerror}.") from error
 
 
+def _check_apart() -> None:
+    """Accounts must not be where the agent writes, under whatever name."""
+    store = store_connection()
+    for connection in connections.all():
+        if {connection.vendor, store.vendor} == {"sqlite"} and connection is not store:
+            with contextlib.suppress(OSError):
+                if file_of(connection).samefile(file_of(store)):
+                    raise WorkspaceError(f"{file_of(store)} is the site's own database.")
+
+
 def _check_sqlite_file(connection: BaseDatabaseWrapper) -> None:
-    """Look at a file that is not open yet: to close it would end all this process's locks on it."""
+    """Look at a file, and into one that is not open yet: to close it would end all our locks."""
+    file = _file(connection.settings_dict)
+    in_workspace = file.parent == settings.WORKSPACE / "state"
+    inside = settings.WORKSPACE if in_workspace else file.parent
+    may_be_linked = settings.LINKED_STORE or connection is not store_connection()
+    if wrong := hostile.wrong_file(file, inside, may_be_linked=may_be_linked):
+        raise WorkspaceError(wrong)
     if connection.connection is not None:
         return
-    file = _file(connection.settings_dict)
     try:
         with file.open("rb") as opened:
             head = opened.read(16)
@@ -214,6 +233,8 @@ def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> boo
             tables = set(connection.introspection.table_names(cursor)) - {"django_migrations"}
             if may_be_empty and not tables:
                 return True
+            if wrong := hostile.wrong_schema(connection):
+                raise WorkspaceError(f"{location()}: {wrong}")
             for model in (TaskRecord, TaskCheckpoint):
                 table = model._meta.db_table
                 if table not in tables:

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import settings as hypothesis_settings
 
 from gloamy_site import routers
-from tasks import sql
+from tasks import limits, sql
 from tests import postgres
 from tests.factories import skip
 from tests.server import Server
@@ -59,6 +59,14 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ba
 def store_file(store: BaseDatabaseWrapper) -> Path:
     """The SQLite file of the store, for a second program to open."""
     return Path(store.settings_dict["NAME"])
+
+
+@pytest.fixture(autouse=True)
+def places(monkeypatch: pytest.MonkeyPatch) -> limits.Places:
+    """Nobody's heavy work is under way: users of other tests have the same keys."""
+    fresh = limits.Places()
+    monkeypatch.setattr(limits, "_places", fresh)
+    return fresh
 
 
 class Clock:

@@ -53,7 +53,7 @@ class Server:
     def link(self) -> str:
         """The sign-in link that the server prints when it is ready to start."""
         for line in self.running.stdout or ():
-            if found := re.search(r"http://\S+token=\S+", line):
+            if found := re.search(r"https?://\S+token=\S+", line):
                 return found[0]
         raise AssertionError(self.running.communicate())
 

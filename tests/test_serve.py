@@ -37,7 +37,8 @@ def dump(file: Path) -> list[tuple[object, ...]]:
 
 
 def get(address: str) -> str:
-    with urllib.request.urlopen(address) as answer:  # noqa: S310 - our own server
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with opener.open(address) as answer:
         content: str = answer.read().decode()
         return content
 

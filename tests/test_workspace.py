@@ -4,10 +4,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from gloamy_site import settings as settings_module
 from gloamy_site.readonly import read_only_address
 from tasks import workspace
 from tests.factories import only_postgresql, only_sqlite
@@ -105,27 +103,6 @@ def test_read_only_store_follows_its_writers(
     workspace.follow_writers()
 
     assert store.settings_dict["NAME"] == f"file://{tmp_path}/tasks.db?mode=ro"
-
-
-def test_secret_key_is_made_once_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(settings_module, "BASE_DIR", tmp_path)
-    monkeypatch.delenv("SECRET_KEY")
-
-    first, second = settings_module._secret_key(), settings_module._secret_key()
-
-    assert first == second
-    assert len(first) >= 50
-    assert [file.name for file in tmp_path.iterdir()] == ["secret_key"]
-    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
-
-
-def test_empty_secret_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(settings_module, "BASE_DIR", tmp_path)
-    monkeypatch.delenv("SECRET_KEY")
-    (tmp_path / "secret_key").touch()
-
-    with pytest.raises(ImproperlyConfigured, match="is empty"):
-        settings_module._secret_key()
 
 
 @only_sqlite

@@ -1,13 +1,25 @@
 """The pages that say what went wrong."""
 
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import BadRequest
+from django.core.exceptions import (
+    BadRequest,
+    DisallowedHost,
+    RequestDataTooBig,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    reason = str(exception) if isinstance(exception, BadRequest) else "It could not be understood."
+    if isinstance(exception, RequestDataTooBig | TooManyFieldsSent | TooManyFilesSent):
+        return too_large(request)
+    reason = "It could not be understood."
+    if isinstance(exception, DisallowedHost):
+        reason = "This server does not go by that name. ALLOWED_HOSTS has to list it."
+    elif isinstance(exception, BadRequest):
+        reason = str(exception)
     return _error(request, 400, "This request is not right", reason)
 
 
@@ -19,6 +31,25 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     known = exception.args and isinstance(exception.args[0], str)
     reason = exception.args[0] if known else "There is no such page."
     return _error(request, 404, "Not found", reason)
+
+
+def wrong_method(request: HttpRequest) -> HttpResponse:
+    return _error(request, 405, "This does not open like that", "Go to the page it is on.")
+
+
+def too_large(request: HttpRequest) -> HttpResponse:
+    return _error(request, 413, "This is too much at once", "Nothing was done. Send less.")
+
+
+def too_long(request: HttpRequest) -> HttpResponse:
+    return _error(request, 414, "This address is too long", "No page has one of that length.")
+
+
+def too_many(request: HttpRequest, seconds: int) -> HttpResponse:
+    reason = f"Other pages are still being made for you. Try again in {seconds} seconds."
+    response = _error(request, 429, "One moment", reason)
+    response.headers["Retry-After"] = str(seconds)
+    return response
 
 
 def unavailable(request: HttpRequest, reason: str) -> HttpResponse:

@@ -6,12 +6,14 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
 from tasks.export import FORMATS, file_name
+from tasks.limits import heavy
 from tasks.models import TaskRecord
 from tasks.views.common import can_view, no_such_thread, thread_id_of
 
 
 @require_safe
 @can_view
+@heavy
 def export(request: HttpRequest) -> StreamingHttpResponse:
     """All tasks of a thread in one of the formats; of ATIF the latest task."""
     thread_id = thread_id_of(request)

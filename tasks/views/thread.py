@@ -16,6 +16,7 @@ from tasks.export import FORMATS
 from tasks.fields import to_text
 from tasks.filters import Filters, neighbours
 from tasks.heartbeat import daemon
+from tasks.limits import heavy
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord, TaskStatus
 from tasks.picture import picture
 from tasks.steps import outlines, seconds_of_last_attempt
@@ -205,11 +206,12 @@ def step(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @can_view
+@heavy
 def message(request: HttpRequest) -> HttpResponse:
     """One message of a thread as plain text, whole."""
     number = request.GET.get("message", "")
     if not number:
-        return raw(request)
+        return _stored_text(request)
     shown = transcript.Thread(the_task(request, tasks_of(request)))
     for entry in shown.messages:
         if str(entry.number) == number:
@@ -219,8 +221,13 @@ def message(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @can_view
+@heavy
 def raw(request: HttpRequest) -> HttpResponse:
     """One text of a task, whole and exactly as stored; its history if the address names none."""
+    return _stored_text(request)
+
+
+def _stored_text(request: HttpRequest) -> HttpResponse:
     column = request.GET.get("text", STORED_TEXTS[0])
     if column not in STORED_TEXTS:
         raise BadRequest(f"A task stores no text “{column[:200]}”.")
@@ -231,6 +238,7 @@ def raw(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @can_view
+@heavy
 def checkpoint(request: HttpRequest) -> HttpResponse:
     """The items of one checkpoint, exactly as stored."""
     number = _checkpoint_number(request)

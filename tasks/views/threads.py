@@ -16,6 +16,7 @@ from tasks.fields import read_stored
 from tasks.filters import COUNTED, Cursor, Filters, Page, ThreadList
 from tasks.forms import PERIODS, PLACES, SORTS, STATES
 from tasks.heartbeat import Daemon, daemon
+from tasks.limits import heavy_if
 from tasks.models import USER_TURN, TaskRecord
 from tasks.search import Hit
 from tasks.templatetags.threads import absolute, thread_url
@@ -27,8 +28,13 @@ CHOICES_SHOWN = 50
 HITS_SHOWN = 2  # of one thread
 
 
+def _searches_messages(request: HttpRequest) -> bool:
+    return bool(request.GET.get("q")) and request.GET.get("where") != "ids"
+
+
 @require_safe
 @can_view
+@heavy_if(_searches_messages)
 def threads(request: HttpRequest) -> HttpResponse:
     """The threads that pass the filters, a page at a time; to a poll, what is new or nothing."""
     now = daemon()

@@ -16,6 +16,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connections
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import MPServer
 
@@ -26,6 +27,8 @@ from tasks.accounts import administrator, sign_in_link
 from tasks.demo import SimulatedAgent, fill
 
 LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect, not to listen
+
+LARGEST_HEAD = 128 * 1024  # bytes of a request before its body; an address has up to 64 KB
 
 
 class Command(BaseCommand):
@@ -73,7 +76,7 @@ class Command(BaseCommand):
 
     def welcome(self, host: str, port: int) -> str:
         user = administrator()
-        address = f"http://{name_for_links(host)}:{port}"
+        address = settings.SITE_URL or f"http://{name_for_links(host)}:{port}"
         manage = f"{shortest(sys.executable)} {shortest(sys.argv[0])}"
         read_only = "The store is read-only: clearing is off.\n" if settings.TASKS_READ_ONLY else ""
         warning = workspace.warning()
@@ -111,6 +114,11 @@ def check_options(options: dict[str, Any]) -> None:
     given = options["workspace"]
     if given and Path(given).expanduser().resolve() != settings.WORKSPACE.resolve():
         raise workspace.WorkspaceError(f"{given} is not opened: start `manage.py serve` itself.")
+    if settings.IS_HTTPS and not settings.TRUSTED_PROXY:
+        raise workspace.WorkspaceError(
+            "SITE_URL has https, which this server leaves to a proxy: set TRUSTED_PROXY to its"
+            " address, such as 127.0.0.1."
+        )
     if options["demo"] and not (settings.WORKSPACE / DEMO_MARK).exists():
         raise workspace.WorkspaceError(
             f"{settings.WORKSPACE} is no demo: --demo needs a folder that is not there yet."
@@ -122,6 +130,7 @@ def set_up() -> None:
     workspace.prepare()
     workspace.check_databases()
     call_command("migrate", verbosity=0, interactive=False, stderr=StringIO())
+    call_command("clearsessions")
     workspace.check_store()
 
 
@@ -163,6 +172,7 @@ def server(host: str, port: int) -> MPServer:
         address=host,
         port=port,
         interface=Interfaces.WSGI,
+        http1_settings=HTTP1Settings(max_buffer_size=LARGEST_HEAD),
         blocking_threads=16,  # most of them wait: for a slow disk, or for the agent's lock
         log_level=LogLevels.error,
         workers_kill_timeout=5,  # seconds that requests get to end after Ctrl-C

@@ -1,12 +1,13 @@
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from tasks.accounts import administrator, sign_in_link
 
-DEFAULT_SERVER = "http://127.0.0.1:8765"
+DEFAULT_SERVER = settings.SITE_URL or "http://127.0.0.1:8765"
 
 
 class Command(BaseCommand):

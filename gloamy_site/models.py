@@ -1,0 +1,40 @@
+"""What the site counts of its own; accounts and sessions are Django's."""
+
+from datetime import timedelta
+from typing import Self
+
+from django.db import models
+from django.db.models import F
+from django.utils import timezone
+
+
+class AttemptQuerySet(models.QuerySet["Attempt"]):
+    def count_one(self, key: str, window: timedelta) -> "Attempt":
+        """Add one to a key's count, which starts anew when its window is over."""
+        now = timezone.now()
+        self.filter(until__lte=now).delete()
+        self.get_or_create(key=key, defaults={"until": now + window})
+        self.filter(key=key).update(count=F("count") + 1)
+        return self.filter(key=key).first() or Attempt(key=key, count=1, until=now + window)
+
+    def take_back(self, keys: list[str]) -> int:
+        return self.filter(key__in=keys, count__gt=0).update(count=F("count") - 1)
+
+    def of(self, key: str) -> Self:
+        return self.filter(key=key)
+
+
+class Attempt(models.Model):
+    """How often a password was tried for one key; keys are digests and name nobody."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    count = models.PositiveIntegerField(default=0)
+    until = models.DateTimeField(db_index=True)
+
+    objects = AttemptQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.count} until {self.until:%H:%M}"

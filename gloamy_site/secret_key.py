@@ -1,0 +1,36 @@
+"""The key that signs sessions and links: one that is given, or one made once and kept."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.utils import get_random_secret_key
+
+
+def secret_key(file: Path) -> str:
+    """The key from the environment, or one made once, in a file only its owner can read."""
+    if key := os.environ.get("SECRET_KEY"):
+        return key
+    try:
+        if not file.exists():
+            _write_once(file, get_random_secret_key())
+        if file.stat().st_mode & 0o077:
+            file.chmod(0o600)
+        key = file.read_text()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{file}: {error.strerror}. Set SECRET_KEY instead.") from None
+    if not key:
+        raise ImproperlyConfigured(f"{file} is empty; delete it, and a new one is made.")
+    return key
+
+
+def _write_once(file: Path, text: str) -> None:
+    """Put a private file there, whole; whichever of two processes comes second leaves it."""
+    handle, new = tempfile.mkstemp(dir=file.parent)  # which only its owner can read
+    with open(handle, "w") as opened:
+        opened.write(text)
+    with contextlib.suppress(FileExistsError):
+        os.link(new, file)
+    os.unlink(new)

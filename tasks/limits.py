@@ -1,0 +1,88 @@
+"""How much heavy work one person may have done at once, so that the others are served as well."""
+
+import threading
+import time
+import weakref
+from collections import defaultdict
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from tasks.views.errors import too_many
+
+AT_ONCE = 4  # heavy requests of one person in one server process, which has 16 threads
+RETRY_AFTER = 5  # seconds
+LONGEST = 10 * 60  # seconds, after which one that was never closed counts no more
+
+View = Callable[..., HttpResponseBase]
+
+
+class Places:
+    """Who is at work, and since when."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a response may be collected while it is held
+        self._taken: dict[Any, dict[object, float]] = defaultdict(dict)
+
+    def take(self, person: Any) -> Callable[[], None] | None:
+        """What gives the place back, or None where there is none left."""
+        now, place = time.monotonic(), object()
+        with self._lock:
+            taken = self._taken[person]
+            for old in [key for key, since in taken.items() if now - since > LONGEST]:
+                del taken[old]
+            if len(taken) >= AT_ONCE:
+                return None
+            taken[place] = now
+        return lambda: self._give_back(person, place)
+
+    def _give_back(self, person: Any, place: object) -> None:
+        with self._lock:
+            self._taken[person].pop(place, None)
+            if not self._taken[person]:
+                del self._taken[person]
+
+
+_places = Places()
+
+
+def heavy_if(applies: Callable[[HttpRequest], bool]) -> Callable[[View], View]:
+    """For a view whose requests may read much: 429 while a person has `AT_ONCE` of them under way.
+
+    An answer that streams is under way until it is closed. Goes below the permission's decorator.
+    """
+
+    def decorator(view: View) -> View:
+        @wraps(view)
+        def bounded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not applies(request):
+                return view(request, *args, **kwargs)
+            give_back = _places.take(request.user.pk)
+            if give_back is None:
+                return too_many(request, RETRY_AFTER)
+            return _answer(view, give_back, request, *args, **kwargs)
+
+        return bounded
+
+    return decorator
+
+
+heavy = heavy_if(lambda request: True)
+
+
+def _answer(
+    view: View, give_back: Callable[[], None], *args: Any, **kwargs: Any
+) -> HttpResponseBase:
+    is_open = False
+    try:
+        response = view(*args, **kwargs)
+        if is_open := response.streaming:
+            response._resource_closers.append(give_back)  # type: ignore[attr-defined]
+            weakref.finalize(response, give_back)  # of one that is dropped and never closed
+        return response
+    finally:
+        if not is_open:
+            give_back()

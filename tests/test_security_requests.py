@@ -1,0 +1,161 @@
+"""Requests: nothing is open by accident, nothing is forged, and none is too large."""
+
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from typing import Any
+
+import pytest
+from django.test import Client, RequestFactory
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from gloamy_site.middleware import RequestMiddleware
+from tests.factories import task
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+FORM = "application/x-www-form-urlencoded"
+# All that a stranger may open; what comes to the URLconf is behind sign-in or makes a test fail.
+OPEN = {"sign-in/", "sign-in/link/", "admin/login/"}
+GROUP = {"<path:object_id>": "1", "<id>": "1", "<path:content_type_id>": "1", "<int:pk>": "1"}
+
+
+def views(patterns: list[Any], prefix: str = "") -> Iterator[tuple[str, Callable[..., Any]]]:
+    for found in patterns:
+        route = prefix + str(found.pattern)
+        if isinstance(found, URLResolver):
+            yield from views(found.url_patterns, route)
+        elif isinstance(found, URLPattern):
+            yield route, found.callback
+
+
+VIEWS = list(views(get_resolver().url_patterns))
+ROUTES = [route for route, _ in VIEWS]
+
+
+def address(route: str) -> str:
+    """An address that the route takes."""
+    for group, value in GROUP.items():
+        route = route.replace(group, value)
+    return "/" + route.replace("^(?P<app_label>tasks|auth)/$", "tasks/").replace(
+        "(?P<url>.*)$", "what/ever"
+    )
+
+
+def test_every_route_has_an_address_here():
+    assert len(ROUTES) > 20
+    assert not [route for route in ROUTES if set("<>()^") & set(address(route))]
+
+
+def test_only_what_is_listed_is_open():
+    found = {route for route, view in VIEWS if not getattr(view, "login_required", True)}
+
+    assert found == OPEN
+
+
+@pytest.mark.parametrize("route", sorted(set(ROUTES) - OPEN))
+def test_page_asks_a_stranger_to_sign_in(client: Client, route: str):
+    for ask in (client.get, client.head, client.post):
+        answer = ask(address(route))
+        assert answer.status_code == 302
+        assert answer["Location"].split("?")[0] in (
+            "/sign-in/",
+            "/admin/login/",
+        )  # that one leads on
+
+
+def test_no_page_is_exempt_from_the_check_for_forgery():
+    assert [route for route, view in VIEWS if getattr(view, "csrf_exempt", False)] == []
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_page_takes_no_forged_post(admin_user: Any, route: str):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(admin_user)
+
+    answer = client.post(address(route), {"id": "x"})
+
+    assert answer.status_code in (403, 405)
+    assert "text/html" in answer["Content-Type"]
+
+
+def test_form_from_another_site_is_refused(client: Client):
+    client = Client(enforce_csrf_checks=True)
+    token = client.get("/sign-in/").context["csrf_token"]
+    form = {"username": "x", "password": "x", "csrfmiddlewaretoken": str(token)}
+
+    def status(origin: str) -> int:
+        return client.post("/sign-in/", form, headers={"Origin": origin}).status_code
+
+    assert status("http://testserver") == 200
+    assert [status(other) for other in ("http://evil.example", "null")] == [403, 403]
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND"])
+def test_other_methods_are_refused_on_every_page(admin_client: Client, method: str):
+    for route in ROUTES:
+        answer = admin_client.generic(method, address(route))
+        assert (answer.status_code, bool(answer["Allow"])) == (405, True)
+    assert "This does not open like that" in answer.content.decode()
+
+
+@pytest.mark.parametrize("path", ["/", "/thread/?id=telegram_42", "/admin/", "/no/such/page/"])
+def test_page_has_its_protective_headers(admin_client: Client, path: str):
+    task()
+
+    headers = admin_client.get(path).headers
+
+    assert "no-store" in headers["Cache-Control"]
+    assert "private" in headers["Cache-Control"]
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "camera=()" in headers["Permissions-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_no_answer_is_kept_by_a_cache(admin_client: Client, route: str):
+    task()
+
+    assert "no-store" in admin_client.get(address(route), {"id": "telegram_42"})["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "ask"),
+    [
+        (414, "too long", lambda c: c.get("/?x=" + "x" * 60_000)),
+        (400, "not right", lambda c: c.get("/", headers={"Host": "evil.example"})),
+        (413, "too much", lambda c: c.get("/thread/?" + "a&" * 1_001)),
+        (413, "too much", lambda c: c.post("/sign-out/", {"x": "x" * 2_500_001})),
+        (413, "too much", lambda c: c.post("/sign-out/", "a=&" * 1_001, FORM)),
+        (413, "too much", lambda c: c.post("/sign-out/", {"f": BytesIO(b"a file")})),
+        (413, "too much", lambda c: c.post("/sign-out/", "", FORM, CONTENT_LENGTH="9" * 12)),
+        (403, "has expired", lambda c: c.post("/sign-out/", "x=1", FORM)),
+    ],
+)
+def test_request_out_of_bounds_gets_a_plain_page(admin_user: Any, status: int, said: str, ask):
+    client = Client(enforce_csrf_checks=True)
+    client.get("/sign-in/")  # has the cookie, without which no form is looked at
+    client.force_login(admin_user)
+
+    answer = ask(client)
+
+    assert answer.status_code == status
+    assert said in answer.content.decode()
+    assert "Content-Security-Policy" in answer.headers
+
+
+@pytest.mark.parametrize("length", ["", "x", "-1", "9" * 400])
+def test_nonsense_for_a_length_is_no_length(length: str):
+    request = RequestFactory().get("/", CONTENT_LENGTH=length)
+    passed: list[Any] = []
+
+    def get_response(request: Any) -> Any:
+        passed.append(request)
+        return Client().get("/sign-in/")
+
+    RequestMiddleware(get_response)(request)
+
+    assert passed == [request]

@@ -1,0 +1,90 @@
+"""The server as it is started: what it refuses, what it logs, and the names it goes by."""
+
+import http.client
+from pathlib import Path
+
+import pytest
+
+from tests.server import Server
+
+
+def ask(server: Server, path: str, host: str = "", **headers: str) -> tuple[int, str]:
+    """The status and the Location of an answer."""
+    host = host or "127.0.0.1"
+    connection = http.client.HTTPConnection(host, server.port, timeout=30)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers.get("Location", "")
+    finally:
+        connection.close()
+
+
+def test_serve_logs_no_link_and_outlasts_odd_requests(server: Server):
+    server.start()
+    path = "/sign-in/link/?" + server.link().partition("?")[2]
+    token = path.partition("token=")[2]
+
+    assert ask(server, path) == (302, "/sign-in/link/")
+    assert ask(server, path + "x")[0] == 403
+    assert ask(server, path, Host="evil.example")[0] == 400
+    assert ask(server, path + "&x=" + "x" * 61_000)[0] == 414
+    assert ask(server, path, **{"X-Large": "x" * 500_000})[0] == 431
+    assert ask(server, "/sign-in/")[0] == 200
+
+    output, error = server.stop()
+    assert token[:20] not in error
+    assert token not in output
+
+
+def test_serve_goes_by_the_address_it_listens_on(server: Server):
+    server.start("--host", "127.0.0.2", ALLOWED_HOSTS="tasks.example.org")
+    assert server.link().startswith(f"http://127.0.0.2:{server.port}/")
+
+    found = [
+        ask(server, "/sign-in/", "127.0.0.2", Host=host)[0]
+        for host in ("127.0.0.2", "tasks.example.org", "127.0.0.3")
+    ]
+
+    assert found == [200, 200, 400]
+
+
+def test_serve_prints_links_for_its_public_address(server: Server):
+    server.start(SITE_URL="https://tasks.example.org/", TRUSTED_PROXY="127.0.0.1")
+    link = server.link()
+    host = {"Host": "tasks.example.org"}
+    proxied = {**host, "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.1"}
+
+    assert link.startswith("https://tasks.example.org/sign-in/link/?token=")
+    assert ask(server, "/sign-in/", **host) == (301, "https://tasks.example.org/sign-in/")
+    assert ask(server, "/sign-in/", **proxied)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"SITE_URL": "https://a.example"}, "SITE_URL has https, which this server leaves to a"),
+        ({"SITE_URL": "a.example"}, "SITE_URL: use an address such as https://tasks"),
+        ({"TRUSTED_PROXY": "nginx"}, "TRUSTED_PROXY: 'nginx' does not appear to be"),
+        ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS: name the hosts; * would allow any."),
+    ],
+)
+def test_serve_refuses_settings_that_are_no_good(
+    server: Server, environment: dict[str, str], sentence: str
+):
+    server.start(**environment)
+
+    assert server.refusal().startswith(sentence)
+
+
+def test_serve_refuses_a_linked_store_and_leaves_it_alone(server: Server, tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere.db"
+    elsewhere.touch()
+    server.store_file.symlink_to(elsewhere)
+    server.start()
+
+    assert server.refusal() == (
+        f"{server.store_file} is in truth {elsewhere}, outside of {server.workspace}."
+        " If that is meant, set GLOAMY_LINKED_STORE=1."
+    )
+    assert elsewhere.read_bytes() == b""
