@@ -3,6 +3,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import call_command
@@ -11,6 +12,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from gloamy_site import routers
 from tasks import service
+from tasks.management.commands import migrate as command
 from tests.factories import DATA, TABLES, snapshot, update
 
 ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
@@ -320,3 +322,17 @@ def test_plain_migrate_brings_both_databases_up_to_date(tmp_path, is_new):
 def tables(file):
     found = ask(file, "SELECT name FROM sqlite_master WHERE type = 'table'")
     return {name for (name,) in found if not name.startswith(b"sqlite_")}
+
+
+@pytest.mark.parametrize(
+    ("state", "large", "waits"), [("alive", 0, True), ("dead", 0, False), ("alive", 10**9, False)]
+)
+def test_index_of_a_large_store_waits_for_its_daemon_to_end(
+    scratch, original, monkeypatch, state, large, waits
+):
+    monkeypatch.setattr(command, "LARGE", large)
+    monkeypatch.setattr(command, "daemon", lambda: SimpleNamespace(state=state))
+
+    assert command.must_wait(connections[scratch]) == waits
+    migrate(scratch)
+    assert not command.must_wait(connections[scratch])

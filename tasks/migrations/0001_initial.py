@@ -81,6 +81,8 @@ def create_tables(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
+    atomic = False  # the file's lock is held for one index at a time: an agent waits 5 seconds
+
     initial = True
 
     dependencies = []

@@ -28,6 +28,8 @@ def _descending(*names):
 
 
 class Migration(migrations.Migration):
+    atomic = False  # the file's lock is held for one index at a time: an agent waits 5 seconds
+
     dependencies = [("tasks", "0001_initial")]
 
     operations = [

@@ -72,7 +72,9 @@ def _piece_context(request: HttpRequest) -> dict[str, Any]:
     record = the_task(request, tasks_of(request).for_page())
     mark_returned([record])
     shown = transcript.Thread(record)
-    found = outlines(record.checkpoints.outlined(), record)
+    # not record.checkpoints: a spoilt row may have no id
+    checkpoints = TaskCheckpoint.objects.filter(task_id=record.task_id)
+    found = outlines(checkpoints.outlined(), record)
     tab = _tab(request)
     return TABS[tab](request, shown, found) | {
         "thread": shown,

@@ -6,8 +6,13 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
 
 from tasks import workspace
+from tasks.heartbeat import daemon
+
+LARGE = 1 << 30  # bytes; an index of a gigabyte takes one to two seconds
 
 
 class Command(migrate.Command):
@@ -39,10 +44,26 @@ class Command(migrate.Command):
         chosen = [{"database": DEFAULT_DB_ALIAS}]
         if settings.TASKS_READ_ONLY:
             self.stderr.write("The store is read-only, and left as it is.")
+        elif options["app_label"] in (None, "tasks") and must_wait(workspace.store_connection()):
+            self.stderr.write(
+                "The store is large and its daemon is alive: its indexes are left for later. Stop"
+                " the daemon, and run `manage.py migrate`; until then, the list is slower."
+            )
         elif options["app_label"] in (None, "tasks"):
             store = workspace.store_connection().alias
             chosen.append({"database": store, "app_label": "tasks"})
         return chosen
+
+
+def must_wait(connection: BaseDatabaseWrapper) -> bool:
+    """Whether an index would keep the file locked for longer than a live daemon waits."""
+    if connection.vendor != "sqlite" or daemon().state != "alive":
+        return False
+    file = workspace.store_file()
+    if not file.exists() or file.stat().st_size < LARGE:
+        return False
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes("tasks")))
 
 
 @contextmanager

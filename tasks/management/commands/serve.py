@@ -51,7 +51,7 @@ class Command(BaseCommand):
         try:
             check_options(options)
             check_address(host, port)
-            set_up()
+            self.stdout.write(set_up(), ending="")
         except workspace.WorkspaceError as error:
             self.stderr.write(str(error))
             raise SystemExit(1) from None
@@ -125,13 +125,18 @@ def check_options(options: dict[str, Any]) -> None:
         )
 
 
-def set_up() -> None:
-    """Bring both databases up to date. Raises WorkspaceError where the store cannot be used."""
+def set_up() -> str:
+    """Bring both databases up to date, and what is to be said of it.
+
+    Raises WorkspaceError where the store cannot be used.
+    """
     workspace.prepare()
     workspace.check_databases()
-    call_command("migrate", verbosity=0, interactive=False, stderr=StringIO())
+    said = StringIO()
+    call_command("migrate", verbosity=0, interactive=False, stderr=said)
     call_command("clearsessions")
     workspace.check_store()
+    return "" if settings.TASKS_READ_ONLY else said.getvalue()  # the welcome says that
 
 
 @contextmanager
