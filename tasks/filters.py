@@ -141,6 +141,8 @@ class ThreadList:
 
     def neighbours(self, record: TaskRecord) -> tuple[str | None, str | None]:
         """The ids of the threads before and after this one."""
+        if record.task_id is None:  # a spoilt row has no place in an order
+            return None, None
         cursor = self.filters.cursor(record)
         previous = self._walk(1, cursor, forwards=False).records
         following = self._walk(1, cursor, forwards=True).records

@@ -6,7 +6,7 @@ order, so that no two writes wait for each other. Whatever must differ between t
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 from typing import Any
 
@@ -182,7 +182,11 @@ def _asking() -> Iterator[CursorWrapper]:
     connection = connections[router.db_for_read(TaskRecord)]
     try:
         opened.follow(connection)
-        with connection.cursor() as cursor:
+        # an error must not end a transaction of the caller's
+        within = (
+            transaction.atomic(connection.alias) if connection.in_atomic_block else nullcontext()
+        )
+        with within, connection.cursor() as cursor:
             yield cursor
     except Error as error:
         raise _plain(error, connection) from error.__cause__

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.signals import request_finished
+from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import Client, RequestFactory
 
@@ -49,7 +51,9 @@ def test_stream_gives_its_place_back_when_it_is_closed():
     list(first)
     assert opened(streaming, 1)[0].status_code == 429
 
+    request_finished.disconnect(close_old_connections)  # which are the test's
     first.close()
+    request_finished.connect(close_old_connections)
 
     assert [each.status_code for each in opened(streaming, 2)] == [200, 429]
     assert len(others) == limits.AT_ONCE - 1

@@ -29,6 +29,7 @@ from tests.factories import snapshot, update
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
+NEVER = ("PUT", "DELETE")  # refused before anybody is asked to sign in
 PEOPLE = ("anonymous", "stranger", "viewer", "operator", "superuser")
 SIGN_IN, NO, OK, AWAY, WRONG, ABSENT = "sign in", 403, 200, 302, 405, 404
 ID = "telegram_42"
@@ -45,6 +46,8 @@ class Rule:
     form: Any = None
 
     def expected(self, person: str, method: str) -> Any:
+        if method in NEVER:
+            return WRONG
         if person == "anonymous" and self.least != "anonymous":
             return SIGN_IN
         answer = {"GET": self.safe, "HEAD": self.safe, "POST": self.post}.get(method, WRONG)

@@ -501,7 +501,8 @@ def test_clearing_comes_back_to_the_list_as_it_was(operator: Client):
     [link] = re.findall(r'href="([^"]*)">Clear…', content)
     form = operator.get(html.unescape(link)).content.decode()
     [action] = re.findall(r'action="(/thread/clear/[^"]*)"', form)
-    cleared = operator.post(html.unescape(action))
+    fields = dict(re.findall(r'name="(version|seen)" value="([^"]*)"', form))
+    cleared = operator.post(html.unescape(action), fields | {"with_running": "on"})
 
     assert cleared["Location"] == f"/?{filters}"
     assert html.escape(address(list=filters)) in form
