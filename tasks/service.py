@@ -9,10 +9,8 @@ What goes wrong with the store is a StoreError, of one class for each thing that
 it; then nothing was written. The next call opens the store afresh, so there is nothing to restart.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
 from asgiref.sync import sync_to_async
 
 from tasks import sql, statements, thread_sql
@@ -38,14 +36,19 @@ from tasks.messages import (
     ToolCallRequest,
     ToolResult,
     ToolResults,
-    decode_all_items,
-    decode_history,
-    decode_items,
     encode_history,
     encode_items,
     require,
 )
 from tasks.models import TaskStatus
+from tasks.records import (
+    StoredCheckpoint,
+    StoredTask,
+    TaskCheckpointUpdate,
+    TaskSnapshot,
+    stored_resumable,
+    stored_task,
+)
 from tasks.sanitization import (
     conversation_messages_to_resumable_turns,
     normalize_resumable_turns,
@@ -101,71 +104,9 @@ __all__ = [
 
 _MAX_STEP_INDEX = 2**63 - 1
 
-T = TypeVar("T")
-
 
 class ThreadChangedError(Exception):
     """A thread is not, or not any more, what it was expected to be; nothing was deleted."""
-
-
-class TaskSnapshot(msgspec.Struct, kw_only=True):
-    """The state of a task between two messages of its thread."""
-
-    task_id: str
-    thread_id: str
-    channel: str
-    provider: str
-    model: str
-    status: TaskStatus
-    execution_history: list[ChatMessage]
-    resumable_history: list[ChatMessage]
-    latest_checkpoint_note: str | None = None
-    final_response: str | None = None
-    last_error: str | None = None
-
-
-class TaskCheckpointUpdate(msgspec.Struct, kw_only=True):
-    """One step of a running task."""
-
-    task_id: str
-    thread_id: str
-    channel: str
-    provider: str
-    model: str
-    step_index: int
-    execution_history: list[ChatMessage]
-    checkpoint_note: str | None = None
-    items: list[ExecutionCheckpointItem]
-
-
-class StoredCheckpoint(msgspec.Struct):
-    """A checkpoint as read back; `created_at` is RFC 3339 text in UTC."""
-
-    step_index: int
-    checkpoint_note: str | None
-    items: list[ExecutionCheckpointItem]
-    created_at: str
-
-
-class StoredTask(msgspec.Struct):
-    """A task as read back, decoded; times are RFC 3339 text in UTC, up to nanoseconds."""
-
-    task_id: str
-    thread_id: str
-    channel: str
-    provider: str
-    model: str
-    status: TaskStatus
-    execution_history: list[ChatMessage]
-    resumable_history: list[ChatMessage]
-    latest_checkpoint_note: str | None
-    checkpoint_count: int
-    final_response: str | None
-    last_error: str | None
-    created_at: str
-    updated_at: str
-    completed_at: str | None
-    checkpoints: list[StoredCheckpoint]
 
 
 def save_snapshot(snapshot: TaskSnapshot) -> None:
@@ -220,7 +161,7 @@ def load_by_thread_id(thread_id: str) -> StoredTask | None:
     """
     _check_text(thread_id, "thread_id")
     row, checkpoints = sql.load_task(thread_id)
-    return None if row is None else _stored_task(row, checkpoints)
+    return None if row is None else stored_task(row, checkpoints)
 
 
 def delete_by_thread_id(
@@ -257,13 +198,9 @@ def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None]
     row = sql.load_resumable(thread_id)
     if row is None:
         return None
-    _RESUMABLE.check([row])
-    task_id, history, note = row
-    resumable_history = _decoded(
-        "task_records", task_id, "resumable_history_json", decode_history, history
-    )
-    turns = resumable_turns_from_task_record(_Resumable(resumable_history))
-    return (turns, note) if turns else None
+    stored = stored_resumable(row)
+    turns = resumable_turns_from_task_record(stored)
+    return (turns, stored.latest_checkpoint_note) if turns else None
 
 
 async def asave_snapshot(snapshot: TaskSnapshot) -> None:
@@ -296,10 +233,6 @@ async def aload_resumable_state(
 ) -> tuple[list[ChatMessage], str | None] | None:
     """`load_resumable_state` for asynchronous code."""
     return await sync_to_async(load_resumable_state)(thread_id)
-
-
-class _Resumable(msgspec.Struct):
-    resumable_history: list[ChatMessage]
 
 
 def _identity(given: TaskSnapshot | TaskCheckpointUpdate) -> dict[str, Any]:
@@ -340,97 +273,3 @@ def _check_step_index(step_index: Any) -> None:
         raise TypeError(f"step_index must be int, not {type(step_index).__name__}")
     if not 0 <= step_index <= _MAX_STEP_INDEX:
         raise ValueError(f"step_index must be from 0 to {_MAX_STEP_INDEX}, not {step_index}")
-
-
-def _stored_task(row: tuple[Any, ...], checkpoints: list[tuple[Any, ...]]) -> StoredTask:
-    _TASK.check([row])
-    task_id, thread_id, channel, provider, model, status, execution, resumable = row[:8]
-    note, checkpoint_count, response, error, created_at, updated_at, completed_at = row[8:]
-    return StoredTask(
-        task_id,
-        thread_id,
-        channel,
-        provider,
-        model,
-        TaskStatus.read(status),
-        _decoded("task_records", task_id, "execution_history_json", decode_history, execution),
-        _decoded("task_records", task_id, "resumable_history_json", decode_history, resumable),
-        note,
-        max(checkpoint_count, 0),
-        response,
-        error,
-        created_at,
-        updated_at,
-        completed_at,
-        _stored_checkpoints(checkpoints),
-    )
-
-
-def _stored_checkpoints(rows: list[tuple[Any, ...]]) -> list[StoredCheckpoint]:
-    _CHECKPOINTS.check(rows)
-    decoded = decode_all_items([row[3] for row in rows])
-    if decoded is None:
-        table = "task_checkpoints"
-        decoded = [_decoded(table, row[0], "items_json", decode_items, row[3]) for row in rows]
-    return [
-        StoredCheckpoint(step_index, note, items, created_at)
-        for (_, step_index, note, _, created_at), items in zip(rows, decoded, strict=True)
-    ]
-
-
-def _decoded(
-    table: str, key: str | int, column: str, decode: Callable[[str], list[T]], raw: str
-) -> list[T]:
-    """The decoder's result, or its error with the name of the row and the column."""
-    try:
-        return decode(raw)
-    except ValueError as error:
-        raise CorruptRecordError(f"{table} {key!r}, {column}: {error}") from error
-
-
-class _Columns:
-    """What the columns of a statement hold, in their order: SQLite stores anything in any."""
-
-    def __init__(self, table: str, **types: Any) -> None:
-        self.table, self.types = table, types
-        self._rows = list[tuple[tuple(types.values())]]  # type: ignore[misc]
-
-    def check(self, rows: list[tuple[Any, ...]]) -> None:
-        try:
-            msgspec.convert(rows, self._rows)
-        except msgspec.ValidationError:
-            raise CorruptRecordError(self._wrong(rows)[0]) from None
-
-    def _wrong(self, rows: list[tuple[Any, ...]]) -> list[str]:
-        return [
-            f"{self.table} {row[0]!r}, {column}: a value of type {type(value).__name__}"
-            for row in rows
-            for (column, expected), value in zip(self.types.items(), row, strict=True)
-            if not isinstance(value, expected)
-        ]
-
-
-_TASK = _Columns(  # of statements.LOAD_TASK
-    "task_records",
-    **dict.fromkeys(("task_id", "thread_id", "channel", "provider", "model", "status"), str),
-    **dict.fromkeys(("execution_history_json", "resumable_history_json"), str),
-    latest_checkpoint_note=str | None,
-    checkpoint_count=int,
-    **dict.fromkeys(("final_response", "last_error"), str | None),
-    **dict.fromkeys(("created_at", "updated_at"), str),
-    completed_at=str | None,
-)
-_CHECKPOINTS = _Columns(  # of statements.LOAD_CHECKPOINTS
-    "task_checkpoints",
-    id=int,
-    step_index=int,
-    checkpoint_note=str | None,
-    items_json=str,
-    created_at=str,
-)
-_RESUMABLE = _Columns(  # of statements.LOAD_RESUMABLE
-    "task_records",
-    task_id=str,
-    resumable_history_json=str,
-    latest_checkpoint_note=str | None,
-)
