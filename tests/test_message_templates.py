@@ -35,8 +35,9 @@ def pages(*history: tuple[str, str]) -> list[str]:
     """Each message of a history as it stands in a page."""
     record = TaskRecord(thread_id="t 1")
     messages = transcript.messages(ChatMessage(*message) for message in history)
+    context = {"record": record, "address": "/thread/?id=t%201", "step_of": {}}
     return [
-        render_to_string("tasks/_message.html", {"message": message, "record": record})
+        render_to_string("tasks/_message.html", context | {"message": message})
         for message in messages
     ]
 

@@ -14,8 +14,9 @@ from django.utils import timezone
 from tasks import service
 from tasks.fields import to_text
 from tasks.models import TaskCheckpoint, TaskRecord
-from tasks.service import TaskStatus
+from tasks.service import ExecutionCheckpointItem, TaskStatus
 from tasks.templatetags.threads import coarse, duration, on_axis, size, thread_url
+from tasks.views import thread_tabs
 from tests.factories import (
     checkpoint,
     history,
@@ -84,6 +85,73 @@ def test_tab_takes_as_many_queries_for_one_row_as_for_thirty(
         counts.append(len(queries))
 
     assert counts[0] == counts[1]
+
+
+LS = '<tool_call>{"name":"shell","arguments":{"command":"ls"}}</tool_call>'
+PWD = '<tool_call>{"name":"shell","arguments":{"command":"pwd"}}</tool_call>'
+RESULT = '[Tool results]\n<tool_result name="shell">\nno\n</tool_result>'
+
+
+def shell(command: str, **fields: Any) -> ExecutionCheckpointItem:
+    return item(arguments={"command": command}, **fields)
+
+
+def outcomes(content: str) -> list[tuple[str, str]]:
+    """The step that each call of a transcript names, and how it went."""
+    messages = content.split('<article class="message')[1:]
+    return [
+        (
+            "".join(re.findall(r">(step \d+)</a>", message)),
+            "".join(re.findall(r'class="badge outcome-(\w+)"', message)),
+        )
+        for message in messages
+        if 'class="call' in message
+    ]
+
+
+def test_transcript_tells_what_failed_where_the_results_do_not(viewer: Client):
+    """As the agent writes them: no result has a status."""
+    told = history("go", f"a {LS}", RESULT, f"b {LS}{PWD}", RESULT + RESULT[14:], f"c {PWD}", "hm")
+    service.record_checkpoint(update(step_index=1, items=[shell("ls", success=False)]))
+    pair = [shell("ls"), shell("pwd", success=False)]
+    service.record_checkpoint(update(step_index=2, items=pair, execution_history=told))
+
+    content = page(viewer)
+    [first, second] = TaskCheckpoint.objects.order_by("id")
+
+    assert outcomes(content) == [("step 1", "failed"), ("step 2", "okfailed"), ("", "")]
+    for step in (first, second):
+        assert f'href="{html.escape(address(step=step.pk))}#step-{step.pk}"' in content
+
+
+def test_transcript_believes_a_result_that_says_how_it_went(viewer: Client):
+    told = history("go", LS, RESULT.replace('"shell"', '"shell" status="ok"'))
+    failed = [shell("ls", success=False)]
+    service.record_checkpoint(update(items=failed, execution_history=told))
+
+    assert outcomes(page(viewer)) == [("step 1", "ok")]
+
+
+def test_transcript_shows_a_result_that_only_the_checkpoint_knows_yet(viewer: Client):
+    failed = [shell("ls", success=False, output="no such place")]
+    service.record_checkpoint(update(items=failed, execution_history=history("go", LS)))
+
+    content = page(viewer)
+
+    assert outcomes(content) == [("step 1", "failed")]
+    assert "no such place" in content and "no result" not in content
+
+
+def test_transcript_reads_no_more_steps_than_it_may(viewer: Client, monkeypatch):
+    told = history("go", LS, RESULT, PWD, RESULT)
+    for number, command in enumerate(("ls", "pwd"), start=1):
+        items = [shell(command, success=False, output="x" * 500)]
+        service.record_checkpoint(
+            update(step_index=number, items=items, execution_history=told),
+        )
+    monkeypatch.setattr(thread_tabs, "LONGEST_TOLD", 1_000)
+
+    assert outcomes(page(viewer)) == [("", ""), ("step 2", "failed")]
 
 
 @pytest.mark.parametrize("tab", ["checkpoints", "raw"])
