@@ -33,7 +33,7 @@ ATTRIBUTES = {
 
 def pages(*history: tuple[str, str]) -> list[str]:
     """Each message of a history as it stands in a page."""
-    record = TaskRecord(thread_id="t 1")
+    record = TaskRecord(task_id="t", thread_id="t 1")
     messages = transcript.messages(ChatMessage(*message) for message in history)
     context = {"record": record, "address": "/thread/?id=t%201", "step_of": {}}
     return [
@@ -54,7 +54,7 @@ def test_message_has_a_permanent_link_and_its_raw_text_is_a_click_away():
     [html] = pages(("user", "hi"))
 
     assert 'id="message-1"' in html and 'href="#message-1"' in html
-    assert 'href="/thread/message/?id=t%201&amp;message=1"' in html
+    assert 'href="/thread/message/?id=t%201&amp;task=t&amp;message=1"' in html
     assert 'data-copy="#message-1-text"' in html and 'id="message-1-text"' in html
 
 
@@ -105,7 +105,7 @@ def test_long_output_is_folded_and_its_rest_is_a_link_away():
     asked, answered = pages(("assistant", LS), ("user", RESULT.replace("\nno\n", f"\n{output}\n")))
 
     assert "Show the first 20.0 KB of 30.0 KB, 6,000 lines" in asked
-    assert 'href="/thread/message/?id=t%201&amp;message=2"' in asked
+    assert 'href="/thread/message/?id=t%201&amp;task=t&amp;message=2"' in asked
     assert len(answered) < 1_000
 
 

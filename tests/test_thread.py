@@ -292,6 +292,23 @@ def test_tasks_of_a_thread_are_all_listed_and_each_can_be_chosen(viewer: Client)
     assert viewer.get(thread_url("thread", "many", task="t9")).status_code == 404
 
 
+def test_raw_links_of_a_chosen_task_open_its_own_texts(viewer: Client):
+    for name in ("old", "new"):
+        told = history("go", f"{name} {LS}", RESULT.replace("no", f"{name} " * 6_000))
+        long = json.dumps([{"role": m.role, "content": m.content} for m in told])
+        at = {"old": "2026-01-01T00:00:00+00:00", "new": "2026-01-02T00:00:00+00:00"}[name]
+        task(name, thread_id="many", updated_at=at, execution_history_json=long)
+
+    content = viewer.get(thread_url("thread", "many", task="old")).content.decode()
+    links = re.findall(r'href="(/thread/message/[^"]*)"', content)
+    opened = [viewer.get(html.unescape(link)).content.decode() for link in links]
+
+    assert len(links) == 4  # of three messages, and of an output that is cut
+    assert [("old" in each, "new" in each) for each in opened] == [(False, False)] + [
+        (True, False)
+    ] * 3
+
+
 def test_messages_come_in_pieces_that_links_and_numbers_lead_to(viewer: Client):
     run(1, execution_history=history(*[f"message {n}" for n in range(1, 151)]))
 
