@@ -53,7 +53,7 @@ def call(name: str, arguments: object) -> str:
 def test_message_has_a_permanent_link_and_its_raw_text_is_a_click_away():
     [html] = pages(("user", "hi"))
 
-    assert 'id="message-1"' in html and 'href="#message-1"' in html
+    assert 'id="message-1"' in html and 'href="/thread/?id=t%201&amp;message=1#message-1"' in html
     assert 'href="/thread/message/?id=t%201&amp;task=t&amp;message=1"' in html
     assert 'data-copy="#message-1-text"' in html and 'id="message-1-text"' in html
 
@@ -70,7 +70,10 @@ def test_result_is_shown_inside_its_call_and_its_message_says_where():
 
     assert text(asked) == "assistant #1 raw I look. shell failed 2 B ls no"
     assert text(answered) == "results #2 raw Shown with the call in #1."
-    assert 'href="#message-1"' in answered and 'class="message moved"' in answered
+    assert (
+        'href="/thread/?id=t%201&amp;message=1#message-1"' in answered
+        and 'class="message moved"' in answered
+    )
 
 
 def test_unpaired_and_broken_parts_are_shown_and_marked():

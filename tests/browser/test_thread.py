@@ -284,6 +284,20 @@ def test_link_to_a_message_opens_its_piece(page: webdriver.Chrome, store: Server
     wait(page).until(lambda _: page.find_elements(By.ID, "message-61"))
 
 
+def test_link_of_a_message_is_permanent(page: webdriver.Chrome, store: Server):
+    show(page, store, "id=long&message=150#message-150")
+    wait(page).until(lambda _: page.find_elements(By.ID, "message-151"))
+    page.execute_script("window.untouched = true")
+
+    page.find_element(By.LINK_TEXT, "#151").click()
+    wait(page).until(lambda _: one(page, ".message.here").get_attribute("id") == "message-151")
+    assert page.execute_script("return window.untouched")
+    page.refresh()
+
+    wait(page).until(lambda _: page.find_elements(By.CSS_SELECTOR, "#message-151.here"))
+    assert is_in_view(page, "#message-151")
+
+
 def test_keys_step_through_entries_failures_and_threads(page: webdriver.Chrome, store: Server):
     show(page, store, "id=failing&show=checkpoints")
     press(page, "j")
