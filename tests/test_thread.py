@@ -14,7 +14,7 @@ from django.utils import timezone
 from tasks import service
 from tasks.fields import to_text
 from tasks.models import TaskCheckpoint, TaskRecord
-from tasks.service import ExecutionCheckpointItem, TaskStatus
+from tasks.service import ChatMessage, ExecutionCheckpointItem, TaskStatus
 from tasks.templatetags.threads import coarse, duration, on_axis, size, thread_url
 from tasks.views import thread_tabs
 from tests.factories import (
@@ -321,6 +321,19 @@ def test_messages_come_in_pieces_that_links_and_numbers_lead_to(viewer: Client):
     assert 'id="message-130"' in third.content.decode()
 
 
+def test_permanent_link_of_a_message_opens_its_piece(viewer: Client):
+    told = history(*[f"message {n}" for n in range(1, 129)])
+    told += [ChatMessage("assistant", LS), ChatMessage("user", RESULT)]
+    run(1, execution_history=told)
+
+    later = page(viewer, message=121, piece="later")
+
+    for number, title in ((125, "Link to this message"), (129, "The call")):
+        [link] = re.findall(rf'<a href="([^"]*#message-{number})" title="{title}"', later)
+        opened = html.unescape(link).partition("#")[0]
+        assert f'id="message-{number}"' in viewer.get(opened).content.decode()
+
+
 def test_piece_asked_for_by_itself_is_no_whole_page(viewer: Client):
     run(1, execution_history=history(*["hi"] * 150))
 
@@ -435,6 +448,24 @@ def test_find_counts_hits_and_leads_to_each(viewer: Client):
     assert 'id="message-151"' in last.content.decode()
     assert "3 of 3 for “needle”" in text(last.content.decode())
     assert (first.context["previous_hit"], first.context["next_hit"]) == (3, 2)
+
+
+def test_hit_of_the_list_is_the_hit_that_is_shown(viewer: Client):
+    told = ["needle", LS, RESULT.replace("no", "needle, needle"), "nothing", "needle"]
+    run(1, execution_history=history(*told))
+
+    [_, (_, link)] = viewer.get("/?q=needle").context["rows"][0].hits
+    shown = viewer.get(link).context
+
+    assert (shown["hit"].number, shown["hit_number"], len(shown["hits"])) == (3, 2, 4)
+
+
+def test_find_leads_to_the_message_that_the_address_names(viewer: Client):
+    run(1, execution_history=history("needle", *["no"] * 150))
+
+    shown = viewer.get(address(find="needle", message=130)).context
+
+    assert 130 in [message.number for message in shown["entries"]]
 
 
 def test_find_of_nothing_says_so(viewer: Client):

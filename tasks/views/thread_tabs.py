@@ -56,7 +56,8 @@ def transcript(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -
     """The messages of a piece, and where the text stands that is looked for."""
     context = _find(request, thread)
     entries = thread.messages
-    number = context["hit"].number if context.get("hit") else _number(request, "message", 1)
+    hit = context.get("hit")
+    number = _number(request, "message", hit.number if hit else 1)
     position = bisect_right(entries, number, key=lambda entry: entry.number) - 1
     sizes = (entry.weight for entry in entries)
     piece = piece_with(position, sizes)
@@ -86,7 +87,7 @@ def _find(request: HttpRequest, thread: Thread) -> Context:
         return {}
     history = [] if thread.problem else thread.record.execution_history
     hits = find.hits(query, history)
-    current = min(max(_number(request, "hit", 1), 1), max(len(hits), 1))
+    current = min(max(_number(request, "hit", _hit_at(request, hits)), 1), max(len(hits), 1))
     following, previous = (current % len(hits), (current - 2) % len(hits)) if hits else (0, 0)
     page = Paginator(hits, HITS_PER_PAGE).get_page(-(-current // HITS_PER_PAGE))
     return {
@@ -101,6 +102,12 @@ def _find(request: HttpRequest, thread: Thread) -> Context:
         "next_number": hits[following].number if hits else None,
         "may_be_more": len(hits) == find.MOST_HITS,
     }
+
+
+def _hit_at(request: HttpRequest, hits: Sequence[find.Hit]) -> int:
+    """The first hit, from 1, of the message that the address names, or after it."""
+    number = _number(request, "message", 0)
+    return 1 + bisect_left(hits, number, key=lambda hit: hit.number)
 
 
 def checkpoints(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> Context:
