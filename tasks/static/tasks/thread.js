@@ -286,11 +286,37 @@
     all(":scope > p.pages", list).forEach((empty) => empty.remove());
     for (const fresh of all("#entries > *", page)) {
       if (fresh.matches(".earlier")) continue;
-      const old = fresh.id && document.getElementById(fresh.id);
-      if (old) continue;
+      if (renew(fresh)) continue;
       list.append(document.adoptNode(fresh));
+      updateCall(fresh);
     }
     globalThis.htmx?.process(list);
+    window.gloamy.showTimes();
+  }
+
+  // an entry that is there may have more to tell: a call has its result by now
+  function renew(fresh) {
+    const old = fresh.id && document.getElementById(fresh.id);
+    if (!old) return false;
+    if (old.matches(".here")) {
+      fresh.classList.add("here");
+      fresh.tabIndex = -1;
+    }
+    update(old, document.adoptNode(fresh));
+    return true;
+  }
+
+  // the call of a result that came may stand in the piece before, which was not asked for
+  async function updateCall(result) {
+    const call = shownAt(result);
+    if (call === result) return;
+    const address = new URL(one(".said a[href*='#message-']", result).href);
+    address.searchParams.set("piece", "later");
+    const response = await fetch(address);
+    if (!response.ok || response.redirected) return;
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const fresh = page.getElementById(call.id);
+    if (fresh) renew(fresh);
   }
 
   one("button", bar).addEventListener("click", async () => {
