@@ -23,7 +23,7 @@ class Hit:
 
 
 def hits(query: str, history: Iterable[ChatMessage]) -> list[Hit]:
-    """The first places where the text stands, whatever its letters' case and its escapes in JSON."""
+    """The first places where the text stands, whatever its case and its escapes in JSON."""
     if not query:
         return []
     return list(islice(_hits(Term(query[:LONGEST_QUERY]), history), MOST_HITS))

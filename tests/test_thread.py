@@ -237,6 +237,22 @@ def test_way_back_keeps_the_filters(viewer: Client):
     }
 
 
+def test_links_to_tasks_and_steps_keep_the_filters(viewer: Client):
+    run(2, failed=(1,))
+    task("other", thread_id="telegram_42", updated_at="2026-01-01T00:00:00+00:00")
+    filters = "channel=telegram&sort=age"
+
+    content = page(viewer, list=filters)
+    [other] = re.findall(r'href="([^"]*task=other[^"]*)"', content)
+    steps = set(re.findall(r'"(/thread/step/[^"]*checkpoint=\d+)"', content))
+    addresses = [viewer.get(html.unescape(link))["Location"] for link in steps]
+
+    for address_ in (html.unescape(other), *addresses):
+        way = viewer.get(address_.partition("#")[0]).context["way"]
+        assert way["list"] == f"/?{filters}"
+    assert len(addresses) == 2
+
+
 def test_way_back_of_filters_that_make_no_sense_is_the_whole_list(viewer: Client):
     task("a")
 
