@@ -1,4 +1,7 @@
-"""Which message of a history a step came from: the one that asked for the same calls."""
+"""Which message of a history a step came from: the one that asked for the same calls.
+
+A step knows how its calls went, and a history need not: the agent writes most results without.
+"""
 
 import math
 from collections import defaultdict
@@ -31,6 +34,25 @@ def messages_of(
             message = found[step.checkpoint.id] = candidates.pop()
             limit = message.number
     return found
+
+
+def steps_of(steps: Sequence[Step], messages: Iterable[Message]) -> dict[int, Step]:
+    """The step of each message for which there is one, by the message's number.
+
+    These must be the last steps, and the messages those of the whole history.
+    """
+    found = messages_of(steps, messages, to_the_end=True)
+    return {found[s.checkpoint.id].number: s for s in steps if s.checkpoint.id in found}
+
+
+def tell_outcomes(step: Step, message: Message) -> None:
+    """Tell the calls of a step's message how they went, where the history does not."""
+    calls = [part for part in message.parts if isinstance(part, Call)]
+    for call, item in zip(calls, step.items, strict=True):
+        if call.success is None:
+            call.success = item.success
+        if call.output is None:
+            call.output = item.output
 
 
 def _by_calls(messages: Iterable[Message]) -> dict[bytes, list[Message]]:

@@ -11,6 +11,7 @@ from tasks.messages import ChatMessage, decode_history
 
 SNIPPET_BEFORE, SNIPPET_AFTER = 60, 140  # characters
 ROLES = ("user", "assistant", "tool", "system")
+UNREADABLE = "unreadable"  # in the place of a role
 
 
 if TYPE_CHECKING:
@@ -66,12 +67,15 @@ class Term:
     def is_in(self, text: str) -> bool:
         return self._regex.search(text) is not None
 
+    def places(self, text: str) -> Iterator[re.Match[str]]:
+        return self._regex.finditer(text)
+
     def hits(self, history_json: str, roles: tuple[str, ...]) -> list[Hit]:
         """The messages that hold the text; of a history that cannot be read, the place in it."""
         try:
             history = decode_history(history_json)
         except (TypeError, ValueError):
-            history, roles = [ChatMessage("unreadable", str(history_json))], ("unreadable",)
+            history, roles = [ChatMessage(UNREADABLE, str(history_json))], (UNREADABLE,)
         return list(self._hits(history, roles))
 
     def _hits(self, history: list[ChatMessage], roles: tuple[str, ...]) -> Iterator[Hit]:

@@ -88,3 +88,8 @@ class Output(Text):
     @cached_property
     def body(self) -> str:
         return terminal.settled(self._told[:_SETTLED_LENGTH]).rstrip("\n")
+
+    @property
+    def uncut(self) -> str:
+        """All of it as a terminal would show it: for a file, not for a page."""
+        return terminal.settled(self._told).rstrip("\n")

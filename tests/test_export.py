@@ -269,6 +269,17 @@ def test_markdown_fence_is_longer_than_any_in_the_text(viewer: Client):
     assert "\n`````\n````\nx\n````\n`````\n" in body(fetch(viewer, "md"))
 
 
+def test_markdown_holds_a_long_output_to_its_end(viewer: Client):
+    output = "\x1b[31ma line\x1b[0m\n" * 50_000 + "1%\rthe end"
+    told = [ChatMessage("assistant", CALL), ChatMessage("user", RESULT.replace("a.py", output))]
+    task(execution_history_json=encode_history(told, "history"))
+
+    document = body(fetch(viewer, "md"))
+
+    assert document.count("a line\n") == 50_000
+    assert document.endswith("\nthe end\n```\n\n")
+
+
 def test_markdown_of_a_corrupt_history_holds_its_text(viewer: Client):
     task(execution_history_json="[{broken")
 

@@ -28,5 +28,9 @@ def test_hit_shows_what_stands_around_it():
     assert (hit.before, hit.after) == ("a" * 69 + " ", " " + "b" * 69)
 
 
+def test_hits_are_found_in_json_within_a_message():
+    assert places('say "hi"', '{"content":"I say \\"hi\\" to all"}') == [(1, 'say \\"hi\\"')]
+
+
 def test_hits_end_at_the_most_that_are_counted():
     assert len(find.hits("x", history("x" * 5_000))) == find.MOST_HITS

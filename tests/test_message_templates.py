@@ -33,10 +33,11 @@ ATTRIBUTES = {
 
 def pages(*history: tuple[str, str]) -> list[str]:
     """Each message of a history as it stands in a page."""
-    record = TaskRecord(thread_id="t 1")
+    record = TaskRecord(task_id="t", thread_id="t 1")
     messages = transcript.messages(ChatMessage(*message) for message in history)
+    context = {"record": record, "address": "/thread/?id=t%201", "step_of": {}}
     return [
-        render_to_string("tasks/_message.html", {"message": message, "record": record})
+        render_to_string("tasks/_message.html", context | {"message": message})
         for message in messages
     ]
 
@@ -52,8 +53,8 @@ def call(name: str, arguments: object) -> str:
 def test_message_has_a_permanent_link_and_its_raw_text_is_a_click_away():
     [html] = pages(("user", "hi"))
 
-    assert 'id="message-1"' in html and 'href="#message-1"' in html
-    assert 'href="/thread/message/?id=t%201&amp;message=1"' in html
+    assert 'id="message-1"' in html and 'href="/thread/?id=t%201&amp;message=1#message-1"' in html
+    assert 'href="/thread/message/?id=t%201&amp;task=t&amp;message=1"' in html
     assert 'data-copy="#message-1-text"' in html and 'id="message-1-text"' in html
 
 
@@ -69,7 +70,10 @@ def test_result_is_shown_inside_its_call_and_its_message_says_where():
 
     assert text(asked) == "assistant #1 raw I look. shell failed 2 B ls no"
     assert text(answered) == "results #2 raw Shown with the call in #1."
-    assert 'href="#message-1"' in answered and 'class="message moved"' in answered
+    assert (
+        'href="/thread/?id=t%201&amp;message=1#message-1"' in answered
+        and 'class="message moved"' in answered
+    )
 
 
 def test_unpaired_and_broken_parts_are_shown_and_marked():
@@ -104,7 +108,7 @@ def test_long_output_is_folded_and_its_rest_is_a_link_away():
     asked, answered = pages(("assistant", LS), ("user", RESULT.replace("\nno\n", f"\n{output}\n")))
 
     assert "Show the first 20.0 KB of 30.0 KB, 6,000 lines" in asked
-    assert 'href="/thread/message/?id=t%201&amp;message=2"' in asked
+    assert 'href="/thread/message/?id=t%201&amp;task=t&amp;message=2"' in asked
     assert len(answered) < 1_000
 
 

@@ -14,8 +14,9 @@ from django.utils import timezone
 from tasks import service
 from tasks.fields import to_text
 from tasks.models import TaskCheckpoint, TaskRecord
-from tasks.service import TaskStatus
+from tasks.service import ChatMessage, ExecutionCheckpointItem, TaskStatus
 from tasks.templatetags.threads import coarse, duration, on_axis, size, thread_url
+from tasks.views import thread_tabs
 from tests.factories import (
     checkpoint,
     history,
@@ -84,6 +85,73 @@ def test_tab_takes_as_many_queries_for_one_row_as_for_thirty(
         counts.append(len(queries))
 
     assert counts[0] == counts[1]
+
+
+LS = '<tool_call>{"name":"shell","arguments":{"command":"ls"}}</tool_call>'
+PWD = '<tool_call>{"name":"shell","arguments":{"command":"pwd"}}</tool_call>'
+RESULT = '[Tool results]\n<tool_result name="shell">\nno\n</tool_result>'
+
+
+def shell(command: str, **fields: Any) -> ExecutionCheckpointItem:
+    return item(arguments={"command": command}, **fields)
+
+
+def outcomes(content: str) -> list[tuple[str, str]]:
+    """The step that each call of a transcript names, and how it went."""
+    messages = content.split('<article class="message')[1:]
+    return [
+        (
+            "".join(re.findall(r">(step \d+)</a>", message)),
+            "".join(re.findall(r'class="badge outcome-(\w+)"', message)),
+        )
+        for message in messages
+        if 'class="call' in message
+    ]
+
+
+def test_transcript_tells_what_failed_where_the_results_do_not(viewer: Client):
+    """As the agent writes them: no result has a status."""
+    told = history("go", f"a {LS}", RESULT, f"b {LS}{PWD}", RESULT + RESULT[14:], f"c {PWD}", "hm")
+    service.record_checkpoint(update(step_index=1, items=[shell("ls", success=False)]))
+    pair = [shell("ls"), shell("pwd", success=False)]
+    service.record_checkpoint(update(step_index=2, items=pair, execution_history=told))
+
+    content = page(viewer)
+    [first, second] = TaskCheckpoint.objects.order_by("id")
+
+    assert outcomes(content) == [("step 1", "failed"), ("step 2", "okfailed"), ("", "")]
+    for step in (first, second):
+        assert f'href="{html.escape(address(step=step.pk))}#step-{step.pk}"' in content
+
+
+def test_transcript_believes_a_result_that_says_how_it_went(viewer: Client):
+    told = history("go", LS, RESULT.replace('"shell"', '"shell" status="ok"'))
+    failed = [shell("ls", success=False)]
+    service.record_checkpoint(update(items=failed, execution_history=told))
+
+    assert outcomes(page(viewer)) == [("step 1", "ok")]
+
+
+def test_transcript_shows_a_result_that_only_the_checkpoint_knows_yet(viewer: Client):
+    failed = [shell("ls", success=False, output="no such place")]
+    service.record_checkpoint(update(items=failed, execution_history=history("go", LS)))
+
+    content = page(viewer)
+
+    assert outcomes(content) == [("step 1", "failed")]
+    assert "no such place" in content and "no result" not in content
+
+
+def test_transcript_reads_no_more_steps_than_it_may(viewer: Client, monkeypatch):
+    told = history("go", LS, RESULT, PWD, RESULT)
+    for number, command in enumerate(("ls", "pwd"), start=1):
+        items = [shell(command, success=False, output="x" * 500)]
+        service.record_checkpoint(
+            update(step_index=number, items=items, execution_history=told),
+        )
+    monkeypatch.setattr(thread_tabs, "LONGEST_TOLD", 1_000)
+
+    assert outcomes(page(viewer)) == [("", ""), ("step 2", "failed")]
 
 
 @pytest.mark.parametrize("tab", ["checkpoints", "raw"])
@@ -169,6 +237,22 @@ def test_way_back_keeps_the_filters(viewer: Client):
     }
 
 
+def test_links_to_tasks_and_steps_keep_the_filters(viewer: Client):
+    run(2, failed=(1,))
+    task("other", thread_id="telegram_42", updated_at="2026-01-01T00:00:00+00:00")
+    filters = "channel=telegram&sort=age"
+
+    content = page(viewer, list=filters)
+    [other] = re.findall(r'href="([^"]*task=other[^"]*)"', content)
+    steps = set(re.findall(r'"(/thread/step/[^"]*checkpoint=\d+)"', content))
+    addresses = [viewer.get(html.unescape(link))["Location"] for link in steps]
+
+    for address_ in (html.unescape(other), *addresses):
+        way = viewer.get(address_.partition("#")[0]).context["way"]
+        assert way["list"] == f"/?{filters}"
+    assert len(addresses) == 2
+
+
 def test_way_back_of_filters_that_make_no_sense_is_the_whole_list(viewer: Client):
     task("a")
 
@@ -224,6 +308,23 @@ def test_tasks_of_a_thread_are_all_listed_and_each_can_be_chosen(viewer: Client)
     assert viewer.get(thread_url("thread", "many", task="t9")).status_code == 404
 
 
+def test_raw_links_of_a_chosen_task_open_its_own_texts(viewer: Client):
+    for name in ("old", "new"):
+        told = history("go", f"{name} {LS}", RESULT.replace("no", f"{name} " * 6_000))
+        long = json.dumps([{"role": m.role, "content": m.content} for m in told])
+        at = {"old": "2026-01-01T00:00:00+00:00", "new": "2026-01-02T00:00:00+00:00"}[name]
+        task(name, thread_id="many", updated_at=at, execution_history_json=long)
+
+    content = viewer.get(thread_url("thread", "many", task="old")).content.decode()
+    links = re.findall(r'href="(/thread/message/[^"]*)"', content)
+    opened = [viewer.get(html.unescape(link)).content.decode() for link in links]
+
+    assert len(links) == 4  # of three messages, and of an output that is cut
+    assert [("old" in each, "new" in each) for each in opened] == [(False, False)] + [
+        (True, False)
+    ] * 3
+
+
 def test_messages_come_in_pieces_that_links_and_numbers_lead_to(viewer: Client):
     run(1, execution_history=history(*[f"message {n}" for n in range(1, 151)]))
 
@@ -234,6 +335,19 @@ def test_messages_come_in_pieces_that_links_and_numbers_lead_to(viewer: Client):
     assert first.context["later"] == 61
     assert [m.number for m in third.context["entries"]] == list(range(121, 151))
     assert 'id="message-130"' in third.content.decode()
+
+
+def test_permanent_link_of_a_message_opens_its_piece(viewer: Client):
+    told = history(*[f"message {n}" for n in range(1, 129)])
+    told += [ChatMessage("assistant", LS), ChatMessage("user", RESULT)]
+    run(1, execution_history=told)
+
+    later = page(viewer, message=121, piece="later")
+
+    for number, title in ((125, "Link to this message"), (129, "The call")):
+        [link] = re.findall(rf'<a href="([^"]*#message-{number})" title="{title}"', later)
+        opened = html.unescape(link).partition("#")[0]
+        assert f'id="message-{number}"' in viewer.get(opened).content.decode()
 
 
 def test_piece_asked_for_by_itself_is_no_whole_page(viewer: Client):
@@ -350,6 +464,24 @@ def test_find_counts_hits_and_leads_to_each(viewer: Client):
     assert 'id="message-151"' in last.content.decode()
     assert "3 of 3 for “needle”" in text(last.content.decode())
     assert (first.context["previous_hit"], first.context["next_hit"]) == (3, 2)
+
+
+def test_hit_of_the_list_is_the_hit_that_is_shown(viewer: Client):
+    told = ["needle", LS, RESULT.replace("no", "needle, needle"), "nothing", "needle"]
+    run(1, execution_history=history(*told))
+
+    [_, (_, link)] = viewer.get("/?q=needle").context["rows"][0].hits
+    shown = viewer.get(link).context
+
+    assert (shown["hit"].number, shown["hit_number"], len(shown["hits"])) == (3, 2, 4)
+
+
+def test_find_leads_to_the_message_that_the_address_names(viewer: Client):
+    run(1, execution_history=history("needle", *["no"] * 150))
+
+    shown = viewer.get(address(find="needle", message=130)).context
+
+    assert 130 in [message.number for message in shown["entries"]]
 
 
 def test_find_of_nothing_says_so(viewer: Client):

@@ -373,13 +373,17 @@ def test_hit_is_marked_and_links_to_its_message(viewer: Client):
     content = viewer.get("/?q=find&where=user").content.decode()
 
     assert "&lt;i&gt;<mark>find</mark>&lt;/i&gt; me" in content
-    assert "id=telegram_42&amp;message=2&amp;list=q%3Dfind%26where%3Duser#message-2" in content
+    link = "id=telegram_42&amp;message=2&amp;find=find&amp;list=q%3Dfind%26where%3Duser#message-2"
+    assert link in content
 
 
 def test_search_shows_where_a_history_that_cannot_be_read_holds_the_text(viewer: Client, store):
     task(execution_history_json='[{"role":"user","content":"a needle"')
 
     assert find(viewer, q="needle") == [("telegram_42", 1, "unreadable", "needle")]
+    assert (
+        "find=" not in viewer.get("/?q=needle").context["rows"][0].hits[0][1]
+    )  # none is looked for
 
 
 def test_search_looks_at_the_latest_task_of_a_thread_alone(viewer: Client, store):

@@ -20,8 +20,12 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 @register.simple_tag
 def thread_url(name: str, thread_id: Any, **parameters: Any) -> str:
-    """The address of a view of one thread. An id may hold anything, so it is never in the path."""
-    query = "".join(f"&{key}={quote(str(value), safe='')}" for key, value in parameters.items())
+    """The address of a view of one thread. An id may hold anything, so it is never in the path.
+
+    A parameter that is None is left out, as is the id of a task that a spoilt row lacks.
+    """
+    given = {key: value for key, value in parameters.items() if value is not None}
+    query = "".join(f"&{key}={quote(str(value), safe='')}" for key, value in given.items())
     return f"{reverse(name)}?id={quote(str(thread_id), safe='')}{query}"
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.admin.utils import quote
 from django.core.exceptions import BadRequest
@@ -100,6 +101,8 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
         "title": transcript.title(record),
         "live_tag": tag,
         "latest_address": _latest_address(context),
+        "step_address": _step_address(request),
+        "kept_list": request.GET.get("list"),
         "live_address": _live_address(request, record, tab),
         "other_tasks": other_tasks,
         "chosen_task": "task" in request.GET,
@@ -133,6 +136,12 @@ def _latest_address(context: dict[str, Any]) -> str:
         last = context["thread"].messages[-1:]
         return "".join(f"{address}&message={m.number}#message-{m.number}" for m in last)
     return "".join(f"{address}&step={step.id}#step-{step.id}" for step in found[-1:])
+
+
+def _step_address(request: HttpRequest) -> str:
+    """The way to a step, for a checkpoint's number to be added."""
+    kept = {name: value for name, value in _kept(request).items() if name == "list"}
+    return f"{reverse('step')}?{urlencode(kept | {'checkpoint': ''})}"
 
 
 def _live_address(request: HttpRequest, record: TaskRecord, tab: str) -> str:
@@ -200,7 +209,8 @@ def step(request: HttpRequest) -> HttpResponse:
     for thread_id, task_id in names:
         several = TaskRecord.objects.of_thread(thread_id).exclude(pk=task_id).exists()
         chosen = {"task": task_id} if several else {}
-        address = thread_url("thread", thread_id, **chosen, step=number)
+        kept = {"list": request.GET.get("list")}
+        address = thread_url("thread", thread_id, **chosen, **kept, step=number)
         # no redirect proper: that refuses an address over 16,384 characters
         return HttpResponse(status=302, headers={"Location": f"{address}#step-{number}"})
     raise Http404(f"There is no checkpoint {number}.")

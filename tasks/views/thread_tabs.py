@@ -3,6 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -11,13 +12,14 @@ from django.http import HttpRequest
 from tasks import find, resume
 from tasks.fields import to_text
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
-from tasks.origins import messages_of
+from tasks.origins import messages_of, steps_of, tell_outcomes
 from tasks.pieces import Piece, piece_with
 from tasks.steps import Outline, Step, steps
 from tasks.texts import SHOWN_LENGTH
 from tasks.transcript import Message, Thread
 
 LONGEST_COUNTED = 4_000_000  # characters of a history that is read for no more than its outline
+LONGEST_TOLD = 4_000_000  # characters of the steps that a transcript takes the outcomes from
 OVERHEAD = 800  # characters that an entry takes besides its texts
 SHOWN_OF_STEP = 2 * SHOWN_LENGTH  # a step has texts of its own: arguments and output
 HITS_PER_PAGE = 50
@@ -54,11 +56,29 @@ def transcript(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -
     """The messages of a piece, and where the text stands that is looked for."""
     context = _find(request, thread)
     entries = thread.messages
-    number = context["hit"].number if context.get("hit") else _number(request, "message", 1)
+    hit = context.get("hit")
+    number = _number(request, "message", hit.number if hit else 1)
     position = bisect_right(entries, number, key=lambda entry: entry.number) - 1
     sizes = (entry.weight for entry in entries)
     piece = piece_with(position, sizes)
-    return context | _around(piece, entries, "number") | {"entries": _cut(entries, piece)}
+    shown = _cut(entries, piece)
+    step_of = _told(thread, found, shown)
+    return context | _around(piece, entries, "number") | {"entries": shown, "step_of": step_of}
+
+
+def _told(thread: Thread, found: Sequence[Outline], shown: Sequence[Message]) -> dict[int, Step]:
+    """The steps of messages, for those shown to tell how their calls went."""
+    sizes = list(accumulate(step.length for step in reversed(found)))
+    latest = found[len(found) - bisect_right(sizes, LONGEST_TOLD) :]
+    if not latest or thread.record.history_length > LONGEST_COUNTED:  # type: ignore[attr-defined]
+        return {}
+    rows = TaskCheckpoint.objects.filter(task_id=thread.record.task_id, id__gte=latest[0].id)
+    made = steps(latest, rows.defer("checkpoint_note").in_bulk(), None)
+    step_of = steps_of(made, thread.messages)
+    for message in shown:
+        if message.number in step_of:
+            tell_outcomes(step_of[message.number], message)
+    return step_of
 
 
 def _find(request: HttpRequest, thread: Thread) -> Context:
@@ -67,7 +87,7 @@ def _find(request: HttpRequest, thread: Thread) -> Context:
         return {}
     history = [] if thread.problem else thread.record.execution_history
     hits = find.hits(query, history)
-    current = min(max(_number(request, "hit", 1), 1), max(len(hits), 1))
+    current = min(max(_number(request, "hit", _hit_at(request, hits)), 1), max(len(hits), 1))
     following, previous = (current % len(hits), (current - 2) % len(hits)) if hits else (0, 0)
     page = Paginator(hits, HITS_PER_PAGE).get_page(-(-current // HITS_PER_PAGE))
     return {
@@ -82,6 +102,12 @@ def _find(request: HttpRequest, thread: Thread) -> Context:
         "next_number": hits[following].number if hits else None,
         "may_be_more": len(hits) == find.MOST_HITS,
     }
+
+
+def _hit_at(request: HttpRequest, hits: Sequence[find.Hit]) -> int:
+    """The first hit, from 1, of the message that the address names, or after it."""
+    number = _number(request, "message", 0)
+    return 1 + bisect_left(hits, number, key=lambda hit: hit.number)
 
 
 def checkpoints(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> Context:

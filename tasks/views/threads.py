@@ -15,10 +15,10 @@ from tasks import live, transcript
 from tasks.fields import read_stored
 from tasks.filters import COUNTED, Cursor, Filters, Page, ThreadList
 from tasks.forms import PERIODS, PLACES, SORTS, STATES
-from tasks.heartbeat import Daemon, daemon
+from tasks.heartbeat import daemon
 from tasks.limits import heavy_if
 from tasks.models import USER_TURN, TaskRecord
-from tasks.search import Hit
+from tasks.search import UNREADABLE, Hit
 from tasks.templatetags.threads import absolute, thread_url
 from tasks.views.common import can_view, mark_returned, may_clear
 
@@ -61,7 +61,7 @@ def _list(request: HttpRequest, shown: ThreadList) -> dict[str, Any]:
         "may_clear": may_clear(request),
         "filters": shown.filters,
         "query": query,
-        "rows": [_row(record, page, shown.daemon, query) for record in page.records],
+        "rows": [_row(record, page, shown, query) for record in page.records],
         "states": _states(shown),
         "chosen": _chosen(shown.filters),
         "sorts": _sorts(shown.filters),
@@ -88,7 +88,7 @@ class Row:
     more_hits: int
 
 
-def _row(record: Any, page: Page, now: Daemon, query: str) -> Row:
+def _row(record: Any, page: Page, shown: ThreadList, query: str) -> Row:
     hits = page.hits.get(record.task_id, [])
     back = {"list": query} if query else {}
     return Row(
@@ -96,11 +96,11 @@ def _row(record: Any, page: Page, now: Daemon, query: str) -> Row:
         key=_key(record),
         title=transcript.title(record),
         url=thread_url("thread", record.thread_id, **back),
-        is_stalled=now.is_stalled(record),
+        is_stalled=shown.daemon.is_stalled(record),
         cannot_resume=USER_TURN not in str(record.resumable_start),
         reason=_first_line(record.error_start),
         note=transcript.note_line(str(record.note_start or "")),
-        hits=[(hit, _message_url(record, hit, back)) for hit in hits[:HITS_SHOWN]],
+        hits=[(hit, _message_url(record, hit, shown.filters.q, back)) for hit in hits[:HITS_SHOWN]],
         more_hits=max(0, len(hits) - HITS_SHOWN),
     )
 
@@ -111,8 +111,10 @@ def _key(record: TaskRecord) -> str:
     return f"thread-{blake2b(told_apart.encode(), digest_size=8).hexdigest()}"
 
 
-def _message_url(record: TaskRecord, hit: Hit, back: dict[str, str]) -> str:
-    url = thread_url("thread", record.thread_id, message=hit.number, **back)
+def _message_url(record: TaskRecord, hit: Hit, query: str, back: dict[str, str]) -> str:
+    """Where the message is, with the text found; a history that cannot be read is not looked in."""
+    sought = {"find": query} if hit.role != UNREADABLE else {}
+    url = thread_url("thread", record.thread_id, message=hit.number, **sought, **back)
     return f"{url}#message-{hit.number}"
 
 

@@ -284,6 +284,20 @@ def test_link_to_a_message_opens_its_piece(page: webdriver.Chrome, store: Server
     wait(page).until(lambda _: page.find_elements(By.ID, "message-61"))
 
 
+def test_link_of_a_message_is_permanent(page: webdriver.Chrome, store: Server):
+    show(page, store, "id=long&message=150#message-150")
+    wait(page).until(lambda _: page.find_elements(By.ID, "message-151"))
+    page.execute_script("window.untouched = true")
+
+    page.find_element(By.LINK_TEXT, "#151").click()
+    wait(page).until(lambda _: one(page, ".message.here").get_attribute("id") == "message-151")
+    assert page.execute_script("return window.untouched")
+    page.refresh()
+
+    wait(page).until(lambda _: page.find_elements(By.CSS_SELECTOR, "#message-151.here"))
+    assert is_in_view(page, "#message-151")
+
+
 def test_keys_step_through_entries_failures_and_threads(page: webdriver.Chrome, store: Server):
     show(page, store, "id=failing&show=checkpoints")
     press(page, "j")
@@ -332,6 +346,38 @@ def test_arrival_waits_while_one_reads(page: webdriver.Chrome, store: Server):
     one(page, ".live-bar button").click()
     wait(page).until(lambda _: "fresh_tool" in one(page, "#entries").text)
     wait(page).until(lambda _: here(page).upper() == "STEP 4")
+
+
+@pytest.mark.parametrize("between", [0, 1], ids=["same piece", "piece after"])
+def test_result_that_arrives_later_is_shown_with_its_call(
+    page: webdriver.Chrome, store: Server, between: int
+):
+    call = '<tool_call>{"name":"slow_tool","arguments":{"n":1}}</tool_call>'
+    result = '[Tool results]\n<tool_result name="slow_tool">\nat last\n</tool_result>'
+    told = [{"role": "user", "content": f"message {n}"} for n in range(1, 59 + between)]
+    told += [{"role": "assistant", "content": call}]
+    told += [{"role": "user", "content": "be quick"}] * between  # with which a piece begins
+    put_history(store, "running", told, NOW + timedelta(seconds=1))
+    show(page, store, "id=running&message=1")
+    for _ in range(2):
+        page.execute_script("scrollTo(0, document.documentElement.scrollHeight)")
+        wait(page).until(lambda _: page.find_elements(By.ID, f"message-{len(told)}"))
+    asked = f"#message-{59 + between}"
+    assert "no result" in one(page, asked).text
+
+    answered = [*told, {"role": "user", "content": result}]
+    put_history(store, "running", answered, NOW + timedelta(seconds=2))
+
+    wait(page, 10).until(lambda _: "at last" in one(page, asked).text)
+    assert page.find_elements(By.ID, f"message-{len(answered)}")
+
+
+def put_history(store: Server, name: str, messages: list[dict[str, str]], at: datetime) -> None:
+    with closing(sqlite3.connect(store.store_file)) as connection, connection:
+        connection.execute(
+            "UPDATE task_records SET execution_history_json = ?, updated_at = ? WHERE task_id = ?",
+            (json.dumps(messages, separators=(",", ":")), to_text(at), name),
+        )
 
 
 def test_lost_connection_is_said_and_found_again(page: webdriver.Chrome, store: Server):

@@ -37,6 +37,12 @@
     return exact ?? all(".step-bar").filter((bar) => Number(bar.dataset.first) <= id).at(-1);
   }
 
+  // results are shown with their call, in the message before
+  function shownAt(entry) {
+    const link = entry.matches(".moved") && one(".said a[href*='#message-']", entry);
+    return (link && document.getElementById(link.hash.slice(1))) || entry;
+  }
+
   function walk(by) {
     const list = entries();
     const now = list.indexOf(here());
@@ -60,6 +66,16 @@
     const next = ids.find((id) => id > now) ?? ids[0];
     if (!showStep(next)) location.assign(state().dataset.stepAddress + next);
   }
+
+  // a permanent link leads to where the message is, if it is in the page
+  addEventListener("click", (event) => {
+    const link = event.target.closest?.("#entries :is(.speaker, .moved) a[href*='#message-']");
+    const entry = link && document.getElementById(link.hash.slice(1));
+    if (!entry || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    go(entry);
+    history.replaceState(null, "", link.href);
+  });
 
   addEventListener("click", (event) => {
     const link = event.target.closest?.("a[data-step]");
@@ -140,9 +156,7 @@
   function showHit() {
     const holder = document.getElementById(`message-${numbers[hit]}`);
     if (!holder) return false;
-    // results are shown with their call, in the message before
-    const moved = holder.matches(".moved") && one(".said a[href^='#message-']", holder);
-    const entry = (moved && one(moved.getAttribute("href"))) || holder;
+    const entry = shownAt(holder);
     const places = entry === holder ? [entry] : all(".output", entry);
     all("details", entry).forEach((fold) => {
       if (textContains(fold, hits.dataset.query)) fold.open = true;
@@ -272,11 +286,37 @@
     all(":scope > p.pages", list).forEach((empty) => empty.remove());
     for (const fresh of all("#entries > *", page)) {
       if (fresh.matches(".earlier")) continue;
-      const old = fresh.id && document.getElementById(fresh.id);
-      if (old) continue;
+      if (renew(fresh)) continue;
       list.append(document.adoptNode(fresh));
+      updateCall(fresh);
     }
     globalThis.htmx?.process(list);
+    window.gloamy.showTimes();
+  }
+
+  // an entry that is there may have more to tell: a call has its result by now
+  function renew(fresh) {
+    const old = fresh.id && document.getElementById(fresh.id);
+    if (!old) return false;
+    if (old.matches(".here")) {
+      fresh.classList.add("here");
+      fresh.tabIndex = -1;
+    }
+    update(old, document.adoptNode(fresh));
+    return true;
+  }
+
+  // the call of a result that came may stand in the piece before, which was not asked for
+  async function updateCall(result) {
+    const call = shownAt(result);
+    if (call === result) return;
+    const address = new URL(one(".said a[href*='#message-']", result).href);
+    address.searchParams.set("piece", "later");
+    const response = await fetch(address);
+    if (!response.ok || response.redirected) return;
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const fresh = page.getElementById(call.id);
+    if (fresh) renew(fresh);
   }
 
   one("button", bar).addEventListener("click", async () => {
@@ -300,12 +340,14 @@
   addEventListener("htmx:load", markHits);
   addEventListener("hashchange", () => {
     const entry = document.getElementById(location.hash.slice(1));
-    if (entry?.matches("#entries > .message")) go(entry, false);
+    if (entry?.matches("#entries > .message")) go(shownAt(entry), false);
   });
 
   const target = document.getElementById(location.hash.slice(1));
-  if (target?.matches("#entries > .message")) go(target);
-  if (hits && numbers.length) showHit();
+  const isEntry = target?.matches("#entries > .message");
+  if (isEntry) go(shownAt(target));
+  // a message may hold what the list searched for in a way that is no hit here
+  if (numbers.length && (!isEntry || target.id === `message-${numbers[hit]}`)) showHit();
   rove();
   timer = setTimeout(poll, EVERY);
 })();
