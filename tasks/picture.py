@@ -18,6 +18,7 @@ MOST_BARS, MOST_ROWS = 120, 5
 FEW = 4  # steps that a narrow picture has room for
 GAP_WIDTH = 70
 LEAST = 38.0  # pixels of a bar that takes no time, where there is room
+LEAST_FAILED = 0.25  # of the height of a bar in which any step failed
 LETTER, PADDING = 6.7, 12  # pixels: of a label's letter, and around a label
 ROOMS = (320, 480, 900, 1180)  # widths from which a label may fit; the styles have the same
 SHORTEST_LABEL = 4  # letters of a label that is cut
@@ -55,9 +56,12 @@ class Bar:
 
     @property
     def passed_share(self) -> str:
-        """How much of it did not fail, where that is not all or nothing."""
+        """How much of it did not fail, where that is not all or nothing.
+
+        One failure among hundreds is what a person looks for, so it always shows.
+        """
         share = 1 - self.failures / len(self.steps)
-        return _percent(share) if 0 < share < 1 else ""
+        return _percent(min(share, 1 - LEAST_FAILED)) if 0 < share < 1 else ""
 
     @property
     def label(self) -> str:

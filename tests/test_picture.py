@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.models import TaskRecord, TaskStatus
-from tasks.picture import MOST_BARS, MOST_ROWS, Picture, Row, picture
+from tasks.picture import MOST_BARS, MOST_ROWS, Bar, Picture, Row, picture
 from tasks.spans import MOST_GAPS
 from tasks.steps import Outline
 
@@ -153,7 +153,7 @@ def test_bar_of_several_steps_leads_to_the_first_that_failed():
     bar = drawn(found).rows[0].bars[0]
 
     assert (len(bar.steps), bar.failures, bar.target.id) == (9, 1, 6)
-    assert (bar.number, bar.passed_share) == ("1 to 9", "88.889%")
+    assert (bar.number, bar.passed_share) == ("1 to 9", "75%")
 
 
 def test_steps_of_the_page_are_shown_one_by_one_where_bars_hold_several():
@@ -189,3 +189,12 @@ def test_ticks_rise_and_stand_apart(seconds: list[float]):
     positions = [float(tick.x[:-1]) for tick in row.ticks]
     assert all(b - a > 5 for a, b in itertools.pairwise(positions))
     assert [tick.seconds for tick in row.ticks] == sorted({tick.seconds for tick in row.ticks})
+
+
+@pytest.mark.parametrize(("failed", "share"), [(0, ""), (1, "75%"), (50, "50%"), (100, "")])
+def test_bar_of_many_steps_shows_its_failures_however_few(failed: int, share: str):
+    found = steps(*[1.0] * 100, outcome="failed")[:failed] + steps(*[1.0] * 100)[failed:]
+
+    bar = Bar(found, "0%", "100%", "", None, None)
+
+    assert bar.passed_share == share
