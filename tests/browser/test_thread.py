@@ -354,6 +354,35 @@ def test_id_is_copied(page: webdriver.Chrome, store: Server):
     assert page.execute_script("return window.copied") == "failing"
 
 
+def test_text_is_copied_where_there_is_no_clipboard(page: webdriver.Chrome, store: Server):
+    show(page, store, "id=failing")
+    page.execute_script("""
+        Object.defineProperty(navigator, "clipboard", {value: undefined});
+        document.execCommand = () => {
+            window.copied = getSelection().toString();
+            return true;
+        };""")
+    one(page, "#head button.copy").click()
+
+    wait(page).until(lambda _: one(page, "#head button.copy").get_attribute("data-told"))
+    assert page.execute_script("return window.copied") == "failing"
+
+
+def test_times_of_steps_are_local_with_a_script_and_utc_without(
+    page: webdriver.Chrome, store: Server
+):
+    page.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kolkata"})
+    show(page, store, "id=failing&show=checkpoints")
+    moment = datetime.fromisoformat(one(page, ".step time").get_attribute("datetime") or "")
+    local = moment + timedelta(hours=5, minutes=30)
+    assert f"{local:%M:%S}" in one(page, ".step time").text
+
+    allow_script(page, False)
+    show(page, store, "id=failing&show=checkpoints")
+    assert one(page, ".step time").text == f"{moment:%H:%M:%S} UTC"
+    page.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
+
+
 def test_page_is_whole_without_script(page: webdriver.Chrome, store: Server):
     allow_script(page, False)
     show(page, store, "id=long")
