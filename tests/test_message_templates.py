@@ -26,19 +26,8 @@ ELEMENTS = {
     *("th", "td", "svg", "use"),
 }
 ATTRIBUTES = {
-    *(
-        "class",
-        "id",
-        "href",
-        "rel",
-        "title",
-        "type",
-        "data-copy",
-        "data-part",
-        "role",
-        "aria-label",
-    ),
-    *("aria-hidden", "start"),
+    *("class", "id", "href", "rel", "title", "type", "data-copy", "role", "aria-label"),
+    *("aria-hidden", "data-part", "start"),
 }
 
 

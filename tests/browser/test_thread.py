@@ -383,6 +383,23 @@ def test_times_of_steps_are_local_with_a_script_and_utc_without(
     page.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
 
 
+def test_paper_leaves_no_text_out(page: webdriver.Chrome, store: Server):
+    said = [{"role": "user", "content": "line\n" * 400 + "the end"}]
+    add_thread(store, "told", history=json.dumps(said, separators=(",", ":")))
+    show(page, store, "id=told")
+    folded = "return document.querySelector('#entries .fold .text').checkVisibility()"
+    assert not page.execute_script(folded)
+
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert page.execute_script(folded)
+    assert not one(page, "#entries .preview").is_displayed()
+    assert not one(page, "#head .button.danger").is_displayed()
+
+    show(page, store, "id=long")
+    assert one(page, "#entries .later").text == "140 after these"
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_page_is_whole_without_script(page: webdriver.Chrome, store: Server):
     allow_script(page, False)
     show(page, store, "id=long")
