@@ -127,6 +127,15 @@ def test_head_says_what_failed_and_where(viewer: Client):
     assert [step.step_index for step in response.context["failures"]] == [2, 4]
 
 
+@pytest.mark.parametrize(
+    ("error", "is_card"), [("no", False), ("no\n", False), ("no\nroom", True), ("x" * 301, True)]
+)
+def test_error_of_several_lines_is_shown_as_it_is(viewer: Client, error: str, is_card: bool):
+    task(status=TaskStatus.FAILED, last_error=error)
+
+    assert ("<h2>Error</h2>" in page(viewer)) == is_card
+
+
 def test_head_of_a_silent_task_says_stalled(viewer: Client):
     run(1)
     overwrite(

@@ -96,29 +96,33 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
     others = TaskRecord.objects.of_thread(record.thread_id).exclude(pk=record.pk)
     other_tasks = list(others.without_histories()[:MOST_TASKS])
     failures = [step for step in found if step.failed]
-    return context | {
-        "title": transcript.title(record),
-        "live_tag": tag,
-        "latest_address": _latest_address(context),
-        "live_address": _live_address(request, record, tab),
-        "other_tasks": other_tasks,
-        "chosen_task": "task" in request.GET,
-        "is_latest": all(
-            (to_text(other.updated_at), other.pk) < (to_text(record.updated_at), record.pk)
-            for other in other_tasks[:1]
-        ),
-        "picture": picture(found, record, now, context.get("outlines", ())),
-        "step_count": len(found),
-        "attempt_seconds": seconds_of_last_attempt(found, record) if found else None,
-        "failures": failures[-MOST_FAILURES:],
-        "failure_ids": [step.id for step in failures],
-        "message_count": _message_count(shown, tab),
-        "resumes": _resumes(shown, tab),
-        "is_running": not TaskStatus.read(record.status).is_terminal,
-        "is_stalled": daemon(now).is_stalled(record),
-        "admin_address": _admin_address(record),
-        "export_formats": [(name, found.label) for name, found in FORMATS.items()],
-    }
+    return (
+        context
+        | {
+            "title": transcript.title(record),
+            "live_tag": tag,
+            "latest_address": _latest_address(context),
+            "live_address": _live_address(request, record, tab),
+            "other_tasks": other_tasks,
+            "chosen_task": "task" in request.GET,
+            "is_latest": all(
+                (to_text(other.updated_at), other.pk) < (to_text(record.updated_at), record.pk)
+                for other in other_tasks[:1]
+            ),
+            "picture": picture(found, record, now, context.get("outlines", ())),
+            "step_count": len(found),
+            "attempt_seconds": seconds_of_last_attempt(found, record) if found else None,
+            "error_has_lines": "\n" in str(record.error_start or "").strip(),  # type: ignore[attr-defined]
+            "failures": failures[-MOST_FAILURES:],
+            "failure_ids": [step.id for step in failures],
+            "message_count": _message_count(shown, tab),
+            "resumes": _resumes(shown, tab),
+            "is_running": not TaskStatus.read(record.status).is_terminal,
+            "is_stalled": daemon(now).is_stalled(record),
+            "admin_address": _admin_address(record),
+            "export_formats": [(name, found.label) for name, found in FORMATS.items()],
+        }
+    )
 
 
 def _admin_address(record: TaskRecord) -> str:

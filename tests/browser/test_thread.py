@@ -400,6 +400,23 @@ def test_paper_leaves_no_text_out(page: webdriver.Chrome, store: Server):
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
+def test_phone_shows_the_last_failure_and_the_first_message_at_once(
+    page: webdriver.Chrome, store: Server
+):
+    look(page, width=390)
+    show(page, store, "id=long&show=checkpoints")
+
+    [bar] = page.find_elements(By.CSS_SELECTOR, ".step-bar.failed")[:1]
+    place = bar.find_element(By.CSS_SELECTOR, "rect").rect
+    assert 0 < place["x"] < place["x"] + place["width"] < 390
+    assert place["width"] > 14
+    assert one(page, "#entries").rect["y"] < 640
+    assert not one(page, "#side .failures").is_displayed()
+
+    one(page, "#card-failures > summary").click()
+    assert texts(page, "#side .failures a") == ["140\nfile_edit"]
+
+
 def test_page_is_whole_without_script(page: webdriver.Chrome, store: Server):
     allow_script(page, False)
     show(page, store, "id=long")
