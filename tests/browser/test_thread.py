@@ -410,7 +410,7 @@ def test_phone_shows_the_last_failure_and_the_first_message_at_once(
     place = bar.find_element(By.CSS_SELECTOR, "rect").rect
     assert 0 < place["x"] < place["x"] + place["width"] < 390
     assert place["width"] > 14
-    assert one(page, "#entries").rect["y"] < 640
+    assert one(page, "#entries").rect["y"] < 700
     assert not one(page, "#side .failures").is_displayed()
 
     one(page, "#card-failures > summary").click()
