@@ -136,6 +136,30 @@ def test_error_of_several_lines_is_shown_as_it_is(viewer: Client, error: str, is
     assert ("<h2>Error</h2>" in page(viewer)) == is_card
 
 
+@pytest.mark.parametrize(("column", "is_marked"), [("[]", False), ("oops", True)])
+def test_history_that_cannot_be_read_is_marked_in_list_and_head(
+    viewer: Client, column: str, is_marked: bool
+):
+    task(execution_history_json=column)
+
+    assert ("aside unreadable" in page(viewer, show="checkpoints")) == is_marked
+    assert ("aside unreadable" in viewer.get("/").content.decode()) == is_marked
+
+
+def test_ways_to_other_tasks_and_steps_keep_the_list(viewer: Client):
+    older = task("older", thread_id="both", updated_at="2026-01-01T00:00:00+00:00")
+    newer = task("newer", thread_id="both", updated_at="2026-01-02T00:00:00+00:00")
+    checkpoint(newer)
+    number = checkpoint(older).pk
+    kept = "&list=sort%3Dage"
+
+    shown = html.unescape(viewer.get(f"/thread/?id=both{kept}").content.decode())
+
+    assert f'"/thread/?id=both&task=older{kept}"' in shown
+    [way] = set(re.findall(r'href="(/thread/step/[^"]*=)\d+"', shown))
+    assert f"both&task=older{kept}&step={number}" in viewer.get(f"{way}{number}")["Location"]
+
+
 def test_head_of_a_silent_task_says_stalled(viewer: Client):
     run(1)
     overwrite(

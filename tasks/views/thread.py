@@ -2,6 +2,7 @@
 
 import hashlib
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.admin.utils import quote
 from django.core.exceptions import BadRequest
@@ -96,33 +97,32 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
     others = TaskRecord.objects.of_thread(record.thread_id).exclude(pk=record.pk)
     other_tasks = list(others.without_histories()[:MOST_TASKS])
     failures = [step for step in found if step.failed]
-    return (
-        context
-        | {
-            "title": transcript.title(record),
-            "live_tag": tag,
-            "latest_address": _latest_address(context),
-            "live_address": _live_address(request, record, tab),
-            "other_tasks": other_tasks,
-            "chosen_task": "task" in request.GET,
-            "is_latest": all(
-                (to_text(other.updated_at), other.pk) < (to_text(record.updated_at), record.pk)
-                for other in other_tasks[:1]
-            ),
-            "picture": picture(found, record, now, context.get("outlines", ())),
-            "step_count": len(found),
-            "attempt_seconds": seconds_of_last_attempt(found, record) if found else None,
-            "error_has_lines": "\n" in str(record.error_start or "").strip(),  # type: ignore[attr-defined]
-            "failures": failures[-MOST_FAILURES:],
-            "failure_ids": [step.id for step in failures],
-            "message_count": _message_count(shown, tab),
-            "resumes": _resumes(shown, tab),
-            "is_running": not TaskStatus.read(record.status).is_terminal,
-            "is_stalled": daemon(now).is_stalled(record),
-            "admin_address": _admin_address(record),
-            "export_formats": [(name, found.label) for name, found in FORMATS.items()],
-        }
-    )
+    return context | {
+        "title": transcript.title(record),
+        "live_tag": tag,
+        "latest_address": _latest_address(context),
+        "live_address": _live_address(request, record, tab),
+        "other_tasks": other_tasks,
+        "chosen_task": "task" in request.GET,
+        "is_latest": all(
+            (to_text(other.updated_at), other.pk) < (to_text(record.updated_at), record.pk)
+            for other in other_tasks[:1]
+        ),
+        "picture": picture(found, record, now, context.get("outlines", ())),
+        "step_count": len(found),
+        "attempt_seconds": seconds_of_last_attempt(found, record) if found else None,
+        "error_has_lines": "\n" in str(record.error_start or "").strip(),
+        "failures": failures[-MOST_FAILURES:],
+        "failure_ids": [step.id for step in failures],
+        "message_count": _message_count(shown, tab),
+        "is_unreadable": _is_read(shown, tab) and bool(shown.problem),
+        "step_address": _step_address(request),
+        "resumes": _resumes(shown, tab),
+        "is_running": not TaskStatus.read(record.status).is_terminal,
+        "is_stalled": daemon(now).is_stalled(record),
+        "admin_address": _admin_address(record),
+        "export_formats": [(name, found.label) for name, found in FORMATS.items()],
+    }
 
 
 def _admin_address(record: TaskRecord) -> str:
@@ -148,6 +148,12 @@ def _kept(request: HttpRequest) -> dict[str, str]:
     return {name: request.GET[name] for name in ("task", "list") if name in request.GET}
 
 
+def _step_address(request: HttpRequest) -> str:
+    """What leads to a step once its number is put at the end; it keeps the list's filters."""
+    kept = {"list": request.GET["list"]} if "list" in request.GET else {}
+    return f"{reverse('step')}?{urlencode(kept | {'checkpoint': ''})}"
+
+
 def _way_back(request: HttpRequest, record: TaskRecord) -> dict[str, str]:
     """The addresses of the list as it was left, and of the threads before and after in it."""
     try:
@@ -167,9 +173,12 @@ def _way_back(request: HttpRequest, record: TaskRecord) -> dict[str, str]:
 
 def _message_count(shown: transcript.Thread, tab: str) -> int | None:
     """How many messages there are; None where that would mean to read many megabytes."""
+    return len(shown.messages) if _is_read(shown, tab) and not shown.problem else None
+
+
+def _is_read(shown: transcript.Thread, tab: str) -> bool:
     is_short = shown.record.history_length <= LONGEST_COUNTED  # type: ignore[attr-defined]
-    is_read = (is_short or tab == "transcript") and not shown.problem
-    return len(shown.messages) if is_read else None
+    return bool(is_short or tab == "transcript")
 
 
 def _resumes(shown: transcript.Thread, tab: str) -> dict[str, Any]:
@@ -204,6 +213,8 @@ def step(request: HttpRequest) -> HttpResponse:
     for thread_id, task_id in names:
         several = TaskRecord.objects.of_thread(thread_id).exclude(pk=task_id).exists()
         chosen = {"task": task_id} if several else {}
+        if "list" in request.GET:
+            chosen["list"] = request.GET["list"]
         address = thread_url("thread", thread_id, **chosen, step=number)
         # no redirect proper: that refuses an address over 16,384 characters
         return HttpResponse(status=302, headers={"Location": f"{address}#step-{number}"})
