@@ -5,22 +5,23 @@ large as they are. All that depends on the width of a screen is which labels the
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 
+from tasks.labels import NUMBERED, ROOMS, fitted, label_of, number_of, room_for, sparsely_numbered
 from tasks.models import TaskRecord, TaskStatus
 from tasks.spans import Ending, Span, ending_of, spans_of
-from tasks.steps import NO_TOOL, UNREADABLE, Outline
+from tasks.steps import Outline
 
 NARROW, WIDE = 320, 900  # pixels that a picture is at least wide: of few steps, and of many
 MOST_BARS, MOST_ROWS = 120, 5
 FEW = 4  # steps that a narrow picture has room for
 GAP_WIDTH = 70
 LEAST = 38.0  # pixels of a bar that takes no time, where there is room
-LETTER, PADDING = 6.7, 12  # pixels: of a label's letter, and around a label
-ROOMS = (320, 480, 900, 1180)  # widths from which a label may fit; the styles have the same
-SHORTEST_LABEL = 4  # letters of a label that is cut
+LEAST_FAILED = 0.25  # of the height of a bar in which any step failed
+TOUCHED = 96  # pixels that a bar has on a phone, on the average
+PHONE_WIDTHS = (900, 1280, 1920, 2560, 3840)  # the styles have the same
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
 TICK_WIDTH = 62
 
@@ -55,9 +56,9 @@ class Bar:
 
     @property
     def passed_share(self) -> str:
-        """How much of it did not fail, where that is not all or nothing."""
+        """How much of it did not fail, where that is not all or nothing; a failure always shows."""
         share = 1 - self.failures / len(self.steps)
-        return _percent(share) if 0 < share < 1 else ""
+        return _percent(min(share, 1 - LEAST_FAILED)) if 0 < share < 1 else ""
 
     @property
     def label(self) -> str:
@@ -65,7 +66,12 @@ class Bar:
 
     @property
     def number(self) -> str:
-        return _number(self.steps)
+        return number_of(self.steps)
+
+    def is_marked(self, place: int) -> bool:
+        """Whether it is one of those that tell their number where not each can."""
+        index = self.first.step_index if len(self.steps) == 1 else place
+        return isinstance(index, int) and index % NUMBERED == 0
 
     @property
     def seconds(self) -> float | None:
@@ -122,6 +128,13 @@ class Picture:
     detail: Row | None  # the steps that a page lists, where the rows' bars hold several each
     is_wide: bool
 
+    @property
+    def phone_width(self) -> int:
+        """Pixels that it has on a phone, where a finger has to hit a bar."""
+        rows = [*self.rows, self.detail] if self.detail else self.rows
+        needed = TOUCHED * max(len(row.bars) for row in rows)
+        return next((width for width in PHONE_WIDTHS if width >= needed), PHONE_WIDTHS[-1])
+
 
 @dataclass(frozen=True)
 class _Axis:
@@ -130,10 +143,13 @@ class _Axis:
     spans: list[Span]
     ending: Ending | None
     base: int
+    is_alone: bool
 
     @property
     def least(self) -> float:
-        """The width of a bar that takes no time."""
+        """The width of a bar that takes no time; a lone one has all there is."""
+        if self.is_alone and len(self.spans) == 1 and not self.seconds:
+            return self.base - self.gap_count * self.gap_width
         return max(3.0, min(LEAST, self.base * 0.5 / max(len(self.spans), 1)))
 
     @property
@@ -171,7 +187,7 @@ def picture(
     base = NARROW if len(found) <= FEW else WIDE
     endings = [None] * (len(groups) - 1) + [ending_of(groups[-1], task, now)]
     axes = [
-        _Axis(spans_of(steps, MOST_BARS), ending, base)
+        _Axis(spans_of(steps, MOST_BARS), ending, base, len(groups) == 1)
         for steps, ending in zip(groups, endings, strict=True)
     ]
     scale = min((axis.scale for axis in axes if axis.seconds), default=0)
@@ -192,7 +208,7 @@ def _rows_of(attempts: list[list[Outline]]) -> list[list[Outline]]:
 
 
 def _detail(shown: Sequence[Outline]) -> Row:
-    axis = _Axis(spans_of(shown, len(shown)), None, WIDE)
+    axis = _Axis(spans_of(shown, len(shown)), None, WIDE, True)
     return _row(shown, axis, axis.scale)
 
 
@@ -228,6 +244,7 @@ def _row(steps: Sequence[Outline], axis: _Axis, scale: float) -> Row:
         width = axis.least + ending.seconds * scale
         row.tail = Tail(*_share(x, width, axis.base), ending.seconds, ending.status)
         stretches.append((x, width, elapsed, ending.seconds))
+    row.bars = _numbered(row.bars, axis.base)
     row.ticks = list(_ticks(stretches, axis))
     return row
 
@@ -239,38 +256,19 @@ def _gap(x: float, axis: _Axis, seconds: float, kind: str) -> Gap:
 
 def _bar(span: Span, x: float, width: float, base: int) -> Bar:
     share = width / base
-    label, label_from = _fitted(_label(span.steps), share, base)
-    number_from = _room_for(_number(span.steps), share, base)
+    label, label_from = fitted(label_of(span.steps), share, base)
+    number_from = room_for(number_of(span.steps), share, base)
     return Bar(span.steps, *_share(x, width, base), label, label_from, number_from)
 
 
-def _fitted(label: str, share: float, base: int) -> tuple[str, int | None]:
-    """The label, or as much of it as the bar holds in a wide picture, and from what width on."""
-    room = _room_for(label, share, base)
-    letters = int((ROOMS[-1] * share - PADDING) / LETTER) - 1
-    if room is None and SHORTEST_LABEL <= letters < len(label):
-        return f"{label[:letters]}…", ROOMS[-1]
-    return label, room
-
-
-def _label(steps: Sequence[Outline]) -> str:
-    if len(steps) > 1:
-        return ""
-    if steps[0].outcome in (NO_TOOL, UNREADABLE):
-        return "no tool" if steps[0].outcome == NO_TOOL else "unreadable"
-    return steps[0].tool + (" +" if steps[0].has_more else "")
-
-
-def _number(steps: Sequence[Outline]) -> str:
-    numbers = [str(step.step_index)[:20] for step in (steps[0], steps[-1])]
-    return numbers[0] if len(steps) == 1 else " to ".join(numbers)
-
-
-def _room_for(text: str, share: float, base: int) -> int | None:
-    """The width of a picture from which on a bar of this share holds the text; None if none."""
-    needed = len(text) * LETTER + PADDING
-    rooms = (room for room in ROOMS if room >= base)
-    return next((room for room in rooms if text and room * share >= needed), None)
+def _numbered(bars: list[Bar], base: int) -> list[Bar]:
+    """The bars, some of them with numbers that reach under the next ones."""
+    places = [float(bar.x[:-1]) / 100 * base for bar in bars]
+    told = [bar.number_from in ROOMS for bar in bars]
+    numbers = list(zip(places, [bar.number for bar in bars], told, strict=True))
+    marked = [bar.is_marked(place) for place, bar in enumerate(bars)]
+    chosen = zip(bars, sparsely_numbered(numbers, marked, base), strict=True)
+    return [replace(bar, number_from=base) if is_chosen else bar for bar, is_chosen in chosen]
 
 
 def _ticks(stretches: list[tuple[float, float, float, float]], axis: _Axis) -> Iterator[Tick]:

@@ -26,7 +26,7 @@ _INLINE_LABEL = re.compile(
     r"(?:issue|task|title|subject|question|goal|request|objective):\s+", re.I
 )
 _MARKUP = re.compile(r"^(?:[#>*\-=\s]+|\d+[.)]\s+|\[[\d\-:T. ]{8,40}(?:UTC|Z)?\]\s*)+")
-_TAG = re.compile(r"</?[\w-]{1,40}>")
+_TAGS_AROUND = re.compile(r"^(?:</?[\w-]{1,40}>\s*)++|(?:(?<!\s)\s*+</?[\w-]{1,40}>)++$")
 _PICTURE = re.compile(r"\[IMAGE:[^\[\]\n]*+\]?")
 _GREETING = re.compile(
     r"^(?:hi|hello|hey|dear|good (?:morning|day|evening)|please note)\b[^.,!:\n]{0,30}[.,!:]+\s*",
@@ -71,7 +71,17 @@ def asked_for(message: str) -> str:
     name = next((named[1] for line in introduction if (named := _NAME.search(line))), "")
     if name and name not in telling:
         telling = f"{name}: {telling}"
-    return telling[:TITLE_LENGTH]
+    return shortened(telling)
+
+
+def shortened(line: str) -> str:
+    """The line, cut after a word if it is too long, and marked as cut."""
+    if len(line) <= TITLE_LENGTH:
+        return line
+    start = line[: TITLE_LENGTH - 1]
+    words, _, last = start.rpartition(" ")
+    is_word_near = words and len(last) < TITLE_LENGTH // 4
+    return (words if is_word_near else start).rstrip(" ,;:") + "…"
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -79,7 +89,7 @@ def _lines(text: str) -> Iterator[str]:
     for line in without_pictures(text).split("\n"):
         if not _PICTURE.sub("", line).strip():
             continue
-        named = _TAG.sub("", _PICTURE.sub("an image", line))
+        named = _TAGS_AROUND.sub("", _PICTURE.sub("an image", line).strip())
         bare = _MARKUP.sub("", named).replace("**", "").strip().rstrip("*_#= ")
         if bare:
             yield _GREETING.sub("", bare, count=1) or bare
@@ -107,4 +117,5 @@ def note_line(note: str) -> str:
     """The first line of a note that tells of this thread: no heading, nor what each begins with."""
     lines = [line.strip() for line in note.splitlines() if line.strip()]
     telling = (line for line in lines if not line.startswith(("#", _NOTE_BEGINNING)))
-    return next(telling, "".join(lines[:1])).lstrip("-*# ")[:TITLE_LENGTH]
+    line = next(telling, "".join(lines[:1])).lstrip("-*# ")
+    return shortened(line)

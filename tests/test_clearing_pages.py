@@ -269,3 +269,12 @@ def walk(client: Client, address: str, key: str, name: str) -> list[object]:
             found.append(entry.pk - first if name == "acts" else entry["row"].thread_id)
         query = f"?{key}={context['older']}" if context["older"] else None
     return found
+
+
+def test_silent_thread_is_called_stalled_as_elsewhere(operator: Client):
+    task(status="running", updated_at="2026-01-01T00:00:00+00:00")
+
+    shown = operator.get(thread_url("clear", "telegram_42")).content.decode()
+
+    assert "status-stalled" in shown and "status-running" not in shown
+    assert "silent since" in shown

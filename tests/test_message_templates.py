@@ -23,11 +23,11 @@ ELEMENTS = {
     *("article", "div", "header", "section", "details", "summary", "dl", "dt", "dd", "p", "i", "b"),
     *("a", "span", "button", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote"),
     *("ul", "ol", "li", "strong", "em", "s", "code", "pre", "table", "thead", "tbody", "tr"),
-    *("th", "td"),
+    *("th", "td", "svg", "use"),
 }
 ATTRIBUTES = {
     *("class", "id", "href", "rel", "title", "type", "data-copy", "role", "aria-label"),
-    *("aria-hidden", "start"),
+    *("aria-hidden", "data-part", "start"),
 }
 
 
@@ -193,3 +193,10 @@ MANY = {
 @pytest.mark.parametrize("history", MANY.values(), ids=MANY)
 def test_hostile_amounts_make_a_bounded_page(history: list[tuple[str, str]]):
     assert len("".join(pages(*history))) < 300_000
+
+
+@pytest.mark.parametrize(("length", "is_part"), [(900, False), (30_000, True)])
+def test_copying_what_is_cut_says_that_it_is_a_part(length: int, is_part: bool):
+    [html] = pages(("user", "x" * length))
+
+    assert ("data-part" in html) == is_part

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.labels import LETTER
 from tasks.models import TaskRecord, TaskStatus
-from tasks.picture import MOST_BARS, MOST_ROWS, Picture, Row, picture
+from tasks.picture import FEW, MOST_BARS, MOST_ROWS, NARROW, WIDE, Bar, Picture, Row, picture
 from tasks.spans import MOST_GAPS
 from tasks.steps import Outline
 
@@ -153,7 +154,7 @@ def test_bar_of_several_steps_leads_to_the_first_that_failed():
     bar = drawn(found).rows[0].bars[0]
 
     assert (len(bar.steps), bar.failures, bar.target.id) == (9, 1, 6)
-    assert (bar.number, bar.passed_share) == ("1 to 9", "88.889%")
+    assert (bar.number, bar.passed_share) == ("1 to 9", "75%")
 
 
 def test_steps_of_the_page_are_shown_one_by_one_where_bars_hold_several():
@@ -189,3 +190,50 @@ def test_ticks_rise_and_stand_apart(seconds: list[float]):
     positions = [float(tick.x[:-1]) for tick in row.ticks]
     assert all(b - a > 5 for a, b in itertools.pairwise(positions))
     assert [tick.seconds for tick in row.ticks] == sorted({tick.seconds for tick in row.ticks})
+
+
+@pytest.mark.parametrize(("failed", "share"), [(0, ""), (1, "75%"), (50, "50%"), (100, "")])
+def test_bar_of_many_steps_shows_its_failures_however_few(failed: int, share: str):
+    found = steps(*[1.0] * 100, outcome="failed")[:failed] + steps(*[1.0] * 100)[failed:]
+
+    bar = Bar(found, "0%", "100%", "", None, None)
+
+    assert bar.passed_share == share
+
+
+def test_step_alone_fills_the_picture_though_nobody_knows_how_long_it_took():
+    [row] = drawn(steps(None)).rows
+    assert [(bar.x, bar.width) for bar in row.bars] == [("0%", "100%")]
+
+    first, second = drawn(steps(10) + steps(None, attempt=2)).rows
+    assert places(first)[0][1] == pytest.approx(100, abs=0.1)
+    assert places(second)[0][1] < 20
+
+
+@pytest.mark.parametrize(("count", "width"), [(5, 900), (12, 1_280), (20, 1_920), (5_000, 3_840)])
+def test_picture_on_a_phone_is_as_wide_as_its_bars_need(count: int, width: int):
+    assert drawn(steps(*[1] * count)).phone_width == width
+
+
+@given(durations)
+def test_numbers_stand_apart(seconds: list[float]):
+    [row] = drawn(steps(*seconds)).rows
+    base = NARROW if len(seconds) <= FEW else WIDE
+
+    told = [bar for bar in row.bars if bar.number_from == base]
+    starts = [float(bar.x[:-1]) / 100 * base for bar in told]
+    ends = [x + len(bar.number) * LETTER for x, bar in zip(starts, told, strict=True)]
+    assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
+
+
+def test_steps_too_narrow_for_their_numbers_have_some():
+    [row] = drawn(steps(*[1] * 100)).rows
+
+    told = [bar.number for bar in row.bars if bar.number_from == WIDE]
+    assert told == [str(number) for number in range(5, 100, 5)]
+
+
+def test_number_of_a_step_is_grouped():
+    [row] = drawn(steps(1, first=12_345)).rows
+
+    assert row.bars[0].number == "12,345"

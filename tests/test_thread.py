@@ -195,6 +195,39 @@ def test_head_says_what_failed_and_where(viewer: Client):
     assert [step.step_index for step in response.context["failures"]] == [2, 4]
 
 
+@pytest.mark.parametrize(
+    ("error", "is_card"), [("no", False), ("no\n", False), ("no\nroom", True), ("x" * 301, True)]
+)
+def test_error_of_several_lines_is_shown_as_it_is(viewer: Client, error: str, is_card: bool):
+    task(status=TaskStatus.FAILED, last_error=error)
+
+    assert ("<h2>Error</h2>" in page(viewer)) == is_card
+
+
+@pytest.mark.parametrize(("column", "is_marked"), [("[]", False), ("oops", True)])
+def test_history_that_cannot_be_read_is_marked_in_list_and_head(
+    viewer: Client, column: str, is_marked: bool
+):
+    task(execution_history_json=column)
+
+    assert ("aside unreadable" in page(viewer, show="checkpoints")) == is_marked
+    assert ("aside unreadable" in viewer.get("/").content.decode()) == is_marked
+
+
+def test_ways_to_other_tasks_and_steps_keep_the_list(viewer: Client):
+    older = task("older", thread_id="both", updated_at="2026-01-01T00:00:00+00:00")
+    newer = task("newer", thread_id="both", updated_at="2026-01-02T00:00:00+00:00")
+    checkpoint(newer)
+    number = checkpoint(older).pk
+    kept = "&list=sort%3Dage"
+
+    shown = html.unescape(viewer.get(f"/thread/?id=both{kept}").content.decode())
+
+    assert f'"/thread/?id=both&task=older{kept}"' in shown
+    [way] = set(re.findall(r'href="(/thread/step/[^"]*=)\d+"', shown))
+    assert f"both&task=older{kept}&step={number}" in viewer.get(f"{way}{number}")["Location"]
+
+
 def test_head_of_a_silent_task_says_stalled(viewer: Client):
     run(1)
     overwrite(
@@ -648,3 +681,13 @@ def test_every_export_that_the_page_offers_is_to_be_had(viewer: Client):
 
     links = re.findall(r'href="(/thread/export/[^"]*)"', page)
     assert [viewer.get(html.unescape(link)).status_code for link in links] == [200] * 4
+
+
+@pytest.mark.parametrize("task_id", ["telegram_42", "a/../b c?#\n", ""])
+def test_link_to_the_admin_leads_to_the_task(admin_client: Client, task_id):
+    task(task_id)
+
+    page = admin_client.get(thread_url("thread", task_id)).content.decode()
+
+    [link] = re.findall(r'href="(/admin/tasks/taskrecord/[^"]+)"', page)
+    assert admin_client.get(html.unescape(link)).status_code == 200

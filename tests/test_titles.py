@@ -25,7 +25,13 @@ def row(history_start: str, resumable_start: str = "[]") -> TaskRecord:
         ("Only this:", "Only this:"),
         ("", ""),
         (" \n ", ""),
-        ("x" * 500, "x" * titles.TITLE_LENGTH),
+        ("x" * 500, "x" * (titles.TITLE_LENGTH - 1) + "…"),
+        ("word " * 50, "word " * 38 + "word…"),
+        (
+            "Why is <T> dropped from List<T>, and not <b>",
+            "Why is <T> dropped from List<T>, and not",
+        ),
+        ("<b>bold <i>text</i></b>", "bold <i>text"),
         ("Task: tidy up", "tidy up"),
         ("Task:", "Task:"),
         ("# Tidy up\n\nAll of it.", "Tidy up"),
@@ -83,7 +89,7 @@ def test_title_cut_within_a_long_text_of_escapes_is_what_stands_before(cut: int)
 
     line = titles.title(row('[{"role":"user","content":"' + escaped + '"}]'))
 
-    assert line == "x" * titles.TITLE_LENGTH
+    assert line == "x" * (titles.TITLE_LENGTH - 1) + "…"
 
 
 @pytest.mark.parametrize("end", ["\\", "\\u", "\\u00e", "\\ud83d", "\\ud83d\\ude"])

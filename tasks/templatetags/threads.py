@@ -68,8 +68,8 @@ def absolute(moment: Any) -> str:
 
 @register.filter
 def clock(moment: Any) -> str:
-    """The time of day to the second, in UTC; a stored value that is no time is shown as it is."""
-    return f"{moment:%H:%M:%S}" if isinstance(moment, datetime) else str(moment or "")
+    """The time of day in UTC, which a script makes local; what is no time is shown as it is."""
+    return f"{moment:%H:%M:%S} UTC" if isinstance(moment, datetime) else str(moment or "")
 
 
 @register.filter

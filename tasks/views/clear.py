@@ -17,6 +17,8 @@ from tasks import clearing, confirmation
 from tasks.clearing import Actor
 from tasks.confirmation import Change, Confirmation
 from tasks.filters import Filters, ThreadList
+from tasks.heartbeat import daemon
+from tasks.models import TaskRecord
 from tasks.templatetags.threads import shown_id
 from tasks.tokens import id_of
 from tasks.views.common import can_clear, can_view, list_url, no_such_thread, thread_id_of
@@ -72,12 +74,21 @@ def confirm_page(
 ) -> HttpResponse:
     context = {
         "shown": shown,
+        "is_stalled": _is_stalled(shown),
         "posted": request.POST,
         "archive_days": settings.ARCHIVE_DAYS.days,
         "first_rows": shown.rows[:20],
         **more,
     }
     return render(request, "tasks/clear.html", context, status=status)
+
+
+def _is_stalled(shown: Confirmation) -> bool:
+    """Whether the only thread that is meant is called stalled elsewhere."""
+    if shown.only is None:
+        return False
+    latest = TaskRecord.objects.of_thread(shown.only.thread_id).without_histories().first()
+    return latest is not None and daemon().is_stalled(latest)
 
 
 def refuse_read_only() -> None:

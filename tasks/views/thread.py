@@ -4,7 +4,6 @@ import hashlib
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib.admin.utils import quote
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
@@ -13,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from tasks import transcript
+from tasks.admin import id_in_path
 from tasks.export import FORMATS
 from tasks.fields import to_text
 from tasks.filters import Filters, neighbours
@@ -113,9 +113,11 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
         "picture": picture(found, record, now, context.get("outlines", ())),
         "step_count": len(found),
         "attempt_seconds": seconds_of_last_attempt(found, record) if found else None,
+        "error_has_lines": "\n" in str(record.error_start or "").strip(),
         "failures": failures[-MOST_FAILURES:],
         "failure_ids": [step.id for step in failures],
         "message_count": _message_count(shown, tab),
+        "is_unreadable": _is_read(shown, tab) and bool(shown.problem),
         "resumes": _resumes(shown, tab),
         "is_running": not TaskStatus.read(record.status).is_terminal,
         "is_stalled": daemon(now).is_stalled(record),
@@ -125,8 +127,7 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
 
 
 def _admin_address(record: TaskRecord) -> str:
-    """The task in the admin, which has no address for an empty id."""
-    return reverse("admin:tasks_taskrecord_change", args=[quote(record.pk)]) if record.pk else ""
+    return reverse("admin:tasks_taskrecord_change", args=[id_in_path(record.pk)])
 
 
 def _latest_address(context: dict[str, Any]) -> str:
@@ -138,12 +139,6 @@ def _latest_address(context: dict[str, Any]) -> str:
     return "".join(f"{address}&step={step.id}#step-{step.id}" for step in found[-1:])
 
 
-def _step_address(request: HttpRequest) -> str:
-    """The way to a step, for a checkpoint's number to be added."""
-    kept = {name: value for name, value in _kept(request).items() if name == "list"}
-    return f"{reverse('step')}?{urlencode(kept | {'checkpoint': ''})}"
-
-
 def _live_address(request: HttpRequest, record: TaskRecord, tab: str) -> str:
     return thread_url("thread-live", record.thread_id, show=tab, **_kept(request))
 
@@ -151,6 +146,12 @@ def _live_address(request: HttpRequest, record: TaskRecord, tab: str) -> str:
 def _kept(request: HttpRequest) -> dict[str, str]:
     """What every address of a page keeps: the task that was chosen, and the list's filters."""
     return {name: request.GET[name] for name in ("task", "list") if name in request.GET}
+
+
+def _step_address(request: HttpRequest) -> str:
+    """What leads to a step once its number is put at the end; it keeps the list's filters."""
+    kept = {"list": request.GET["list"]} if "list" in request.GET else {}
+    return f"{reverse('step')}?{urlencode(kept | {'checkpoint': ''})}"
 
 
 def _way_back(request: HttpRequest, record: TaskRecord) -> dict[str, str]:
@@ -172,9 +173,12 @@ def _way_back(request: HttpRequest, record: TaskRecord) -> dict[str, str]:
 
 def _message_count(shown: transcript.Thread, tab: str) -> int | None:
     """How many messages there are; None where that would mean to read many megabytes."""
+    return len(shown.messages) if _is_read(shown, tab) and not shown.problem else None
+
+
+def _is_read(shown: transcript.Thread, tab: str) -> bool:
     is_short = shown.record.history_length <= LONGEST_COUNTED  # type: ignore[attr-defined]
-    is_read = (is_short or tab == "transcript") and not shown.problem
-    return len(shown.messages) if is_read else None
+    return bool(is_short or tab == "transcript")
 
 
 def _resumes(shown: transcript.Thread, tab: str) -> dict[str, Any]:

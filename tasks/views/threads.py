@@ -82,6 +82,7 @@ class Row:
     url: str
     is_stalled: bool
     cannot_resume: bool
+    is_unreadable: bool
     reason: str
     note: str
     hits: list[tuple[Hit, str]]
@@ -98,6 +99,7 @@ def _row(record: Any, page: Page, shown: ThreadList, query: str) -> Row:
         url=thread_url("thread", record.thread_id, **back),
         is_stalled=shown.daemon.is_stalled(record),
         cannot_resume=USER_TURN not in str(record.resumable_start),
+        is_unreadable=not str(record.history_start).lstrip().startswith("["),
         reason=_first_line(record.error_start),
         note=transcript.note_line(str(record.note_start or "")),
         hits=[(hit, _message_url(record, hit, shown.filters.q, back)) for hit in hits[:HITS_SHOWN]],

@@ -400,6 +400,69 @@ def test_id_is_copied(page: webdriver.Chrome, store: Server):
     assert page.execute_script("return window.copied") == "failing"
 
 
+def test_text_is_copied_where_there_is_no_clipboard(page: webdriver.Chrome, store: Server):
+    show(page, store, "id=failing")
+    page.execute_script("""
+        Object.defineProperty(navigator, "clipboard", {value: undefined});
+        document.execCommand = () => {
+            window.copied = getSelection().toString();
+            return true;
+        };""")
+    one(page, "#head button.copy").click()
+
+    wait(page).until(lambda _: one(page, "#head button.copy").get_attribute("data-told"))
+    assert page.execute_script("return window.copied") == "failing"
+
+
+def test_times_of_steps_are_local_with_a_script_and_utc_without(
+    page: webdriver.Chrome, store: Server
+):
+    page.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kolkata"})
+    show(page, store, "id=failing&show=checkpoints")
+    moment = datetime.fromisoformat(one(page, ".step time").get_attribute("datetime") or "")
+    local = moment + timedelta(hours=5, minutes=30)
+    assert f"{local:%M:%S}" in one(page, ".step time").text
+
+    allow_script(page, False)
+    show(page, store, "id=failing&show=checkpoints")
+    assert one(page, ".step time").text == f"{moment:%H:%M:%S} UTC"
+    page.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
+
+
+def test_paper_leaves_no_text_out(page: webdriver.Chrome, store: Server):
+    said = [{"role": "user", "content": "line\n" * 400 + "the end"}]
+    add_thread(store, "told", history=json.dumps(said, separators=(",", ":")))
+    show(page, store, "id=told")
+    folded = "return document.querySelector('#entries .fold .text').checkVisibility()"
+    assert not page.execute_script(folded)
+
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert page.execute_script(folded)
+    assert not one(page, "#entries .preview").is_displayed()
+    assert not one(page, "#head .button.danger").is_displayed()
+
+    show(page, store, "id=long")
+    assert one(page, "#entries .later").text == "140 after these"
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_phone_shows_the_last_failure_and_the_first_message_at_once(
+    page: webdriver.Chrome, store: Server
+):
+    look(page, width=390)
+    show(page, store, "id=long&show=checkpoints")
+
+    [bar] = page.find_elements(By.CSS_SELECTOR, ".step-bar.failed")[:1]
+    place = bar.find_element(By.CSS_SELECTOR, "rect").rect
+    assert 0 < place["x"] < place["x"] + place["width"] < 390
+    assert place["width"] > 14
+    assert one(page, "#entries").rect["y"] < 700
+    assert not one(page, "#side .failures").is_displayed()
+
+    one(page, "#card-failures > summary").click()
+    assert texts(page, "#side .failures a") == ["140\nfile_edit"]
+
+
 def test_page_is_whole_without_script(page: webdriver.Chrome, store: Server):
     allow_script(page, False)
     show(page, store, "id=long")

@@ -28,6 +28,7 @@ for (const choice of document.querySelectorAll("input[name=theme]")) {
 
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 function elapsed(moment) {
   const seconds = Math.floor((Date.now() - moment) / 1000);
@@ -40,9 +41,8 @@ function showTimes(root = document) {
     const moment = Date.parse(time.getAttribute("datetime"));
     if (Number.isNaN(moment)) continue;
     time.title = local.format(moment);
-    if (!("elapsed" in time.dataset)) continue;
-    const text = elapsed(moment);
-    if (time.textContent !== text) time.textContent = text;
+    const text = "elapsed" in time.dataset ? elapsed(moment) : "clock" in time.dataset ? clock.format(moment) : "";
+    if (text && time.textContent !== text) time.textContent = text;
   }
 }
 

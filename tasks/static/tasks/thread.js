@@ -213,16 +213,6 @@
     stepHit(event.shiftKey ? -1 : 1);
   });
 
-  // Copying
-
-  addEventListener("click", async (event) => {
-    const button = event.target.closest?.("button.copy");
-    if (!button) return;
-    await navigator.clipboard.writeText(button.dataset.text ?? one(button.dataset.copy).innerText);
-    button.classList.add("done");
-    setTimeout(() => button.classList.remove("done"), 1200);
-  });
-
   // Following a run
 
   const EVERY = 2000;
