@@ -209,6 +209,8 @@ class Changes:
     @property
     def tools(self) -> tuple[str, str] | None:
         """The tools before and after, where they are not the same."""
+        if self.before.problem or self.after.problem:
+            return None  # nobody knows which were called
         before, after = (_names(step) for step in (self.before, self.after))
         return None if before == after else (before, after)
 

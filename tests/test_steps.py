@@ -180,3 +180,9 @@ def test_changes_show_the_lines_of_arguments_and_note_that_differ():
 def test_texts_too_long_to_compare_show_no_lines():
     assert changed_lines("x" * 20_000, "y") == []
     assert changed_lines("x\n" * 300, "y\n" * 300) == []
+
+
+def test_step_beside_one_that_cannot_be_read_names_no_change_of_tools():
+    _, after = stepped("oops", items({}))
+
+    assert after.changes is not None and after.changes.tools is None

@@ -124,6 +124,11 @@ def coarse(seconds: float) -> str:
 
 
 @register.filter
+def grouped(number: int) -> str:
+    return f"{number:,}"
+
+
+@register.filter
 def on_axis(seconds: int) -> str:
     """A time from the start, as the picture's axis has it ("0:30", "1:02:00")."""
     minutes, rest = divmod(seconds, 60)

@@ -460,7 +460,7 @@ def test_phone_shows_the_last_failure_and_the_first_message_at_once(
     assert not one(page, "#side .failures").is_displayed()
 
     one(page, "#card-failures > summary").click()
-    assert texts(page, "#side .failures a") == ["140\nfile_edit"]
+    assert texts(page, "#side .failures a") == ["140\nfile_read"]
 
 
 def test_page_is_whole_without_script(page: webdriver.Chrome, store: Server):
