@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tasks.fields import to_text
@@ -117,11 +119,17 @@ def browser(signed_in: webdriver.Chrome, server: Server) -> Iterator[webdriver.C
 
 
 def wait(browser: webdriver.Chrome) -> WebDriverWait[webdriver.Chrome]:
-    return WebDriverWait(browser, 60, poll_frequency=0.05)
+    gone = [NoSuchElementException, StaleElementReferenceException]  # with the page before
+    return WebDriverWait(browser, 60, poll_frequency=0.05, ignored_exceptions=gone)
 
 
 def open_page(browser: webdriver.Chrome, server: Server, path: str) -> None:
     browser.get(f"http://127.0.0.1:{server.port}{path}")
+
+
+def at(browser: webdriver.Chrome, selector: str) -> WebElement:
+    """The element, once the page that has it is there."""
+    return wait(browser).until(lambda b: b.find_element(By.CSS_SELECTOR, selector))
 
 
 def press(browser: webdriver.Chrome, selector: str) -> None:
@@ -307,14 +315,16 @@ def test_clearing_works_without_script(browser: webdriver.Chrome, server: Server
     fill(server, 120)
     allow_script(browser, False)
     open_page(browser, server, "/?status=failed")
-    browser.find_element(By.CSS_SELECTOR, "button[name=all]").click()
-    browser.find_element(By.ID, "typed").send_keys("120")
-    browser.find_element(By.CSS_SELECTOR, CONFIRM).click()
-    wait(browser).until(lambda b: b.find_elements(By.ID, "progress"))
-    while buttons := browser.find_elements(By.CSS_SELECTOR, "#progress .main"):
-        buttons[0].click()  # each runs for a second at most
+    at(browser, "button[name=all]").click()
+    at(browser, "#typed").send_keys("120")
+    at(browser, CONFIRM).click()
 
-    wait(browser).until(lambda b: heading(b) == "Cleared 120 threads")
+    def is_cleared(b: webdriver.Chrome) -> bool:
+        for go_on in b.find_elements(By.CSS_SELECTOR, "#progress .main"):
+            go_on.click()  # each runs for a second at most
+        return heading(b) == "Cleared 120 threads"
+
+    wait(browser).until(is_cleared)
     assert count(server) == 0
 
 
