@@ -26,7 +26,7 @@ def test_resumable_turns_are_what_the_agent_would_get():
             "Confirmed steps: shell",
         ),
         ("# Only this", "Only this"),
-        ("x" * 300, "x" * 200),
+        ("x" * 300, "x" * 199 + "…"),
     ],
 )
 def test_note_line_tells_of_the_thread(note, line):
