@@ -9,7 +9,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import TimeoutException
+from selenium.common.exceptions import (
+    NoSuchElementException,
+    StaleElementReferenceException,
+    TimeoutException,
+)
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -108,6 +112,7 @@ def page(signed_in: webdriver.Chrome, server: Server) -> Iterator[webdriver.Chro
 def at_the_list(browser: webdriver.Chrome, server: Server) -> Iterator[webdriver.Chrome]:
     look(browser)
     allow_script(browser, True)
+    browser.implicitly_wait(0)
     browser.get(f"http://127.0.0.1:{server.port}/")
     yield browser
     browser.execute_script("localStorage.clear()")
@@ -115,7 +120,8 @@ def at_the_list(browser: webdriver.Chrome, server: Server) -> Iterator[webdriver
 
 
 def wait(browser: webdriver.Chrome, seconds: float = 20) -> WebDriverWait[webdriver.Chrome]:
-    return WebDriverWait(browser, seconds, poll_frequency=0.1)
+    gone = [NoSuchElementException, StaleElementReferenceException]  # with the page before
+    return WebDriverWait(browser, seconds, poll_frequency=0.1, ignored_exceptions=gone)
 
 
 def titles(browser: webdriver.Chrome) -> list[str]:
@@ -310,6 +316,7 @@ def test_theme_is_kept_and_there_before_the_page_is_drawn(page: webdriver.Chrome
 
 def test_list_works_without_script(page: webdriver.Chrome):
     allow_script(page, False)
+    page.implicitly_wait(10)  # without script a click does not wait for its page
     page.refresh()
     Select(page.find_element(By.NAME, "channel")).select_by_visible_text("slack")
     page.find_element(By.NAME, "q").send_keys("greet number 3")

@@ -143,6 +143,7 @@ def page(signed_in: webdriver.Chrome, store: Server) -> Iterator[webdriver.Chrom
     """A browser that is signed in."""
     look(signed_in)
     allow_script(signed_in, True)
+    signed_in.implicitly_wait(0)
     signed_in.get_log("browser")
     yield signed_in
     entries = signed_in.get_log("browser")
@@ -465,6 +466,7 @@ def test_phone_shows_the_last_failure_and_the_first_message_at_once(
 
 def test_page_is_whole_without_script(page: webdriver.Chrome, store: Server):
     allow_script(page, False)
+    page.implicitly_wait(10)  # without script a click does not wait for its page
     show(page, store, "id=long")
     page.find_element(By.LINK_TEXT, "Later").click()
     wait(page).until(lambda _: page.find_elements(By.ID, "message-61"))
