@@ -12,7 +12,7 @@ def connect(workspace: str | Path | None = None, *, database_url: str | None = N
     tables are made if it is new. Nothing else is opened: accounts are the browser's matter.
 
     Raises ImproperlyConfigured for a workspace or a URL that cannot be used, and
-    tasks.workspace.WorkspaceError for what is there and is no store.
+    tasks.store.workspace.WorkspaceError for what is there and is no store.
     """
     import django
     from django.conf import settings
@@ -26,7 +26,7 @@ def connect(workspace: str | Path | None = None, *, database_url: str | None = N
     os.environ["DJANGO_SETTINGS_MODULE"] = "gloamy_site.settings"
     django.setup()
 
-    from tasks.workspace import never_create_store, open_store
+    from tasks.store.workspace import never_create_store, open_store
 
     open_store()
     never_create_store()

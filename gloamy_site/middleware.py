@@ -18,9 +18,9 @@ from django.http import (
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 
-from tasks.errors import translated
+from tasks.store.errors import translated
+from tasks.store.workspace import store_connection
 from tasks.views import errors
-from tasks.workspace import store_connection
 
 METHODS = ["GET", "HEAD", "POST", "OPTIONS"]
 HEADERS = {

@@ -29,7 +29,7 @@ from gloamy_site.secret_key import secret_key
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # How long a server that has gone away is waited for; an address may name its own, such as
-# ?connect_timeout=20. For locks, tasks.workspace.bound_waits has the time.
+# ?connect_timeout=20. For locks, tasks.store.workspace.bound_waits has the time.
 POSTGRESQL_WAITS = {
     "connect_timeout": 5,  # seconds
     "keepalives_idle": 10,  # seconds
@@ -206,7 +206,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "tasks.workspace.context",
+                "tasks.store.workspace.context",
                 "tasks.heartbeat.context",
             ],
         },

@@ -10,7 +10,7 @@ application = get_wsgi_application()
 from django.core.signals import request_started  # noqa: E402
 from django.db.backends.signals import connection_created  # noqa: E402
 
-from tasks.workspace import (  # noqa: E402 - needs the apps to be loaded
+from tasks.store.workspace import (  # noqa: E402 - needs the apps to be loaded
     check_store,
     follow_writers,
     never_create_store,

@@ -9,10 +9,10 @@ class TasksConfig(AppConfig):
         from django.db.backends.signals import connection_created
 
         from tasks.fields import support_datetime_functions
-        from tasks.hostile import harden
-        from tasks.opened import remember
-        from tasks.sql import add_functions
-        from tasks.workspace import bound_waits
+        from tasks.store.hostile import harden
+        from tasks.store.opened import remember
+        from tasks.store.sql import add_functions
+        from tasks.store.workspace import bound_waits
 
         support_datetime_functions()
         for receiver in (harden, remember, bound_waits, add_functions):

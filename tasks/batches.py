@@ -8,9 +8,10 @@ from django.db.models import Count, Sum
 from django.utils import timezone
 
 from archive.models import WAS_CLEARED, ClearedThread, Clearing, Fate, ThreadArchive, key_of
-from tasks import service, sql, summaries, thread_rows, thread_sql
+from tasks import service, summaries
+from tasks.store import sql, thread_rows, thread_sql
+from tasks.store.thread_rows import ThreadRows
 from tasks.summaries import Summary
-from tasks.thread_rows import ThreadRows
 
 BATCH_THREADS, BATCH_BYTES = 50, 16 << 20  # that go on record at once
 GROUP_BYTES = 2 << 20  # that are deleted at once

@@ -19,7 +19,8 @@ from django.db import Error, transaction
 from django.utils import timezone
 
 from archive.models import ClearedThread, Clearing, Stage
-from tasks import batches, expiry, summaries, thread_sql, workspace
+from tasks import batches, expiry, summaries
+from tasks.store import thread_sql, workspace
 
 LEASE = timedelta(seconds=60)  # after which the process that works on a clearing counts as dead
 

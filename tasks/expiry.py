@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from archive.models import Clearing, Fate, Stage, ThreadArchive
-from tasks import thread_sql
+from tasks.store import thread_sql
 
 DRAFTS_KEPT = timedelta(days=1)
 

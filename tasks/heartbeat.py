@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from tasks.fields import Timestamp, to_text
 from tasks.models import TaskRecord, TaskStatus
-from tasks.workspace import store_connection, store_file
+from tasks.store.workspace import store_connection, store_file
 
 DEAD_AFTER = timedelta(seconds=20)  # the daemon writes its heartbeat every 5 seconds
 LARGEST_FILE = 1 << 20  # bytes

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tasks.heartbeat import Daemon
 from tasks.models import TaskRecord
-from tasks.workspace import store_connection, store_file
+from tasks.store.workspace import store_connection, store_file
 
 LOOK_AGAIN_AFTER = 60  # seconds, for what only the clock changes, such as a thread that stalls
 

@@ -8,8 +8,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from archive.models import ClearedThread, Clearing, Fate, ThreadArchive
-from tasks import clearing, sql, thread_rows, thread_sql, workspace
-from tasks.thread_rows import ThreadRows
+from tasks import clearing
+from tasks.store import sql, thread_rows, thread_sql, workspace
+from tasks.store.thread_rows import ThreadRows
 
 
 class RestoreError(Exception):

@@ -13,18 +13,6 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from tasks import sql, statements, thread_sql
-from tasks.errors import (
-    CorruptRecordError,
-    IdTooLongError,
-    StoreBusyError,
-    StoreDamagedError,
-    StoreError,
-    StoreFullError,
-    StoreMissingError,
-    StoreReadOnlyError,
-    StoreUnavailableError,
-)
 from tasks.messages import (
     NO_SURROGATES,
     AssistantToolCalls,
@@ -41,14 +29,6 @@ from tasks.messages import (
     require,
 )
 from tasks.models import TaskStatus
-from tasks.records import (
-    StoredCheckpoint,
-    StoredTask,
-    TaskCheckpointUpdate,
-    TaskSnapshot,
-    stored_resumable,
-    stored_task,
-)
 from tasks.sanitization import (
     conversation_messages_to_resumable_turns,
     normalize_resumable_turns,
@@ -56,7 +36,27 @@ from tasks.sanitization import (
     resumable_turns_to_conversation_messages,
     strip_tool_call_tags,
 )
-from tasks.thread_rows import ThreadRows, fetch
+from tasks.store import sql, statements, thread_sql
+from tasks.store.errors import (
+    CorruptRecordError,
+    IdTooLongError,
+    StoreBusyError,
+    StoreDamagedError,
+    StoreError,
+    StoreFullError,
+    StoreMissingError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
+from tasks.store.records import (
+    StoredCheckpoint,
+    StoredTask,
+    TaskCheckpointUpdate,
+    TaskSnapshot,
+    stored_resumable,
+    stored_task,
+)
+from tasks.store.thread_rows import ThreadRows, fetch
 
 __all__ = [
     "AssistantToolCalls",

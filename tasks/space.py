@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks import thread_sql, workspace
+from tasks.store import thread_sql, workspace
 
 
 @dataclass(frozen=True)

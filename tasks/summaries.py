@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 
-from tasks import sql, thread_sql, transcript
+from tasks import transcript
 from tasks.fields import storable
 from tasks.models import TaskStatus
-from tasks.thread_rows import ThreadRows, exactly, shown
+from tasks.store import sql, thread_sql
+from tasks.store.thread_rows import ThreadRows, exactly, shown
 
 CHUNK = 500  # threads asked for in one statement
 SIZED = 20  # threads whose sizes are asked for in one statement: it reads their histories

@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from tasks import calls
-from tasks.calls import Call, Part, Result
 from tasks.messages import ChatMessage
 from tasks.models import TaskRecord
+from tasks.reading import calls
+from tasks.reading.calls import Call, Part, Result
+from tasks.reading.texts import SHOWN_LENGTH
+from tasks.reading.texts import Text as Text
+from tasks.reading.titles import asked_for as asked_for
+from tasks.reading.titles import note_line as note_line
+from tasks.reading.titles import title as title
 from tasks.sanitization import resumable_turns_from_task_record
-from tasks.texts import SHOWN_LENGTH
-from tasks.texts import Text as Text
-from tasks.titles import asked_for as asked_for
-from tasks.titles import note_line as note_line
-from tasks.titles import title as title
 
 
 @dataclass

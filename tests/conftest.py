@@ -14,7 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import settings as hypothesis_settings
 
 from gloamy_site import routers
-from tasks import limits, sql
+from tasks import limits
+from tasks.store import sql
 from tests import postgres
 from tests.factories import skip
 from tests.server import Server

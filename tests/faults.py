@@ -9,7 +9,7 @@ from pathlib import Path
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from tasks import workspace
+from tasks.store import workspace
 from tests.factories import skip
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import diffs
-from tasks.arguments import MOST_FIELDS, Arguments
-from tasks.texts import SHOWN_LENGTH
+from tasks.reading import diffs
+from tasks.reading.arguments import MOST_FIELDS, Arguments
+from tasks.reading.texts import SHOWN_LENGTH
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(),

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import calls
-from tasks.calls import MOST_CALLS, Broken, Call, Result
 from tasks.messages import ChatMessage
-from tasks.texts import Output, Text
+from tasks.reading import calls
+from tasks.reading.calls import MOST_CALLS, Broken, Call, Result
+from tasks.reading.texts import Output, Text
 from tasks.transcript import Message, messages
 
 NAMES = ["function_calls", "function_call", "toolcall", "tool_call", "tool-call", "tool", "invoke"]

@@ -10,7 +10,8 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from gloamy_site import routers
-from tasks import integrity, service, sources
+from tasks import service
+from tasks.store import integrity, sources
 from tests.factories import (
     DATA,
     checkpoint,

@@ -16,9 +16,10 @@ from archive.models import (
     ThreadArchive,
     cleared_before,
 )
-from tasks import batches, clearing, restoring, service, summaries, thread_rows, workspace
+from tasks import batches, clearing, restoring, service, summaries
 from tasks.clearing import Actor
 from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.store import thread_rows, workspace
 from tests import nasty
 from tests.factories import checkpoint, only_sqlite, snapshot, task, update
 

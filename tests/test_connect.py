@@ -84,5 +84,5 @@ def test_agent_is_told_of_a_file_that_is_no_store(tmp_path: Path):
         connection.execute("CREATE TABLE foo (bar)")
 
     assert agent(f"connect({str(tmp_path)!r})").stderr.splitlines()[-1] == (
-        f"tasks.workspace.WorkspaceError: {tmp_path}: the store has no table task_records."
+        f"tasks.store.workspace.WorkspaceError: {tmp_path}: the store has no table task_records."
     )

@@ -10,9 +10,10 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import atif, demo, export, service
+from tasks import demo, service
 from tasks.messages import ChatMessage, encode_history
 from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.reading import atif, export
 from tasks.templatetags.threads import thread_url
 from tests.factories import checkpoint, data, history, item, overwrite, rows, snapshot, task, update
 

@@ -11,8 +11,9 @@ import pytest
 from django.db import OperationalError, transaction
 from django.test import Client
 
-from tasks import service, workspace
+from tasks import service
 from tasks.service import CorruptRecordError, StoreError, StoreMissingError
+from tasks.store import workspace
 from tasks.templatetags.threads import thread_url
 from tests.factories import (
     TABLES,

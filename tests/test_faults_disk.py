@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from tasks import filesystem, integrity, service, sources, workspace
+from tasks import service
 from tasks.service import StoreFullError, StoreReadOnlyError
+from tasks.store import filesystem, integrity, sources, workspace
 from tests.factories import history, item, loaded, only_sqlite, snapshot, update
 from tests.faults import contents, remount, small_disk, store_at, unchangeable
 

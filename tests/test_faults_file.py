@@ -11,12 +11,13 @@ import pytest
 from django.db import transaction
 from django.test import Client
 
-from tasks import opened, service
+from tasks import service
 from tasks.service import (
     StoreDamagedError,
     StoreMissingError,
     StoreUnavailableError,
 )
+from tasks.store import opened
 from tests.factories import loaded, only_sqlite, snapshot, update
 from tests.faults import contents, store_at
 

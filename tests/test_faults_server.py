@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tasks import service, workspace
+from tasks import service
 from tasks.service import (
     StoreBusyError,
     StoreError,
@@ -22,6 +22,7 @@ from tasks.service import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
+from tasks.store import workspace
 from tests import postgres
 from tests.factories import loaded, only_postgresql, rows, snapshot, update
 

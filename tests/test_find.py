@@ -1,6 +1,6 @@
 import pytest
 
-from tasks import find
+from tasks.reading import find
 from tests.factories import history
 
 

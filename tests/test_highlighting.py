@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks import highlighting
-from tasks.highlighting import HIGHLIGHTED_LENGTH, language_of, spans
+from tasks.reading import highlighting
+from tasks.reading.highlighting import HIGHLIGHTED_LENGTH, language_of, spans
 
 LANGUAGES = sorted(highlighting._ALIASES)
 CODE = st.text(alphabet="{}[]()<>\"'`\\$#/*-+=:;,.|&%@!?~^ \t\n\r\0ab0é", max_size=60)

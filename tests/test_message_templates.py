@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks import transcript
-from tasks.calls import Call
 from tasks.messages import ChatMessage
 from tasks.models import TaskRecord
-from tasks.texts import Output
+from tasks.reading.calls import Call
+from tasks.reading.texts import Output
 from tests.test_calls import RESULTED, ROLES, TAGGED
 from tests.test_rendering import PAYLOADS, Markup
 

@@ -4,8 +4,8 @@ import json
 
 from tasks.messages import ChatMessage
 from tasks.models import TaskCheckpoint
-from tasks.origins import messages_of
-from tasks.steps import Outline, Step
+from tasks.reading.origins import messages_of
+from tasks.reading.steps import Outline, Step
 from tasks.transcript import messages
 
 

@@ -9,11 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.labels import LETTER
 from tasks.models import TaskRecord, TaskStatus
-from tasks.picture import FEW, MOST_BARS, MOST_ROWS, NARROW, WIDE, Bar, Picture, Row, picture
-from tasks.spans import MOST_GAPS
-from tasks.steps import Outline
+from tasks.reading.labels import LETTER
+from tasks.reading.picture import (
+    FEW,
+    MOST_BARS,
+    MOST_ROWS,
+    NARROW,
+    WIDE,
+    Bar,
+    Picture,
+    Row,
+    picture,
+)
+from tasks.reading.spans import MOST_GAPS
+from tasks.reading.steps import Outline
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.pieces import MOST, ROOM, Piece, piece_with
+from tasks.reading.pieces import MOST, ROOM, Piece, piece_with
 
 sizes = st.lists(st.integers(0, ROOM), max_size=300)
 

@@ -7,8 +7,8 @@ from django.template import Context, Template
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks import rendering, terminal
-from tasks.rendering import MARKDOWN_LENGTH, Budget
+from tasks.reading import rendering, terminal
+from tasks.reading.rendering import MARKDOWN_LENGTH, Budget
 
 ALLOWED = {
     "a": {"href", "rel"},

@@ -6,9 +6,10 @@ import pytest
 from django.utils import timezone
 
 from archive.models import ClearedThread, Clearing, Fate, Source, ThreadArchive
-from tasks import clearing, expiry, restoring, service, workspace
+from tasks import clearing, expiry, restoring, service
 from tasks.clearing import Actor
 from tasks.models import TaskRecord
+from tasks.store import workspace
 from tests import nasty
 from tests.factories import checkpoint, loaded, snapshot, task, update
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import resume
 from tasks.messages import ChatMessage
 from tasks.models import TaskRecord
+from tasks.reading import resume
 from tasks.sanitization import resumable_turns_from_task_record
 from tests.factories import data
 

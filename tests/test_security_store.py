@@ -11,7 +11,8 @@ from django.db import connections
 from django.db.backends.signals import connection_created
 from django.test import Client
 
-from tasks import hostile, service, workspace
+from tasks import service
+from tasks.store import hostile, workspace
 from tests.factories import TABLES, loaded, only_postgresql, only_sqlite, snapshot, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError, connections, transaction
 
-from tasks import service, sql
+from tasks import service
 from tasks.fields import now_rfc3339
 from tasks.models import TaskStatus
-from tasks.workspace import REQUIRED_PRAGMAS
+from tasks.store import sql
+from tasks.store.workspace import REQUIRED_PRAGMAS
 from tests.factories import (
     TASK,
     loaded,

@@ -11,7 +11,14 @@ from django.db import connections
 
 from tasks.fields import to_text
 from tasks.models import TaskRecord
-from tasks.steps import Step, attempts, changed_lines, outlines, seconds_of_last_attempt, steps
+from tasks.reading.steps import (
+    Step,
+    attempts,
+    changed_lines,
+    outlines,
+    seconds_of_last_attempt,
+    steps,
+)
 from tests.factories import checkpoint, overwrite, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")

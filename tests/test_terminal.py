@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import terminal
+from tasks.reading import terminal
 
 ESCAPES = st.text(alphabet="\x1b[]P^_m;:0123456789KHJl?\x07\x9b\x9c\\\r\n\b aé", max_size=80)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.texts import Output, Text, size
+from tasks.reading.texts import Output, Text, size
 
 
 @pytest.mark.parametrize(

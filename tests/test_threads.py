@@ -11,10 +11,11 @@ from django.db import connections
 from django.http import QueryDict
 from django.test import Client
 
-from tasks import filters, heartbeat, live, service, workspace
+from tasks import filters, heartbeat, live, service
 from tasks.fields import to_text
 from tasks.filters import Filters, ThreadList, neighbours
 from tasks.models import TaskRecord
+from tasks.store import workspace
 from tasks.views import threads
 from tests.factories import checkpoint, history, only_sqlite, overwrite, snapshot, task, update
 

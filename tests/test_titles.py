@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import titles
 from tasks.messages import ChatMessage, encode_history
 from tasks.models import TaskRecord
+from tasks.reading import titles
 
 
 def row(history_start: str, resumable_start: str = "[]") -> TaskRecord:

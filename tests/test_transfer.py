@@ -27,12 +27,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.rows import dict_row
 
 from gloamy_site import routers
-from tasks import transfer
-from tasks.lines import Checkpoint as TransferCheckpoint
-from tasks.lines import End, Header, Task
 from tasks.models import TaskRecord
 from tasks.progress import Progress
 from tasks.service import record_checkpoint, save_snapshot
+from tasks.store import transfer
+from tasks.store.lines import Checkpoint as TransferCheckpoint
+from tasks.store.lines import End, Header, Task
 from tests.factories import (
     checkpoint,
     only_postgresql,

@@ -7,7 +7,7 @@ import pytest
 from django.db import connections
 
 from gloamy_site.readonly import read_only_address
-from tasks import workspace
+from tasks.store import workspace
 from tests.factories import only_postgresql, only_sqlite
 
 pytestmark = pytest.mark.django_db(databases="__all__")

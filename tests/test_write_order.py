@@ -8,9 +8,10 @@ from django.db import connections
 from django.db.models import Value
 
 from gloamy_site import routers
-from tasks import service, sql
+from tasks import service
 from tasks.fields import following, is_stored_form
 from tasks.models import TaskRecord, TaskStatus
+from tasks.store import sql
 from tests.factories import loaded, only_sqlite, overwrite, rows, snapshot, task, update
 
 pytestmark = pytest.mark.django_db(databases="__all__")

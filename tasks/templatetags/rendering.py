@@ -1,10 +1,10 @@
-"""Texts of messages and tool calls as HTML, see `tasks.rendering`."""
+"""Texts of messages and tool calls as HTML, see `tasks.reading.rendering`."""
 
 from django import template
 from django.utils.safestring import SafeString
 
-from tasks import rendering
-from tasks.rendering import Budget
+from tasks.reading import rendering
+from tasks.reading.rendering import Budget
 
 register = template.Library()
 

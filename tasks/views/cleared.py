@@ -10,8 +10,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from archive.models import ClearedThread, Clearing, Fate, Source, Stage
-from tasks import clearing, confirmation, restoring, summaries, workspace
+from tasks import clearing, confirmation, restoring, summaries
 from tasks.fields import read_stored
+from tasks.store import workspace
 from tasks.views.clear import CONFLICT, actor, confirm_page, refuse_read_only
 from tasks.views.common import can_clear, can_view
 

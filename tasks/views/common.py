@@ -9,8 +9,8 @@ from django.http import Http404, HttpRequest, QueryDict
 from django.urls import reverse
 
 from archive.models import cleared_before
-from tasks import workspace
 from tasks.models import TaskRecord, TaskRecordQuerySet
+from tasks.store import workspace
 
 can_view = permission_required("tasks.view_taskrecord", raise_exception=True)
 can_clear = permission_required("tasks.clear_thread", raise_exception=True)

@@ -5,9 +5,9 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
-from tasks.export import FORMATS, file_name
 from tasks.limits import heavy
 from tasks.models import TaskRecord
+from tasks.reading.export import FORMATS, file_name
 from tasks.views.common import can_view, no_such_thread, thread_id_of
 
 

@@ -13,14 +13,14 @@ from django.views.decorators.http import require_safe
 
 from tasks import transcript
 from tasks.admin import id_in_path
-from tasks.export import FORMATS
 from tasks.fields import to_text
 from tasks.filters import Filters, neighbours
 from tasks.heartbeat import daemon
 from tasks.limits import heavy
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord, TaskStatus
-from tasks.picture import picture
-from tasks.steps import outlines, seconds_of_last_attempt
+from tasks.reading.export import FORMATS
+from tasks.reading.picture import picture
+from tasks.reading.steps import outlines, seconds_of_last_attempt
 from tasks.templatetags.threads import thread_url
 from tasks.views.common import can_view, mark_returned, tasks_of, the_task
 from tasks.views.thread_tabs import LONGEST_COUNTED, TABS

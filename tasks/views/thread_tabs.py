@@ -9,13 +9,13 @@ from typing import Any
 from django.core.paginator import Paginator
 from django.http import HttpRequest
 
-from tasks import find, resume
 from tasks.fields import to_text
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
-from tasks.origins import messages_of, steps_of, tell_outcomes
-from tasks.pieces import Piece, piece_with
-from tasks.steps import Outline, Step, steps
-from tasks.texts import SHOWN_LENGTH
+from tasks.reading import find, resume
+from tasks.reading.origins import messages_of, steps_of, tell_outcomes
+from tasks.reading.pieces import Piece, piece_with
+from tasks.reading.steps import Outline, Step, steps
+from tasks.reading.texts import SHOWN_LENGTH
 from tasks.transcript import Message, Thread
 
 LONGEST_COUNTED = 4_000_000  # characters of a history that is read for no more than its outline

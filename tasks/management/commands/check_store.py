@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from tasks import integrity, sources
-from tasks.findings import Finding
-from tasks.workspace import location
+from tasks.store import integrity, sources
+from tasks.store.findings import Finding
+from tasks.store.workspace import location
 
 
 class Command(BaseCommand):

@@ -13,12 +13,13 @@ from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
 from archive.models import Clearing, Fate, Source, Stage
-from tasks import clearing, confirmation, sql, summaries
+from tasks import clearing, confirmation, summaries
 from tasks.clearing import Actor
 from tasks.confirmation import Confirmation
 from tasks.fields import to_text
 from tasks.models import TaskRecord, TaskRecordQuerySet, TaskStatus
 from tasks.progress import Progress
+from tasks.store import sql
 from tasks.templatetags.threads import shown_id
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

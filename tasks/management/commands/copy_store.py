@@ -5,8 +5,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from gloamy_site.settings import database_at
-from tasks import lines, transfer, workspace
 from tasks.progress import Progress
+from tasks.store import lines, transfer, workspace
 
 
 class Command(BaseCommand):

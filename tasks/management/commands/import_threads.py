@@ -9,8 +9,8 @@ from typing import IO, Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from tasks import lines, transfer, workspace
 from tasks.progress import Progress
+from tasks.store import lines, transfer, workspace
 
 
 class Command(BaseCommand):

@@ -5,10 +5,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from tasks import space, thread_sql, workspace
+from tasks import space
 from tasks.heartbeat import daemon
 from tasks.management.commands.clear_threads import plain_size
 from tasks.space import Space
+from tasks.store import thread_sql, workspace
 
 
 class Command(BaseCommand):

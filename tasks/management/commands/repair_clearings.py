@@ -3,7 +3,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from archive.models import Clearing, Stage
-from tasks import clearing, workspace
+from tasks import clearing
+from tasks.store import workspace
 
 
 class Command(BaseCommand):

@@ -22,9 +22,9 @@ from granian.server import MPServer
 
 from gloamy_site.worker import load_application
 from manage import DEMO_MARK
-from tasks import workspace
 from tasks.accounts import administrator, sign_in_link
 from tasks.demo import SimulatedAgent, fill
+from tasks.store import workspace
 
 LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect, not to listen
 

@@ -14,8 +14,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 
 from gloamy_site.readonly import read_only_address
-from tasks import filesystem, hostile
 from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.store import filesystem, hostile
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from tasks.calls import Call
-from tasks.steps import Step
+from tasks.reading.calls import Call
+from tasks.reading.steps import Step
 from tasks.transcript import Message
 
 

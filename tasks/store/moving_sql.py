@@ -4,8 +4,8 @@ from typing import Any
 
 from django.db.backends.utils import CursorWrapper
 
-from tasks.sql import is_postgresql
-from tasks.statements import TASK
+from tasks.store.sql import is_postgresql
+from tasks.store.statements import TASK
 
 
 def page_of_ids(cursor: CursorWrapper, after: str | bytes | None, size: int) -> list[str | bytes]:

@@ -14,11 +14,11 @@ from django.db import Error, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from tasks import errors, opened, statements
-from tasks.errors import CorruptRecordError
 from tasks.fields import following, is_stored_form, now_rfc3339, storable
 from tasks.models import TaskRecord
-from tasks.statements import ByVendor
+from tasks.store import errors, opened, statements
+from tasks.store.errors import CorruptRecordError
+from tasks.store.statements import ByVendor
 
 Time = int | str
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from tasks import atif, markdown_export
 from tasks.fields import to_text
 from tasks.messages import decode_history, decode_items
 from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.reading import atif, markdown_export
 
 CHECKPOINTS_AT_ONCE = 20  # each may hold an output of megabytes
 

@@ -5,7 +5,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from tasks.errors import CorruptRecordError
 from tasks.messages import (
     ChatMessage,
     ExecutionCheckpointItem,
@@ -14,6 +13,7 @@ from tasks.messages import (
     decode_items,
 )
 from tasks.models import TaskStatus
+from tasks.store.errors import CorruptRecordError
 
 T = TypeVar("T")
 

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from tasks.calls import Call
 from tasks.fields import to_text
 from tasks.models import TaskCheckpoint, TaskRecord
-from tasks.texts import Text
+from tasks.reading.calls import Call
+from tasks.reading.texts import Text
 from tasks.transcript import Message, Thread
 
 VERSION = "ATIF-v1.4"

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from tasks import diffs
-from tasks.highlighting import language_of
-from tasks.texts import SHOWN_LENGTH, Text
+from tasks.reading import diffs
+from tasks.reading.highlighting import language_of
+from tasks.reading.texts import SHOWN_LENGTH, Text
 
 _COMMAND_KEYS = ("command", "cmd", "script", "shell_command", "bash")
 _PATH_KEYS = ("path", "file_path", "file", "filename", "target_file")

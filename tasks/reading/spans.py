@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from tasks.models import TaskRecord, TaskStatus
-from tasks.steps import Outline
+from tasks.reading.steps import Outline
 
 SHORTEST_GAP, MANY_TIMES = 600, 8  # seconds, and times the median step, that are folded
 MOST_GAPS = 6

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterator
 
-from tasks import terminal
-from tasks.arguments import json_text
-from tasks.calls import Broken, Call, Result
 from tasks.fields import to_text
 from tasks.models import TaskRecord
-from tasks.texts import Output, Text
+from tasks.reading import terminal
+from tasks.reading.arguments import json_text
+from tasks.reading.calls import Broken, Call, Result
+from tasks.reading.texts import Output, Text
 from tasks.transcript import Message, Thread
 
 _BACKTICKS = re.compile("`+")

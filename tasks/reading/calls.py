@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from tasks.arguments import Arguments
+from tasks.reading.arguments import Arguments
+from tasks.reading.texts import Output, Text
 from tasks.sanitization import OPEN_TAG, tool_calls
-from tasks.texts import Output, Text
 
 MOST_CALLS = 200  # of one message or element; what follows is shown as text
 

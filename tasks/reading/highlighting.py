@@ -10,7 +10,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import Comment, Generic, Keyword, Name, Number, Operator, String
 from pygments.token import _TokenType as TokenType
 
-from tasks.terminal import Span
+from tasks.reading.terminal import Span
 
 HIGHLIGHTED_LENGTH = 12_000  # characters; lexers may take quadratic time
 _SECONDS = 0.15  # of processor time for one text

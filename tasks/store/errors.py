@@ -10,7 +10,7 @@ from typing import Any
 from django.db import DataError, Error, InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from tasks import workspace
+from tasks.store import workspace
 
 
 class StoreError(OperationalError):

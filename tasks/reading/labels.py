@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tasks.steps import NO_TOOL, UNREADABLE, Outline
+from tasks.reading.steps import NO_TOOL, UNREADABLE, Outline
 
 LETTER, PADDING = 6.7, 12  # pixels: of a label's letter, and around a label
 ROOMS = (320, 480, 900, 1180)  # widths from which a label may fit; the styles have the same

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from django.db import models
 
 from tasks.fields import Rfc3339Field, is_stored_form
-from tasks.findings import Finding, quoted, shown
 from tasks.messages import decode_history, decode_items
 from tasks.models import TaskCheckpoint, TaskRecord, TaskStatus
-from tasks.sources import ABSENT, ERRORS, Source
+from tasks.store.findings import Finding, quoted, shown
+from tasks.store.sources import ABSENT, ERRORS, Source
 
 CHUNK = 500  # keys fetched at a time
 DECODERS: dict[str, Any] = {

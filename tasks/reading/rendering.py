@@ -18,8 +18,8 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-from tasks import highlighting, terminal
-from tasks.terminal import Span
+from tasks.reading import highlighting, terminal
+from tasks.reading.terminal import Span
 
 MARKDOWN_LENGTH = 20_000  # characters
 _MANY_BRACKETS, _MANY_CELLS = 1_000, 5_000  # of more, Markdown takes or makes too much

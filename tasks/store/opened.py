@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from tasks import workspace
-from tasks.errors import StoreDamagedError, StoreError, StoreMissingError, place
+from tasks.store import workspace
+from tasks.store.errors import StoreDamagedError, StoreError, StoreMissingError, place
 
 
 class _File:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import msgspec
 
 from tasks.models import TaskRecord
-from tasks.texts import without_pictures
+from tasks.reading.texts import without_pictures
 
 TITLE_LENGTH = 200
 _LOOKED_AT = TITLE_LENGTH * 12  # characters of a message

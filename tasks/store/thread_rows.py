@@ -14,8 +14,8 @@ import msgspec
 from django.db.backends.utils import CursorWrapper
 from msgspec.msgpack import Ext
 
-from tasks import sql, thread_sql
-from tasks.thread_sql import CHECKPOINT_COLUMNS, TASK_COLUMNS
+from tasks.store import sql, thread_sql
+from tasks.store.thread_sql import CHECKPOINT_COLUMNS, TASK_COLUMNS
 
 VERSION = 1
 NOT_UTF8 = 1  # the code of an Ext

@@ -12,11 +12,11 @@ from django.db import DatabaseError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gloamy_site.readonly import read_only_address
-from tasks import filesystem
-from tasks.findings import Finding, note, shown
-from tasks.hostile import harden_sqlite
 from tasks.models import TaskCheckpoint, TaskRecord
-from tasks.workspace import store_connection, store_file
+from tasks.store import filesystem
+from tasks.store.findings import Finding, note, shown
+from tasks.store.hostile import harden_sqlite
+from tasks.store.workspace import store_connection, store_file
 
 WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))  # the first and the last version that have it
 ERRORS = (DatabaseError, sqlite3.Error, OSError)

@@ -9,10 +9,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 
-from tasks.labels import NUMBERED, ROOMS, fitted, label_of, number_of, room_for, sparsely_numbered
 from tasks.models import TaskRecord, TaskStatus
-from tasks.spans import Ending, Span, ending_of, spans_of
-from tasks.steps import Outline
+from tasks.reading.labels import (
+    NUMBERED,
+    ROOMS,
+    fitted,
+    label_of,
+    number_of,
+    room_for,
+    sparsely_numbered,
+)
+from tasks.reading.spans import Ending, Span, ending_of, spans_of
+from tasks.reading.steps import Outline
 
 NARROW, WIDE = 320, 900  # pixels that a picture is at least wide: of few steps, and of many
 MOST_BARS, MOST_ROWS = 120, 5

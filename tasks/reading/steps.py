@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from tasks.calls import Call
 from tasks.models import TaskCheckpoint, TaskRecord
-from tasks.texts import Output, Text
+from tasks.reading.calls import Call
+from tasks.reading.texts import Output, Text
 
 OK, FAILED, NO_TOOL, UNREADABLE = "ok", "failed", "none", "unreadable"
 KNOWN_START = 600  # seconds before its first checkpoint within which a task's age is its start

@@ -16,10 +16,10 @@ import msgspec
 from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, DataError, connections, router
 
-from tasks import moving_sql, sql
 from tasks.fields import storable
-from tasks.lines import Checkpoint, Refused, Task, plain
 from tasks.models import TaskRecord
+from tasks.store import moving_sql, sql
+from tasks.store.lines import Checkpoint, Refused, Task, plain
 
 PAGE = 1000  # ids read at a time
 PATIENCE = 5  # seconds that an agent waits for SQLite's lock before it drops what it has to write

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from tasks import terminal
+from tasks.reading import terminal
 
 SHOWN_LENGTH = 20_000  # characters of one text that a page shows; the rest is a link away
 PREVIEW_LENGTH, PREVIEW_LINES = 900, 12  # of a text that is folded until somebody opens it

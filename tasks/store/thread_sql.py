@@ -1,4 +1,4 @@
-"""The statements for clearing threads and for putting them back; `tasks.sql` has all others."""
+"""The statements for clearing threads and for putting them back; `sql` has all others."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,8 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from tasks import sql, statements
 from tasks.models import TaskRecord
+from tasks.store import sql, statements
 
 TASK_COLUMNS = (
     "task_id",

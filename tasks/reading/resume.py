@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tasks.messages import ChatMessage
+from tasks.reading.texts import SHOWN_LENGTH, Text
 from tasks.sanitization import normalize_resumable_turns, strip_tool_call_tags, tool_calls
-from tasks.texts import SHOWN_LENGTH, Text
 
 _ROLES = "assistant", "user"  # of a turn with an even, and with an odd number
 
