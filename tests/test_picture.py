@@ -129,6 +129,7 @@ def test_end_of_a_task_is_drawn_after_its_last_step():
 
     assert row.tail is not None
     assert (row.tail.seconds, row.tail.status) == (30, "failed")
+    assert row.seconds == 40
 
 
 def test_attempts_have_a_row_each_on_one_scale():

@@ -15,11 +15,12 @@ from tasks.messages import decode_history, decode_items
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.reading import atif, markdown_export
 
+LONGEST_NAME = 200  # bytes of an id in a file's name; file systems take 255 for the whole
 CHECKPOINTS_AT_ONCE = 20  # each may hold an output of megabytes
 
 _COLUMNS = [field.attname for field in TaskRecord._meta.concrete_fields]
 _HISTORIES = ("execution_history_json", "resumable_history_json")
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_UNSAFE = re.compile(r"[^\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Format:
 
 def file_name(thread_id: str, ending: str) -> str:
     """A name that no file system and no shell takes for anything else."""
-    safe = _UNSAFE.sub("-", thread_id)[-80:].strip("-.")
+    safe = _UNSAFE.sub("-", thread_id)[-80:].encode()[-LONGEST_NAME:].decode(errors="ignore")
+    safe = safe.strip("-.")
     return f"gloamy-{safe or 'thread'}.{ending}"
 
 

@@ -226,13 +226,21 @@ def _seconds_between(before: Outline, after: Outline) -> float | None:
     return max(0.0, (after.ended_at - before.ended_at).total_seconds())
 
 
+def _seconds_of(steps: Sequence[Outline], ending: Ending | None) -> float | None:
+    """What one attempt took, to its end; None for several, between which anything may lie."""
+    if steps[0].attempt != steps[-1].attempt:
+        return None
+    after = ending.seconds if ending and ending.status != TaskStatus.RUNNING else 0
+    return sum(step.seconds or 0 for step in steps) + after
+
+
 def _row(steps: Sequence[Outline], axis: _Axis, scale: float) -> Row:
     row = Row(
         steps[0].attempt,
         steps[-1].attempt,
         len(steps),
         sum(step.failed for step in steps),
-        sum(step.seconds or 0 for step in steps) if steps[0].attempt == steps[-1].attempt else None,
+        _seconds_of(steps, axis.ending),
         None,
     )
     x, elapsed = 0.0, 0.0

@@ -124,8 +124,9 @@ def coarse(seconds: float) -> str:
 
 
 @register.filter
-def grouped(number: int) -> str:
-    return f"{number:,}"
+def grouped(number: Any) -> str:
+    """A number in groups of three digits; a stored value that is none is shown as it is."""
+    return f"{number:,}" if isinstance(number, int | float) else str(number)
 
 
 @register.filter

@@ -143,6 +143,13 @@ for (const name of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
 document.body.addEventListener("htmx:afterRequest", (event) => {
   if (isPoll(event) && event.detail.successful) lost.hidden = true;
 });
+
+// rows of chips and tabs that scroll on a phone show the one that is chosen
+for (const chosen of document.querySelectorAll(".chips [aria-current], .tabs [aria-current]")) {
+  const row = chosen.parentElement;
+  row.scrollLeft = chosen.offsetLeft - row.offsetLeft - (row.clientWidth - chosen.offsetWidth) / 2;
+}
+
 document.body.addEventListener("htmx:afterSwap", () => showTimes());
 
 /* forms that are sent as soon as something is chosen */

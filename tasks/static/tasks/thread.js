@@ -221,8 +221,9 @@
   let tag = state().dataset.tag;
   let timer;
 
-  function say(text, canShow = true) {
+  function say(text, canShow = true, areMany = false) {
     one("p", bar).textContent = text;
+    one("button", bar).textContent = areMany ? "Show them" : "Show it";
     one("button", bar).hidden = !canShow;
     bar.hidden = !text;
   }
@@ -261,7 +262,7 @@
     }
     const follow = !isReading() && !hasMore();
     if (follow) merge(page);
-    else if (fresh.length) say(`${fresh.length} new below`);
+    else if (fresh.length) say(`${fresh.length} new below`, true, fresh.length > 1);
     // what is only announced is asked for again when it shall be shown
     tag = newTag;
     window.gloamy.showTimes();
