@@ -17,7 +17,7 @@ from tasks.fields import to_text
 from tasks.filters import Filters, neighbours
 from tasks.heartbeat import daemon
 from tasks.limits import heavy
-from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord, TaskStatus
+from tasks.models import STORED_TEXTS, USER_TURN, TaskCheckpoint, TaskRecord, TaskStatus
 from tasks.reading.export import FORMATS
 from tasks.reading.picture import picture
 from tasks.reading.steps import outlines, seconds_of_last_attempt
@@ -184,7 +184,7 @@ def _is_read(shown: transcript.Thread, tab: str) -> bool:
 def _resumes(shown: transcript.Thread, tab: str) -> dict[str, Any]:
     """Whether the agent can resume, with how many turns if that is known, and what is wrong."""
     if shown.record.resumable_length > LONGEST_COUNTED and tab != "resume":  # type: ignore[attr-defined]
-        return {"can": shown.record.can_resume}  # type: ignore[attr-defined]
+        return {"can": USER_TURN in str(shown.record.resumable_start)}  # type: ignore[attr-defined]
     count = len(shown.resumable_turns)
     return {"can": count > 0, "count": count, "problem": shown.resume_problem}
 

@@ -1,0 +1,99 @@
+"""Beginnings of stored values: what they are, and how little of the file they read."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.models import TaskRecord
+from tasks.store import beginnings
+from tests.factories import only_sqlite, skip, task
+
+NEW, OLD = "2026-01-02T00:00:00+00:00", "2026-01-01T00:00:00+00:00"
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+VALUES = st.one_of(
+    st.none(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.binary(min_size=1, max_size=60),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
+)
+
+
+@given(value=VALUES, most=st.integers(1, 12), before=st.sampled_from(["", "x" * 5_000]))
+def test_beginning_is_what_substr_gives_of_any_value(value: Any, most: int, before: str):
+    with closing(sqlite3.connect(":memory:")) as raw:
+        raw.execute("CREATE TABLE odd (before, value, after)")
+        raw.execute("INSERT INTO odd VALUES (?, ?, 7)", (before, value))
+        statement = "SELECT substr(value, 1, ?), length(CAST(value AS BLOB)) FROM odd"
+        [(start, length)] = raw.execute(statement, (most,))
+
+        found, beside = beginnings.of_row(raw, "odd", 1, {"value": most}, "after")
+
+        assert beside == (7,)
+        assert found["value"] == beginnings.Beginning(start, length)
+        assert beginnings.lengths(raw, "odd", 1, ["value"]) == {"value": length or 0}
+
+
+def bytes_read() -> int:
+    try:
+        return int(Path("/proc/self/io").read_text().split()[1])
+    except OSError:
+        skip("/proc/self/io tells how much a process reads, and is not here.")
+
+
+@contextmanager
+def nothing_larger_than(limit: int) -> Iterator[None]:
+    """As if SQLite could hand over no larger value: a billion bytes are many for a test."""
+    connections["tasks"].ensure_connection()
+    raw = connections["tasks"].connection
+    before = raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
+    try:
+        yield
+    finally:
+        raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
+
+
+@only_sqlite
+def test_list_of_rows_that_sqlite_cannot_hand_over_shows_them(viewer: Client, store):
+    long = "x" * 9_000
+    task("a", execution_history_json=long, last_error="no luck", updated_at=NEW)
+    task("b", resumable_history_json=long, latest_checkpoint_note=long, updated_at=OLD)
+
+    with nothing_larger_than(5_000):
+        pages = [viewer.get(path) for path in ("/", "/?resume=no", "/?status=running&sort=age")]
+
+    assert [page.status_code for page in pages] == [200] * 3
+    assert [[row.record.thread_id for row in page.context["rows"]] for page in pages] == [
+        ["a", "b"],
+        ["a", "b"],
+        ["b", "a"],
+    ]
+    assert "no luck" in pages[0].content.decode()
+
+
+@only_sqlite
+def test_list_of_large_rows_reads_each_once_and_holds_none(store):
+    size = 4_000_000
+    for number in range(3):
+        task(str(number), execution_history_json="x" * size, resumable_history_json="y" * size)
+    with store.cursor() as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        cursor.execute("PRAGMA cache_size = 10")
+
+    before = bytes_read()
+    with nothing_larger_than(100_000):
+        records = list(TaskRecord.objects.newest_first().for_list())
+
+    assert [record.history_length for record in records] == [size] * 3
+    # SQLite finds what lies behind a history by going through its pages, and that once
+    assert bytes_read() - before < 3 * 2 * size * 1.1
