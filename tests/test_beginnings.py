@@ -65,11 +65,11 @@ def nothing_larger_than(limit: int) -> Iterator[None]:
 
 @only_sqlite
 def test_list_of_rows_that_sqlite_cannot_hand_over_shows_them(viewer: Client, store):
-    long = "x" * 9_000
+    long = "x" * 200_000
     task("a", execution_history_json=long, last_error="no luck", updated_at=NEW)
     task("b", resumable_history_json=long, latest_checkpoint_note=long, updated_at=OLD)
 
-    with nothing_larger_than(5_000):
+    with nothing_larger_than(100_000):
         pages = [viewer.get(path) for path in ("/", "/?resume=no", "/?status=running&sort=age")]
 
     assert [page.status_code for page in pages] == [200] * 3
@@ -85,15 +85,14 @@ def test_list_of_rows_that_sqlite_cannot_hand_over_shows_them(viewer: Client, st
 def test_list_of_large_rows_reads_each_once_and_holds_none(store):
     size = 4_000_000
     for number in range(3):
-        task(str(number), execution_history_json="x" * size, resumable_history_json="y" * size)
+        task(str(number), execution_history_json="x" * size)
     with store.cursor() as cursor:
-        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         cursor.execute("PRAGMA cache_size = 10")
 
     before = bytes_read()
     with nothing_larger_than(100_000):
         records = list(TaskRecord.objects.newest_first().for_list())
 
-    assert [record.history_length for record in records] == [size] * 3
+    assert [vars(record)["history_length"] for record in records] == [size] * 3
     # SQLite finds what lies behind a history by going through its pages, and that once
-    assert bytes_read() - before < 3 * 2 * size * 1.1
+    assert bytes_read() - before < 3 * size * 1.1
