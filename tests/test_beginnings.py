@@ -70,7 +70,7 @@ def test_list_of_rows_that_sqlite_cannot_hand_over_shows_them(viewer: Client, st
     task("b", resumable_history_json=long, latest_checkpoint_note=long, updated_at=OLD)
 
     with nothing_larger_than(100_000):
-        pages = [viewer.get(path) for path in ("/", "/?resume=no", "/?status=running&sort=age")]
+        pages = [viewer.get(path) for path in ("/", "/?resume=no", "/?status=stalled&sort=age")]
 
     assert [page.status_code for page in pages] == [200] * 3
     assert [[row.record.thread_id for row in page.context["rows"]] for page in pages] == [
@@ -96,3 +96,25 @@ def test_list_of_large_rows_reads_each_once_and_holds_none(store):
     assert [vars(record)["history_length"] for record in records] == [size] * 3
     # SQLite finds what lies behind a history by going through its pages, and that once
     assert bytes_read() - before < 3 * size * 1.1
+
+
+def test_search_leaves_out_what_is_too_large_and_says_so(viewer: Client, store, settings):
+    settings.LARGEST_HISTORY = 1_000
+    said = '[{"role":"user","content":"a needle%s"}]'
+    task("small", execution_history_json=said % "", updated_at=NEW)
+    task("large", execution_history_json=said % (" in hay" * 1_000), updated_at=OLD)
+
+    page = viewer.get("/?q=needle")
+
+    assert [row.record.thread_id for row in page.context["rows"]] == ["small"]
+    assert "1 thread is too large to be searched" in page.content.decode()
+    assert "too large" not in viewer.get("/?q=needle&where=ids").content.decode()
+
+
+@only_sqlite
+def test_search_does_not_ask_sqlite_for_what_is_too_large(viewer: Client, store, settings):
+    settings.LARGEST_HISTORY = 1_000
+    task(execution_history_json="needle" * 50_000)
+
+    with nothing_larger_than(100_000):
+        assert viewer.get("/?q=needle").context["too_large"] == 1

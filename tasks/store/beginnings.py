@@ -239,10 +239,12 @@ def without(rows: Q, column: str, text: str, most: int) -> Q:
     return rows.filter(rowid__in=found)
 
 
-def larger_than(rows: Any, column: str, most: int) -> list[int]:
-    """On SQLite, of these rows the rowids of those whose column has more bytes. Nothing is read."""
+def larger_than(rows: Any, column: str, most: int) -> list[Any]:
+    """Of these rows the keys of those whose column has more bytes. No value is read."""
+    if not _is_sqlite(rows.db):
+        large = rows.alias(octets=_Octets(F(column))).filter(octets__gt=most)
+        return list(large.values_list("pk", flat=True))
     table = rows.model._meta.db_table
-    rows = rows.annotate(rowid=rowid_of(rows.model))
     with snapshot(connections[rows.db]) as raw:
-        rowids = list(rows.values_list("rowid", flat=True))
-        return [i for i in rowids if lengths(raw, table, i, [column])[column] > most]
+        found = list(rows.annotate(rowid=rowid_of(rows.model)).values_list("pk", "rowid"))
+        return [pk for pk, rowid in found if lengths(raw, table, rowid, [column])[column] > most]
