@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,3 +118,53 @@ def test_search_does_not_ask_sqlite_for_what_is_too_large(viewer: Client, store,
 
     with nothing_larger_than(100_000):
         assert viewer.get("/?q=needle").context["too_large"] == 1
+
+
+@pytest.fixture
+def small_bound(settings) -> None:
+    settings.LARGEST_HISTORY = 1_000
+
+
+LARGE = '[{"role":"user","content":"hällo' + " wörld" * 10_000 + '"}]'
+
+
+@only_sqlite
+@pytest.mark.parametrize("tab", ["transcript", "checkpoints", "resume", "raw"])
+def test_page_of_what_is_too_large_asks_for_no_whole_text(
+    viewer: Client, store, small_bound, tab: str
+):
+    task("t", execution_history_json=LARGE * 3, resumable_history_json=LARGE * 3)
+    task("neighbour", execution_history_json=LARGE * 3)
+
+    with nothing_larger_than(100_000):
+        page = viewer.get(f"/thread/?id=t&show={tab}&find=world")
+
+    assert page.status_code == 200
+    assert page.context["way"]["previous"] == "/thread/?id=neighbour"
+    said = {"transcript": "too large for a page", "resume": "The agent can resume with it"}
+    assert said.get(tab, "") in page.content.decode()
+    assert "unreadable" not in page.content.decode()
+
+
+def test_text_that_is_too_large_is_sent_in_pieces(viewer: Client, store, small_bound, monkeypatch):
+    monkeypatch.setattr(beginnings, "PIECE", 16)
+    task("t", execution_history_json=LARGE[:2_000])
+
+    answer = viewer.get("/thread/raw/?id=t&text=execution_history_json")
+
+    pieces = list(answer.streaming_content)  # type: ignore[attr-defined]
+    assert b"".join(pieces).decode() == LARGE[:2_000]
+    assert max(map(len, pieces)) <= 16
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+def test_text_that_is_written_while_it_is_sent_is_broken_off(store, monkeypatch):
+    monkeypatch.setattr(beginnings, "PIECE", 16)
+    task("t", execution_history_json=LARGE, updated_at=OLD)
+    row = TaskRecord.objects.with_beginnings(text=("execution_history_json", 1)).get()
+    pieces = beginnings.in_pieces(row, "execution_history_json")
+    next(pieces)
+    TaskRecord.objects.update(updated_at=NEW)
+
+    with pytest.raises(OperationalError, match="was written while"):
+        next(pieces)

@@ -16,10 +16,10 @@ from itertools import repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from django.db import connections, models
+from django.db import OperationalError, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Func
-from django.db.models.functions import Left
+from django.db.models.functions import Left, Substr
 
 M = TypeVar("M", bound=models.Model)
 Q = TypeVar("Q", bound=models.QuerySet[Any])
@@ -27,6 +27,8 @@ Q = TypeVar("Q", bound=models.QuerySet[Any])
 Wanted = Mapping[str, tuple[str, int]]  # names, each of a column and so many characters of it
 FEW = ("null", "integer", "real")  # kinds of a few bytes, which no blob is made of
 
+SHORT = 80_000  # bytes that are asked for whole, if some of them are wanted
+PIECE = 32_000_000  # bytes of a text that are sent at once
 FAR = ("checkpoint_count", "created_at", "updated_at", "completed_at")  # behind the histories
 
 
@@ -147,7 +149,7 @@ def of_row(
     short = [
         column
         for column, most in wanted.items()
-        if places[column].kind in FEW or (lengths[column] or 0) <= 4 * most
+        if places[column].kind in FEW or (lengths[column] or 0) <= min(4 * most, SHORT)
     ]
     casts = (f"CAST({column} AS BLOB)" for column in short)
     values = _row(raw, table, rowid, (*casts, *beside))
@@ -226,6 +228,51 @@ def lengths(
 
 def _is_sqlite(alias: str) -> bool:
     return bool(connections[alias].vendor == "sqlite")
+
+
+def in_pieces(row: Any, column: str) -> Iterator[bytes]:
+    """A text of a row whole, in pieces, with nothing open while one is sent.
+
+    Raises OperationalError where the row is written or cleared meanwhile.
+    """
+    connection, position, before = connections[row._state.db], 0, None
+    read = _piece_on_sqlite if connection.vendor == "sqlite" else _piece_on_postgresql
+    while True:
+        version, piece = read(connection, row, column, position)
+        if version is None or before not in (None, version):
+            raise OperationalError(f"{row} was written while its {column} was sent")
+        if not piece:
+            return
+        yield piece if isinstance(piece, bytes) else piece.encode()
+        position, before = position + len(piece), version
+
+
+def _piece_on_sqlite(
+    connection: BaseDatabaseWrapper, row: Any, column: str, position: int
+) -> tuple[Any, bytes]:
+    table, names = row._meta.db_table, ", ".join(_version_of(row))
+    with snapshot(connection) as raw:
+        statement = f"SELECT {names}, typeof({column}) FROM {table} WHERE rowid = ?"
+        found = raw.execute(statement, (row.rowid,)).fetchone()
+        if found is None or found[-1] in FEW:
+            return None, b""
+        with raw.blobopen(table, column, row.rowid, readonly=True) as blob:
+            blob.seek(min(position, len(blob)))
+            return (*found, len(blob)), blob.read(PIECE)
+
+
+def _piece_on_postgresql(
+    connection: BaseDatabaseWrapper, row: Any, column: str, position: int
+) -> tuple[Any, str]:
+    rows = type(row)._base_manager.using(connection.alias).filter(pk=row.pk)
+    part = Substr(column, position + 1, PIECE // 4)
+    found = rows.annotate(piece=part).values_list(*_version_of(row), "piece").first()
+    return (None, "") if found is None else (found[:-1], str(found[-1] or ""))
+
+
+def _version_of(row: Any) -> list[str]:
+    """The columns that tell whether it is the same row, and as it was; a checkpoint stays."""
+    return [f.column for f in row._meta.concrete_fields if f.column in ("task_id", "updated_at")]
 
 
 def without(rows: Q, column: str, text: str, most: int) -> Q:
