@@ -12,6 +12,8 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archive.models import Source
+from tasks import batches, clearing
 from tasks.models import TaskRecord
 from tasks.store import beginnings
 from tests.factories import only_sqlite, skip, task
@@ -168,3 +170,35 @@ def test_text_that_is_written_while_it_is_sent_is_broken_off(store, monkeypatch)
 
     with pytest.raises(OperationalError, match="was written while"):
         next(pieces)
+
+
+@pytest.mark.parametrize("format", ["json", "jsonl", "md", "atif"])
+def test_export_of_what_is_too_large_is_refused(viewer: Client, store, small_bound, format: str):
+    task("t", execution_history_json=LARGE)
+
+    answer = viewer.get(f"/thread/export/?id=t&format={format}")
+
+    assert answer.status_code == 413
+    assert "more than 1.0 KB is not exported from here" in answer.content.decode()
+
+
+@only_sqlite
+def test_confirmation_measures_what_sqlite_cannot_hand_over(operator: Client, store):
+    task("t", execution_history_json="x" * 200_000, last_error="y" * 300_000)
+
+    with nothing_larger_than(100_000):
+        page = operator.get("/thread/clear/?id=t")
+
+    assert 500_000 < page.context["shown"].size < 500_400
+
+
+def test_thread_that_is_too_large_is_kept_and_the_reason_said(store, monkeypatch):
+    monkeypatch.setattr(batches, "LARGEST", 100_000)
+    task("large", execution_history_json="x" * 100_000, status="failed")
+    task("small", status="failed")
+
+    act = clearing.clear(["large", "small"], clearing.Actor(Source.CODE))
+
+    assert (act.cleared, act.kept) == (1, 1)
+    assert "no more than 100.0 KB can be cleared" in act.threads.get(fate="kept").why
+    assert TaskRecord.objects.get().pk == "large"

@@ -105,7 +105,7 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
     record, found, shown = context["record"], context["found"], context["thread"]
     tab, now = context["tab"], timezone.now()
     others = TaskRecord.objects.of_thread(record.thread_id).exclude(pk=record.pk)
-    other_tasks = list(others.without_histories()[:MOST_TASKS])
+    other_tasks = list(others.only("thread_id", "status", "updated_at")[:MOST_TASKS])
     failures = [step for step in found if step.failed]
     return context | {
         "title": transcript.title(record),
