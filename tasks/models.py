@@ -265,6 +265,11 @@ class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
         """The order in which the store gives a task's checkpoints to the agent."""
         return self.order_by("step_index", "id")
 
+    def cut(self, length: int) -> models.QuerySet["TaskCheckpoint"]:
+        """Rows with so many characters of their items, in the place of the whole."""
+        start = Left("items_json", length)
+        return self.defer("items_json").annotate(items_start=start)
+
     def outlined(self) -> models.QuerySet["TaskCheckpoint", Any]:
         """What a picture needs of each row: `steps.outlines` takes it. No items are handed over.
 

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from archive.models import Source
 from tasks import batches, clearing
+from tasks.messages import encode_items
 from tasks.models import TaskRecord
+from tasks.reading import steps
 from tasks.store import beginnings
-from tests.factories import only_sqlite, skip, task
+from tests.factories import checkpoint, item, only_sqlite, skip, task
 
 NEW, OLD = "2026-01-02T00:00:00+00:00", "2026-01-01T00:00:00+00:00"
 
@@ -202,3 +204,20 @@ def test_thread_that_is_too_large_is_kept_and_the_reason_said(store, monkeypatch
     assert (act.cleared, act.kept) == (1, 1)
     assert "no more than 100.0 KB can be cleared" in act.threads.get(fate="kept").why
     assert TaskRecord.objects.get().pk == "large"
+
+
+def test_steps_that_are_too_large_are_shown_by_their_beginning(
+    viewer: Client, store, store_queries, monkeypatch
+):
+    monkeypatch.setattr(steps, "LARGEST_ITEMS", 1_000)
+    record = task("t")
+    for number, output in enumerate(("small", "large" * 1_000), start=1):
+        checkpoint(record, number, items_json=encode_items([item(output=output)], "items"))
+
+    with store_queries() as queries:
+        page = viewer.get("/thread/?id=t&show=checkpoints")
+
+    assert "too much for a page" in page.content.decode()
+    assert [len(step.items) for step in page.context["steps"]] == [1, 0]
+    whole = [q["sql"] for q in queries if ', "task_checkpoints"."items_json"' in q["sql"]]
+    assert len(whole) == 1

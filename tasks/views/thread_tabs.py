@@ -116,8 +116,10 @@ def checkpoints(request: HttpRequest, thread: Thread, found: Sequence[Outline]) 
     piece = piece_with(position, (min(s.length, SHOWN_OF_STEP) + OVERHEAD for s in found))
     outlines = _cut(found, piece)
     before = found[piece.start - 1] if piece.has_earlier else None
-    wanted = [step.id for step in (before, *outlines) if step]
-    rows = TaskCheckpoint.objects.in_bulk(wanted)
+    wanted = [step for step in (before, *outlines) if step]
+    rows = TaskCheckpoint.objects.in_bulk([s.id for s in wanted if not s.is_too_large])
+    if large := [step.id for step in wanted if step.is_too_large]:
+        rows |= TaskCheckpoint.objects.cut(SHOWN_LENGTH).in_bulk(large)
     shown = steps(outlines, rows, before)
     said = _said(thread, shown, to_the_end=not piece.has_later)
     return _around(piece, found, "id") | {"outlines": outlines, "steps": shown, "said": said}
