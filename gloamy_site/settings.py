@@ -7,6 +7,8 @@ SITE_DATABASE_URL    accounts and sessions elsewhere (site.sqlite3 beside manage
 SECRET_KEY           for several web hosts; made once and kept beside manage.py otherwise
 GLOAMY_STALLED_MINUTES  how long a running thread may be silent before it counts as stalled (10)
 GLOAMY_ARCHIVE_DAYS  how long cleared threads are kept, to be restored (30)
+GLOAMY_LARGEST_MB    megabytes of a history that is read into memory, where it takes several times
+                     as much; of a larger one the beginning is shown (128)
 ALLOWED_HOSTS        names the browser may use for this server, separated by commas
 SITE_URL             its public address, such as https://tasks.example.org
 TRUSTED_PROXY        addresses or networks of the reverse proxy in front, separated by commas
@@ -118,6 +120,13 @@ def _days(variable: str, default: int) -> timedelta:
     return timedelta(days=int(given))
 
 
+def _megabytes(variable: str, default: int) -> int:
+    given = os.environ.get(variable) or str(default)
+    if not (given.isascii() and given.isdecimal() and 0 < int(given[:9]) <= 900):
+        raise ImproperlyConfigured(f"{variable} must be megabytes, from 1 to 900, not “{given}”.")
+    return int(given) * 1_000_000
+
+
 WORKSPACE = _workspace()
 _tasks = _database("TASKS_DATABASE_URL", WORKSPACE / "state" / "tasks.db")
 TASKS_READ_ONLY = _is_read_only(_tasks)
@@ -125,6 +134,7 @@ LINKED_STORE = os.environ.get("GLOAMY_LINKED_STORE") == "1"
 
 STALLED_AFTER = _minutes("GLOAMY_STALLED_MINUTES", 10)
 ARCHIVE_DAYS = _days("GLOAMY_ARCHIVE_DAYS", 30)
+LARGEST_HISTORY = _megabytes("GLOAMY_LARGEST_MB", 128)  # bytes
 
 DATABASES = {
     "default": _with_options(_database("SITE_DATABASE_URL", BASE_DIR / "site.sqlite3")),

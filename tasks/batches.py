@@ -9,16 +9,19 @@ from django.utils import timezone
 
 from archive.models import WAS_CLEARED, ClearedThread, Clearing, Fate, ThreadArchive, key_of
 from tasks import service, summaries
+from tasks.reading.texts import size
 from tasks.store import sql, thread_rows, thread_sql
 from tasks.store.thread_rows import ThreadRows
 from tasks.summaries import Summary
 
 BATCH_THREADS, BATCH_BYTES = 50, 16 << 20  # that go on record at once
 GROUP_BYTES = 2 << 20  # that are deleted at once
+LARGEST = 400_000_000  # of a thread
 ATTEMPTS = 5  # at a thread that is written to all the time
 GONE = "It was not there any more."
 CHANGED = "It changed after it was confirmed."
 RUNNING = "It was running."
+TOO_LARGE = "It has {}, and no more than {} can be cleared from here: let the agent clear it."
 WRITTEN_TO = "It was written to again and again."
 INTENT = ["status", "active", "tasks", "checkpoints", "size", "title", "fate", "marks"]
 
@@ -28,15 +31,18 @@ Whole = list[tuple[ClearedThread, ThreadRows]]
 def clear_next(clearing: Clearing) -> bool:
     """Clear the next batch of a clearing; False where no thread is left."""
     planned = clearing.threads.filter(fate=Fate.PLANNED).order_by("pk")[:BATCH_THREADS]
-    batch, size = [], 0
+    batch, total = [], 0
     for row in planned:
+        if why := _too_large(row.thread_id):
+            _keep(row, why)
+            continue
         rows = thread_rows.read(row.thread_id)
         if why := _why_kept(clearing, row, rows):
             _keep(row, why)
             continue
         batch.append((row, rows))
-        size += rows.size
-        if size > BATCH_BYTES:
+        total += rows.size
+        if total > BATCH_BYTES:
             break
     _record_intent(clearing, batch)
     try:
@@ -45,6 +51,12 @@ def clear_next(clearing: Clearing) -> bool:
     finally:
         _record_result([row for row, _ in batch])
     return bool(planned)
+
+
+def _too_large(thread_id: str) -> str:
+    """That a thread cannot be packed away: it would take several times its size in memory."""
+    length = summaries.sizes([thread_id])[0].get(thread_id, 0)
+    return TOO_LARGE.format(size(length), size(LARGEST)) if length > LARGEST else ""
 
 
 def _why_kept(clearing: Clearing, row: ClearedThread, rows: ThreadRows) -> str:

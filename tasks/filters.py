@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.db.models import Q, TextField, Value
 from django.db.models.functions import Concat
@@ -22,6 +23,7 @@ from tasks.forms import STALLED, STATES, FilterForm
 from tasks.heartbeat import Daemon, daemon
 from tasks.models import TaskRecord, TaskRecordQuerySet, TaskStatus
 from tasks.search import ROLES, Hit, Term
+from tasks.store import beginnings
 
 PIECE, HEAVY_PIECE = 20_000, 100  # rows looked at in one query, with and without large columns
 WALK_SECONDS, NEIGHBOUR_SECONDS = 1.5, 0.2
@@ -52,6 +54,7 @@ class Page:
     records: list[TaskRecord]
     has_more: bool = False
     stopped: Cursor | None = None
+    too_large: int = 0  # threads that were not searched
     hits: dict[str, list[Hit]] = field(default_factory=dict)
 
 
@@ -215,6 +218,7 @@ class ThreadList:
     ) -> list[str]:
         """The first of these rows that hold the text. Histories are read one at a time."""
         found: list[str] = []
+        rows = self._searchable(page, rows)
         for cursor, thread_id, history in self._candidates(term, rows):
             hits = term.hits(history, self._roles)
             if hits or (not self.filters.where and term.is_in(thread_id)):
@@ -226,6 +230,12 @@ class ThreadList:
                 page.stopped = cursor
                 break
         return found
+
+    def _searchable(self, page: Page, rows: TaskRecordQuerySet) -> TaskRecordQuerySet:
+        """Of these rows those whose history is not too large to be read; the others are counted."""
+        large = beginnings.larger_than(rows, "execution_history_json", settings.LARGEST_HISTORY)
+        page.too_large += len(large)
+        return rows.exclude(pk__in=large) if large else rows
 
     def _candidates(
         self, term: Term, rows: TaskRecordQuerySet

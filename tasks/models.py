@@ -22,8 +22,11 @@ from tasks.messages import (
     encode_history,
     encode_items,
 )
+from tasks.store import beginnings
+from tasks.store.beginnings import BoundedQuerySet
 
 PREFIX_LENGTH = 16_384  # characters of a history that a list may look at
+LOOKED_AT = 1_000_000  # characters of a resumable history that a page looks at for a user turn
 NOTE_LENGTH = 1_000  # of a note or an error
 USER_TURN = '"role":"user"'  # as it stands in every history that has one
 ITEMS_PREFIX_LENGTH = 300  # of a checkpoint's items, which holds the name of the first tool
@@ -87,7 +90,7 @@ class Decoded(Generic[T]):
         setattr(row, self.column, self.encode(value, self.name))
 
 
-class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
+class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
     def of_thread(self, thread_id: str) -> Self:
         """The tasks of a thread, the latest first."""
         stored = storable(thread_id, connections[self.db].vendor)
@@ -145,9 +148,13 @@ class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
 
         That is what leaves nothing to resume with: the first user turn is always kept, and what
         stands before it always dropped. The store writes it first, and looking at no more than
-        the start of a history keeps the look bounded; the thread's own page reads the whole.
+        the start of a history keeps the look bounded; the thread's own page looks further.
+        On SQLite the rows are looked at here and now, so they should be few.
         """
-        start = Left("resumable_history_json", PREFIX_LENGTH)
+        column = "resumable_history_json"
+        if connections[self.db].vendor == "sqlite":
+            return beginnings.without(self, column, USER_TURN, PREFIX_LENGTH)
+        start = Left(column, PREFIX_LENGTH)
         return self.alias(user_turn=StrIndex(start, Value(USER_TURN))).filter(user_turn=0)
 
     def without_histories(self) -> Self:
@@ -156,36 +163,31 @@ class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
 
     def for_list(self) -> Self:
         """Rows with no more than the start of each text that has no bound."""
-        return (
-            self.without_histories()
-            .defer("latest_checkpoint_note", "last_error")
-            .annotate(
-                resumable_start=Left("resumable_history_json", PREFIX_LENGTH),
-                history_start=Left("execution_history_json", PREFIX_LENGTH),
-                note_start=Left("latest_checkpoint_note", NOTE_LENGTH),
-                error_start=Left("last_error", NOTE_LENGTH),
-            )
-        )
+        return self.without_histories().with_beginnings(**_STARTS)
 
     def for_page(self) -> Self:
         """Rows as `for_list()` reads them, with what a thread's head says of the large columns."""
-        return self.for_list().annotate(
-            note_start=Left("latest_checkpoint_note", SHOWN_LENGTH),
-            note_length=Length("latest_checkpoint_note"),
-            error_start=Left("last_error", SHOWN_LENGTH),
-            error_length=Length("last_error"),
-            response_start=Left("final_response", SHOWN_LENGTH),
-            response_length=Length("final_response"),
-            history_length=Length("execution_history_json"),
-            resumable_length=Length("resumable_history_json"),
-            can_resume=_contains("resumable_history_json", USER_TURN),
+        return self.for_list().with_beginnings(
+            **_STARTS
+            | {
+                "resumable": ("resumable_history_json", LOOKED_AT),
+                "note": ("latest_checkpoint_note", SHOWN_LENGTH),
+                "error": ("last_error", SHOWN_LENGTH),
+                "response": ("final_response", SHOWN_LENGTH),
+            }
         )
 
     def as_stored(self) -> Self:
         """Rows with the start of each large column, and its length."""
-        starts = {f"{column}_start": Left(column, SHOWN_LENGTH) for column in STORED_TEXTS}
-        lengths = {f"{column}_length": Length(column) for column in STORED_TEXTS}
-        return self.defer(*STORED_TEXTS).annotate(**starts, **lengths)
+        return self.with_beginnings(**{column: (column, SHOWN_LENGTH) for column in STORED_TEXTS})
+
+
+_STARTS = {
+    "history": ("execution_history_json", PREFIX_LENGTH),
+    "resumable": ("resumable_history_json", PREFIX_LENGTH),
+    "note": ("latest_checkpoint_note", NOTE_LENGTH),
+    "error": ("last_error", NOTE_LENGTH),
+}
 
 
 def _contains(column: str, text: str) -> GreaterThan:
@@ -262,6 +264,11 @@ class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
     def in_step_order(self) -> Self:
         """The order in which the store gives a task's checkpoints to the agent."""
         return self.order_by("step_index", "id")
+
+    def cut(self, length: int) -> models.QuerySet["TaskCheckpoint"]:
+        """Rows with so many characters of their items, in the place of the whole."""
+        start = Left("items_json", length)
+        return self.defer("items_json").annotate(items_start=start)
 
     def outlined(self) -> models.QuerySet["TaskCheckpoint", Any]:
         """What a picture needs of each row: `steps.outlines` takes it. No items are handed over.

@@ -20,7 +20,7 @@ from tasks.store import sql, thread_sql
 from tasks.store.thread_rows import ThreadRows, exactly, shown
 
 CHUNK = 500  # threads asked for in one statement
-SIZED = 20  # threads whose sizes are asked for in one statement: it reads their histories
+SIZED = 20  # threads whose sizes are asked for in one transaction
 SIZING_SECONDS = 2.0
 
 State = tuple[Any, ...]  # of a task: id, status, updated_at, number and last id of its checkpoints
@@ -92,10 +92,12 @@ def _states(thread_ids: Sequence[str]) -> list[State]:
 
 
 def _sizes(thread_ids: Sequence[str]) -> list[tuple[str, Any]]:
-    places = ", ".join(["%s"] * len(thread_ids))
     with sql.reading() as cursor:
-        statement = thread_sql.size_of_threads(cursor.db.vendor).format(ids=places)
-        cursor.execute(statement, _stored(cursor, thread_ids) * 2)
+        stored = _stored(cursor, thread_ids)
+        if cursor.db.vendor == "sqlite":
+            return list(thread_sql.sizes_on_sqlite(cursor, stored))
+        places = ", ".join(["%s"] * len(thread_ids))
+        cursor.execute(thread_sql.SIZE_OF_THREADS.format(ids=places), stored * 2)
         return list(cursor.fetchall())
 
 

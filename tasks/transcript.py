@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from django.conf import settings
+
 from tasks.messages import ChatMessage
 from tasks.models import TaskRecord
 from tasks.reading import calls
 from tasks.reading.calls import Call, Part, Result
-from tasks.reading.texts import SHOWN_LENGTH
+from tasks.reading.texts import SHOWN_LENGTH, size
 from tasks.reading.texts import Text as Text
 from tasks.reading.titles import asked_for as asked_for
 from tasks.reading.titles import note_line as note_line
@@ -142,12 +144,29 @@ class Thread:
     @cached_property
     def problem(self) -> str:
         """Why the execution history cannot be read, or nothing."""
-        return _problem(lambda: self.record.execution_history)
+        return self.too_large("history") or _problem(lambda: self.record.execution_history)
 
     @cached_property
     def resume_problem(self) -> str:
         """Why the resumable history cannot be read, or nothing."""
-        return _problem(lambda: self.record.resumable_history)
+        return self.too_large("resumable") or _problem(lambda: self.record.resumable_history)
+
+    def too_large(self, name: str) -> str:
+        """That a history is larger than what is read into memory, if it is; as `for_page()` has it.
+
+        A row with whole histories has been asked for by who has seen to that.
+        """
+        length = getattr(self.record, f"{name}_length", None) or 0
+        most = settings.LARGEST_HISTORY
+        return f"it has {size(length)}, and more than {size(most)} is not read" * (length > most)
+
+    @property
+    def is_too_large(self) -> bool:
+        return bool(self.too_large("history"))
+
+    @property
+    def is_resume_too_large(self) -> bool:
+        return bool(self.too_large("resumable"))
 
     @cached_property
     def resumable_turns(self) -> list[ChatMessage]:
@@ -156,6 +175,9 @@ class Thread:
 
     @property
     def raw(self) -> Text:
+        """The history as stored; the beginning of one that is too large."""
+        if self.is_too_large:
+            return Text(str(self.record.history_start))  # type: ignore[attr-defined]
         return Text(str(self.record.execution_history_json))
 
 

@@ -7,6 +7,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tasks.messages import ChatMessage
 from tasks.models import PREFIX_LENGTH, TaskCheckpoint, TaskRecord, TaskStatus
+from tasks.store import beginnings
 from tests.factories import TABLES, checkpoint, history, item, overwrite, rows, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -132,7 +133,10 @@ def test_for_list_reads_no_whole_history(store):
         "last_error",
     }
     queryset = TaskRecord.objects.for_list()
-    assert selected(queryset) == [c for c in TABLES["task_records"] if c not in left_out]
+    on_their_own = beginnings.FAR if store.vendor == "sqlite" else ()  # not in this statement
+    assert selected(queryset) == [
+        c for c in TABLES["task_records"] if c not in left_out and c not in on_their_own
+    ]
     task(final_response="done")
     [record] = queryset
     assert record.get_deferred_fields() == left_out
@@ -143,6 +147,7 @@ def test_for_list_reads_the_start_of_each_history(store):
     task(execution_history_json=long, resumable_history_json=RAW)
     record = vars(TaskRecord.objects.for_list().get())
     assert (record["history_start"], record["resumable_start"]) == (long[:PREFIX_LENGTH], RAW)
+    assert (record["history_length"], record["resumable_length"]) == (6 * PREFIX_LENGTH, len(RAW))
 
 
 def test_lists_need_one_query_however_many_rows(store, django_assert_num_queries):

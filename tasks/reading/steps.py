@@ -13,10 +13,11 @@ import msgspec
 
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.reading.calls import Call
-from tasks.reading.texts import Output, Text
+from tasks.reading.texts import Output, Text, size
 
 OK, FAILED, NO_TOOL, UNREADABLE = "ok", "failed", "none", "unreadable"
 KNOWN_START = 600  # seconds before its first checkpoint within which a task's age is its start
+LARGEST_ITEMS = 8_000_000  # characters of a step's items that a page reads, of which it shows many
 LONGEST_COMPARED, MOST_LINES = 20_000, 400  # of two texts that are compared line by line
 
 _FIRST_TOOL = re.compile(r'\[\{"tool_name":("(?:[^"\\]|\\.)*+")')
@@ -39,6 +40,11 @@ class Outline:
     @property
     def failed(self) -> bool:
         return self.outcome == FAILED
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether no more than the beginning of its items is read."""
+        return self.length > LARGEST_ITEMS
 
     @property
     def seconds(self) -> float | None:
@@ -168,6 +174,8 @@ class Step:
 
     @cached_property
     def _read(self) -> tuple[list[Call], str]:
+        if self.outline.is_too_large:
+            return [], f"they have {size(self.outline.length)}, too much for a page"
         try:
             return calls_of(self.checkpoint), ""
         except (TypeError, ValueError) as error:
@@ -188,6 +196,9 @@ class Step:
 
     @property
     def raw(self) -> Text:
+        """The items as stored; the beginning of what is too large."""
+        if self.outline.is_too_large:
+            return Text(str(self.checkpoint.items_start))  # type: ignore[attr-defined]
         return Text(str(self.checkpoint.items_json))
 
     @property

@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from tasks.models import TaskRecord
-from tasks.store import sql, statements
+from tasks.store import beginnings, sql, statements
 
 TASK_COLUMNS = (
     "task_id",
@@ -128,25 +128,42 @@ OLDEST_TASKS = """
     SELECT thread_id, min(created_at) FROM task_records
     WHERE thread_id IN ({}) GROUP BY thread_id"""
 
-_SIZE = {"sqlite": "length(CAST({} AS BLOB))", "postgresql": "octet_length({})"}
+_TEXTS = {
+    "task_records": tuple(name for name in TASK_COLUMNS if name != "checkpoint_count"),
+    "task_checkpoints": ("task_id", "checkpoint_note", "items_json", "created_at"),
+}
 
 
-def size_of_threads(vendor: str) -> str:
-    """The statement for the bytes of texts of threads, in two parts: of tasks, of checkpoints."""
+def _total(table: str) -> str:
+    return " + ".join(f"coalesce(octet_length({table}.{name}), 0)" for name in _TEXTS[table])
 
-    def total(*columns: str) -> str:
-        sizes = (f"coalesce({_SIZE[vendor].format(column)}, 0)" for column in columns)
-        return f"sum({' + '.join(sizes)})"
 
-    of_tasks = total(*(name for name in TASK_COLUMNS if name != "checkpoint_count"))
-    of_checkpoints = total("c.task_id", "checkpoint_note", "items_json", "c.created_at")
-    return f"""
-        SELECT thread_id, {of_tasks} FROM task_records
-        WHERE thread_id IN ({{ids}}) GROUP BY thread_id
-        UNION ALL
-        SELECT thread_id, {of_checkpoints} FROM task_checkpoints c
-        JOIN task_records r ON r.task_id = c.task_id
-        WHERE thread_id IN ({{ids}}) GROUP BY thread_id"""
+# The bytes of texts of threads on PostgreSQL, in two parts: of tasks, of checkpoints.
+SIZE_OF_THREADS = f"""
+    SELECT thread_id, sum({_total("task_records")}) FROM task_records
+    WHERE thread_id IN ({{ids}}) GROUP BY thread_id
+    UNION ALL
+    SELECT thread_id, sum({_total("task_checkpoints")}) FROM task_checkpoints
+    JOIN task_records ON task_records.task_id = task_checkpoints.task_id
+    WHERE thread_id IN ({{ids}}) GROUP BY thread_id"""
+
+_ROWIDS = {
+    "task_records": "SELECT rowid FROM task_records WHERE thread_id = %s",
+    "task_checkpoints": """
+        SELECT c.rowid FROM task_checkpoints c JOIN task_records r ON r.task_id = c.task_id
+        WHERE thread_id = %s""",
+}
+
+
+def sizes_on_sqlite(cursor: CursorWrapper, thread_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """The same on SQLite, where asking for a length would read the text."""
+    raw = cursor.db.connection
+    for thread_id in thread_ids:
+        for table, statement in _ROWIDS.items():
+            cursor.execute(statement, [thread_id])
+            for (rowid,) in cursor.fetchall():
+                found = beginnings.lengths(raw, table, rowid, _TEXTS[table])
+                yield thread_id, sum(found.values())
 
 
 def insert(

@@ -87,7 +87,8 @@ def _is_stalled(shown: Confirmation) -> bool:
     """Whether the only thread that is meant is called stalled elsewhere."""
     if shown.only is None:
         return False
-    latest = TaskRecord.objects.of_thread(shown.only.thread_id).without_histories().first()
+    tasks = TaskRecord.objects.of_thread(shown.only.thread_id)
+    latest = tasks.only("status", "updated_at").first()
     return latest is not None and daemon().is_stalled(latest)
 
 

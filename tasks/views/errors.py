@@ -41,6 +41,14 @@ def too_large(request: HttpRequest) -> HttpResponse:
     return _error(request, 413, "This is too much at once", "Nothing was done. Send less.")
 
 
+def too_large_to_export(request: HttpRequest, length: str, most: str) -> HttpResponse:
+    reason = (
+        f"Its histories have {length}, and more than {most} is not exported from here."
+        " The tab “Raw” opens each as it is stored, and `manage.py export_threads` has no bound."
+    )
+    return _error(request, 413, "This thread is too large", reason)
+
+
 def too_long(request: HttpRequest) -> HttpResponse:
     return _error(request, 414, "This address is too long", "No page has one of that length.")
 

@@ -1,29 +1,42 @@
 """A thread as a file to keep."""
 
+from typing import Any
+
+from django.conf import settings
 from django.core.exceptions import BadRequest
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
 from tasks.limits import heavy
 from tasks.models import TaskRecord
 from tasks.reading.export import FORMATS, file_name
+from tasks.reading.texts import size
 from tasks.views.common import can_view, no_such_thread, thread_id_of
+from tasks.views.errors import too_large_to_export
 
 
 @require_safe
 @can_view
 @heavy
-def export(request: HttpRequest) -> StreamingHttpResponse:
+def export(request: HttpRequest) -> HttpResponseBase:
     """All tasks of a thread in one of the formats; of ATIF the latest task."""
     thread_id = thread_id_of(request)
     found = FORMATS.get(request.GET.get("format", ""))
     if found is None:
         raise BadRequest(f"The address names no format: it needs “&format=” {', '.join(FORMATS)}.")
-    tasks = list(TaskRecord.objects.of_thread(thread_id))
+    rows = TaskRecord.objects.of_thread(thread_id)
+    length = sum(_length(row) for row in rows.for_list())
+    if length > settings.LARGEST_HISTORY:
+        return too_large_to_export(request, size(length), size(settings.LARGEST_HISTORY))
+    tasks = list(rows)
     if not tasks:
         raise no_such_thread(thread_id)
     response = StreamingHttpResponse(found.pieces(tasks), content_type=found.content_type)
     name = content_disposition_header(True, file_name(thread_id, found.ending))
     response.headers["Content-Disposition"] = name
     return response
+
+
+def _length(row: Any) -> int:
+    return (row.history_length or 0) + (row.resumable_length or 0)

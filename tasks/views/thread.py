@@ -4,8 +4,16 @@ import hashlib
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.core.exceptions import BadRequest
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    QueryDict,
+    StreamingHttpResponse,
+)
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -17,16 +25,18 @@ from tasks.fields import to_text
 from tasks.filters import Filters, neighbours
 from tasks.heartbeat import daemon
 from tasks.limits import heavy
-from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord, TaskStatus
+from tasks.models import STORED_TEXTS, USER_TURN, TaskCheckpoint, TaskRecord, TaskStatus
 from tasks.reading.export import FORMATS
 from tasks.reading.picture import picture
 from tasks.reading.steps import outlines, seconds_of_last_attempt
+from tasks.store import beginnings
 from tasks.templatetags.threads import thread_url
 from tasks.views.common import can_view, mark_returned, tasks_of, the_task
 from tasks.views.thread_tabs import LONGEST_COUNTED, TABS
 
 MOST_TASKS = 50  # of a thread that its page lists
 MOST_FAILURES = 8  # that the side of the page lists
+PLAIN_TEXT = "text/plain; charset=utf-8"
 ENTRY_QUERIES = {
     "transcript": "message",
     "checkpoints": "show=checkpoints&step",
@@ -95,7 +105,7 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
     record, found, shown = context["record"], context["found"], context["thread"]
     tab, now = context["tab"], timezone.now()
     others = TaskRecord.objects.of_thread(record.thread_id).exclude(pk=record.pk)
-    other_tasks = list(others.without_histories()[:MOST_TASKS])
+    other_tasks = list(others.only("thread_id", "status", "updated_at")[:MOST_TASKS])
     failures = [step for step in found if step.failed]
     return context | {
         "title": transcript.title(record),
@@ -117,7 +127,7 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
         "failures": failures[-MOST_FAILURES:],
         "failure_ids": [step.id for step in failures],
         "message_count": _message_count(shown, tab),
-        "is_unreadable": _is_read(shown, tab) and bool(shown.problem),
+        "is_unreadable": _is_read(shown, tab) and bool(shown.problem) and not shown.is_too_large,
         "resumes": _resumes(shown, tab),
         "is_running": not TaskStatus.read(record.status).is_terminal,
         "is_stalled": daemon(now).is_stalled(record),
@@ -177,14 +187,15 @@ def _message_count(shown: transcript.Thread, tab: str) -> int | None:
 
 
 def _is_read(shown: transcript.Thread, tab: str) -> bool:
-    is_short = shown.record.history_length <= LONGEST_COUNTED  # type: ignore[attr-defined]
+    is_short = (shown.record.history_length or 0) <= LONGEST_COUNTED  # type: ignore[attr-defined]
     return bool(is_short or tab == "transcript")
 
 
 def _resumes(shown: transcript.Thread, tab: str) -> dict[str, Any]:
     """Whether the agent can resume, with how many turns if that is known, and what is wrong."""
-    if shown.record.resumable_length > LONGEST_COUNTED and tab != "resume":  # type: ignore[attr-defined]
-        return {"can": shown.record.can_resume}  # type: ignore[attr-defined]
+    length = shown.record.resumable_length or 0  # type: ignore[attr-defined]
+    if shown.is_resume_too_large or (length > LONGEST_COUNTED and tab != "resume"):
+        return {"can": USER_TURN in str(shown.record.resumable_start)}  # type: ignore[attr-defined]
     count = len(shown.resumable_turns)
     return {"can": count > 0, "count": count, "problem": shown.resume_problem}
 
@@ -223,12 +234,14 @@ def step(request: HttpRequest) -> HttpResponse:
 @require_safe
 @can_view
 @heavy
-def message(request: HttpRequest) -> HttpResponse:
+def message(request: HttpRequest) -> HttpResponseBase:
     """One message of a thread as plain text, whole."""
     number = request.GET.get("message", "")
     if not number:
         return _stored_text(request)
-    shown = transcript.Thread(the_task(request, tasks_of(request)))
+    shown = transcript.Thread(the_task(request, tasks_of(request).for_list()))
+    if shown.is_too_large:
+        raise Http404(f"The history cannot be read: {shown.problem}.")
     for entry in shown.messages:
         if str(entry.number) == number:
             return _plain_text(entry.text.whole)
@@ -238,16 +251,19 @@ def message(request: HttpRequest) -> HttpResponse:
 @require_safe
 @can_view
 @heavy
-def raw(request: HttpRequest) -> HttpResponse:
+def raw(request: HttpRequest) -> HttpResponseBase:
     """One text of a task, whole and exactly as stored; its history if the address names none."""
     return _stored_text(request)
 
 
-def _stored_text(request: HttpRequest) -> HttpResponse:
+def _stored_text(request: HttpRequest) -> HttpResponseBase:
     column = request.GET.get("text", STORED_TEXTS[0])
     if column not in STORED_TEXTS:
         raise BadRequest(f"A task stores no text “{column[:200]}”.")
-    record = the_task(request, tasks_of(request).only(column))
+    record = the_task(request, tasks_of(request).with_beginnings(text=(column, 1)))
+    if (record.text_length or 0) > settings.LARGEST_HISTORY:  # type: ignore[attr-defined]
+        pieces = beginnings.in_pieces(record, column)
+        return StreamingHttpResponse(pieces, content_type=PLAIN_TEXT)
     text = getattr(record, column)
     return _plain_text("" if text is None else str(text))
 
@@ -271,4 +287,4 @@ def _checkpoint_number(request: HttpRequest) -> int:
 
 
 def _plain_text(text: str) -> HttpResponse:
-    return HttpResponse(text, content_type="text/plain; charset=utf-8")
+    return HttpResponse(text, content_type=PLAIN_TEXT)

@@ -70,7 +70,7 @@ def _told(thread: Thread, found: Sequence[Outline], shown: Sequence[Message]) ->
     """The steps of messages, for those shown to tell how their calls went."""
     sizes = list(accumulate(step.length for step in reversed(found)))
     latest = found[len(found) - bisect_right(sizes, LONGEST_TOLD) :]
-    if not latest or thread.record.history_length > LONGEST_COUNTED:  # type: ignore[attr-defined]
+    if not latest or (thread.record.history_length or 0) > LONGEST_COUNTED:  # type: ignore[attr-defined]
         return {}
     rows = TaskCheckpoint.objects.filter(task_id=thread.record.task_id, id__gte=latest[0].id)
     made = steps(latest, rows.defer("checkpoint_note").in_bulk(), None)
@@ -116,8 +116,10 @@ def checkpoints(request: HttpRequest, thread: Thread, found: Sequence[Outline]) 
     piece = piece_with(position, (min(s.length, SHOWN_OF_STEP) + OVERHEAD for s in found))
     outlines = _cut(found, piece)
     before = found[piece.start - 1] if piece.has_earlier else None
-    wanted = [step.id for step in (before, *outlines) if step]
-    rows = TaskCheckpoint.objects.in_bulk(wanted)
+    wanted = [step for step in (before, *outlines) if step]
+    rows = TaskCheckpoint.objects.in_bulk([s.id for s in wanted if not s.is_too_large])
+    if large := [step.id for step in wanted if step.is_too_large]:
+        rows |= TaskCheckpoint.objects.cut(SHOWN_LENGTH).in_bulk(large)
     shown = steps(outlines, rows, before)
     said = _said(thread, shown, to_the_end=not piece.has_later)
     return _around(piece, found, "id") | {"outlines": outlines, "steps": shown, "said": said}
@@ -125,7 +127,7 @@ def checkpoints(request: HttpRequest, thread: Thread, found: Sequence[Outline]) 
 
 def _said(thread: Thread, shown: Sequence[Step], *, to_the_end: bool) -> dict[int, Message]:
     """What the model said with each step; nothing of a history too long to look through."""
-    if thread.record.history_length > LONGEST_COUNTED:  # type: ignore[attr-defined]
+    if (thread.record.history_length or 0) > LONGEST_COUNTED:  # type: ignore[attr-defined]
         return {}
     return messages_of(shown, thread.messages, to_the_end=to_the_end)
 

@@ -64,6 +64,7 @@ def _list(request: HttpRequest, shown: ThreadList) -> dict[str, Any]:
         "rows": [_row(record, page, shown, query) for record in page.records],
         "states": _states(shown),
         "chosen": _chosen(shown.filters),
+        "too_large": page.too_large,
         "sorts": _sorts(shown.filters),
         "is_first": not after and not before,
         "is_live": shown.filters.is_live and not after and not before,
