@@ -56,6 +56,11 @@ def tag_call(name: str, arguments: Any) -> str:
     return f"<tool_call>{json.dumps(given, ensure_ascii=False)}</tool_call>"
 
 
+def thread_id_of(text: str, number: int) -> str:
+    """Every other thread is called exactly so."""
+    return text if number % 2 else f"{text} {number}"
+
+
 def task_row(text: str, number: int) -> dict[str, Any]:
     """A task that holds the text in all its columns; every fifth has a history that is no JSON."""
     told = json.dumps(history(text), ensure_ascii=False, separators=(",", ":"))
@@ -63,7 +68,7 @@ def task_row(text: str, number: int) -> dict[str, Any]:
     is_odd = number % 4 == 0
     return {
         "task_id": f"{text} {number}",
-        "thread_id": text if number % 2 else f"{text} {number}",
+        "thread_id": thread_id_of(text, number),
         "channel": text,
         "provider": text,
         "model": text,

@@ -31,7 +31,7 @@ MARKUP = [
     "<input autofocus onfocus=RUN>",
     "<textarea autofocus onfocus=RUN></textarea>",
     "<a href=x autofocus onfocus=RUN tabindex=1>x</a>",
-    "<b contenteditable onfocus=RUN>x</b>",
+    "<b contenteditable tabindex=0 onfocus=RUN>x</b>",
     "<p onmouseover=RUN onpointerenter=RUN onmouseenter=RUN>hover over all of it</p>",
     "<details open ontoggle=RUN><summary>x</summary>y</details>",
     "<video src=x onerror=RUN></video>",

@@ -26,6 +26,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tasks.admin import id_in_path
 from tasks.fields import to_text
+from tasks.templatetags.threads import thread_url
 from tests import hostile, payloads
 from tests.browser.conftest import opened_browser
 from tests.browser.pages import sign_in
@@ -137,14 +138,14 @@ ODD_PAGES = (
         for page in ("add", f"{key}/delete", f"{key}/history", f"{key}/change")
     ),
 )
+TABS = ("transcript", "checkpoints", "resume", "raw")
 UPDATE = """
     UPDATE task_records SET last_error = ?, latest_checkpoint_note = ?, updated_at = ?
     WHERE thread_id = ?"""
 
 
 def huge(number: int) -> str:
-    tab = ("transcript", "checkpoints", "resume", "raw")[number % 4]
-    return f"/thread/?id=huge%20{number}&show={tab}"
+    return thread_url("thread", f"huge {number}", show=TABS[number % len(TABS)])
 
 
 def known_id(other: "Other") -> str:
@@ -364,6 +365,24 @@ def test_nothing_runs_and_nobody_else_is_asked(visitor: Visitor, other: Other):
 
     names_opened = {name_of(address) for address in visitor.opened}
     assert set(names(get_resolver().url_patterns)) - names_opened - NOT_OPENED == set()
+
+
+def test_nothing_runs_on_the_pages_of_threads_that_would(visitor: Visitor, other: Other):
+    for number, text in enumerate(payloads.MARKUP):
+        thread_id = hostile.thread_id_of(payloads.aimed(text, host=other.host), number)
+        visitor.open(thread_url("thread", thread_id, show=TABS[number % len(TABS)]))
+    visitor.check(other)
+
+
+def test_nothing_runs_in_the_lists(visitor: Visitor, other: Other, browser: webdriver.Chrome):
+    for address in ("/?sort=steps", "/cleared/", "/admin/tasks/taskrecord/?o=1"):
+        following: str | None = address
+        while following:
+            visitor.open(following)
+            found = browser.find_elements(By.CSS_SELECTOR, "a[rel=next], .this-page ~ a")
+            addresses = [str(link.get_attribute("href")) for link in found]
+            following = next((a.removeprefix(visitor.origin) for a in addresses), None)
+    visitor.check(other)
 
 
 @pytest.mark.parametrize("path", PARAMETERS)
