@@ -17,6 +17,8 @@ from gloamy_site.middleware import PageMiddleware
 from tasks.admin import id_in_path
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.reading.export import FORMATS
+from tasks.reading.labels import label_of
+from tasks.reading.steps import outlines
 from tasks.reading.unseen import UNSEEN, visible, visible_page
 from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import thread_url
@@ -248,6 +250,14 @@ SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 def test_what_cannot_be_seen_is_named():
     assert visible("a\x1b\x1bb\u202ec") == "a[ESC \u00d7 2]b[U+202E]c"
     assert visible("क\u200dष 👩\u200d💻") == "क\u200dष 👩\u200d💻"
+
+
+def test_label_of_a_bar_has_the_length_that_it_is_shown_with(store):
+    fill_store(store, ["\u202e" + "x" * 200, "a\u202eb"])
+    record = TaskRecord.objects.get(thread_id="a\u202eb")
+    found = outlines(record.checkpoints.outlined(), record)
+
+    assert [label_of([step]) for step in found] == ["a[U+202E]b +"] * 3
 
 
 def test_page_shows_what_cannot_be_seen_and_keeps_what_is_sent_on():
