@@ -18,6 +18,7 @@ from django.http import (
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 
+from tasks.reading.unseen import visible_page
 from tasks.store.errors import translated
 from tasks.store.workspace import store_connection
 from tasks.views import errors
@@ -97,13 +98,19 @@ class SignInMiddleware(LoginRequiredMiddleware):
 
 
 class PageMiddleware:
-    """Answers what a database cannot do with a page that says so."""
+    """Answers what a database cannot do with a page that says so.
+
+    And makes visible, in every page whoever's templates wrote it, what an agent hid in a text.
+    """
 
     def __init__(self, get_response: View) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+        response = self.get_response(request)
+        if not response.streaming and response.get("Content-Type", "").startswith("text/html"):
+            response.content = visible_page(response.content.decode()).encode()
+        return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if isinstance(exception, DataError):  # such as a NUL, which PostgreSQL's texts never hold

@@ -7,8 +7,8 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gloamy_site.settings")
 application = get_wsgi_application()
 
-from django.core.signals import request_started  # noqa: E402
-from django.db.backends.signals import connection_created  # noqa: E402
+from django.core.signals import request_started  # noqa: E402 - as below
+from django.db.backends.signals import connection_created  # noqa: E402 - as below
 
 from tasks.store.workspace import (  # noqa: E402 - needs the apps to be loaded
     check_store,

@@ -4,6 +4,8 @@ import time
 
 from django.core.management.base import OutputWrapper
 
+from tasks.printed import one_line
+
 WIDTH = 30  # characters of the bar
 INTERVAL = 0.1  # seconds between two pictures of it
 
@@ -32,7 +34,7 @@ class Progress:
     def warn(self, message: str) -> None:
         if message:
             self.clear()
-            self.stream.write(message)
+            self.stream.write(one_line(message))
 
     def clear(self) -> None:
         if self.is_shown and self.shown_at:

@@ -44,7 +44,7 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S607
+        subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S607 (the system's)
 
 
 def remount(folder: Path, options: str) -> None:
@@ -63,7 +63,7 @@ def unchangeable(path: Path) -> Iterator[None]:
         yield
     finally:
         if os.geteuid() == 0:
-            subprocess.run(["chattr", "-i", path], check=True)  # noqa: S607
+            subprocess.run(["chattr", "-i", path], check=True)  # noqa: S607 (the system's)
         path.chmod(mode)
 
 

@@ -17,7 +17,7 @@ os.environ |= {
 }
 
 from gloamy_site.settings import *  # noqa: E402, F403  the environment had to come first
-from gloamy_site.settings import DATABASES  # noqa: E402
+from gloamy_site.settings import DATABASES  # noqa: E402  so here
 
 for _alias in ("default", "tasks"):  # files, because memory knows neither WAL nor locks
     DATABASES[_alias]["TEST"] = {"NAME": FOLDER / f"test-{_alias}.sqlite3"}

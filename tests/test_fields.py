@@ -176,7 +176,11 @@ def test_text_that_is_no_timestamp_is_a_value_error(text):
 
 @pytest.mark.parametrize(
     "duplicate",
-    [copy.copy, copy.deepcopy, lambda stamp: pickle.loads(pickle.dumps(stamp))],  # noqa: S301
+    [
+        copy.copy,
+        copy.deepcopy,
+        lambda stamp: pickle.loads(pickle.dumps(stamp)),  # noqa: S301 (is our own)
+    ],
     ids=["copy", "deepcopy", "pickle"],
 )
 @pytest.mark.parametrize("text", [STORED["e"], "2026-11-02T12:07:52.5+01:00"])

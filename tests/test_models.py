@@ -342,7 +342,7 @@ def test_column_that_cannot_be_decoded_is_an_error_each_time(store):
     record = task(execution_history_json="{}")
     for _ in range(2):
         with pytest.raises(ValueError, match=r"^JSON is not an array$"):
-            record.execution_history  # noqa: B018
+            record.execution_history  # noqa: B018 (looking raises)
     assert record.execution_history_json == "{}"
 
 
@@ -359,7 +359,7 @@ def test_items_are_decoded(store):
 def test_record_that_was_decoded_can_be_pickled(store):
     record = task(execution_history_json=RAW)
     assert record.execution_history == history("hi")
-    twin = pickle.loads(pickle.dumps(record))  # noqa: S301
+    twin = pickle.loads(pickle.dumps(record))  # noqa: S301 (is our own)
     assert (twin, twin.execution_history) == (record, history("hi"))
 
 

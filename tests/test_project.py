@@ -41,6 +41,19 @@ def test_check_passes(command: str, tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_each_suppression_of_a_check_has_its_reason():
+    files = [p for p in ROOT.rglob("*.py") if ".venv" not in p.parts and p != Path(__file__)]
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    suppressed = [line for line in lines if re.search(r"# noqa\b", line)]
+    rules = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("per-file-ignores]")[1]
+    ignored = re.findall(r'.*"[A-Z]{1,3}\d{3}".*', rules.split("\n\n")[0])
+
+    assert len(suppressed) > 10 and len(ignored) > 10
+    reasoned = r"# noqa: [A-Z0-9, ]+[^A-Z0-9, ]"
+    assert [line for line in suppressed if not re.search(reasoned, line)] == []
+    assert [line for line in ignored if "#" not in line] == []
+
+
 def test_readme_example_runs(tmp_path: Path):
     [example] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert '"~/.gloamy/workspace"' in example

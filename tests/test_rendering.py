@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tasks.reading import rendering, terminal
 from tasks.reading.rendering import MARKDOWN_LENGTH, Budget
+from tasks.reading.unseen import UNSEEN
 
 ALLOWED = {
     "a": {"href", "rel"},
@@ -85,7 +86,7 @@ def assert_harmless(html: str) -> None:
         if tag == "a" and "href" in attributes:
             assert str(attributes["href"]).lower().startswith(("http://", "https://", "mailto:"))
             assert attributes["rel"] == "noopener noreferrer"
-    assert not rendering._UNSEEN.search("".join(Markup(html).texts).replace("\n", ""))
+    assert not UNSEEN.search("".join(Markup(html).texts).replace("\n", ""))
 
 
 def everything(text: str) -> list[str]:

@@ -327,10 +327,10 @@ def read_only(file: Path) -> Iterator[None]:
     if not os.access(file, os.W_OK):
         yield
         return
-    chattr = subprocess.run(["chattr", "+i", file], capture_output=True)  # noqa: S607
+    chattr = subprocess.run(["chattr", "+i", file], capture_output=True)  # noqa: S607 (the system's)
     if chattr.returncode:
         skip("root may write any file here: run the tests as another user")
     try:
         yield
     finally:
-        subprocess.run(["chattr", "-i", file], check=True)  # noqa: S607
+        subprocess.run(["chattr", "-i", file], check=True)  # noqa: S607 (the system's)

@@ -14,6 +14,7 @@ from tasks.fields import to_text
 from tasks.messages import decode_history, decode_items
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.reading import atif, markdown_export
+from tasks.reading.unseen import visible
 
 LONGEST_NAME = 200  # bytes of an id in a file's name; file systems take 255 for the whole
 CHECKPOINTS_AT_ONCE = 20  # each may hold an output of megabytes
@@ -118,7 +119,8 @@ def _line(**values: Any) -> bytes:
 
 def as_markdown(tasks: Sequence[TaskRecord]) -> Iterator[str]:
     for task in tasks:
-        yield from markdown_export.document(task)
+        for piece in markdown_export.document(task):
+            yield visible(piece.replace("\r\n", "\n"))
 
 
 def as_atif(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tasks.reading.steps import NO_TOOL, UNREADABLE, Outline
+from tasks.reading.unseen import visible
 
 LETTER, PADDING = 6.7, 12  # pixels: of a label's letter, and around a label
 ROOMS = (320, 480, 900, 1180)  # widths from which a label may fit; the styles have the same
@@ -25,7 +26,7 @@ def label_of(steps: Sequence[Outline]) -> str:
         return ""
     if steps[0].outcome in (NO_TOOL, UNREADABLE):
         return "no tool" if steps[0].outcome == NO_TOOL else "unreadable"
-    return steps[0].tool + (" +" if steps[0].has_more else "")
+    return visible(steps[0].tool) + (" +" if steps[0].has_more else "")  # as long as it is shown
 
 
 def number_of(steps: Sequence[Outline]) -> str:

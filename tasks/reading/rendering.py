@@ -20,20 +20,13 @@ from markdown_it.token import Token
 
 from tasks.reading import highlighting, terminal
 from tasks.reading.terminal import Span
+from tasks.reading.unseen import UNSEEN_RUN, times, unseen_name
 
 MARKDOWN_LENGTH = 20_000  # characters
 _MANY_BRACKETS, _MANY_CELLS = 1_000, 5_000  # of more, Markdown takes or makes too much
 _MANY_LEVELS = 50  # of quotes and lists inside one another
 _MANY_SPANS, _MANY_UNSEEN = 4_000, 400  # of one text; what follows is plain
 
-# What one cannot see and what reorders the text: controls, bidirectional marks, blanks of no
-# width, fillers, tags. Joiners belong between the letters of some scripts, and between emoji.
-_UNSEEN = re.compile(
-    "[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200e\u200f"
-    "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
-    "|(?<![\u0600-\u08ff\u0900-\u0dff\u2600-\u27bf\ufe0f\U0001f000-\U0001faff])[\u200c\u200d]"
-)
-_UNSEEN_RUN = re.compile(rf"({_UNSEEN.pattern})\1*+")
 _PICTURE_MARKER = re.compile(r"\[(?:IMAGE|Image|image):[^\[\]\n<>]{1,400}\]")
 
 _TAGS = {
@@ -128,22 +121,14 @@ def _escaped(text: str, left: list[int]) -> str:
         escaped = _PICTURE_MARKER.sub(r'<span class="picture">\g<0></span>', escaped)
     if escaped.isascii() and escaped.isprintable():
         return escaped
-    return _UNSEEN_RUN.sub(lambda run: _made_visible(run, left), escaped)
+    return UNSEEN_RUN.sub(lambda run: _made_visible(run, left), escaped)
 
 
 def _made_visible(run: re.Match[str], left: list[int]) -> str:
     left[0] -= 1
     if left[0] < 0:
         return "\ufffd"
-    times = f" \u00d7 {len(run[0])}" if len(run[0]) > 1 else ""
-    return f'<span class="unseen">{unseen_name(run[1])}{times}</span>'
-
-
-def unseen_name(character: str) -> str:
-    """A short name for a character without a look: "ESC", "U+202E"."""
-    if character == "\x1b":
-        return "ESC"
-    return f"U+{ord(character):04X}"
+    return f'<span class="unseen">{unseen_name(run[1])}{times(run[0])}</span>'
 
 
 class _Renderer(RendererHTML):

@@ -6,6 +6,7 @@ import msgspec
 
 from tasks.fields import check_rfc3339
 from tasks.messages import decode_history, decode_items
+from tasks.printed import one_line
 
 FORMAT, VERSION = "gloamy tasks", 1
 
@@ -14,6 +15,9 @@ Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 class Refused(Exception):
     """Why a task cannot be moved, in one plain sentence that names it."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())  # it may say what a file or a row has
 
 
 class Header(msgspec.Struct, forbid_unknown_fields=True, tag_field="line", tag="header"):

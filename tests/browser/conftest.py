@@ -19,8 +19,8 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
 
 
 @contextmanager
-def opened_browser(folder: Path) -> Iterator[webdriver.Chrome]:
-    """A headless Chromium with a profile of its own."""
+def opened_browser(folder: Path, *, with_requests: bool = False) -> Iterator[webdriver.Chrome]:
+    """A headless Chromium with a profile of its own; its log "performance" has all requests."""
     program = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     driver = shutil.which("chromedriver")
     if program is None or driver is None:
@@ -40,7 +40,8 @@ def opened_browser(folder: Path) -> Iterator[webdriver.Chrome]:
         "window-size=1400,1000",
     ):
         options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    logs = {"browser": "ALL"} | ({"performance": "ALL"} if with_requests else {})
+    options.set_capability("goog:loggingPrefs", logs)
     opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield opened
     opened.quit()

@@ -18,6 +18,7 @@ from tasks.clearing import Actor
 from tasks.confirmation import Confirmation
 from tasks.fields import to_text
 from tasks.models import TaskRecord, TaskRecordQuerySet, TaskStatus
+from tasks.printed import one_line
 from tasks.progress import Progress
 from tasks.store import sql
 from tasks.templatetags.threads import shown_id
@@ -114,9 +115,10 @@ class Command(BaseCommand):
         rows = sorted(shown.rows, key=lambda row: -(row.size or 0))
         for row in rows[:LARGEST]:
             size = plain_size(row.size or 0)
-            self.stdout.write(f"  {size:>10}  {row.status:10}  {shown_id(row.thread_id)[:100]}")
+            status = one_line(row.status)[:40]
+            self.stdout.write(f"  {size:>10}  {status:10}  {name_of(row.thread_id)}")
         for row, seconds in shown.slow[:LARGEST]:
-            name = shown_id(row.thread_id)[:100]
+            name = name_of(row.thread_id)
             self.stdout.write(f"While {name} is deleted, a live agent waits about {seconds:.1f} s.")
 
     def clear(self, ids: list[str], options: dict[str, Any], asked: str) -> None:
@@ -132,7 +134,7 @@ class Command(BaseCommand):
             f"{act}: {act.tasks} tasks, {act.checkpoints} checkpoints, {plain_size(act.size)}."
         )
         for row in act.threads.filter(fate=Fate.KEPT)[:LARGEST]:
-            self.stderr.write(f"Kept {shown_id(row.thread_id)[:100]}: {row.why}")
+            self.stderr.write(one_line(f"Kept {name_of(row.thread_id)}: {row.why}"))
 
     def run(self, act: Clearing) -> None:
         progress = Progress(self.stderr, act.planned)
@@ -145,13 +147,19 @@ class Command(BaseCommand):
             raise
         except (Error, clearing.BusyError) as error:
             progress.clear()
-            raise CommandError(f"Broken off after {act.cleared} threads: {error}") from error
+            told = one_line(f"Broken off after {act.cleared} threads: {error}")
+            raise CommandError(told) from error
         progress.clear()
         if act.stage == Stage.CANCELLED:
             raise CommandError(f"Cancelled after {act.cleared} threads.")
 
     def actor(self) -> Actor:
         return Actor(Source.COMMAND, name=_user_name(), address=socket.gethostname())
+
+
+def name_of(thread_id: str) -> str:
+    """An id as a terminal may have it."""
+    return one_line(shown_id(thread_id))[:100]
 
 
 def plain_size(size: int) -> str:

@@ -1,0 +1,16 @@
+"""What the server logs, so that no text of somebody else forges a line or commands a terminal."""
+
+import logging
+
+from tasks.printed import lines, one_line
+
+
+class Formatter(logging.Formatter):
+    """A record takes one line; what a traceback has besides is indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: object) -> str:
+        text = super().formatException(ei)  # type: ignore[arg-type]
+        return "\n".join(f"  {line}" for line in lines(text))

@@ -1,0 +1,308 @@
+"""A store and a site whose every field holds a payload, and what may stand in their pages."""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from html.parser import HTMLParser
+from typing import Any
+
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import Group, User
+from django.contrib.contenttypes.models import ContentType
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from archive.models import ClearedThread, Clearing, Fate, Source, Stage, key_of
+from tasks.models import TaskRecord
+from tasks.reading import unseen
+from tasks.store import workspace
+from tasks.store.workspace import store_connection
+from tests import payloads
+from tests.factories import TABLES
+
+STATUSES = ("failed", "running", "completed", "timed_out")
+
+
+def history(text: str) -> list[dict[str, str]]:
+    """The text in every place of a history, in both forms of calls."""
+    native = {
+        "content": text,
+        "reasoning_content": text,
+        "tool_calls": [
+            {"id": text, "name": text, "arguments": json.dumps({text: text, "command": text})},
+            {"id": f"{text}2", "name": "shell", "arguments": text},
+        ],
+    }
+    said = [
+        ("user", text),
+        ("system", text),
+        ("assistant", text + tag_call(text, {"command": text, text: [text, {text: text}]})),
+        ("user", f'[Tool results]\n<tool_result name="{text}">\n{text}\n</tool_result>{text}'),
+        ("assistant", tag_call(text, {"path": text, "old": text, "new": f"{text}\n2"})),
+        ("assistant", tag_call(text, {"path": f"{text}.html", "content": text})),
+        ("assistant", tag_call("shell", text) + f"<tool>{text}"),
+        ("assistant", json.dumps(native, ensure_ascii=False)),
+        ("tool", json.dumps({"tool_call_id": text, "content": text}, ensure_ascii=False)),
+        ("tool", text),
+        ("assistant", text),
+        (text, text),
+    ]
+    return [{"role": role, "content": content} for role, content in said]
+
+
+def tag_call(name: str, arguments: Any) -> str:
+    given = {"name": name, "arguments": arguments}
+    return f"<tool_call>{json.dumps(given, ensure_ascii=False)}</tool_call>"
+
+
+def thread_id_of(text: str, number: int) -> str:
+    """Every other thread is called exactly so."""
+    return text if number % 2 else f"{text} {number}"
+
+
+def task_row(text: str, number: int) -> dict[str, Any]:
+    """A task that holds the text in all its columns; every fifth has a history that is no JSON."""
+    told = json.dumps(history(text), ensure_ascii=False, separators=(",", ":"))
+    moment = f"2026-01-01T00:{number // 60 % 60:02}:{number % 60:02}+00:00"
+    is_odd = number % 4 == 0
+    return {
+        "task_id": f"{text} {number}",
+        "thread_id": thread_id_of(text, number),
+        "channel": text,
+        "provider": text,
+        "model": text,
+        "status": text if is_odd else STATUSES[number % 4],
+        "execution_history_json": text if number % 5 == 3 else told,
+        "resumable_history_json": text if number % 5 == 4 else told,
+        "latest_checkpoint_note": text,
+        "checkpoint_count": 3,
+        "final_response": text,
+        "last_error": f"{text}\n{text}" if number % 2 else text,
+        "created_at": text if is_odd else moment,
+        "updated_at": text if number % 8 == 0 else moment,
+        "completed_at": text,
+    }
+
+
+def checkpoint_rows(text: str, task: dict[str, Any], number: int) -> Iterator[dict[str, Any]]:
+    for step in (1, 2, 3):
+        items = [
+            {
+                "tool_name": text,
+                "arguments": {text: f"{text}{step}", "command": text},
+                "success": step != 2,
+                "output": text,
+            },
+            {"tool_name": f"{text}{step}", "arguments": text, "success": True, "output": text},
+        ]
+        stored = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
+        yield {
+            "task_id": task["task_id"],
+            "step_index": step,
+            "checkpoint_note": f"{text}\n{step}",
+            "items_json": text if number % 5 == 3 and step == 2 else stored,
+            "created_at": text if step == 3 else task["created_at"],
+        }
+
+
+def fill_store(store: BaseDatabaseWrapper, texts: list[str]) -> None:
+    """A thread for each text, by statements that know no rules."""
+    for number, text in enumerate(texts):
+        if store.vendor == "postgresql":
+            text = text.replace("\0", "\ufffd")  # which its texts cannot hold
+        task = task_row(text, number)
+        insert(store, "task_records", task)
+        for row in checkpoint_rows(text, task, number):
+            insert(store, "task_checkpoints", row)
+
+
+def fill_huge(store: BaseDatabaseWrapper, texts: list[str]) -> None:
+    """A thread for each large text, which is in every field that may be large."""
+    for number, text in enumerate(texts):
+        said = [{"role": role, "content": text} for role in ("user", "assistant", "tool")]
+        item = {"tool_name": "shell", "arguments": {"command": text}, "success": False}
+        large = dict.fromkeys(("last_error", "final_response", "latest_checkpoint_note"), text)
+        task = task_row(f"huge {number}", 1) | large
+        task["thread_id"] = task["task_id"] = f"huge {number}"
+        task["execution_history_json"] = task["resumable_history_json"] = json.dumps(said)
+        insert(store, "task_records", task)
+        [row, *_] = checkpoint_rows(text[:1000], task, 1)
+        items = json.dumps([item | {"output": text}])
+        insert(store, "task_checkpoints", row | {"items_json": items})
+
+
+def insert(store: BaseDatabaseWrapper, table: str, row: dict[str, Any]) -> None:
+    columns = [column for column in TABLES[table] if column in row]
+    places = ", ".join(["%s"] * len(columns))
+    with store.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})",
+            [row[column] for column in columns],
+        )
+
+
+def fill_site(text: str, more: list[str]) -> None:
+    """The site's own rows: an administrator, groups, the admin's log, and acts of clearing."""
+    user = User.objects.filter(is_superuser=True).first() or User(is_superuser=True, is_staff=True)
+    user.username, user.first_name, user.email = text[:150], text[:150], text[:254]
+    user.save()
+    for number, each in enumerate(more[:20]):
+        Group.objects.get_or_create(name=f"{each[:140]}{number}")
+    of_tasks = ContentType.objects.get_for_model(TaskRecord)
+    for each in more[:20]:
+        LogEntry.objects.create(
+            user=user,
+            content_type=of_tasks,
+            object_id=each,
+            object_repr=each[:200],
+            action_flag=CHANGE,
+            change_message=each,
+        )
+    stages = (Stage.DONE, Stage.FAILED, Stage.CANCELLED)
+    for number, each in enumerate(more):
+        act = Clearing.objects.create(
+            store=workspace.identity(),
+            stage=stages[number % 3],
+            user=user,
+            user_name=each,
+            source=Source.LIST,
+            address=each,
+            reason=each,
+            filter=each,
+            error=each,
+            planned=3,
+            cleared=2,
+            kept=1,
+        )
+        for fate in (Fate.CLEARED, Fate.KEPT, Fate.PLANNED):
+            ClearedThread.objects.create(
+                clearing=act,
+                key=key_of(each),
+                stored_id=each.encode(),
+                title=each if fate != Fate.KEPT else "",
+                status=each,
+                fingerprint="x",
+                active=each,
+                fate=fate,
+                why=each,
+            )
+
+
+# What the pages are made of. An element or attribute that is not here was made by somebody else.
+
+OURS = {
+    *("html", "head", "meta", "title", "link", "script", "body", "header", "nav", "main", "aside"),
+    *("section", "article", "div", "p", "span", "a", "b", "i", "h1", "h2", "h3", "h4", "code"),
+    *("pre", "kbd", "mark", "del", "time", "ul", "ol", "li", "dl", "dt", "dd", "table", "thead"),
+    *("tbody", "tr", "th", "td", "form", "fieldset", "legend", "label", "input", "select"),
+    *("option", "button", "progress", "details", "summary", "dialog", "br"),
+    *("svg", "symbol", "path", "use", "g", "rect", "line", "text"),
+}
+OF_MARKDOWN = {"hr", "blockquote", "strong", "em", "s"}
+OF_ADMIN = {"bdi", "caption", "footer", "h5", "img", "small", "search", "style"}
+ATTRIBUTES = {
+    *("class", "id", "href", "rel", "title", "lang", "charset", "name", "content", "src", "defer"),
+    *("role", "hidden", "tabindex", "colspan", "scope", "datetime", "open", "start", "for", "type"),
+    *("value", "checked", "selected", "disabled", "autofocus", "autocomplete", "placeholder"),
+    *("maxlength", "spellcheck", "inputmode", "step", "method", "action", "form", "max"),
+    *("autocapitalize", "required"),
+    *("x", "y", "x1", "x2", "y1", "y2", "dx", "rx", "width", "height", "text-anchor", "xmlns"),
+    *("viewbox", "fill", "d", "stroke", "stroke-width", "stroke-linecap", "stroke-linejoin"),
+    *(f"aria-{name}" for name in ("current", "describedby", "hidden", "label", "labelledby")),
+    *("aria-sort",),
+    *(f"data-{name}" for name in ("address", "auto", "clock", "copy", "elapsed", "failures")),
+    *(f"data-{name}" for name in ("first", "hit", "hits", "latest", "live", "on", "open", "part")),
+    *(f"data-{name}" for name in ("poll", "query", "step", "step-address", "tag", "text")),
+    *(f"hx-{name}" for name in ("ext", "get", "post", "swap", "swap-oob", "sync", "target")),
+    "hx-trigger",
+}
+OF_ADMIN_ATTRIBUTES = {
+    *("action", "alt", "data-admin-utc-offset", "data-model-name", "data-ready", "enctype"),
+    *("novalidate", "data-popup-opener", "data-filter-title", "dir", "size", "data-actions-icnt"),
+    *("min", "aria-disabled", "aria-selected", "aria-controls", "data-context", "multiple"),
+    *("xlink:href", "async", "data-prepopulated-fields", "data-model-ref", "data-field-name"),
+    *("data-is-stacked", "data-popup", "aria-invalid"),
+}
+OF_ADMIN_COMMENTS = {
+    *(" Container ", " END Container ", " Header ", " END Header ", " Breadcrumbs "),
+    *(" END Breadcrumbs ", " Content ", " END Content ", " SVGs ", " END SVGs "),
+    " DIV needed for valid HTML ",
+}
+ADDRESSES = {"href", "src", "action", "formaction", "hx-get", "hx-post"}
+EXACT = {"value", "data-text", "data-query", "datetime"}  # what is sent or copied, as it is
+LOCAL = re.compile(r"(?:/(?![/\\])|\?|#|\.\./password/$|$)")  # the last is Django's own
+REMOTE = re.compile(r"https?://|mailto:", re.IGNORECASE)
+UNSEEN = re.compile(rf"(?!\r\n)(?:{unseen.UNSEEN.pattern})")
+
+
+class Page(HTMLParser):
+    """A page, or a part of one, and what of it is none of ours."""
+
+    def __init__(self, html: str, *, is_admin: bool = False) -> None:
+        super().__init__(convert_charrefs=True)
+        self.problems: list[str] = []
+        self._open = ""
+        self._tags = OURS | OF_MARKDOWN | (OF_ADMIN if is_admin else set())
+        self._comments = OF_ADMIN_COMMENTS if is_admin else set()
+        self._attributes = ATTRIBUTES | (OF_ADMIN_ATTRIBUTES if is_admin else set())
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._open = tag
+        given = dict(attrs)
+        if tag not in self._tags or len(given) < len(attrs):
+            self._wrong(tag, attrs)
+        for name, value in given.items():
+            if name not in self._attributes:
+                self._wrong(tag, name, value)
+            if name in ADDRESSES and not self._is_good(tag, name, str(value), given):
+                self._wrong(tag, name, value)
+            if name not in EXACT:
+                self._look(str(value), tag, name)
+
+    def _is_good(self, tag: str, name: str, address: str, given: dict[str, str | None]) -> bool:
+        if LOCAL.match(address):
+            return True
+        is_link = (tag, name) == ("a", "href") and given.get("rel") == "noopener noreferrer"
+        return is_link and REMOTE.match(address) is not None
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open in ("script", "style") and data.strip():
+            self._wrong(self._open, data)
+        self._look(data, "text")
+
+    def handle_comment(self, data: str) -> None:
+        if data not in self._comments:
+            self._wrong("comment", data)
+
+    def handle_pi(self, data: str) -> None:
+        self._wrong("instruction", data)
+
+    def unknown_decl(self, data: str) -> None:
+        self._wrong("declaration", data)
+
+    def handle_decl(self, decl: str) -> None:
+        if decl.lower() != "doctype html":
+            self._wrong("declaration", decl)
+
+    def _look(self, text: str, *where: str) -> None:
+        if found := UNSEEN.search(text):
+            self._wrong("unseen", hex(ord(found[0])), *where, text[:80])
+
+    def _wrong(self, *what: Any) -> None:
+        self.problems.append(repr(what)[:300])
+
+
+def fill(host: str) -> None:
+    """Both databases, with payloads that call the page's sentinel and ask this server."""
+    aimed = partial(payloads.aimed, host=host)
+    store = store_connection()
+    with transaction.atomic(using=store.alias):
+        fill_store(store, [*map(aimed, payloads.ALL)])
+        fill_huge(store, [*map(aimed, payloads.HUGE)])
+    fill_site(aimed(payloads.POLYGLOTS[1]), [aimed(text) for text in payloads.ALL[::6]])
