@@ -85,6 +85,7 @@ def test_lists_take_the_same_queries_for_any_number(
 @pytest.fixture
 def small_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changelist, "WINDOW", 3)
+    monkeypatch.setattr(changelist, "WIDE_WINDOW", 3)
 
 
 @only_sqlite

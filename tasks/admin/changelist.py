@@ -4,6 +4,7 @@ A window is so many rows in the order of an index. Whatever no index answers is 
 they are all that is counted, and where there are more the list leads on to the next window.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -14,7 +15,7 @@ from django.core.paginator import InvalidPage
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-WINDOW = 10_000  # rows
+WINDOW, WIDE_WINDOW = 10_000, 50_000  # rows; the latter where something is looked for in them
 LONGEST_QUERY = 200  # characters
 AFTER, CONTAINING = "after", "containing"  # parameters: where a window begins, and how q is meant
 OWN = {AFTER, CONTAINING, PAGE_VAR, ORDER_VAR, SEARCH_VAR, ALL_VAR, ERROR_FLAG}
@@ -33,9 +34,7 @@ class ChangeList(DjangosChangeList):
     model_admin: Any
     filter_specs: Any
 
-    def get_queryset(
-        self, request: HttpRequest, exclude_parameters: Any = None
-    ) -> QuerySet[Any, Any]:
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
         self.filter_specs, self.has_filters, *_, self.has_active_filters = self.get_filters(request)
         self.clear_all_filters_qs = self.get_query_string(
             remove=[spec.parameter_name for spec in self.filter_specs]
@@ -54,7 +53,7 @@ class ChangeList(DjangosChangeList):
             rows = rows.filter(self.model_admin.containing(self.query))
         return self._conditions(request, rows)
 
-    def _indexed(self, request: HttpRequest) -> QuerySet[Any, Any]:
+    def _indexed(self, request: HttpRequest) -> Any:
         """All rows in order, as far as an index in that order gives them."""
         rows = self.root_queryset.order_by(*self.get_ordering(request, self.root_queryset))
         for spec in self.filter_specs:
@@ -62,18 +61,18 @@ class ChangeList(DjangosChangeList):
                 rows = spec.queryset(request, rows)
         return rows
 
-    def _conditions(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any, Any]:
+    def _conditions(self, request: HttpRequest, rows: Any) -> Any:
         for spec in self.filter_specs:
             if not spec.is_indexed:
                 rows = spec.queryset(request, rows)
         return rows
 
-    def _window(self, rows: QuerySet[Any]) -> QuerySet[Any, Any]:
+    def _window(self, rows: Any) -> Any:
         descending = self.is_descending
         if AFTER in self.params:
             place = self.model_admin.place_of(self.params[AFTER])
             rows = self.model_admin.beyond(rows, place, descending=descending)
-        last = rows.values_list(*self.model_admin.order)[WINDOW - 1 : WINDOW]
+        last = rows.values_list(*self.model_admin.order)[self.window - 1 : self.window]
         for edge in last:
             place = Place(edge[0], edge[-1])
             text = self.model_admin.text_of(place)
@@ -90,12 +89,12 @@ class ChangeList(DjangosChangeList):
             raise BadRequest(f"“{ORDER_VAR}” in the address is not right: no such order.")
         return bool(asked != column)
 
-    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str]:
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         sign = "-" if self.is_descending else ""
         return [f"{sign}{column}" for column in self.model_admin.order]
 
     def get_query_string(
-        self, new_params: dict[str, Any] | None = None, remove: list[str] | None = None
+        self, new_params: dict[str, Any] | None = None, remove: Iterable[str] | None = None
     ) -> str:
         """The address with some things changed: another list than this begins at its beginning."""
         changed = new_params or {}
@@ -129,7 +128,7 @@ class ChangeList(DjangosChangeList):
 
     @property
     def window(self) -> int:
-        return WINDOW
+        return WIDE_WINDOW if self.has_conditions else WINDOW
 
     def url_for_result(self, result: Model) -> str:
         address: str = self.model_admin.address_of(result)
