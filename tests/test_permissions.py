@@ -101,12 +101,13 @@ class AdminRule:
     get: Any = (OK, OK)
     post: Any = None  # where it is not as for GET
     options: Any = None
+    others: Any = SIGN_IN  # of those who are signed in
 
     def expected(self, person: str, method: str) -> Any:
         if method in NEVER:
             return WRONG
         if person not in ("staff", "superuser"):
-            return SIGN_IN
+            return self.others if RANKS[person] else SIGN_IN
         answers = {"POST": self.post, "OPTIONS": self.options}.get(method) or self.get
         return answers[person == "superuser"]
 
@@ -124,7 +125,7 @@ ADMIN = {
     "admin:index": AdminRule(),
     "admin:app_list": AdminRule(),
     "admin:login": Door({"GET": SIGN_IN}, {"GET": SIGN_IN}),  # that of /admin/login/
-    "admin:logout": AdminRule(NOT_POSTED, (SIGN_IN, SIGN_IN), BOTH),
+    "admin:logout": AdminRule(NOT_POSTED, (SIGN_IN, SIGN_IN), BOTH, others=AWAY),
     "admin:password_change": AdminRule(),
     "admin:password_change_done": AdminRule(BOTH, NOT_POSTED),
     "admin:autocomplete": AdminRule(NOBODY, NOT_POSTED, BOTH),

@@ -77,7 +77,7 @@ class ReadOnlyAdmin(AdminBase):
         """The row as it is: no form is made of it."""
         if not self.has_view_permission(request) or request.method not in ("GET", "HEAD"):
             raise PermissionDenied
-        found = self.get_object(request, object_id)
+        found = self.whole(request, object_id)
         if found is None:
             gone: Any = self
             response: HttpResponse = gone._get_obj_does_not_exist_redirect(
@@ -95,6 +95,15 @@ class ReadOnlyAdmin(AdminBase):
         return TemplateResponse(request, self.page, context)
 
     page: str  # the template of one row
+
+    def whole(self, request: HttpRequest, object_id: str) -> Any:
+        """The row with all that its page shows."""
+        return self.get_object(request, object_id)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().history_view(request, object_id, {"object_name": object_id})
 
     def context_of(self, request: HttpRequest, found: Any) -> dict[str, Any]:
         raise NotImplementedError

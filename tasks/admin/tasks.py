@@ -62,10 +62,13 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> TaskRecord | None:
-        rows = AdminRecords.all_tasks().named(object_id)
-        found = rows.for_page().first()
+        return AdminRecords.all_tasks().named(object_id).heads().first()
+
+    def whole(self, request: HttpRequest, object_id: str) -> TaskRecord | None:
+        rows = AdminRecords.all_tasks().named(object_id).for_page()
+        found = rows.first()
         if found is not None and is_spoilt(found.pk):
-            found = rows.for_page().defer(None).first()  # nothing can be read of it later
+            found = rows.defer(None).first()  # nothing can be read of it later
         return found
 
     def exactly(self, text: str) -> Q:
