@@ -6,5 +6,6 @@ from tasks.admin.checkpoints import TaskCheckpointAdmin as TaskCheckpointAdmin
 from tasks.admin.ids import id_in_path as id_in_path
 from tasks.admin.tasks import TaskRecordAdmin as TaskRecordAdmin
 
-admin.site.site_header = admin.site.site_title = admin.site.index_title = "gloamy tasks"
+admin.site.site_header = admin.site.site_title = "gloamy tasks"
+admin.site.index_title = "Administration"
 admin.site.enable_nav_sidebar = False
