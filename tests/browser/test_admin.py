@@ -41,6 +41,10 @@ def admin(server: Server, browser: webdriver.Chrome) -> webdriver.Chrome:
 def test_admin_is_looked_through_and_clears(admin: webdriver.Chrome):
     assert problems(admin) == []
 
+    click(admin, "Checkpoints")
+    assert problems(admin) == []
+
+    click(admin, "Home")
     click(admin, "Tasks")
     count = len(admin.find_elements(By.CSS_SELECTOR, "#result_list tbody tr"))
     assert (problems(admin), count > 3) == ([], True)
@@ -68,6 +72,9 @@ def test_admin_is_looked_through_and_clears(admin: webdriver.Chrome):
     click(admin, "Open the thread")
     click(admin, "Open in the admin")
     assert admin.find_element(By.TAG_NAME, "h1").text == shown
+
+    click(admin, "History")
+    assert problems(admin) == []
 
     click(admin, "Tasks")
     admin.find_element(By.CSS_SELECTOR, "#result_list .action-select").click()
