@@ -107,7 +107,8 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     @admin.display(description="task")
     def shown(self, record: TaskRecord) -> str:
         of_thread = "" if record.thread_id == record.task_id else shown_id(record.thread_id)[:200]
-        return shown_id(record.task_id)[:300] + (of_thread and f" of thread {of_thread}")
+        own = "(no id)" if record.pk is None else shown_id(record.task_id)[:300]
+        return own + (of_thread and f" of thread {of_thread}")
 
     @admin.display(description="status")
     def state(self, record: TaskRecord) -> str:
