@@ -112,3 +112,10 @@ def test_heavy_pages_are_bounded(viewer: Client, places: limits.Places, path: st
 
     assert viewer.get(path).status_code == 429
     assert viewer.get("/?q=hello&where=ids").status_code == 200
+
+
+def test_choosing_what_to_clear_is_bounded(operator: Client, places: limits.Places):
+    for _ in range(limits.AT_ONCE):
+        places.take(int(operator.session["_auth_user_id"]))
+
+    assert operator.post("/clear/", {"all": "1"}).status_code == 429

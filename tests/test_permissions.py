@@ -28,9 +28,11 @@ from tests.factories import snapshot, update
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
-NEVER = ("PUT", "DELETE")  # refused before anybody is asked to sign in
-PEOPLE = ("anonymous", "stranger", "viewer", "operator", "superuser")
+METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "POST")  # which may end a session
+NEVER = ("PUT", "PATCH", "DELETE")  # refused before anybody is asked to sign in
+RANKS = {"anonymous": 0, "disabled": 0, "stranger": 1, "viewer": 2, "staff": 2, "operator": 3}
+RANKS |= {"superuser": 4}  # the staff may look, too, and use the admin
+PEOPLE = tuple(RANKS)
 SIGN_IN, NO, OK, AWAY, WRONG, ABSENT = "sign in", 403, 200, 302, 405, 404
 ID = "telegram_42"
 
@@ -48,12 +50,12 @@ class Rule:
     def expected(self, person: str, method: str) -> Any:
         if method in NEVER:
             return WRONG
-        if person == "anonymous" and self.least != "anonymous":
+        if RANKS[person] == 0 and self.least != "anonymous":
             return SIGN_IN
         answer = {"GET": self.safe, "HEAD": self.safe, "POST": self.post}.get(method, WRONG)
         if answer == WRONG:  # the method is looked at first
             return WRONG
-        return answer if PEOPLE.index(person) >= PEOPLE.index(self.least) else NO
+        return answer if RANKS[person] >= RANKS[self.least] else NO
 
 
 THREAD = f"?id={ID}"
@@ -75,100 +77,204 @@ LADDER = {
     "clearing-cancel": Rule("operator", WRONG, AWAY),
     "clearing-restore": Rule("operator", WRONG, AWAY),
 }
-# Signing in and out are for all, and Django's own; their tests are in test_accounts.
-FOR_ALL = {"sign-in", "sign-in-link", "sign-out"}
+TOKEN = "t" * 32
+REST = "(?P<url>.*)$"
+OF_ADMIN: dict[str, list[Any]] = {"admin:view_on_site": [1, 1], "admin:app_list": ["tasks"]}
+
+
+@dataclass(frozen=True)
+class Door:
+    """What signing in and out answers to those outside and those inside; GET is HEAD's as well."""
+
+    outside: dict[str, Any]
+    inside: dict[str, Any]
+
+    def expected(self, person: str, method: str) -> Any:
+        answers = self.inside if RANKS[person] else self.outside
+        return answers.get("GET" if method == "HEAD" else method, WRONG)
+
+
+@dataclass(frozen=True)
+class AdminRule:
+    """What one of the staff who may look gets of the admin, and the superuser; nobody else may."""
+
+    get: Any = (OK, OK)
+    post: Any = None  # where it is not as for GET
+    options: Any = None
+    others: Any = SIGN_IN  # of those who are signed in
+
+    def expected(self, person: str, method: str) -> Any:
+        if method in NEVER:
+            return WRONG
+        if person not in ("staff", "superuser"):
+            return self.others if RANKS[person] else SIGN_IN
+        answers = {"POST": self.post, "OPTIONS": self.options}.get(method) or self.get
+        return answers[person == "superuser"]
+
+
+ALL = dict.fromkeys(("GET", "POST", "OPTIONS"), OK)
+DOORS = {
+    "sign-in": Door(ALL, dict.fromkeys(ALL, AWAY)),
+    "sign-in-link": Door({"GET": NO, "POST": NO}, {"GET": NO, "POST": NO}),  # it has no token
+    "sign-out": Door(dict.fromkeys(ALL, SIGN_IN), {"OPTIONS": OK, "POST": SIGN_IN}),
+    "/admin/login/": Door({"GET": SIGN_IN}, {"GET": SIGN_IN}),
+}
+BOTH, NOBODY, ONLY_SUPERUSER = (OK, OK), (NO, NO), (NO, OK)
+NOT_POSTED = (WRONG, WRONG)
+ADMIN = {
+    "admin:index": AdminRule(),
+    "admin:app_list": AdminRule(),
+    "admin:login": Door({"GET": SIGN_IN}, {"GET": SIGN_IN}),  # that of /admin/login/
+    "admin:logout": AdminRule(NOT_POSTED, (SIGN_IN, SIGN_IN), BOTH, others=AWAY),
+    "admin:password_change": AdminRule(),
+    "admin:password_change_done": AdminRule(BOTH, NOT_POSTED),
+    "admin:autocomplete": AdminRule(NOBODY, NOT_POSTED, BOTH),
+    "admin:jsi18n": AdminRule(BOTH, NOT_POSTED),
+    "admin:view_on_site": AdminRule((ABSENT, ABSENT)),
+    "/admin/" + REST: AdminRule((ABSENT, ABSENT)),
+}
+for _model in ("taskrecord", "taskcheckpoint"):
+    ADMIN |= {
+        f"admin:tasks_{_model}_changelist": AdminRule(),
+        f"admin:tasks_{_model}_history": AdminRule(),
+        f"admin:tasks_{_model}_change": AdminRule(BOTH, NOBODY, NOBODY),
+        f"admin:tasks_{_model}_add": AdminRule(NOBODY),
+        f"admin:tasks_{_model}_delete": AdminRule(NOBODY),
+        f"/admin/tasks/{_model}/<path:object_id>/": AdminRule((AWAY, AWAY)),
+    }
+for _model in ("user", "group"):
+    for _page in ("changelist", "history", "change", "add", "delete"):
+        ADMIN[f"admin:auth_{_model}_{_page}"] = AdminRule(ONLY_SUPERUSER)
+    ADMIN[f"/admin/auth/{_model}/<path:object_id>/"] = AdminRule((AWAY, AWAY))
+ADMIN["admin:auth_user_password_change"] = AdminRule(ONLY_SUPERUSER)
+EVERY = {**LADDER, **DOORS, **ADMIN}
+
+
+def declared(name: str) -> Any:
+    return EVERY[name]
 
 
 def addresses() -> Iterator[str]:
-    """The name of every address that is not the admin's."""
-    for pattern in _patterns(get_resolver()):
-        yield str(pattern.name or pattern.pattern)
+    """The name of every address, or the address itself of one without a name."""
+    yield from (name for name, _ in _walk(get_resolver(), "/", ""))
 
 
-def _patterns(resolver: URLResolver) -> Iterator[URLPattern]:
+def _walk(resolver: URLResolver, path: str, space: str) -> Iterator[tuple[str, str]]:
     for pattern in resolver.url_patterns:
+        route = path + str(pattern.pattern)
         if isinstance(pattern, URLPattern):
-            yield pattern
-        elif pattern.app_name != "admin":
-            yield from _patterns(pattern)
+            yield (f"{space}{pattern.name}" if pattern.name else route), route
+        else:
+            inner = f"{pattern.namespace}:" if pattern.namespace else space
+            yield from _walk(pattern, route, inner)
+
+
+def client_of(name: str, codenames: tuple[str, ...]) -> Client:
+    """A client that is signed in, and whose forms are looked at for their token."""
+    user = get_user_model().objects.create_user(
+        name, is_superuser=name == "superuser", is_staff=name in ("staff", "superuser")
+    )
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    if name == "disabled":
+        get_user_model().objects.filter(pk=user.pk).update(is_active=False)
+    return client
 
 
 @pytest.fixture
 def people(db: None) -> dict[str, Client]:
-    rights = {
+    looking = ("view_taskrecord", "view_taskcheckpoint")
+    clearing_too = (*looking, "clear_thread")
+    rights: dict[str, tuple[str, ...]] = {
+        "disabled": clearing_too,
         "stranger": (),
-        "viewer": ("view_taskrecord", "view_taskcheckpoint"),
-        "operator": ("view_taskrecord", "view_taskcheckpoint", "clear_thread"),
+        "viewer": looking,
+        "staff": looking,
+        "operator": clearing_too,
         "superuser": (),
     }
-    clients = {"anonymous": Client()}
-    for name, codenames in rights.items():
-        user = get_user_model().objects.create_user(name, is_superuser=name == "superuser")
-        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-        clients[name] = Client()
-        clients[name].force_login(user)
+    clients = {name: client_of(name, rights[name]) for name in rights}
+    clients["anonymous"] = Client(enforce_csrf_checks=True)
+    for client in clients.values():
+        client.cookies["gloamy_csrf"] = TOKEN
     return clients
 
 
 @pytest.fixture
-def place() -> Callable[[str, Rule], str]:
+def place() -> Callable[[str], str]:
     """The full address of a name, with something there to see."""
     service.record_checkpoint(update())
     service.save_snapshot(snapshot())
     act = clearing.draft([ID], Actor(Source.COMMAND))
     clearing.confirm(act)
     step = TaskCheckpoint.objects.get().pk
+    user = get_user_model().objects.create_user("subject").pk
+    keys = {"taskrecord": id_in_path(ID), "taskcheckpoint": step, "user": user}
+    keys["group"] = Group.objects.latest("pk").pk
 
-    def full(name: str, rule: Rule) -> str:
-        arguments = [act.pk] if name.startswith("clearing") else []
-        return reverse(name, args=arguments) + rule.query.format(step=step)
+    def full(name: str) -> str:
+        if name.startswith("/"):
+            model = next((model for model in keys if f"/{model}/" in name), "")
+            return name.replace("<path:object_id>", str(keys.get(model))).replace(REST, "nothing")
+        rule = declared(name)
+        arguments = [act.pk] if name.startswith("clearing") else OF_ADMIN.get(name, [])
+        if name.endswith(("_change", "_delete", "_history")):
+            model = name.split("_")[1] if name.count("_") > 1 else ""
+            arguments = [keys[model]] if model in keys else []
+        query = rule.query.format(step=step) if isinstance(rule, Rule) else ""
+        return reverse(name, args=arguments) + query
 
     return full
 
 
+def send(client: Client, method: str, address: str, form: Any, token: str = TOKEN) -> Any:
+    headers = {"X-CSRFToken": token} if token else {}
+    return client.generic(method, address, headers=headers, **body(method, form or {}))
+
+
 def test_every_address_is_declared():
-    assert {name for name in addresses() if name != "admin/login/"} == set(LADDER) | FOR_ALL
+    assert set(addresses()) == set(EVERY)
 
 
 @pytest.mark.parametrize("person", PEOPLE)
-@pytest.mark.parametrize("name", LADDER)
+@pytest.mark.parametrize("name", EVERY)
 def test_person_gets_what_is_declared(name: str, person: str, people, place):
-    rule, client = LADDER[name], people[person]
-    for method in METHODS:
-        data = (rule.form or {}) if method == "POST" else None
-        response = client.generic(method, place(name, rule), **body(method, data))
-        assert got(response) == rule.expected(person, method), method
+    rule, client, address = declared(name), people[person], place(name)
+    answers = {
+        method: got(send(client, method, address, getattr(rule, "form", None)))
+        for method in METHODS
+    }
+
+    assert answers == {method: rule.expected(person, method) for method in METHODS}
 
 
-@pytest.mark.parametrize("name", LADDER)
+@pytest.mark.parametrize("name", EVERY)
+def test_no_form_is_taken_without_its_token(name: str, people, place):
+    address, before = place(name), state()
+    for person, client in people.items():
+        response = send(client, "POST", address, getattr(declared(name), "form", None), token="")
+        assert response.status_code == 403, person
+
+    assert state() == before
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_those_who_may_not_change_nothing(name: str, people, place):
-    rule = LADDER[name]
-    before = Clearing.objects.count()
-    for person in ("anonymous", "stranger", "viewer"):
-        people[person].post(place(name, rule), rule.form or {})
+    address, before = place(name), state()
+    for person in ("anonymous", "disabled", "stranger", "viewer", "staff"):
+        for method in METHODS:
+            send(people[person], method, address, getattr(declared(name), "form", None))
 
-    assert (TaskRecord.objects.count(), Clearing.objects.count()) == (1, before)
-    assert Clearing.objects.latest("pk").stage == "running"
-
-
-ADMIN = {
-    "index": [],
-    "tasks_taskrecord_changelist": [],
-    "tasks_taskrecord_change": [id_in_path(ID)],
-    "tasks_taskrecord_history": [id_in_path(ID)],
-    "tasks_taskcheckpoint_changelist": [],
-    "auth_user_changelist": [],
-    "auth_group_changelist": [],
-}
+    assert state() == before
 
 
-@pytest.mark.parametrize("person", PEOPLE)
-@pytest.mark.parametrize("name", ADMIN)
-def test_admin_is_for_staff(name: str, person: str, people, place):
-    """None of these but the superuser is staff, and he only if he is made so."""
-    for method in ("GET", "POST"):
-        response = people[person].generic(method, reverse(f"admin:{name}", args=ADMIN[name]))
-        assert response.status_code == 302, method
+def state() -> tuple[Any, ...]:
+    """What a request may change."""
+    users = get_user_model().objects.order_by("pk").values_list("pk", "username", "is_active")
+    acts = Clearing.objects.order_by("pk").values_list("pk", "stage")
+    counts = (TaskRecord.objects.count(), TaskCheckpoint.objects.count(), Group.objects.count())
+    return list(users), list(acts), *counts
 
 
 def body(method: str, data: Any) -> dict[str, Any]:
@@ -178,7 +284,8 @@ def body(method: str, data: Any) -> dict[str, Any]:
 
 
 def got(response: Any) -> Any:
-    is_sign_in = response.status_code == 302 and response["Location"].startswith("/sign-in/")
+    to_sign_in = ("/sign-in/", "/admin/login/")
+    is_sign_in = response.status_code == 302 and response["Location"].startswith(to_sign_in)
     return SIGN_IN if is_sign_in else response.status_code
 
 
@@ -190,8 +297,10 @@ def test_a_draft_is_seen_by_those_who_may_clear(people, place):
 
     assert answers == {
         "anonymous": SIGN_IN,
+        "disabled": SIGN_IN,
         "stranger": NO,
         "viewer": ABSENT,
+        "staff": ABSENT,
         "operator": OK,
         "superuser": OK,
     }

@@ -18,6 +18,7 @@ from tasks.clearing import Actor
 from tasks.confirmation import Change, Confirmation
 from tasks.filters import Filters, ThreadList
 from tasks.heartbeat import daemon
+from tasks.limits import heavy
 from tasks.models import TaskRecord
 from tasks.templatetags.threads import shown_id
 from tasks.tokens import id_of
@@ -51,6 +52,7 @@ def clear(request: HttpRequest) -> HttpResponse:
 @require_POST
 @can_view
 @can_clear
+@heavy
 def clear_selected(request: HttpRequest) -> HttpResponse:
     """Write down which threads are meant, and ask: the selected ones, or all of a list."""
     if request.POST.get("all"):

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from archive.models import ClearedThread, Clearing, Fate, Source, Stage
 from tasks import clearing, confirmation, restoring, summaries
 from tasks.fields import read_stored
+from tasks.limits import heavy
 from tasks.store import workspace
 from tasks.views.clear import CONFLICT, actor, confirm_page, refuse_read_only
 from tasks.views.common import can_clear, can_view
@@ -98,6 +99,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @can_view
 @can_clear
+@heavy
 def restore(request: HttpRequest, pk: int) -> HttpResponse:
     """Put back one thread of an act, or for some seconds all that can be."""
     refuse_read_only()

@@ -179,8 +179,10 @@ for (const button of document.querySelectorAll("[data-open]")) {
 
 const keys = new Map();
 const keysOn = document.getElementById("keys-on");
-keysOn.checked = stored.get("keys") !== "off";
-keysOn.addEventListener("change", () => stored.set("keys", keysOn.checked ? "on" : "off"));
+if (keysOn) { // the admin has none
+  keysOn.checked = stored.get("keys") !== "off";
+  keysOn.addEventListener("change", () => stored.set("keys", keysOn.checked ? "on" : "off"));
+}
 
 function isTyping(element) {
   return element.matches("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
@@ -189,7 +191,7 @@ function isTyping(element) {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (event.key === "Escape") return leave(event);
-  if (!keysOn.checked || isTyping(event.target) || document.querySelector("dialog[open]")) return;
+  if (!keysOn?.checked || isTyping(event.target) || document.querySelector("dialog[open]")) return;
   const act = keys.get(event.key);
   if (act && act() !== false) event.preventDefault();
 });

@@ -1,0 +1,11 @@
+"""The two tables in Django's admin: to look at, and to clear threads. Nothing is edited here."""
+
+from django.contrib import admin
+
+from tasks.admin.checkpoints import TaskCheckpointAdmin as TaskCheckpointAdmin
+from tasks.admin.ids import id_in_path as id_in_path
+from tasks.admin.tasks import TaskRecordAdmin as TaskRecordAdmin
+
+admin.site.site_header = admin.site.site_title = "gloamy tasks"
+admin.site.index_title = "Administration"
+admin.site.enable_nav_sidebar = False

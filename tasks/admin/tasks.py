@@ -1,0 +1,234 @@
+"""The tasks in the admin."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.forms import CheckboxInput
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from archive.models import Source
+from tasks import clearing, transcript
+from tasks.admin.base import ReadOnlyAdmin, wrong_place, wrong_values
+from tasks.admin.changelist import AFTER, Place
+from tasks.admin.filters import (
+    ActiveFilter,
+    ChannelFilter,
+    ModelFilter,
+    ProviderFilter,
+    StatusFilter,
+)
+from tasks.admin.ids import AdminRecords, id_from_path, id_in_path, is_spoilt, name_of
+from tasks.clearing import Actor
+from tasks.fields import storable, to_text
+from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
+from tasks.reading.steps import attempts, outlines
+from tasks.search import Term
+from tasks.store.workspace import store_connection
+from tasks.templatetags.threads import absolute, shown_id, thread_url
+from tasks.views.common import may_clear
+from tasks.views.thread_tabs import LONGEST_COUNTED, STORED_SHORT, TABS, Stored
+
+TABS_SHOWN = {
+    "transcript": "Transcript",
+    "checkpoints": "Checkpoints",
+    "resume": "Resume",
+    "raw": "As stored",
+}
+ENTRY_QUERIES = {"transcript": "message", "resume": "show=resume&turn"}
+STEPS_PER_PAGE = 50
+
+
+@admin.register(TaskRecord)
+class TaskRecordAdmin(ReadOnlyAdmin):
+    list_display = ("shown", "state", "channel", "provider", "model_short", "active")
+    list_filter = (StatusFilter, ActiveFilter, ChannelFilter, ProviderFilter, ModelFilter)
+    search_fields = ("task_id", "thread_id")
+    search_help_text = "The id of a task or a thread, or a part of one."
+    sortable_by = ("active",)
+    order, order_column = ("updated_at", "task_id"), "active"
+    actions = ("clear_threads",)
+    page = "admin/tasks/task.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TaskRecord]:
+        return AdminRecords.all_tasks().heads()
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> TaskRecord | None:
+        return AdminRecords.all_tasks().named(object_id).heads().first()
+
+    def whole(self, request: HttpRequest, object_id: str) -> TaskRecord | None:
+        rows = AdminRecords.all_tasks().named(object_id).for_page()
+        found = rows.first()
+        if found is not None and is_spoilt(found.pk):
+            found = rows.defer(None).first()  # nothing can be read of it later
+        return found
+
+    def exactly(self, text: str) -> Q:
+        text = storable(text, store_connection().vendor)
+        return Q(task_id=text) | Q(thread_id=text)
+
+    def containing(self, text: str) -> Q:
+        return Term(text).in_ids()
+
+    def place_of(self, text: str) -> Place:
+        value, _, name = text.rpartition(" ")
+        task_id = id_from_path(name)
+        if task_id is None or "\0" in text:
+            raise wrong_place(AFTER)
+        return Place(value, task_id)
+
+    def text_of(self, place: Place) -> str:
+        return f"{to_text(place.value)} {id_in_path(place.id)}"
+
+    def beyond(self, rows: Any, place: Place, *, descending: bool) -> QuerySet[Any]:
+        found: QuerySet[Any] = rows.beyond(
+            "updated_at", place.value, place.id, descending=descending
+        )
+        return found
+
+    def up_to(self, rows: Any, place: Place, *, descending: bool) -> QuerySet[Any]:
+        value = to_text(place.value)
+        found: QuerySet[Any] = rows.up_to(
+            "updated_at", value, place.id or "", descending=descending
+        )
+        return found
+
+    def address_of(self, found: Any) -> str:
+        return reverse("admin:tasks_taskrecord_change", args=[name_of(found)])
+
+    @admin.display(description="task")
+    def shown(self, record: TaskRecord) -> str:
+        of_thread = "" if record.thread_id == record.task_id else shown_id(record.thread_id)[:200]
+        own = "(no id)" if record.pk is None else shown_id(record.task_id)[:300]
+        return own + (of_thread and f" of thread {of_thread}")
+
+    @admin.display(description="status")
+    def state(self, record: TaskRecord) -> str:
+        return render_to_string("admin/tasks/status.html", {"status": str(record.status)})
+
+    @admin.display(description="model")
+    def model_short(self, record: TaskRecord) -> str:
+        return str(record.model)[:100]
+
+    @admin.display(description="last active", ordering="updated_at")
+    def active(self, record: TaskRecord) -> str:
+        return absolute(record.updated_at)[:100]
+
+    def context_of(self, request: HttpRequest, found: Any) -> dict[str, Any]:
+        tab = request.GET.get("show", "transcript")
+        tab = tab if tab in TABS_SHOWN else "transcript"
+        thread = transcript.Thread(found)
+        steps = TaskCheckpoint.objects.filter(task_id=found.pk)
+        count = steps.count()
+        context = self._tab(request, tab, thread, steps)
+        return context | {
+            "title": f"Task {shown_id(found.task_id)[:200]}",
+            "record": found,
+            "thread": thread,
+            "tab": tab,
+            "tabs": TABS_SHOWN,
+            "entry_query": ENTRY_QUERIES.get(tab),
+            "stored_short": _short(found),
+            "step_count": count,
+            "wrong": [*wrong_values(found, STORED_SHORT), *_unreadable(thread, tab, count)],
+            "thread_url": thread_url("thread", found.thread_id),
+            "address": thread_url("thread", found.thread_id, task=_known(found)),
+            "can_clear": may_clear(request),
+            "task_name": name_of(found),
+        }
+
+    def _tab(self, request: HttpRequest, tab: str, thread: Any, steps: Any) -> dict[str, Any]:
+        if tab == "checkpoints":
+            return _checkpoints(request, thread.record, steps)
+        if tab == "raw":
+            rows = AdminRecords.all_tasks().named(name_of(thread.record)).as_stored()
+            return {"stored_texts": _texts(rows.get())}
+        found = outlines(steps.outlined(), thread.record) if tab == "transcript" else []
+        context = TABS[tab](request, thread, found)
+        resumes = {"problem": thread.resume_problem} if tab == "resume" else {}
+        return context | {"resumes": resumes}
+
+    def action_checkbox(self, obj: TaskRecord) -> SafeString:
+        if is_spoilt(obj.pk):
+            return SafeString()
+        label = f"Select {shown_id(obj.task_id)[:200]}"
+        attributes = {"class": "action-select", "aria-label": label}
+        box = CheckboxInput(attributes, check_test=lambda value: False)
+        return box.render(ACTION_CHECKBOX_NAME, id_in_path(obj.task_id))
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[TaskRecord], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """The selected rows come as `id_in_path`: a form would change a newline in an id.
+
+        All of them are meant, and nothing else, whatever the list shows by now.
+        """
+        posted = request.POST.copy()
+        given = map(id_from_path, posted.getlist(ACTION_CHECKBOX_NAME))
+        posted.setlist(ACTION_CHECKBOX_NAME, [id_ for id_ in given if id_ is not None])
+        posted["select_across"] = "0"
+        request.POST = posted  # type: ignore[assignment]
+        rows = self.get_queryset(request)
+        return super().response_action(request, rows, *args, **kwargs)
+
+    def has_clear_permission(self, request: HttpRequest) -> bool:
+        return may_clear(request)
+
+    @admin.action(description="Clear selected threads", permissions=["clear"])
+    def clear_threads(
+        self, request: HttpRequest, queryset: QuerySet[TaskRecord]
+    ) -> HttpResponse | None:
+        """Write down which threads are meant, and ask on the page that asks for all clearing."""
+        threads = sorted(set(queryset.order_by().values_list("thread_id", flat=True)), key=str)
+        if not threads:
+            self.message_user(request, "Those tasks are gone. Nothing was cleared.", "warning")
+            return None
+        by = Actor(Source.ADMIN, request.user, address=request.META.get("REMOTE_ADDR", ""))
+        return redirect("clearing", clearing.draft(threads, by, is_measured=True).pk)
+
+
+def _known(record: TaskRecord) -> str | None:
+    return None if is_spoilt(record.pk) else record.pk
+
+
+def _short(record: TaskRecord) -> list[tuple[str, str]]:
+    values = [(name, getattr(record, name)) for name in STORED_SHORT]
+    return [(name, to_text(value)) for name, value in values if value is not None]
+
+
+def _texts(record: TaskRecord) -> list[Stored]:
+    return [
+        Stored(name, getattr(record, f"{name}_start"), getattr(record, f"{name}_length"))
+        for name in STORED_TEXTS
+    ]
+
+
+def _unreadable(thread: transcript.Thread, tab: str, count: int) -> list[str]:
+    """What is wrong with the large columns, of those that are read for the page or are short."""
+    record: Any = thread.record
+    wrong = []
+    if (record.history_length or 0) <= LONGEST_COUNTED or tab == "transcript":
+        wrong += [f"execution_history_json: {thread.problem}"] if thread.problem else []
+    if (record.resumable_length or 0) <= LONGEST_COUNTED or tab == "resume":
+        wrong += [f"resumable_history_json: {found}"] if (found := thread.resume_problem) else []
+    if isinstance(record.checkpoint_count, int) and record.checkpoint_count != count:
+        wrong += [f"checkpoint_count: is {record.checkpoint_count}, and {count} are stored"]
+    return wrong
+
+
+def _checkpoints(request: HttpRequest, record: TaskRecord, steps: Any) -> dict[str, Any]:
+    """A page of the task's checkpoints; only those on it are looked into."""
+    pairs = sorted(steps.values_list("id", "step_index"), key=lambda pair: pair[0])
+    attempt_of = attempts(pairs)
+    page = Paginator(pairs, STEPS_PER_PAGE).get_page(request.GET.get("p"))
+    shown = steps.filter(id__in=[id_ for id_, _ in page.object_list])
+    found = outlines(shown.outlined(), record)
+    return {"page": page, "steps": [(step, attempt_of[step.id]) for step in found]}
