@@ -13,7 +13,7 @@ from tasks.templatetags.threads import thread_url
 from tasks.tokens import token_of
 from tasks.views import cleared
 from tests.confirming import clear_thread, confirm, form_of
-from tests.factories import checkpoint, snapshot, task, update
+from tests.factories import checkpoint, history, snapshot, task, update
 from tests.test_views import ODD_IDS
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -38,6 +38,20 @@ def test_selected_threads_are_shown_with_their_numbers(operator: Client, store):
 
     assert (shown.count, shown.tasks, shown.checkpoints, shown.is_measured) == (2, 2, 2, True)
     assert TaskRecord.objects.count() == 3
+
+
+def test_threads_to_clear_are_named_by_what_they_are_about(operator: Client, store):
+    for name in ("a", "b"):
+        service.save_snapshot(
+            snapshot(task_id=name, thread_id=name, execution_history=history(f"R&D of {name}"))
+        )
+
+    one = operator.get(thread_url("clear", "a")).content.decode()
+    both = operator.get(ask(operator, "a", "b")["Location"]).content.decode()
+
+    assert "<b>R&amp;D of a</b>" in one
+    assert "R&amp;D of a" in both
+    assert "R&amp;D of b" in both
 
 
 def test_selected_threads_are_cleared_when_confirmed(operator: Client, store):

@@ -1,5 +1,6 @@
 """Clearing threads: what is meant is shown first, and nothing else is cleared."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -12,19 +13,22 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods, require_POST
 
-from archive.models import Clearing, Source
-from tasks import clearing, confirmation
+from archive.models import ClearedThread, Clearing, Source
+from tasks import clearing, confirmation, transcript
 from tasks.clearing import Actor
 from tasks.confirmation import Change, Confirmation
+from tasks.fields import storable
 from tasks.filters import Filters, ThreadList
 from tasks.heartbeat import daemon
 from tasks.limits import heavy
 from tasks.models import TaskRecord
+from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import shown_id
 from tasks.tokens import id_of
 from tasks.views.common import can_clear, can_view, list_url, no_such_thread, thread_id_of
 
 CONFLICT = 409
+SHOWN_ROWS = 20
 SECONDS_OF_ONE = 10.0  # for clearing one thread at once
 WALK = 500  # threads read at a time
 
@@ -79,10 +83,20 @@ def confirm_page(
         "is_stalled": _is_stalled(shown),
         "posted": request.POST,
         "archive_days": settings.ARCHIVE_DAYS.days,
-        "first_rows": shown.rows[:20],
+        "first_rows": _with_titles(shown.rows[:SHOWN_ROWS]),
         **more,
     }
     return render(request, "tasks/clear.html", context, status=status)
+
+
+def _with_titles(rows: Sequence[ClearedThread]) -> Sequence[ClearedThread]:
+    """The rows with what their threads are about now, for a person to recognise them by."""
+    ids = [storable(row.thread_id, store_connection().vendor) for row in rows]
+    latest = TaskRecord.objects.filter(thread_id__in=ids).latest_of_thread().for_list()
+    titles = {record.thread_id: transcript.title(record) for record in latest}
+    for row, id_ in zip(rows, ids, strict=True):
+        row.title = titles.get(id_, "")
+    return rows
 
 
 def _is_stalled(shown: Confirmation) -> bool:
