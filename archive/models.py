@@ -92,8 +92,10 @@ class Clearing(models.Model):
 
     def __str__(self) -> str:
         verb = "Erased" if self.is_erasing else "Cleared"
-        threads = f"{self.planned} thread{'' if self.planned == 1 else 's'}"
-        return f"{verb} {threads if self.left + self.kept == 0 else f'{self.cleared} of {threads}'}"
+        threads = f"{self.planned:,} thread{'' if self.planned == 1 else 's'}"
+        return (
+            f"{verb} {threads if self.left + self.kept == 0 else f'{self.cleared:,} of {threads}'}"
+        )
 
     @property
     def left(self) -> int:

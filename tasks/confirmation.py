@@ -90,7 +90,7 @@ class Confirmation:
             what = "This thread is" if self.count == 1 else "All of these threads are"
             self.errors.append(f"{what} running. Tick the box if that is meant.")
         if self.must_be_typed and _number(posted.get("typed", "")) != self.count:
-            self.errors.append(f"Type {self.count}, the number of threads, to clear them.")
+            self.errors.append(f"Type {self.count:,}, the number of threads, to clear them.")
         return not self.errors
 
 

@@ -14,14 +14,14 @@ from tasks.fields import to_text
 from tasks.messages import decode_history, decode_items
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.reading import atif, markdown_export
-from tasks.reading.unseen import visible
+from tasks.reading.unseen import UNSEEN, visible
 
 LONGEST_NAME = 200  # bytes of an id in a file's name; file systems take 255 for the whole
 CHECKPOINTS_AT_ONCE = 20  # each may hold an output of megabytes
 
 _COLUMNS = [field.attname for field in TaskRecord._meta.concrete_fields]
 _HISTORIES = ("execution_history_json", "resumable_history_json")
-_UNSAFE = re.compile(r"[^\w.-]+")
+_UNSAFE = re.compile(rf"(?:[^\w.-]|{UNSEEN.pattern})+")
 
 
 @dataclass(frozen=True)

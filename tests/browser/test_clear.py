@@ -196,20 +196,20 @@ def test_all_that_match_are_cleared_with_progress_and_can_be_cancelled(
     add(server, 5_001, status="completed")
     open_page(browser, server, "/?status=failed")
     press(browser, "button[name=all]")
-    assert heading(browser) == "Clear 5000 threads?"
+    assert heading(browser) == "Clear 5,000 threads?"
 
     press(browser, CONFIRM)
-    assert "Type 5000" in text(browser, ".error")
+    assert "Type 5,000" in text(browser, ".error")
     assert count(server) == 5_001
     browser.find_element(By.ID, "typed").send_keys("5000")
     press(browser, CONFIRM)
 
     wait(browser).until(lambda b: b.execute_script("return document.getElementById('bar').value"))
-    assert heading(browser) == "Clearing 5000 threads"
+    assert heading(browser) == "Clearing 5,000 threads"
     press(browser, "#cancel")
     wait(browser).until(lambda b: site(server, BUSY) == [])
     browser.refresh()
-    cleared = int(heading(browser).split()[1])
+    cleared = int(heading(browser).split()[1].replace(",", ""))
     assert 0 < cleared < 5_000
     assert count(server) == 5_001 - cleared
     assert "cancelled" in text(browser)
@@ -226,10 +226,10 @@ def test_all_that_match_are_cleared_to_the_end(browser: webdriver.Chrome, server
     browser.find_element(By.ID, "typed").send_keys("1,200")
     press(browser, CONFIRM)
 
-    wait(browser).until(lambda b: heading(b) == "Cleared 1200 threads")
+    wait(browser).until(lambda b: heading(b) == "Cleared 1,200 threads")
 
     assert count(server) == 1
-    assert "1200 in the archive" in text(browser, ".record")
+    assert "1,200 in the archive" in text(browser, ".record")
 
 
 def test_confirmation_that_is_stale_asks_again(browser: webdriver.Chrome, server: Server):
