@@ -3,9 +3,8 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 from django.views.decorators.http import require_safe
-from django.views.generic import RedirectView
 
-from tasks.views.sign_in import SignInView
+from tasks.views.sign_in import SignInView, sign_in_for_admin
 
 urlpatterns = [
     path(
@@ -17,9 +16,7 @@ urlpatterns = [
     # One way to sign in, for the admin too.
     path(
         "admin/login/",
-        login_not_required(
-            require_safe(RedirectView.as_view(pattern_name="sign-in", query_string=True))
-        ),
+        login_not_required(require_safe(sign_in_for_admin)),
     ),
     path("admin/", admin.site.urls),
     path("", include("tasks.urls")),

@@ -77,7 +77,8 @@ def _keep(row: ClearedThread, why: str) -> None:
 def _record_intent(clearing: Clearing, batch: Whole) -> None:
     for row, rows in batch:
         _describe(row, summaries.of_rows(row.thread_id, rows))
-        row.title, row.size = text(summaries.title(rows)), rows.size
+        row.title = "" if clearing.is_erasing else text(summaries.title(rows))
+        row.size = rows.size
         row.fate, row.marks = Fate.STARTED, rows.marks
     with transaction.atomic():
         ClearedThread.objects.bulk_create(  # bulk_update takes ten times as long

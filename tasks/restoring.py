@@ -21,15 +21,20 @@ class CameBackError(RestoreError):
     """The thread is there again; whoever wants it replaced must say so."""
 
 
-def restore(row: ClearedThread, *, by: clearing.Actor, replace: bool = False) -> None:
-    """Put a thread back. A thread that came back is replaced if told so, and archived itself."""
+def restore(
+    row: ClearedThread, *, by: clearing.Actor, replace: bool = False, with_running: bool = False
+) -> None:
+    """Put a thread back. A thread that came back is replaced if told so, and archived itself.
+
+    One that runs is not replaced unless told so too.
+    """
     if row.clearing.store != workspace.identity():
         raise RestoreError(f"It was cleared from another store: {row.clearing.store}.")
     archive = ThreadArchive.objects.filter(thread=row).first()
     if archive is None or row.fate != Fate.CLEARED:
         raise RestoreError("It is not in the archive any more.")
     if replace:
-        _make_room(row, by)
+        _make_room(row, by, with_running)
     _put_back(row.thread_id, thread_rows.unpack(bytes(archive.data)))
     with transaction.atomic():
         row.fate, row.restored_at = Fate.RESTORED, timezone.now()
@@ -72,9 +77,9 @@ def log(act: Clearing, by: clearing.Actor, restored: int) -> None:
     clearing.log(act, by.user, CHANGE, f"Restored {threads}.")
 
 
-def _make_room(row: ClearedThread, by: clearing.Actor) -> None:
+def _make_room(row: ClearedThread, by: clearing.Actor, with_running: bool) -> None:
     reason = "Replaced by the thread that was cleared before."
-    clearing.clear([row.thread_id], by, with_running=True, reason=reason)
+    clearing.clear([row.thread_id], by, with_running=with_running, reason=reason)
 
 
 def _put_back(thread_id: str, rows: ThreadRows) -> None:

@@ -278,7 +278,7 @@ def test_thread_that_came_back_is_known_by_its_last_clearing(store):
     row = done.threads.get()
     assert cleared_before(["telegram_42", "x"], place) == {"telegram_42": (done.pk, row.cleared_at)}
     assert cleared_before(["telegram_42"], "another store") == {}
-    restoring.restore(row, by=BY, replace=True)
+    restoring.restore(row, by=BY, replace=True, with_running=True)
     assert cleared_before(["telegram_42"], place) == {}
 
 

@@ -55,6 +55,9 @@ def threads(store) -> None:
         (["--model", "m"], ["failed", "odd", "running"]),
         (["--thread", "old", "--thread", "failed"], ["odd", "running"]),
         (["--thread", "old", "--status", "failed"], ["failed", "odd", "old", "running"]),
+        (["--older-than", "0d", "--running"], []),
+        (["--stalled"], ["failed", "odd", "old"]),
+        (["--cannot-resume"], ["odd", "running"]),
         (["--thread", "none"], ["failed", "odd", "old", "running"]),
     ],
 )

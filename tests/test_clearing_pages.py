@@ -153,7 +153,7 @@ def test_many_must_be_typed(operator: Client, monkeypatch):
         assert response.context["shown"].errors == ["Type 3, the number of threads, to clear them."]
     assert Clearing.objects.get().stage == Stage.DRAFT
     operator.post(f"{address}confirm/", form_of(operator.get(address), typed="3"))
-    assert Clearing.objects.get().stage == Stage.RUNNING
+    assert Clearing.objects.get().stage == Stage.DONE
 
 
 def test_running_threads_of_many_are_kept_without_a_tick(operator: Client, store):
@@ -207,7 +207,22 @@ def test_thread_that_came_back_is_replaced_only_if_told_so(operator: Client, sto
     assert "Came back" in said
     assert TaskRecord.objects.get().final_response == "new"
 
-    operator.post(address, {"thread": row.pk, "replace": "1"})
+    page = operator.get(reverse("clearing", args=[row.clearing_id]))
+    form = {
+        "thread": row.pk,
+        "replace": "1",
+        "seen": page.context["rows"][0]["back"]["fingerprint"],
+    }
+    said = operator.post(address, form, follow=True).content.decode()
+    assert "What is there now is running." in said
+    service.save_snapshot(snapshot(final_response="newer"))
+    said = operator.post(address, {**form, "with_running": "on"}, follow=True).content.decode()
+    assert "has changed since you opened the page" in said
+    assert TaskRecord.objects.get().final_response == "newer"
+
+    page = operator.get(reverse("clearing", args=[row.clearing_id]))
+    form["seen"] = page.context["rows"][0]["back"]["fingerprint"]
+    operator.post(address, {**form, "with_running": "on"})
     assert TaskRecord.objects.get().final_response == "old"
 
 

@@ -60,7 +60,11 @@ def test_thread_that_came_back_is_not_overwritten_unless_told_so(store):
         restoring.restore(row, by=BY)
     assert loaded().final_response == "new"
 
-    restoring.restore(row, by=BY, replace=True)
+    with pytest.raises(restoring.CameBackError):  # it runs
+        restoring.restore(row, by=BY, replace=True)
+    assert loaded().final_response == "new"
+
+    restoring.restore(row, by=BY, replace=True, with_running=True)
     assert loaded().final_response == "old"
     assert ClearedThread.objects.exclude(pk=row.pk).with_archive().count() == 1  # the new one
 

@@ -1,5 +1,6 @@
 """What was cleared: every act, its threads, and their way back."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -10,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from archive.models import ClearedThread, Clearing, Fate, Source, Stage
-from tasks import clearing, confirmation, restoring, summaries
+from tasks import batches, clearing, confirmation, restoring, summaries
 from tasks.fields import read_stored
 from tasks.limits import heavy
 from tasks.store import workspace
@@ -23,6 +24,7 @@ SECONDS, SECONDS_WITHOUT_SCRIPT = 1.0, 5.0  # of work in one request
 
 @require_safe
 @can_view
+@can_clear
 def cleared(request: HttpRequest) -> HttpResponse:
     """Every act of clearing in this store, the newest first."""
     acts = Clearing.objects.confirmed().filter(store=workspace.identity()).newest_first()
@@ -38,6 +40,7 @@ def cleared(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @can_view
+@can_clear
 def act(request: HttpRequest, pk: int) -> HttpResponse:
     """One act: its confirmation, its progress, or what came of it."""
     found = _act(request, pk)
@@ -64,7 +67,9 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
     if not shown.check(request.POST):
         return confirm_page(request, shown, act=found)
     clearing.confirm(found, **confirmation.options(request.POST))
-    return redirect(f"{request.path.removesuffix('confirm/')}?go=on")
+    _run(request, found, SECONDS)
+    query = "?go=on" if found.stage == Stage.RUNNING else ""
+    return redirect(f"{request.path.removesuffix('confirm/')}{query}")
 
 
 @require_POST
@@ -74,18 +79,22 @@ def go_on(request: HttpRequest, pk: int) -> HttpResponse:
     """Clear for about a second; the page asks for more until all is done."""
     refuse_read_only()
     found = _act(request, pk)
-    try:
-        clearing.run_for(found, SECONDS if _is_by_script(request) else SECONDS_WITHOUT_SCRIPT)
-    except clearing.BusyError:
-        found.refresh_from_db()  # another window works on it
-    except Error as error:
-        messages.error(request, f"Broken off: {error}")
-        found.refresh_from_db()
+    _run(request, found, SECONDS if _is_by_script(request) else SECONDS_WITHOUT_SCRIPT)
     if not _is_by_script(request):
         return redirect("clearing", pk)
     if found.stage == Stage.RUNNING:
         return render(request, "tasks/_progress.html", {"act": found, "goes_on": True})
     return HttpResponse(headers={"HX-Redirect": request.path.removesuffix("go-on/")})
+
+
+def _run(request: HttpRequest, found: Clearing, seconds: float) -> None:
+    try:
+        clearing.run_for(found, seconds)
+    except clearing.BusyError:
+        found.refresh_from_db()  # another window works on it
+    except Error as error:
+        messages.error(request, f"Broken off: {error}")
+        found.refresh_from_db()
 
 
 @require_POST
@@ -118,12 +127,25 @@ def _restore_one(request: HttpRequest, found: Clearing, by: clearing.Actor, repl
     if row is None:
         raise Http404("There is no such thread in this clearing.")
     try:
-        restoring.restore(row, by=by, replace=replace)
+        if replace:
+            _check_replaced(row, request.POST)
+        restoring.restore(row, by=by, replace=replace, with_running=replace)
     except restoring.RestoreError as error:
         messages.error(request, f"Nothing was restored: {error}")
     else:
         restoring.log(found, by, 1)
         messages.success(request, "Restored, as it was.")
+
+
+def _check_replaced(row: ClearedThread, posted: Any) -> None:
+    """That what is replaced is what was shown, and that its running is meant."""
+    there = summaries.of([row.thread_id]).get(row.thread_id)
+    if there is None:
+        return
+    if there.fingerprint != posted.get("seen"):
+        raise restoring.RestoreError("What is there now has changed since you opened the page.")
+    if there.is_running and not posted.get("with_running"):
+        raise restoring.RestoreError("What is there now is running. Tick the box to replace it.")
 
 
 def _restore_all(request: HttpRequest, found: Clearing, by: clearing.Actor) -> None:
@@ -157,20 +179,28 @@ def _context(request: HttpRequest, found: Clearing) -> dict[str, Any]:
 
 
 def _came_back(rows: list[ClearedThread]) -> list[tuple[ClearedThread, Any]]:
-    """Each with the time since when it is there again, if it is."""
+    """Each with what is there again of its thread, if anything, and since when."""
     cleared_ids = [row.thread_id for row in rows if row.fate == Fate.CLEARED]
     since = summaries.back_since(cleared_ids) if cleared_ids else {}
-    return [
-        (row, read_stored(since[row.thread_id]) if row.thread_id in since else None) for row in rows
-    ]
+    there = summaries.of(list(since)) if since else {}
+    return [(row, _back(row, there.get(row.thread_id), since.get(row.thread_id))) for row in rows]
+
+
+def _back(row: ClearedThread, there: summaries.Summary | None, since: str | None) -> Any:
+    if there is None or since is None:
+        return None
+    made = read_stored(since)
+    is_later = isinstance(made, datetime) and row.cleared_at and made > row.cleared_at
+    return {
+        "since": made if is_later else None,  # an import brings the old time along
+        "now": confirmation.described(batches.plan(row.clearing, there)),
+        "fingerprint": there.fingerprint,
+        "is_running": there.is_running,
+    }
 
 
 def _act(request: HttpRequest, pk: int) -> Clearing:
-    """The act of this store; only those who may clear see one that is not confirmed."""
-    acts = Clearing.objects.filter(store=workspace.identity(), pk=pk)
-    if not request.user.has_perm("tasks.clear_thread"):
-        acts = acts.confirmed()
-    found = acts.first()
+    found = Clearing.objects.filter(store=workspace.identity(), pk=pk).first()
     if found is None:
         raise Http404("There is no such clearing in this store.")
     return found

@@ -7,8 +7,10 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
@@ -49,6 +51,14 @@ class SignInView(LoginView):
             # by hand: a redirect proper refuses an address over 16,384 characters
             response.headers["Location"] = wanted
         return response
+
+
+def sign_in_for_admin(request: HttpRequest) -> HttpResponse:
+    """Where the admin sends whoever may not use it: one who is signed in already may not at all."""
+    if request.user.is_authenticated and not request.user.is_staff:
+        raise PermissionDenied
+    query = request.GET.urlencode()
+    return redirect(f"{reverse('sign-in')}?{query}" if query else "sign-in")
 
 
 def used_up(user: User) -> bool:

@@ -17,6 +17,7 @@ from tasks import clearing, confirmation, summaries
 from tasks.clearing import Actor
 from tasks.confirmation import Confirmation
 from tasks.fields import to_text
+from tasks.heartbeat import daemon
 from tasks.models import TaskRecord, TaskRecordQuerySet, TaskStatus
 from tasks.printed import one_line
 from tasks.progress import Progress
@@ -35,6 +36,10 @@ def age(text: str) -> timedelta:
     return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
+def _as_stored(text: str) -> Value:
+    return Value(text, output_field=TextField())
+
+
 class Command(BaseCommand):
     help = (
         "Clear the threads that pass all the filters, whole and into the archive. Without --yes"
@@ -48,6 +53,8 @@ class Command(BaseCommand):
         parser.add_argument("--older-than", type=age, metavar="AGE", help="not active for 30d, 12h")
         for name in ("channel", "provider", "model"):
             parser.add_argument(f"--{name}", help="of the latest task")
+        parser.add_argument("--stalled", action="store_true", help="run by record, and silent")
+        parser.add_argument("--cannot-resume", action="store_true", help="no turn is left")
         parser.add_argument("--all", action="store_true", help="where no other filter is given")
         parser.add_argument("--running", action="store_true", help="also threads that run")
         parser.add_argument("--yes", action="store_true", help="clear them")
@@ -72,8 +79,10 @@ class Command(BaseCommand):
     def asked(self, options: dict[str, Any]) -> str:
         """The filters, for the record."""
         names = ("thread", "status", "older_than", "channel", "provider", "model")
-        given = ((name, options[name]) for name in names if options[name])
-        return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in given)
+        given = ((name, options[name]) for name in names if options[name] not in (None, []))
+        flags = (name for name in ("stalled", "cannot_resume") if options[name])
+        words = [f"--{name} {value}" for name, value in given] + [f"--{name}" for name in flags]
+        return " ".join(word.replace("_", "-", 1) for word in words)
 
     def chosen(self, options: dict[str, Any]) -> list[str]:
         """The ids of the threads; without those that run unless they are wanted."""
@@ -81,7 +90,7 @@ class Command(BaseCommand):
         with sql.reading_as_stored():  # an id that is not UTF-8 is none that can be asked for
             found_ids = list(tasks.order_by().values_list("thread_id", flat=True))
         ids = [id_ for id_ in found_ids if isinstance(id_, str)]
-        if options["running"]:
+        if options["running"] or options["stalled"]:
             return ids
         found = summaries.of(ids)
         return [id_ for id_ in ids if id_ in found and not found[id_].is_running]
@@ -92,10 +101,13 @@ class Command(BaseCommand):
         tasks = TaskRecord.objects.latest_of_thread().filter(**given)
         if options["thread"]:
             tasks = tasks.filter(thread_id__in=options["thread"])
-        if options["older_than"]:
+        if options["stalled"]:
+            silent = _as_stored(daemon().stalled_before)
+            tasks = tasks.filter(status=TaskStatus.RUNNING, updated_at__lt=silent)
+        if options["older_than"] is not None:
             text = to_text(timezone.now() - options["older_than"])
-            tasks = tasks.filter(updated_at__lt=Value(text, output_field=TextField()))
-        return tasks
+            tasks = tasks.filter(updated_at__lt=_as_stored(text))
+        return tasks.unresumable() if options["cannot_resume"] else tasks
 
     def show(self, ids: list[str]) -> None:
         """The numbers, and the largest threads."""
@@ -125,7 +137,7 @@ class Command(BaseCommand):
         act = clearing.draft(ids, self.actor(), filter_text=asked)
         clearing.confirm(
             act,
-            with_running=options["running"],
+            with_running=options["running"] or options["stalled"],
             is_erasing=options["erase"],
             reason=options["reason"],
         )

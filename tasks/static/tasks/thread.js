@@ -338,7 +338,11 @@
   const isEntry = target?.matches("#entries > .message");
   if (isEntry) go(shownAt(target));
   // a message may hold what the list searched for in a way that is no hit here
-  if (numbers.length && (!isEntry || target.id === `message-${numbers[hit]}`)) showHit();
+  if (numbers.length && (!isEntry || target.id === `message-${numbers[hit]}`)) {
+    showHit();
+    // until all is loaded, the browser goes to the address's fragment by itself
+    if (target) addEventListener("load", () => setTimeout(showHit));
+  }
   rove();
   timer = setTimeout(poll, EVERY);
 })();
