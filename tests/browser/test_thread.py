@@ -268,6 +268,28 @@ def test_find_steps_through_hits_of_pieces_that_are_not_loaded(
     wait(page).until(lambda _: one(page, ".message.here").get_attribute("id") == "message-19")
 
 
+def test_link_to_a_hit_in_a_result_shows_the_hit(page: webdriver.Chrome, store: Server):
+    call = '<tool_call>{"name":"shell","arguments":{}}</tool_call>'
+    output = "\n".join([*(f"line {n}" for n in range(90)), "the needle", "the end"])
+    result = f'[Tool results]\n<tool_result name="shell">\n{output}\n</tool_result>'
+    told = [{"role": "user", "content": "find it"}, {"role": "assistant", "content": call}]
+    told += [{"role": "user", "content": result}]
+    told += [{"role": "user", "content": f"message {n}"} for n in range(30)]
+    put_history(store, "running", told, NOW + timedelta(seconds=1))
+
+    show(page, store, "id=running&message=3&find=needle#message-3")
+
+    wait(page).until(lambda _: page.execute_script(HIT_IS_SEEN))
+
+
+HIT_IS_SEEN = """
+    const [range] = CSS.highlights.get("found-here") ?? [];
+    const box = range?.getBoundingClientRect();
+    const bar = document.querySelector("#hits").getBoundingClientRect();
+    return Boolean(box) && box.top > bar.bottom && box.bottom < innerHeight;
+"""
+
+
 def test_later_messages_come_as_one_scrolls(page: webdriver.Chrome, store: Server):
     show(page, store, "id=long")
     assert page.find_elements(By.ID, "message-61") == []
