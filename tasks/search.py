@@ -119,7 +119,7 @@ def _piece(piece: str, backslashes: str) -> str:
         return '"' if backslashes == r"\\" else r"\\*+" + '"'
     if piece.startswith("\\"):
         return backslashes + piece.strip("\\")
-    if piece < " ":
+    if piece < " " or piece == DELETE:
         escape = _SHORT_ESCAPES.get(piece, f"u00{ord(piece):02x}")
         return rf"(?:{re.escape(piece)}|{backslashes}{escape})"
     if piece.isascii():
@@ -129,6 +129,7 @@ def _piece(piece: str, backslashes: str) -> str:
     return f"(?:{re.escape(piece)}|{backslashes}{escaped})"
 
 
+DELETE = "\x7f"  # which some writers of JSON escape as well
 _SHORT_ESCAPES = {"\n": "n", "\t": "t", "\r": "r", "\b": "b", "\f": "f"}
 
 
@@ -142,7 +143,7 @@ def _literally(character: str) -> str:
 
 def _stored(character: str) -> str:
     """The same where the text stands in JSON: nobody knows how many times over it is escaped."""
-    is_escaped = character in '"\\' or character < " "
+    is_escaped = character in f'"\\{DELETE}' or character < " "
     return "%" if is_escaped else _literally(character)
 
 

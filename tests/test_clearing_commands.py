@@ -72,7 +72,7 @@ def test_clear_threads_only_shows_the_numbers_unless_told_to_act(threads):
 
     assert len(left()) == 4
     assert not Clearing.objects.exists()
-    assert "2 threads would be cleared, 0 of them running: 2 tasks, 1 checkpoints" in shown
+    assert "2 threads would be cleared, 0 of them running: 2 tasks, 1 checkpoint," in shown
     assert re.search(r"bytes +completed +old\n", shown)
 
 

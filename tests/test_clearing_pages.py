@@ -266,7 +266,7 @@ def test_pages_of_what_was_cleared_take_the_same_queries_for_any_number(
     ended(*ids)
     act = clearing.clear(ids, BY)
 
-    with django_assert_num_queries(5):  # the session, the person, two of permissions, the acts
+    with django_assert_num_queries(6):  # session, person, two of permissions, acts, their threads
         operator.get(reverse("cleared"))
     with django_assert_num_queries(8):
         operator.get(reverse("clearing", args=[act.pk]))

@@ -5,7 +5,7 @@ import sqlite3
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.search import SNIPPET_AFTER, SNIPPET_BEFORE, Term
@@ -34,6 +34,7 @@ def is_asked_for(term: Term, stored: str) -> bool:
 
 
 @given(TEXTS, st.integers(0, 3), st.booleans())
+@example("\x7f", 1, True)
 def test_text_is_found_however_deep_it_is_escaped(text: str, depth: int, ascii_only: bool):
     term = Term(text)
     content = f"before {escaped(text, depth, ascii_only)} after"

@@ -204,6 +204,18 @@ def test_error_of_several_lines_is_shown_as_it_is(viewer: Client, error: str, is
     assert ("<h2>Error</h2>" in page(viewer)) == is_card
 
 
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_steps_that_cannot_be_read_are_counted_in_the_head(viewer: Client, store, bad: int):
+    record = task()
+    for step in range(3):
+        checkpoint(record, step, items_json="nope" if step < bad else "[]")
+
+    shown = page(viewer)
+
+    said = {0: [], 1: ["1 step cannot be read"], 2: ["2 steps cannot be read"]}
+    assert re.findall(r"\d+ steps? cannot be read", shown) == said[bad]
+
+
 @pytest.mark.parametrize(("column", "is_marked"), [("[]", False), ("oops", True)])
 def test_history_that_cannot_be_read_is_marked_in_list_and_head(
     viewer: Client, column: str, is_marked: bool

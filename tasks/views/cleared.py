@@ -34,8 +34,17 @@ def cleared(request: HttpRequest) -> HttpResponse:
     acts = acts.annotate(in_archive=Count("threads", filter=in_archive))
     found = list(acts[: ACTS_PER_PAGE + 1])
     more = found[ACTS_PER_PAGE - 1].pk if len(found) > ACTS_PER_PAGE else None
+    _name(found)
     context = {"acts": found[:ACTS_PER_PAGE], "older": more, "is_first": not before}
     return render(request, "tasks/cleared.html", context)
+
+
+def _name(acts: list[Clearing]) -> None:
+    """Set `only` of acts that were about one thread: that thread."""
+    alone = ClearedThread.objects.filter(clearing__in=[act.pk for act in acts if act.planned == 1])
+    only = {row.clearing_id: row for row in alone}
+    for act in acts:
+        act.only = only.get(act.pk)  # type: ignore[attr-defined]
 
 
 @require_safe

@@ -28,7 +28,7 @@ from tasks.limits import heavy
 from tasks.models import STORED_TEXTS, USER_TURN, TaskCheckpoint, TaskRecord, TaskStatus
 from tasks.reading.export import FORMATS
 from tasks.reading.picture import picture
-from tasks.reading.steps import outlines, seconds_of_last_attempt
+from tasks.reading.steps import UNREADABLE, outlines, seconds_of_last_attempt
 from tasks.store import beginnings
 from tasks.templatetags.threads import thread_url
 from tasks.views.common import can_view, mark_returned, tasks_of, the_task
@@ -127,6 +127,7 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
         "failures": failures[-MOST_FAILURES:],
         "failure_ids": [step.id for step in failures],
         "message_count": _message_count(shown, tab),
+        "unreadable_steps": [step for step in found if step.outcome == UNREADABLE],
         "is_unreadable": _is_read(shown, tab) and bool(shown.problem) and not shown.is_too_large,
         "resumes": _resumes(shown, tab),
         "is_running": not TaskStatus.read(record.status).is_terminal,

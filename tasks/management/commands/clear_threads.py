@@ -36,6 +36,10 @@ def age(text: str) -> timedelta:
     return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def _as_stored(text: str) -> Value:
     return Value(text, output_field=TextField())
 
@@ -116,8 +120,8 @@ class Command(BaseCommand):
         act.delete()
         at_least = "" if shown.is_measured else "at least "
         self.stdout.write(
-            f"{shown.count} threads would be cleared, {shown.running} of them running:"
-            f" {shown.tasks} tasks, {shown.checkpoints} checkpoints,"
+            f"{_many(shown.count, 'thread')} would be cleared, {shown.running} of them running:"
+            f" {_many(shown.tasks, 'task')}, {_many(shown.checkpoints, 'checkpoint')},"
             f" {at_least}{plain_size(shown.size)}."
         )
         self.show_largest(shown)
