@@ -57,7 +57,7 @@ def sign_in_for_admin(request: HttpRequest) -> HttpResponse:
     """Where the admin sends whoever may not use it: one who is signed in already may not at all."""
     if request.user.is_authenticated and not request.user.is_staff:
         raise PermissionDenied
-    query = request.GET.urlencode()
+    query = request.GET.urlencode(safe="/")
     return redirect(f"{reverse('sign-in')}?{query}" if query else "sign-in")
 
 
