@@ -22,11 +22,17 @@ class CameBackError(RestoreError):
 
 
 def restore(
-    row: ClearedThread, *, by: clearing.Actor, replace: bool = False, with_running: bool = False
+    row: ClearedThread,
+    *,
+    by: clearing.Actor,
+    replace: bool = False,
+    seen: str | None = None,
+    with_running: bool = False,
 ) -> None:
     """Put a thread back. A thread that came back is replaced if told so, and archived itself.
 
-    One that runs is not replaced unless told so too.
+    Not one that differs from what was `seen`, its summary's fingerprint, if that is given; and one
+    that runs only if told so too.
     """
     if row.clearing.store != workspace.identity():
         raise RestoreError(f"It was cleared from another store: {row.clearing.store}.")
@@ -34,7 +40,7 @@ def restore(
     if archive is None or row.fate != Fate.CLEARED:
         raise RestoreError("It is not in the archive any more.")
     if replace:
-        _make_room(row, by, with_running)
+        _make_room(row, by, seen, with_running)
     _put_back(row.thread_id, thread_rows.unpack(bytes(archive.data)))
     with transaction.atomic():
         row.fate, row.restored_at = Fate.RESTORED, timezone.now()
@@ -42,14 +48,12 @@ def restore(
         archive.delete()
 
 
-def restore_all(
-    act: Clearing, *, by: clearing.Actor, replace: bool = False
-) -> Iterator[RestoreError | None]:
+def restore_all(act: Clearing, *, by: clearing.Actor) -> Iterator[RestoreError | None]:
     """Put back whatever is archived of a clearing, a thread at a time; why not, where not."""
     for pk in list(act.threads.with_archive().order_by("pk").values_list("pk", flat=True)):
         row = act.threads.select_related("clearing").get(pk=pk)
         try:
-            restore(row, by=by, replace=replace)
+            restore(row, by=by)
         except RestoreError as error:
             yield error
         else:
@@ -77,9 +81,30 @@ def log(act: Clearing, by: clearing.Actor, restored: int) -> None:
     clearing.log(act, by.user, CHANGE, f"Restored {threads}.")
 
 
-def _make_room(row: ClearedThread, by: clearing.Actor, with_running: bool) -> None:
-    reason = "Replaced by the thread that was cleared before."
-    clearing.clear([row.thread_id], by, with_running=with_running, reason=reason)
+def _make_room(
+    row: ClearedThread, by: clearing.Actor, seen: str | None, with_running: bool
+) -> None:
+    """Clear what is there now, as it is by the draft that is checked, and not otherwise."""
+    act = clearing.draft([row.thread_id], by)
+    there = act.threads.first()
+    problem = _why_kept(there, seen, with_running) if there else ""
+    if problem or not there:
+        act.delete()
+    if problem:
+        raise CameBackError(problem)
+    if there:
+        reason = "Replaced by the thread that was cleared before."
+        clearing.confirm(act, with_running=with_running, reason=reason)
+        for _ in clearing.run(act):
+            pass
+
+
+def _why_kept(there: ClearedThread, seen: str | None, with_running: bool) -> str:
+    if seen not in (None, there.fingerprint):
+        return "What is there now has changed since you looked at it."
+    if there.was_running and not with_running:
+        return "What is there now is running. Tick the box if that is meant."
+    return ""
 
 
 def _put_back(thread_id: str, rows: ThreadRows) -> None:

@@ -141,32 +141,41 @@ class Thread:
         """The execution history; none where it cannot be read, see `problem`."""
         return [] if self.problem else messages(self.record.execution_history)
 
+    @property
+    def length(self) -> int:
+        """The bytes of the execution history, if the row is one that `for_page()` gives.
+
+        A row with whole histories has been asked for by who has seen to their size.
+        """
+        return getattr(self.record, "history_length", None) or 0
+
+    @property
+    def resumable_length(self) -> int:
+        """The same of the resumable history."""
+        return getattr(self.record, "resumable_length", None) or 0
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether the execution history is larger than what is read into memory."""
+        return self.length > settings.LARGEST_HISTORY
+
+    @property
+    def is_resume_too_large(self) -> bool:
+        return self.resumable_length > settings.LARGEST_HISTORY
+
     @cached_property
     def problem(self) -> str:
         """Why the execution history cannot be read, or nothing."""
-        return self.too_large("history") or _problem(lambda: self.record.execution_history)
+        if self.is_too_large:
+            return _too_large(self.length)
+        return _problem(lambda: self.record.execution_history)
 
     @cached_property
     def resume_problem(self) -> str:
         """Why the resumable history cannot be read, or nothing."""
-        return self.too_large("resumable") or _problem(lambda: self.record.resumable_history)
-
-    def too_large(self, name: str) -> str:
-        """That a history is larger than what is read into memory, if it is; as `for_page()` has it.
-
-        A row with whole histories has been asked for by who has seen to that.
-        """
-        length = getattr(self.record, f"{name}_length", None) or 0
-        most = settings.LARGEST_HISTORY
-        return f"it has {size(length)}, and more than {size(most)} is not read" * (length > most)
-
-    @property
-    def is_too_large(self) -> bool:
-        return bool(self.too_large("history"))
-
-    @property
-    def is_resume_too_large(self) -> bool:
-        return bool(self.too_large("resumable"))
+        if self.is_resume_too_large:
+            return _too_large(self.resumable_length)
+        return _problem(lambda: self.record.resumable_history)
 
     @cached_property
     def resumable_turns(self) -> list[ChatMessage]:
@@ -179,6 +188,10 @@ class Thread:
         if self.is_too_large:
             return Text(str(self.record.history_start))  # type: ignore[attr-defined]
         return Text(str(self.record.execution_history_json))
+
+
+def _too_large(length: int) -> str:
+    return f"it has {size(length)}, and more than {size(settings.LARGEST_HISTORY)} is not read"
 
 
 def _problem(read: Callable[[], object]) -> str:

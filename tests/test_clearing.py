@@ -1,11 +1,12 @@
 """Clearing: what is deleted, what is kept, what is on record, on both databases."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
-from django.db import OperationalError
+from django.db import OperationalError, connections
 
 from archive.models import (
     ClearedThread,
@@ -21,7 +22,7 @@ from tasks.clearing import Actor
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.store import thread_rows, workspace
 from tests import nasty
-from tests.factories import checkpoint, only_sqlite, snapshot, task, update
+from tests.factories import checkpoint, history, only_sqlite, snapshot, task, update
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -235,6 +236,25 @@ def test_erasing_leaves_no_archive_and_overwrites_what_it_frees(store):
 
     assert (done.cleared, str(done)) == (1, "Erased 1 thread")
     assert (ThreadArchive.objects.count(), fates()) == (0, {"telegram_42": Fate.CLEARED})
+
+
+@pytest.mark.parametrize("is_erasing", [True, False])
+def test_record_of_what_was_erased_holds_nothing_that_was_said(store, is_erasing):
+    service.save_snapshot(snapshot(execution_history=history("my secret wish")))
+
+    act = clearing.clear(["telegram_42"], BY, is_erasing=is_erasing, with_running=True)
+
+    assert act.cleared == 1
+    assert act.threads.get().title == ("" if is_erasing else "my secret wish")
+    kept = repr((rows_of("archive_clearing"), rows_of("archive_clearedthread")))
+    assert ("secret wish" in kept) is not is_erasing
+
+
+def rows_of(table: str) -> list[Any]:
+    """The site's rows of a table."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {table}")
+        return list(cursor.fetchall())
 
 
 @only_sqlite

@@ -98,8 +98,15 @@ def test_clear_threads_puts_its_filters_and_its_reason_on_record(threads):
 
     act = Clearing.objects.get()
     assert (act.filter, act.reason, act.source) == ("--status failed", "weekly", Source.COMMAND)
-    assert told.startswith("Cleared 1 thread: 1 tasks, 0 checkpoints")
+    assert told.startswith("Cleared 1 thread: 1 task, 0 checkpoints")
     assert ThreadArchive.objects.count() == 1
+
+
+def test_record_has_the_filters_as_they_were_given(threads):
+    run("clear_threads", "--yes", "--thread", "a_b", "--older-than", "0d", "--cannot-resume")
+
+    asked = "--thread ['a_b'] --older-than 0:00:00 --cannot-resume"
+    assert Clearing.objects.get().filter == asked
 
 
 def test_clear_threads_erases_if_told_so(threads):

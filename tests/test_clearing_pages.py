@@ -217,7 +217,7 @@ def test_thread_that_came_back_is_replaced_only_if_told_so(operator: Client, sto
     assert "What is there now is running." in said
     service.save_snapshot(snapshot(final_response="newer"))
     said = operator.post(address, {**form, "with_running": "on"}, follow=True).content.decode()
-    assert "has changed since you opened the page" in said
+    assert "has changed since you looked at it" in said
     assert TaskRecord.objects.get().final_response == "newer"
 
     page = operator.get(reverse("clearing", args=[row.clearing_id]))

@@ -6,9 +6,9 @@ import pytest
 from django.utils import timezone
 
 from archive.models import ClearedThread, Clearing, Fate, Source, ThreadArchive
-from tasks import clearing, expiry, restoring, service
+from tasks import clearing, expiry, restoring, service, summaries
 from tasks.clearing import Actor
-from tasks.models import TaskRecord
+from tasks.models import TaskRecord, TaskStatus
 from tasks.store import workspace
 from tests import nasty
 from tests.factories import checkpoint, loaded, snapshot, task, update
@@ -67,6 +67,35 @@ def test_thread_that_came_back_is_not_overwritten_unless_told_so(store):
     restoring.restore(row, by=BY, replace=True, with_running=True)
     assert loaded().final_response == "old"
     assert ClearedThread.objects.exclude(pk=row.pk).with_archive().count() == 1  # the new one
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_only_what_was_seen_is_replaced(store, is_seen):
+    task("telegram_42", status="failed", final_response="old")
+    [row] = cleared("telegram_42")
+    task("telegram_42", status="failed", final_response="new")
+    seen = summaries.of(["telegram_42"])["telegram_42"].fingerprint
+    if not is_seen:
+        service.save_snapshot(snapshot(status=TaskStatus.FAILED, final_response="newer"))
+        with pytest.raises(restoring.CameBackError, match="has changed"):
+            restoring.restore(row, by=BY, replace=True, seen=seen)
+        assert loaded().final_response == "newer"
+        assert Clearing.objects.count() == 1  # nothing came of it
+        return
+
+    restoring.restore(row, by=BY, replace=True, seen=seen)
+
+    assert loaded().final_response == "old"
+
+
+def test_thread_that_is_gone_by_now_is_restored_without_a_record_of_replacing(store):
+    task("telegram_42", final_response="old")
+    [row] = cleared("telegram_42")
+
+    restoring.restore(row, by=BY, replace=True, seen="of one that was there")
+
+    assert loaded().final_response == "old"
+    assert Clearing.objects.count() == 1
 
 
 def test_task_of_another_thread_by_now_is_not_overwritten(store):

@@ -7,7 +7,7 @@ from django.contrib.admin.utils import quote, unquote
 from django.urls import reverse
 
 from tasks.models import TaskRecord, TaskRecordQuerySet
-from tasks.store.rowid import RowId
+from tasks.store.rowid import RowId, is_spoilt
 
 
 def id_in_path(task_id: str | None) -> str:
@@ -22,11 +22,6 @@ def id_from_path(segment: str) -> str | None:
     except ValueError:
         return None
     return task_id if id_in_path(task_id) == quote(unquote(segment)) else None
-
-
-def is_spoilt(task_id: Any) -> bool:
-    """Whether a row cannot be found by its id: SQLite lets a key be NULL, bytes or no UTF-8."""
-    return not isinstance(task_id, str) or "\ufffd" in task_id
 
 
 class AdminRecords(TaskRecordQuerySet):

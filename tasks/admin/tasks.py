@@ -24,12 +24,13 @@ from tasks.admin.filters import (
     ProviderFilter,
     StatusFilter,
 )
-from tasks.admin.ids import AdminRecords, id_from_path, id_in_path, is_spoilt, name_of
+from tasks.admin.ids import AdminRecords, id_from_path, id_in_path, name_of
 from tasks.clearing import Actor
 from tasks.fields import storable, to_text
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
 from tasks.reading.steps import attempts, outlines
 from tasks.search import Term
+from tasks.store.rowid import is_spoilt
 from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import absolute, shown_id, thread_url
 from tasks.views.common import may_clear
@@ -215,9 +216,9 @@ def _unreadable(thread: transcript.Thread, tab: str, count: int) -> list[str]:
     """What is wrong with the large columns, of those that are read for the page or are short."""
     record: Any = thread.record
     wrong = []
-    if (record.history_length or 0) <= LONGEST_COUNTED or tab == "transcript":
+    if thread.length <= LONGEST_COUNTED or tab == "transcript":
         wrong += [f"execution_history_json: {thread.problem}"] if thread.problem else []
-    if (record.resumable_length or 0) <= LONGEST_COUNTED or tab == "resume":
+    if thread.resumable_length <= LONGEST_COUNTED or tab == "resume":
         wrong += [f"resumable_history_json: {found}"] if (found := thread.resume_problem) else []
     if isinstance(record.checkpoint_count, int) and record.checkpoint_count != count:
         wrong += [f"checkpoint_count: is {record.checkpoint_count}, and {count} are stored"]

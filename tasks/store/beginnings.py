@@ -21,6 +21,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Func
 from django.db.models.functions import Left, Substr
 
+from tasks.store.rowid import RowId
+
 M = TypeVar("M", bound=models.Model)
 Q = TypeVar("Q", bound=models.QuerySet[Any])
 
@@ -61,7 +63,7 @@ class BoundedQuerySet(QuerySetBase[M]):
         """Of each column so many characters, as `NAME_start`, and its bytes as `NAME_length`."""
         rows = self.defer(*(column for column, _ in wanted.values()))
         if _is_sqlite(self.db):
-            rows = rows.defer(*FAR).annotate(rowid=rowid_of(self.model))
+            rows = rows.defer(*FAR).annotate(rowid=RowId("pk"))
         else:
             starts = {f"{name}_start": Left(*place) for name, place in wanted.items()}
             lengths = {f"{name}_length": _Octets(F(column)) for name, (column, _) in wanted.items()}
@@ -109,11 +111,6 @@ def _converted(field: Any, value: Any, connection: BaseDatabaseWrapper) -> Any:
     for convert in field.get_db_converters(connection):
         value = convert(value, None, connection)
     return value
-
-
-def rowid_of(model: type[models.Model]) -> Func:
-    """SQLite's own number of a row, which a blob is opened by."""
-    return Func(template=f'"{model._meta.db_table}".rowid', output_field=models.BigIntegerField())
 
 
 @contextmanager
@@ -278,7 +275,7 @@ def _version_of(row: Any) -> list[str]:
 def without(rows: Q, column: str, text: str, most: int) -> Q:
     """On SQLite, of these rows those whose column does not begin with so much that has the text."""
     table = rows.model._meta.db_table
-    rows = rows.annotate(rowid=rowid_of(rows.model))
+    rows = rows.annotate(rowid=RowId("pk"))
     with snapshot(connections[rows.db]) as raw:
         rowids = list(rows.values_list("rowid", flat=True))
         starts = ((rowid, of_row(raw, table, rowid, {column: most})[0]) for rowid in rowids)
@@ -293,5 +290,5 @@ def larger_than(rows: Any, column: str, most: int) -> list[Any]:
         return list(large.values_list("pk", flat=True))
     table = rows.model._meta.db_table
     with snapshot(connections[rows.db]) as raw:
-        found = list(rows.annotate(rowid=rowid_of(rows.model)).values_list("pk", "rowid"))
+        found = list(rows.annotate(rowid=RowId("pk")).values_list("pk", "rowid"))
         return [pk for pk, rowid in found if lengths(raw, table, rowid, [column])[column] > most]

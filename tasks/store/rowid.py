@@ -5,6 +5,11 @@ from typing import Any
 from django.db.models import BigIntegerField, Func
 
 
+def is_spoilt(key: Any) -> bool:
+    """Whether a row cannot be found by its id: SQLite lets a key be NULL, bytes or no UTF-8."""
+    return not isinstance(key, str) or "\ufffd" in key
+
+
 class RowId(Func):
     """`RowId("task_id")` is the number of the row that holds this column; NULL on PostgreSQL."""
 

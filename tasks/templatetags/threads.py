@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from tasks.fields import read_stored, to_text
 from tasks.models import TaskStatus
+from tasks.reading import texts
 from tasks.tokens import token_of
 
 register = template.Library()
@@ -144,6 +145,11 @@ def size(characters: int | None) -> str:
         return str(characters or 0)
     amount, unit = (characters / 1_000, "K") if characters < 1_000_000 else (characters / 1e6, "M")
     return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
+
+
+@register.filter
+def in_bytes(length: int) -> str:
+    return texts.size(length)
 
 
 @register.filter

@@ -122,39 +122,31 @@ def restore(request: HttpRequest, pk: int) -> HttpResponse:
     """Put back one thread of an act, or for some seconds all that can be."""
     refuse_read_only()
     found, by = _act(request, pk), actor(request, Source.PAGE)
-    replace = bool(request.POST.get("replace"))
     if "thread" in request.POST:
-        _restore_one(request, found, by, replace)
+        _restore_one(request, found, by)
     else:
         _restore_all(request, found, by)
     return redirect("clearing", pk)
 
 
-def _restore_one(request: HttpRequest, found: Clearing, by: clearing.Actor, replace: bool) -> None:
+def _restore_one(request: HttpRequest, found: Clearing, by: clearing.Actor) -> None:
     number = _number(request, "thread", request.POST) or 0
     row = found.threads.filter(pk=number).select_related("clearing").first()
     if row is None:
         raise Http404("There is no such thread in this clearing.")
     try:
-        if replace:
-            _check_replaced(row, request.POST)
-        restoring.restore(row, by=by, replace=replace, with_running=replace)
+        restoring.restore(
+            row,
+            by=by,
+            replace=bool(request.POST.get("replace")),
+            seen=request.POST.get("seen", ""),
+            with_running=bool(request.POST.get("with_running")),
+        )
     except restoring.RestoreError as error:
         messages.error(request, f"Nothing was restored: {error}")
     else:
         restoring.log(found, by, 1)
         messages.success(request, "Restored, as it was.")
-
-
-def _check_replaced(row: ClearedThread, posted: Any) -> None:
-    """That what is replaced is what was shown, and that its running is meant."""
-    there = summaries.of([row.thread_id]).get(row.thread_id)
-    if there is None:
-        return
-    if there.fingerprint != posted.get("seen"):
-        raise restoring.RestoreError("What is there now has changed since you opened the page.")
-    if there.is_running and not posted.get("with_running"):
-        raise restoring.RestoreError("What is there now is running. Tick the box to replace it.")
 
 
 def _restore_all(request: HttpRequest, found: Clearing, by: clearing.Actor) -> None:

@@ -11,6 +11,7 @@ from django.urls import reverse
 from archive.models import cleared_before
 from tasks.models import TaskRecord, TaskRecordQuerySet
 from tasks.store import workspace
+from tasks.store.rowid import is_spoilt
 
 can_view = permission_required("tasks.view_taskrecord", raise_exception=True)
 can_clear = permission_required("tasks.clear_thread", raise_exception=True)
@@ -44,7 +45,7 @@ def tasks_of(request: HttpRequest) -> TaskRecordQuerySet:
 def the_task(request: HttpRequest, tasks: TaskRecordQuerySet) -> TaskRecord:
     """The first of these tasks of the address's thread, which is what a page shows."""
     record = tasks.first()
-    if record is not None and (type(record.pk) is not str or "\ufffd" in record.pk):
+    if record is not None and is_spoilt(record.pk):
         record = tasks.defer(None).first()  # a spoilt id leads nowhere, so all is read at once
     if record is None:
         raise no_such_thread(thread_id_of(request))

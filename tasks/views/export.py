@@ -1,7 +1,5 @@
 """A thread as a file to keep."""
 
-from typing import Any
-
 from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
@@ -12,6 +10,7 @@ from tasks.limits import heavy
 from tasks.models import TaskRecord
 from tasks.reading.export import FORMATS, file_name
 from tasks.reading.texts import size
+from tasks.transcript import Thread
 from tasks.views.common import can_view, no_such_thread, thread_id_of
 from tasks.views.errors import too_large_to_export
 
@@ -26,7 +25,8 @@ def export(request: HttpRequest) -> HttpResponseBase:
     if found is None:
         raise BadRequest(f"The address names no format: it needs “&format=” {', '.join(FORMATS)}.")
     rows = TaskRecord.objects.of_thread(thread_id)
-    length = sum(_length(row) for row in rows.for_list())
+    heads = map(Thread, rows.for_list())
+    length = sum(head.length + head.resumable_length for head in heads)
     if length > settings.LARGEST_HISTORY:
         return too_large_to_export(request, size(length), size(settings.LARGEST_HISTORY))
     tasks = list(rows)
@@ -36,7 +36,3 @@ def export(request: HttpRequest) -> HttpResponseBase:
     name = content_disposition_header(True, file_name(thread_id, found.ending))
     response.headers["Content-Disposition"] = name
     return response
-
-
-def _length(row: Any) -> int:
-    return (row.history_length or 0) + (row.resumable_length or 0)

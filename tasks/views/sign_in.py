@@ -54,7 +54,7 @@ class SignInView(LoginView):
 
 
 def sign_in_for_admin(request: HttpRequest) -> HttpResponse:
-    """Where the admin sends whoever may not use it: one who is signed in already may not at all."""
+    """Where the admin sends whoever may not use it. One who is no staff signs in anew in vain."""
     if request.user.is_authenticated and not request.user.is_staff:
         raise PermissionDenied
     query = request.GET.urlencode(safe="/")

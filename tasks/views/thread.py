@@ -188,14 +188,13 @@ def _message_count(shown: transcript.Thread, tab: str) -> int | None:
 
 
 def _is_read(shown: transcript.Thread, tab: str) -> bool:
-    is_short = (shown.record.history_length or 0) <= LONGEST_COUNTED  # type: ignore[attr-defined]
-    return bool(is_short or tab == "transcript")
+    return shown.length <= LONGEST_COUNTED or tab == "transcript"
 
 
 def _resumes(shown: transcript.Thread, tab: str) -> dict[str, Any]:
     """Whether the agent can resume, with how many turns if that is known, and what is wrong."""
-    length = shown.record.resumable_length or 0  # type: ignore[attr-defined]
-    if shown.is_resume_too_large or (length > LONGEST_COUNTED and tab != "resume"):
+    is_long = shown.resumable_length > LONGEST_COUNTED
+    if shown.is_resume_too_large or (is_long and tab != "resume"):
         return {"can": USER_TURN in str(shown.record.resumable_start)}  # type: ignore[attr-defined]
     count = len(shown.resumable_turns)
     return {"can": count > 0, "count": count, "problem": shown.resume_problem}

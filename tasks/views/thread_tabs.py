@@ -41,7 +41,7 @@ Context = dict[str, Any]
 
 @dataclass(frozen=True)
 class Stored:
-    """A long column's start and its whole length; None and None where it is null."""
+    """A long column's start and its whole length in bytes; None and None where it is null."""
 
     name: str
     start: Any
@@ -70,7 +70,7 @@ def _told(thread: Thread, found: Sequence[Outline], shown: Sequence[Message]) ->
     """The steps of messages, for those shown to tell how their calls went."""
     sizes = list(accumulate(step.length for step in reversed(found)))
     latest = found[len(found) - bisect_right(sizes, LONGEST_TOLD) :]
-    if not latest or (thread.record.history_length or 0) > LONGEST_COUNTED:  # type: ignore[attr-defined]
+    if not latest or thread.length > LONGEST_COUNTED:
         return {}
     rows = TaskCheckpoint.objects.filter(task_id=thread.record.task_id, id__gte=latest[0].id)
     made = steps(latest, rows.defer("checkpoint_note").in_bulk(), None)
@@ -127,7 +127,7 @@ def checkpoints(request: HttpRequest, thread: Thread, found: Sequence[Outline]) 
 
 def _said(thread: Thread, shown: Sequence[Step], *, to_the_end: bool) -> dict[int, Message]:
     """What the model said with each step; nothing of a history too long to look through."""
-    if (thread.record.history_length or 0) > LONGEST_COUNTED:  # type: ignore[attr-defined]
+    if thread.length > LONGEST_COUNTED:
         return {}
     return messages_of(shown, thread.messages, to_the_end=to_the_end)
 

@@ -114,7 +114,10 @@ PARAMETERS = {
     "/thread/step/": ("checkpoint", "list"),
     "/cleared/": ("before", "fate", "after"),
     "/sign-in/link/": ("token", "next"),
-    "/admin/tasks/taskrecord/": ("q", "status__exact", "o", "p", "e", "thread_id"),
+    "/admin/tasks/taskrecord/": (
+        *("q", "status", "active", "channel", "provider", "model", "o", "p", "e", "after"),
+        *("containing", "thread_id"),
+    ),
 }
 IN_A_PATH = quote('"><img src=x onerror=pwned(1)>')
 # What no page leads to.

@@ -270,7 +270,8 @@ def test_find_steps_through_hits_of_pieces_that_are_not_loaded(
 
 def test_link_to_a_hit_in_a_result_shows_the_hit(page: webdriver.Chrome, store: Server):
     call = '<tool_call>{"name":"shell","arguments":{}}</tool_call>'
-    output = "\n".join([*(f"line {n}" for n in range(90)), "the needle", "the end"])
+    # the message itself stands below its result, which is shown with the call
+    output = "\n".join(["the needle", *(f"line {n}" for n in range(200))])
     result = f'[Tool results]\n<tool_result name="shell">\n{output}\n</tool_result>'
     told = [{"role": "user", "content": "find it"}, {"role": "assistant", "content": call}]
     told += [{"role": "user", "content": result}]

@@ -83,10 +83,10 @@ class Command(BaseCommand):
     def asked(self, options: dict[str, Any]) -> str:
         """The filters, for the record."""
         names = ("thread", "status", "older_than", "channel", "provider", "model")
-        given = ((name, options[name]) for name in names if options[name] not in (None, []))
-        flags = (name for name in ("stalled", "cannot_resume") if options[name])
-        words = [f"--{name} {value}" for name, value in given] + [f"--{name}" for name in flags]
-        return " ".join(word.replace("_", "-", 1) for word in words)
+        given = {name: options[name] for name in names if options[name] not in (None, [])}
+        given |= {name: "" for name in ("stalled", "cannot_resume") if options[name]}
+        words = (f"--{name.replace('_', '-')} {value}".rstrip() for name, value in given.items())
+        return " ".join(words)
 
     def chosen(self, options: dict[str, Any]) -> list[str]:
         """The ids of the threads; without those that run unless they are wanted."""
@@ -147,7 +147,8 @@ class Command(BaseCommand):
         )
         self.run(act)
         self.stdout.write(
-            f"{act}: {act.tasks} tasks, {act.checkpoints} checkpoints, {plain_size(act.size)}."
+            f"{act}: {_many(act.tasks, 'task')}, {_many(act.checkpoints, 'checkpoint')},"
+            f" {plain_size(act.size)}."
         )
         for row in act.threads.filter(fate=Fate.KEPT)[:LARGEST]:
             self.stderr.write(one_line(f"Kept {name_of(row.thread_id)}: {row.why}"))
