@@ -127,6 +127,11 @@ def to_text(moment: Any) -> str:
     return rfc3339(int(moment.replace(microsecond=0).timestamp()), moment.microsecond * 1000)
 
 
+def to_value(moment: Any) -> models.Value:
+    """The same to compare a column with, which takes it as the text that it holds."""
+    return models.Value(to_text(moment), output_field=models.TextField())
+
+
 def now() -> Timestamp:
     return Timestamp.from_text(now_rfc3339())
 

@@ -6,8 +6,7 @@ verbs; the ORM suits a change of single columns (`update()`, `save(update_fields
 "get, modify, save" of a whole row undoes what a live agent wrote in between.
 """
 
-from collections.abc import Callable
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, Self
 
 from django.db import connections, models
 from django.db.models import F, OuterRef, Q, Subquery, Value
@@ -15,6 +14,7 @@ from django.db.models.functions import Left, Length, StrIndex
 from django.db.models.lookups import GreaterThan
 
 from archive.models import Clearing, Source  # Django looks for models here
+from tasks.decoded import Decoded
 from tasks.fields import Rfc3339Field, now, storable
 from tasks.messages import (
     decode_history,
@@ -55,39 +55,6 @@ class TaskStatus(models.TextChoices):
     @property
     def is_terminal(self) -> bool:
         return self is not TaskStatus.RUNNING
-
-
-T = TypeVar("T")
-
-
-class Decoded(Generic[T]):
-    """A typed view of a raw JSON column: decoded when first read, and again when the raw changed.
-
-    Raises ValueError where the column does not hold what it should. Setting it sets the raw column.
-    """
-
-    def __init__(self, column: str, decode: Callable[[str], T], encode: Callable[[T, str], str]):
-        self.column, self.decode, self.encode = column, decode, encode
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, row: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, row: models.Model, owner: type) -> T: ...
-    def __get__(self, row: models.Model | None, owner: type) -> Self | T:
-        if row is None:
-            return self
-        raw = getattr(row, self.column)
-        cached = row.__dict__.get(self.name)
-        if cached is None or cached[0] is not raw:
-            cached = row.__dict__[self.name] = (raw, self.decode(raw))
-        value: T = cached[1]
-        return value
-
-    def __set__(self, row: models.Model, value: T) -> None:
-        setattr(row, self.column, self.encode(value, self.name))
 
 
 class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):

@@ -11,11 +11,12 @@ from django.db import connections
 from django.http import QueryDict
 from django.test import Client
 
-from tasks import filters, heartbeat, live, service
+from tasks import heartbeat, live, service, thread_list
 from tasks.fields import to_text
-from tasks.filters import Filters, ThreadList, neighbours
+from tasks.filters import Filters
 from tasks.models import TaskRecord
 from tasks.store import workspace
+from tasks.thread_list import ThreadList, neighbours
 from tasks.views import threads
 from tests.factories import checkpoint, history, only_sqlite, overwrite, snapshot, task, update
 
@@ -253,7 +254,7 @@ def test_rows_lead_to_their_thread_and_back_to_the_list(viewer: Client):
 
 
 def test_states_are_counted_up_to_a_bound(viewer: Client, store, mixed, monkeypatch):
-    monkeypatch.setattr(filters, "COUNTED", 2)
+    monkeypatch.setattr(thread_list, "COUNTED", 2)
     monkeypatch.setattr(threads, "COUNTED", 2)
 
     counts = {s["name"]: s["count"] for s in viewer.get("/").context["states"]}
@@ -399,9 +400,9 @@ def test_search_looks_at_the_latest_task_of_a_thread_alone(viewer: Client, store
 def test_walk_that_takes_too_long_goes_on_where_it_was_broken_off(
     viewer: Client, store, monkeypatch, query: str
 ):
-    monkeypatch.setattr(filters, "WALK_SECONDS", -1)
-    monkeypatch.setattr(filters, "HEAVY_PIECE", 2)
-    monkeypatch.setattr(filters, "PIECE", 2)
+    monkeypatch.setattr(thread_list, "WALK_SECONDS", -1)
+    monkeypatch.setattr(thread_list, "HEAVY_PIECE", 2)
+    monkeypatch.setattr(thread_list, "PIECE", 2)
     for number in range(7):
         is_wanted = number % 3 == 0
         task(

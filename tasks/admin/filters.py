@@ -11,7 +11,7 @@ from django.db.models.functions import Concat
 from django.http import HttpRequest
 from django.utils import timezone
 
-from tasks.fields import to_text
+from tasks.fields import to_value
 from tasks.filters import PERIOD_LENGTHS
 from tasks.forms import PERIODS
 from tasks.models import TaskRecord, TaskStatus
@@ -98,7 +98,7 @@ class ActiveFilter(Choice):
             return queryset
         is_older = asked == OLDER
         length = timedelta(days=30) if is_older else PERIOD_LENGTHS[asked]
-        cut = Value(to_text(timezone.now() - length), output_field=TextField())
+        cut = to_value(timezone.now() - length)
         return queryset.filter(Q(**{f"{self.column}__{'lt' if is_older else 'gte'}": cut}))
 
 

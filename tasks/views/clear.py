@@ -18,12 +18,13 @@ from tasks import clearing, confirmation, transcript
 from tasks.clearing import Actor
 from tasks.confirmation import Change, Confirmation
 from tasks.fields import storable
-from tasks.filters import Filters, ThreadList
+from tasks.filters import Filters
 from tasks.heartbeat import daemon
 from tasks.limits import heavy
 from tasks.models import TaskRecord
 from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import shown_id
+from tasks.thread_list import ThreadList
 from tasks.tokens import id_of
 from tasks.views.common import can_clear, can_view, list_url, no_such_thread, thread_id_of
 

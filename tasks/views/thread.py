@@ -22,7 +22,7 @@ from django.views.decorators.http import require_safe
 from tasks import transcript
 from tasks.admin import id_in_path
 from tasks.fields import to_text
-from tasks.filters import Filters, neighbours
+from tasks.filters import Filters
 from tasks.heartbeat import daemon
 from tasks.limits import heavy
 from tasks.models import STORED_TEXTS, USER_TURN, TaskCheckpoint, TaskRecord, TaskStatus
@@ -31,6 +31,7 @@ from tasks.reading.picture import picture
 from tasks.reading.steps import UNREADABLE, outlines, seconds_of_last_attempt
 from tasks.store import beginnings
 from tasks.templatetags.threads import thread_url
+from tasks.thread_list import neighbours
 from tasks.views.common import can_view, mark_returned, tasks_of, the_task
 from tasks.views.thread_tabs import LONGEST_COUNTED, TABS
 

@@ -13,13 +13,14 @@ from django.views.decorators.http import require_safe
 
 from tasks import live, transcript
 from tasks.fields import read_stored
-from tasks.filters import COUNTED, Cursor, Filters, Page, ThreadList
+from tasks.filters import Cursor, Filters
 from tasks.forms import PERIODS, PLACES, SORTS, STATES
 from tasks.heartbeat import daemon
 from tasks.limits import heavy_if
 from tasks.models import USER_TURN, TaskRecord
 from tasks.search import UNREADABLE, Hit
 from tasks.templatetags.threads import absolute, thread_url
+from tasks.thread_list import COUNTED, Page, ThreadList
 from tasks.views.common import can_view, mark_returned, may_clear
 
 THREADS_PER_PAGE = 50

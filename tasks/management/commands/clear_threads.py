@@ -8,7 +8,6 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
-from django.db.models import TextField, Value
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
@@ -16,7 +15,7 @@ from archive.models import Clearing, Fate, Source, Stage
 from tasks import clearing, confirmation, summaries
 from tasks.clearing import Actor
 from tasks.confirmation import Confirmation
-from tasks.fields import to_text
+from tasks.fields import to_value
 from tasks.heartbeat import daemon
 from tasks.models import TaskRecord, TaskRecordQuerySet, TaskStatus
 from tasks.printed import one_line
@@ -38,10 +37,6 @@ def age(text: str) -> timedelta:
 
 def _many(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _as_stored(text: str) -> Value:
-    return Value(text, output_field=TextField())
 
 
 class Command(BaseCommand):
@@ -106,11 +101,11 @@ class Command(BaseCommand):
         if options["thread"]:
             tasks = tasks.filter(thread_id__in=options["thread"])
         if options["stalled"]:
-            silent = _as_stored(daemon().stalled_before)
+            silent = to_value(daemon().stalled_before)
             tasks = tasks.filter(status=TaskStatus.RUNNING, updated_at__lt=silent)
         if options["older_than"] is not None:
-            text = to_text(timezone.now() - options["older_than"])
-            tasks = tasks.filter(updated_at__lt=_as_stored(text))
+            cut = to_value(timezone.now() - options["older_than"])
+            tasks = tasks.filter(updated_at__lt=cut)
         return tasks.unresumable() if options["cannot_resume"] else tasks
 
     def show(self, ids: list[str]) -> None:
