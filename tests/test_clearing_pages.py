@@ -1,13 +1,17 @@
 """The pages of clearing: what they ask, what they refuse, what they show."""
 
+import json
+
 import pytest
 from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from archive.models import Clearing, Fate, Source, Stage
-from tasks import clearing, confirmation, service
+from tasks import clearing, confirmation, heartbeat, service
 from tasks.clearing import Actor
+from tasks.fields import to_text
 from tasks.models import TaskRecord
 from tasks.templatetags.threads import thread_url
 from tasks.tokens import token_of
@@ -224,6 +228,23 @@ def test_thread_that_came_back_is_replaced_only_if_told_so(operator: Client, sto
     form["seen"] = page.context["rows"][0]["back"]["fingerprint"]
     operator.post(address, {**form, "with_running": "on"})
     assert TaskRecord.objects.get().final_response == "old"
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+def test_page_of_what_came_back_says_what_a_live_daemon_does(
+    operator: Client, is_back: bool, tmp_path, monkeypatch
+):
+    file = tmp_path / "daemon_state.json"
+    file.write_text(json.dumps({"written_at": to_text(timezone.now())}))
+    monkeypatch.setattr(heartbeat, "_file", lambda: file)
+    ended("a")
+    act = clearing.clear(["a"], BY)
+    if is_back:
+        ended("a")
+
+    page = operator.get(reverse("clearing", args=[act.pk])).content.decode()
+
+    assert ("The gloamy daemon is running." in page) == is_back
 
 
 def test_thread_of_another_clearing_is_not_restored_by_this_one(operator: Client):

@@ -167,9 +167,11 @@ def _context(request: HttpRequest, found: Clearing) -> dict[str, Any]:
     shown = list(rows[: THREADS_PER_PAGE + 1])
     more = shown[THREADS_PER_PAGE - 1].pk if len(shown) > THREADS_PER_PAGE else None
     del shown[THREADS_PER_PAGE:]
+    rows_shown = [{"row": row, "back": back} for row, back in _came_back(shown)]
     return {
         "act": found,
-        "rows": [{"row": row, "back": back} for row, back in _came_back(shown)],
+        "rows": rows_shown,
+        "any_is_back": any(entry["back"] for entry in rows_shown),
         "older": more,
         "is_first": not after,
         "fates": found.threads.values_list("fate").annotate(Count("pk")).order_by("fate"),
