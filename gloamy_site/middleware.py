@@ -14,10 +14,12 @@ from django.http import (
     HttpResponseBase,
     HttpResponseNotAllowed,
     HttpResponseRedirect,
+    StreamingHttpResponse,
 )
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 
+from tasks.reading import masked_answers, secrecy
 from tasks.reading.unseen import visible_page
 from tasks.store.errors import translated
 from tasks.store.workspace import store_connection
@@ -32,6 +34,7 @@ HEADERS = {
     ),
 }
 PATIENCE = 15 * 60  # seconds that an address waits for a sign-in
+PROGRAMS = ("text/css", "text/javascript")  # answers that hold nothing an agent wrote
 LONGEST_NEXT = 1_500  # characters of a `next=`; Django drops one that is over 2,048
 
 TOO_LARGE = (
@@ -100,14 +103,20 @@ class SignInMiddleware(LoginRequiredMiddleware):
 class PageMiddleware:
     """Answers what a database cannot do with a page that says so.
 
-    And makes visible, in every page whoever's templates wrote it, what an agent hid in a text.
+    And in every answer, whoever's templates wrote it, masks secrets, unless the view lifted that
+    for it, and makes visible what an agent hid in a page's text.
     """
 
     def __init__(self, get_response: View) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = self.get_response(request)
+        with secrecy.kept():
+            response = self.get_response(request)
+            if not secrecy.is_lifted():
+                mask(response)
+            elif isinstance(response, StreamingHttpResponse):  # whose pieces are made later on
+                response.streaming_content = secrecy.as_now(iter(response))
         if not response.streaming and response.get("Content-Type", "").startswith("text/html"):
             response.content = visible_page(response.content.decode()).encode()
         return response
@@ -122,6 +131,18 @@ class PageMiddleware:
             reason = translated(exception, _failed_connection())
             return errors.unavailable(request, f"{reason}.")
         return None
+
+
+def mask(response: HttpResponseBase) -> None:
+    kind = response.get("Content-Type", "").partition(";")[0]
+    if kind in PROGRAMS:
+        return
+    if isinstance(response, StreamingHttpResponse):
+        response.streaming_content = masked_answers.stream(iter(response))
+    elif isinstance(response, HttpResponse) and kind == "text/html":
+        response.content = masked_answers.page(response.content.decode()).encode()
+    elif isinstance(response, HttpResponse):
+        response.content = masked_answers.text(response.content)
 
 
 def is_too_large(error: Error) -> bool:

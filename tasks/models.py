@@ -16,6 +16,7 @@ from django.db.models.lookups import GreaterThan
 from archive.models import Clearing, Source  # Django looks for models here
 from tasks.decoded import Decoded
 from tasks.fields import Rfc3339Field, now, storable
+from tasks.masking import MARGIN
 from tasks.messages import (
     decode_history,
     decode_items,
@@ -138,22 +139,23 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
             **_STARTS
             | {
                 "resumable": ("resumable_history_json", LOOKED_AT),
-                "note": ("latest_checkpoint_note", SHOWN_LENGTH),
-                "error": ("last_error", SHOWN_LENGTH),
-                "response": ("final_response", SHOWN_LENGTH),
+                "note": ("latest_checkpoint_note", SHOWN_LENGTH + MARGIN),
+                "error": ("last_error", SHOWN_LENGTH + MARGIN),
+                "response": ("final_response", SHOWN_LENGTH + MARGIN),
             }
         )
 
     def as_stored(self) -> Self:
         """Rows with the start of each large column, and its length."""
-        return self.with_beginnings(**{column: (column, SHOWN_LENGTH) for column in STORED_TEXTS})
+        most = SHOWN_LENGTH + MARGIN
+        return self.with_beginnings(**{column: (column, most) for column in STORED_TEXTS})
 
 
 _STARTS = {
     "history": ("execution_history_json", PREFIX_LENGTH),
     "resumable": ("resumable_history_json", PREFIX_LENGTH),
-    "note": ("latest_checkpoint_note", NOTE_LENGTH),
-    "error": ("last_error", NOTE_LENGTH),
+    "note": ("latest_checkpoint_note", NOTE_LENGTH + MARGIN),
+    "error": ("last_error", NOTE_LENGTH + MARGIN),
 }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import CharField, Lookup, Q, TextField
 
 from tasks.messages import ChatMessage, decode_history
+from tasks.reading.secrecy import Hidden
 
 SNIPPET_BEFORE, SNIPPET_AFTER = 60, 140  # characters
 ROLES = ("user", "assistant", "tool", "system")
@@ -83,8 +84,11 @@ class Term:
             role = role_of(message)
             if roles and role not in roles:
                 continue
-            if found := self._regex.search(message.content):
-                yield _hit(number, role, message.content, *found.span())
+            hidden = Hidden(message.content)
+            for found in self._regex.finditer(message.content):
+                if around := hidden.around(*found.span(), SNIPPET_BEFORE, SNIPPET_AFTER):
+                    yield _hit(number, role, message.content, found, around)
+                    break
 
 
 def role_of(message: ChatMessage) -> str:
@@ -92,12 +96,13 @@ def role_of(message: ChatMessage) -> str:
     return "tool" if message.content.startswith("[Tool results]") else message.role
 
 
-def _hit(number: int, role: str, text: str, start: int, end: int) -> Hit:
-    before = text[max(0, start - SNIPPET_BEFORE) : start]
-    after = text[end : end + SNIPPET_AFTER]
-    cut_before = "…" if start > SNIPPET_BEFORE else ""
-    cut_after = "…" if end + SNIPPET_AFTER < len(text) else ""
-    return Hit(number, role, cut_before + before, text[start:end], after + cut_after)
+def _hit(
+    number: int, role: str, text: str, found: re.Match[str], around: tuple[str, str, str]
+) -> Hit:
+    before, match, after = around
+    cut_before = "…" if found.start() > SNIPPET_BEFORE else ""
+    cut_after = "…" if found.end() + SNIPPET_AFTER < len(text) else ""
+    return Hit(number, role, cut_before + before, match, after + cut_after)
 
 
 def _regex(text: str) -> str:

@@ -6,8 +6,9 @@ from functools import cached_property
 
 from django.conf import settings
 
+from tasks.masking import MARGIN
 from tasks.messages import ChatMessage
-from tasks.models import TaskRecord
+from tasks.models import PREFIX_LENGTH, TaskRecord
 from tasks.reading import calls
 from tasks.reading.calls import Call, Part, Result
 from tasks.reading.texts import SHOWN_LENGTH, size
@@ -16,6 +17,8 @@ from tasks.reading.titles import asked_for as asked_for
 from tasks.reading.titles import note_line as note_line
 from tasks.reading.titles import title as title
 from tasks.sanitization import resumable_turns_from_task_record
+
+SHOWN_OF_LARGE = PREFIX_LENGTH - MARGIN  # characters of a history that is too large to be read
 
 
 @dataclass
@@ -186,7 +189,7 @@ class Thread:
     def raw(self) -> Text:
         """The history as stored; the beginning of one that is too large."""
         if self.is_too_large:
-            return Text(str(self.record.history_start))  # type: ignore[attr-defined]
+            return Text(str(self.record.history_start), SHOWN_OF_LARGE)  # type: ignore[attr-defined]
         return Text(str(self.record.execution_history_json))
 
 

@@ -150,15 +150,29 @@ def test_page_of_what_is_too_large_asks_for_no_whole_text(
     assert "unreadable" not in page.content.decode()
 
 
+def recorded(pieces: Any, read: list[bytes]) -> Any:
+    """The same function, which also keeps what it gives."""
+
+    def record(*given: Any) -> Iterator[bytes]:
+        for piece in pieces(*given):
+            read.append(piece)
+            yield piece
+
+    return record
+
+
 def test_text_that_is_too_large_is_sent_in_pieces(viewer: Client, store, small_bound, monkeypatch):
     monkeypatch.setattr(beginnings, "PIECE", 16)
     task("t", execution_history_json=LARGE[:2_000])
 
+    read: list[bytes] = []
+    monkeypatch.setattr(beginnings, "in_pieces", recorded(beginnings.in_pieces, read))
+
     answer = viewer.get("/thread/raw/?id=t&text=execution_history_json")
 
-    pieces = list(answer.streaming_content)  # type: ignore[attr-defined]
-    assert b"".join(pieces).decode() == LARGE[:2_000]
-    assert max(map(len, pieces)) <= 16
+    sent = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+    assert sent.decode() == LARGE[:2_000] and b"".join(read) == sent
+    assert max(map(len, read)) <= 16
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 

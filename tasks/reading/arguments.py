@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tasks.reading import diffs
+from tasks.reading import diffs, secrecy
 from tasks.reading.highlighting import language_of
 from tasks.reading.texts import SHOWN_LENGTH, Text
 
@@ -37,7 +37,7 @@ class Field:
 
     @property
     def short_name(self) -> str:
-        return self.name[:200] or '""'
+        return secrecy.beginning(self.name, 200) or '""'
 
     @property
     def is_block(self) -> bool:
@@ -81,13 +81,14 @@ class Arguments:
 
     @property
     def short_path(self) -> str:
-        return self.path if len(self.path) <= 400 else f"{self.path[:400]}…"
+        return secrecy.shortened(self.path, 400)
 
     @property
     def diff(self) -> list[diffs.Line] | None:
         if "old" not in self._taken:
             return None
-        return list(diffs.lines(self._text("old")[:SHOWN_LENGTH], self._text("new")[:SHOWN_LENGTH]))
+        old, new = (secrecy.beginning(self._text(role), SHOWN_LENGTH) for role in ("old", "new"))
+        return list(diffs.lines(old, new))
 
     @property
     def content(self) -> Text | None:
@@ -138,7 +139,8 @@ class Arguments:
 def _fields(left: list[tuple[str, Any]]) -> Iterator[Field]:
     for name, value in left[:MOST_FIELDS]:
         if isinstance(value, str):
-            yield Field(name, Text(value, FIELD_LENGTH), _CODE_KEYS.get(name, ""))
+            shown = Text(secrecy.field(name, value), FIELD_LENGTH)
+            yield Field(name, shown, _CODE_KEYS.get(name, ""))
         elif isinstance(value, dict | list) and value:
             yield Field(name, json_text(value), "json")
         else:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from tasks.reading import secrecy
 from tasks.reading.arguments import Arguments
 from tasks.reading.texts import Output, Text
 from tasks.sanitization import OPEN_TAG, tool_calls
@@ -46,7 +47,7 @@ class Call:
 
     @property
     def short_name(self) -> str:
-        return self.tool_name[:200] or "(no name)"
+        return secrecy.beginning(self.tool_name, 200) or "(no name)"
 
     @property
     def is_listing(self) -> bool:

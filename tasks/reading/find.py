@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tasks.messages import ChatMessage
+from tasks.reading.secrecy import Hidden
 from tasks.search import Term
 
 MOST_HITS = 2_000  # that are counted, and stepped through
@@ -31,8 +32,7 @@ def hits(query: str, history: Iterable[ChatMessage]) -> list[Hit]:
 
 def _hits(term: Term, history: Iterable[ChatMessage]) -> Iterator[Hit]:
     for number, message in enumerate(history, start=1):
-        text = message.content
-        for found in term.places(text):
-            start, end = found.span()
-            before, after = text[max(0, start - AROUND) : start], text[end : end + AROUND]
-            yield Hit(number, before, found[0], after)
+        hidden = Hidden(message.content)
+        for found in term.places(message.content):
+            if around := hidden.around(*found.span(), AROUND, AROUND):
+                yield Hit(number, *around)

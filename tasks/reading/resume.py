@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tasks.messages import ChatMessage
+from tasks.reading import secrecy
 from tasks.reading.texts import SHOWN_LENGTH, Text
 from tasks.sanitization import normalize_resumable_turns, strip_tool_call_tags, tool_calls
 
@@ -31,7 +32,7 @@ class Source:
         """The message in stretches; as much of it as a page shows."""
         text = self.message.content
         if self.dropped or self.message.role != "assistant":
-            return [Part(text[:SHOWN_LENGTH], bool(self.dropped))]
+            return [Part(secrecy.beginning(text, SHOWN_LENGTH), bool(self.dropped))]
         return list(_bounded(_parts(text)))
 
     @property
@@ -119,7 +120,7 @@ def _bounded(parts: Iterable[Part]) -> Iterator[Part]:
     room = SHOWN_LENGTH
     for part in parts:
         if part.text and room > 0:
-            yield Part(part.text[:room], part.removed)
+            yield Part(secrecy.beginning(part.text, room), part.removed)
         room -= len(part.text)
         if room <= 0:
             return

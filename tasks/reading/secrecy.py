@@ -1,8 +1,24 @@
-"""Whether an answer keeps secrets back: it does, unless a view lifts that for this one."""
+"""Secrets that an answer keeps back, unless a view lifts that for this one.
 
-from collections.abc import Iterator
+`tasks.masking` knows what a secret is. A whole text of an answer is masked at its end, see
+`tasks.reading.masked_answers`; here is what can be done only where a text is still whole: to cut
+it, to look for something in it, and to show a value apart from its name.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
+from typing import Any, TypeVar
+
+import msgspec
+
+from tasks import masking
+from tasks.masking import MARGIN, MASK
+
+T = TypeVar("T")
+
+LONGEST_FIELD = 10_000  # characters of a value that its name may make a secret
+_WINDOW, _BESIDE = 50_000, 20_000  # characters that are looked through at once, and on either side
 
 _IS_LIFTED: ContextVar[bool] = ContextVar("is_lifted", default=False)
 
@@ -24,3 +40,72 @@ def lift() -> None:
 
 def is_lifted() -> bool:
     return _IS_LIFTED.get()
+
+
+def as_now(pieces: Iterable[T]) -> Iterator[T]:
+    """The pieces of an answer, made later with the secrecy as it is now."""
+    context, left = copy_context(), iter(pieces)
+    while (piece := context.run(next, left, None)) is not None:
+        yield piece
+
+
+def whole(text: str) -> str:
+    return text if is_lifted() else masking.masked(text)
+
+
+def beginning(text: str, length: int) -> str:
+    """The first characters of a text; of a secret that the cut goes through nothing is left."""
+    if is_lifted():
+        return text[:length]
+    return masking.masked_start(text[: length + MARGIN], length)
+
+
+def shortened(text: str, length: int) -> str:
+    """The same, marked as cut if it is."""
+    return text if len(text) <= length else f"{beginning(text, length - 1).rstrip()}…"
+
+
+def field(name: str, value: Any) -> Any:
+    """A named value that is shown apart from its name, masked if that tells that it is a secret."""
+    if is_lifted() or not isinstance(value, str) or len(value) > LONGEST_FIELD:
+        return value
+    stored = msgspec.json.encode({name: value}).decode()
+    masked = masking.masked(stored)
+    return value if masked == stored else msgspec.json.decode(masked).get(name, MASK)
+
+
+class Hidden:
+    """The secrets of a text that something was found in; looked for only near what was found."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._of_window: dict[int, list[tuple[int, int]]] = {}
+
+    def around(self, start: int, end: int, before: int, after: int) -> tuple[str, str, str] | None:
+        """What stands before, at and after a place, or None if it touches a secret."""
+        spans = [] if is_lifted() else self._near(start)
+        if any(span[0] < end and start < span[1] for span in spans):
+            return None
+        return (
+            self._piece(max(0, start - before), start, spans),
+            self._text[start:end],
+            self._piece(end, min(len(self._text), end + after), spans),
+        )
+
+    def _near(self, place: int) -> list[tuple[int, int]]:
+        number = place // _WINDOW
+        if number not in self._of_window:
+            first = max(0, number * _WINDOW - _BESIDE)
+            window = self._text[first : (number + 1) * _WINDOW + _BESIDE]
+            self._of_window[number] = [
+                (first + span.start, first + span.end) for span in masking.found(window)
+            ]
+        return self._of_window[number]
+
+    def _piece(self, start: int, end: int, spans: Sequence[tuple[int, int]]) -> str:
+        pieces = []
+        for first, last in spans:
+            if first < end and start < last:
+                pieces += [self._text[start:first], MASK]
+                start = last
+        return "".join([*pieces, self._text[start:end]])

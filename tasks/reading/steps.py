@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.reading import secrecy
 from tasks.reading.calls import Call
 from tasks.reading.texts import Output, Text, size
 
@@ -111,7 +112,7 @@ def _first_call(start: Any) -> tuple[str, str]:
     if not named:
         return "", UNREADABLE
     try:
-        return msgspec.json.decode(named[1], type=str), OK
+        return secrecy.whole(msgspec.json.decode(named[1], type=str)), OK
     except msgspec.DecodeError:
         return "", UNREADABLE
 
@@ -158,9 +159,9 @@ def readable(arguments: Any) -> str:
     if isinstance(arguments, str):
         return arguments
     if isinstance(arguments, dict) and len(arguments) == 1:
-        [value] = arguments.values()
+        [(name, value)] = arguments.items()
         if isinstance(value, str):
-            return value
+            return str(secrecy.field(name, value))
     return msgspec.json.format(msgspec.json.encode(arguments), indent=2).decode()
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from tasks.reading import terminal
+from tasks.reading import secrecy, terminal
 
 SHOWN_LENGTH = 20_000  # characters of one text that a page shows; the rest is a link away
 PREVIEW_LENGTH, PREVIEW_LINES = 900, 12  # of a text that is folded until somebody opens it
@@ -47,9 +47,9 @@ class Text:
         """What there is to be shown of it."""
         return self._told[:_SETTLED_LENGTH].replace("\r\n", "\n")
 
-    @property
+    @cached_property
     def shown(self) -> str:
-        return self.body[: self.limit]
+        return secrecy.beginning(self.body, self.limit)
 
     @property
     def length(self) -> int:
@@ -57,7 +57,8 @@ class Text:
 
     @property
     def preview(self) -> str:
-        return "\n".join(self.body[:PREVIEW_LENGTH].split("\n")[:PREVIEW_LINES])
+        start = secrecy.beginning(self.body, PREVIEW_LENGTH)
+        return "\n".join(start.split("\n")[:PREVIEW_LINES])
 
     @property
     def is_long(self) -> bool:

@@ -8,6 +8,7 @@ from itertools import pairwise
 import msgspec
 
 from tasks.models import TaskRecord
+from tasks.reading import secrecy
 from tasks.reading.texts import without_pictures
 
 TITLE_LENGTH = 200
@@ -54,7 +55,7 @@ def title(record: TaskRecord) -> str:
 
 def _decoded(json_text: str) -> str:
     """The start of a JSON string's text, which may be cut off within an escape."""
-    text = json_text[:_LOOKED_AT]
+    text = secrecy.beginning(json_text, _LOOKED_AT)
     for _ in range(3):  # a surrogate pair is two escapes, and either may be cut
         with contextlib.suppress(msgspec.DecodeError):
             return msgspec.json.decode(f'"{text}"', type=str)
@@ -64,7 +65,7 @@ def _decoded(json_text: str) -> str:
 
 def asked_for(message: str) -> str:
     """The line of a message that says what it is about, with the name that it is given."""
-    lines = list(_lines(message[:_LOOKED_AT]))
+    lines = list(_lines(secrecy.beginning(message, _LOOKED_AT)))
     telling = _labelled(lines) or next(filter(_tells, lines), "") or "".join(lines[:1])
     telling = _without_label(telling)
     introduction = lines[: lines.index(telling)] if telling in lines else []
@@ -115,7 +116,7 @@ def _tells(line: str) -> bool:
 
 def note_line(note: str) -> str:
     """The first line of a note that tells of this thread: no heading, nor what each begins with."""
-    lines = [line.strip() for line in note.splitlines() if line.strip()]
+    lines = [line.strip() for line in secrecy.whole(note).splitlines() if line.strip()]
     telling = (line for line in lines if not line.startswith(("#", _NOTE_BEGINNING)))
     line = next(telling, "".join(lines[:1])).lstrip("-*# ")
     return shortened(line)

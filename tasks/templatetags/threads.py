@@ -6,12 +6,13 @@ from typing import Any
 from urllib.parse import quote
 
 from django import template
+from django.template.defaultfilters import stringfilter
 from django.urls import reverse
 from django.utils import timezone
 
 from tasks.fields import read_stored, to_text
 from tasks.models import TaskStatus
-from tasks.reading import texts
+from tasks.reading import secrecy, texts
 from tasks.tokens import token_of
 
 register = template.Library()
@@ -45,6 +46,20 @@ def shown_id(thread_id: Any) -> str:
     if not text:
         return "(empty id)"
     return text if any(c.isprintable() and not c.isspace() for c in text) else ascii(text)
+
+
+@register.filter
+@stringfilter
+def cut(text: str, length: int) -> str:
+    """At most so many characters, marked as cut; nothing of a secret that the cut goes through."""
+    return secrecy.shortened(text, length)
+
+
+@register.filter
+@stringfilter
+def start(text: str, length: int) -> str:
+    """The same, not marked."""
+    return secrecy.beginning(text, length)
 
 
 @register.filter

@@ -10,8 +10,9 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest
 
 from tasks.fields import to_text
+from tasks.masking import MARGIN
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
-from tasks.reading import find, resume
+from tasks.reading import find, resume, secrecy
 from tasks.reading.origins import messages_of, steps_of, tell_outcomes
 from tasks.reading.pieces import Piece, piece_with
 from tasks.reading.steps import Outline, Step, steps
@@ -46,6 +47,11 @@ class Stored:
     name: str
     start: Any
     length: int | None
+
+    @property
+    def shown(self) -> Any:
+        is_text = isinstance(self.start, str)
+        return secrecy.beginning(self.start, SHOWN_LENGTH) if is_text else self.start
 
     @property
     def is_cut(self) -> bool:
@@ -119,7 +125,7 @@ def checkpoints(request: HttpRequest, thread: Thread, found: Sequence[Outline]) 
     wanted = [step for step in (before, *outlines) if step]
     rows = TaskCheckpoint.objects.in_bulk([s.id for s in wanted if not s.is_too_large])
     if large := [step.id for step in wanted if step.is_too_large]:
-        rows |= TaskCheckpoint.objects.cut(SHOWN_LENGTH).in_bulk(large)
+        rows |= TaskCheckpoint.objects.cut(SHOWN_LENGTH + MARGIN).in_bulk(large)
     shown = steps(outlines, rows, before)
     said = _said(thread, shown, to_the_end=not piece.has_later)
     return _around(piece, found, "id") | {"outlines": outlines, "steps": shown, "said": said}
