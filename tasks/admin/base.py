@@ -14,6 +14,7 @@ from django.utils.decorators import method_decorator
 from tasks.admin.changelist import OWN, ChangeList, Place
 from tasks.fields import to_text
 from tasks.limits import heavy, heavy_if
+from tasks.reading import secrecy
 from tasks.store.findings import Finding
 from tasks.store.integrity import Cell, cell_findings
 
@@ -138,7 +139,7 @@ def wrong_values(found: Model, columns: tuple[str, ...]) -> list[str]:
     for column in columns:
         value = getattr(found, column)
         kind = KINDS.get(type(value), "text")
-        cell = Cell(kind, to_text(value) if kind == "text" else value)
+        cell = Cell(kind, secrecy.whole(to_text(value)) if kind == "text" else value)
         findings = cell_findings(type(found), column, cell, Finding("", ""))
         wrong += [f"{column}: {finding.text}" for finding in findings]
     return wrong

@@ -19,6 +19,7 @@ from tasks.admin.filters import (
 from tasks.admin.ids import AdminRecords, task_address
 from tasks.fields import storable
 from tasks.models import TaskCheckpoint
+from tasks.reading import secrecy
 from tasks.reading.steps import Step, outlines
 from tasks.search import Term
 from tasks.store.workspace import store_connection
@@ -87,15 +88,15 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
 
     @admin.display(description="task")
     def task_shown(self, checkpoint: TaskCheckpoint) -> str:
-        return shown_id(checkpoint.task_id)[:300]
+        return secrecy.beginning(shown_id(checkpoint.task_id), 300)
 
     @admin.display(description="step")
     def step_shown(self, checkpoint: TaskCheckpoint) -> str:
-        return str(checkpoint.step_index)[:100]
+        return secrecy.beginning(str(checkpoint.step_index), 100)
 
     @admin.display(description="taken")
     def taken(self, checkpoint: TaskCheckpoint) -> str:
-        return absolute(checkpoint.created_at)[:100]
+        return secrecy.beginning(absolute(checkpoint.created_at), 100)
 
     def context_of(self, request: HttpRequest, found: Any) -> dict[str, Any]:
         task = AdminRecords.all_tasks().heads().filter(pk=found.task_id).first()

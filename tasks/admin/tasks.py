@@ -28,6 +28,7 @@ from tasks.admin.ids import AdminRecords, id_from_path, id_in_path, name_of
 from tasks.clearing import Actor
 from tasks.fields import storable, to_text
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
+from tasks.reading import secrecy
 from tasks.reading.steps import attempts, outlines
 from tasks.search import Term
 from tasks.store.rowid import is_spoilt
@@ -107,9 +108,10 @@ class TaskRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="task")
     def shown(self, record: TaskRecord) -> str:
-        of_thread = "" if record.thread_id == record.task_id else shown_id(record.thread_id)[:200]
-        own = "(no id)" if record.pk is None else shown_id(record.task_id)[:300]
-        return own + (of_thread and f" of thread {of_thread}")
+        own = "(no id)" if record.pk is None else secrecy.beginning(shown_id(record.task_id), 300)
+        if record.thread_id == record.task_id:
+            return own
+        return f"{own} of thread {secrecy.beginning(shown_id(record.thread_id), 200)}"
 
     @admin.display(description="status")
     def state(self, record: TaskRecord) -> str:
@@ -117,11 +119,11 @@ class TaskRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="model")
     def model_short(self, record: TaskRecord) -> str:
-        return str(record.model)[:100]
+        return secrecy.beginning(str(record.model), 100)
 
     @admin.display(description="last active", ordering="updated_at")
     def active(self, record: TaskRecord) -> str:
-        return absolute(record.updated_at)[:100]
+        return secrecy.beginning(absolute(record.updated_at), 100)
 
     def context_of(self, request: HttpRequest, found: Any) -> dict[str, Any]:
         tab = request.GET.get("show", "transcript")
@@ -131,7 +133,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         count = steps.count()
         context = self._tab(request, tab, thread, steps)
         return context | {
-            "title": f"Task {shown_id(found.task_id)[:200]}",
+            "title": f"Task {secrecy.beginning(shown_id(found.task_id), 200)}",
             "record": found,
             "thread": thread,
             "tab": tab,
@@ -160,7 +162,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     def action_checkbox(self, obj: TaskRecord) -> SafeString:
         if is_spoilt(obj.pk):
             return SafeString()
-        label = f"Select {shown_id(obj.task_id)[:200]}"
+        label = f"Select {secrecy.beginning(shown_id(obj.task_id), 200)}"
         attributes = {"class": "action-select", "aria-label": label}
         box = CheckboxInput(attributes, check_test=lambda value: False)
         return box.render(ACTION_CHECKBOX_NAME, id_in_path(obj.task_id))

@@ -14,7 +14,7 @@ _TAG = re.compile(r'(<[/!]?[A-Za-z](?:[^>"]++|"[^"]*+")*+>)')
 _INLINE = re.compile(r"</?(?:a|b|code|del|em|i|ins|kbd|mark|s|small|span|strong|u)[\s>]")
 # Not what a form or a script needs as it is, nor an address of this site, whose ids lead somewhere.
 _ATTRIBUTE = re.compile(
-    r'(?<=\s)(?!(?:action|class|datetime|for|id|name|src|value|data-[\w-]+|hx-[\w-]+)="|href="[/?#])'
+    r'(?<=\s)(?!(?:action|class|for|id|name|src|value|data-[\w-]+|hx-[\w-]+)="|href="[/?#])'
     r'([\w-]+=")([^"]+)(?=")'
 )
 

@@ -45,8 +45,7 @@ def is_lifted() -> bool:
 def as_now(pieces: Iterable[T]) -> Iterator[T]:
     """The pieces of an answer, made later with the secrecy as it is now."""
     context, left = copy_context(), iter(pieces)
-    while (piece := context.run(next, left, None)) is not None:
-        yield piece
+    return iter(lambda: context.run(next, left, None), None)
 
 
 def whole(text: str) -> str:

@@ -1,0 +1,22 @@
+"""Secrets such as an agent comes across, each in the text that tells what it is."""
+
+LETTERS = "a1B2c3D4e5F6g7H8i9J0kLmNoPqRsTuVwXyZ"  # 36, as nobody's real one
+
+
+def text_with(secret: str) -> str:
+    return SECRETS[secret].format(secret)
+
+
+TOKEN = "ghp_" + LETTERS
+PASSWORD = "Tr0ub4dor-and-3"
+IN_ADDRESS = "c0rrectH0rse9"
+HEADER = "zx81Spectrum48kQL"
+KEY = "MIIEpQIBAAKCAQEA" + LETTERS * 6
+
+SECRETS = {
+    TOKEN: "cloned with {} again",
+    PASSWORD: "then password={} was tried",
+    IN_ADDRESS: "see https://maya:{}@db.example.org/tasks",
+    HEADER: "curl -H 'Authorization: Bearer {}' https://example.org",
+    KEY: "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----",
+}
