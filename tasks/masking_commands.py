@@ -1,0 +1,84 @@
+"""Secrets that are arguments of known programs: `curl -u name:secret`, `mysql -psecret`."""
+
+import re
+from collections.abc import Iterator
+
+from tasks.masking_rules import Span
+from tasks.masking_values import is_gap
+
+_FAR = 600  # characters between a program and its argument
+_QUOTED = (
+    r"(?:(?P<open>\\{0,7}[\"'])(?P<quoted>[^\"'\\\n]{1,1024}+)|(?P<bare>[^\s\"'\\`;|&<>]{1,1024}+))"
+)
+# A program, and how its secret begins: what follows is the value.
+_COMMANDS = tuple(
+    (program, re.compile(rf"(?<![^\s\"'\\]){flag}{_QUOTED}"))
+    for program, flag in (
+        ("mysql", r"-p(?=\S)"),
+        ("mariadb", r"-p(?=\S)"),
+        ("sshpass", r"-p[ ]?"),
+        ("redis-cli", r"-a[ ]{1,4}"),
+        ("docker login", r"-p[ ]{1,4}"),
+        ("podman login", r"-p[ ]{1,4}"),
+        ("ldap", r"-w[ ]{1,4}"),
+        ("az login", r"-p[ ]{1,4}"),
+        ("mongo", r"-p[ ]{1,4}"),
+        ("zip", r"-P[ ]?"),
+        ("7z", r"-p(?=\S)"),
+        ("openssl", r"-pass(?:in|out)?[ ]{1,4}pass:"),
+        ("openssl", r"pass:"),
+        ("sqlcmd", r"-P[ ]{1,4}"),
+        ("htpasswd", r"-[a-zA-Z]{0,6}b[a-zA-Z]{0,6}[ ]\S{1,100}[ ]\S{1,100}[ ]"),
+        ("curl", r"(?:-b|--cookie)[ =]?(?=[^\s=]{0,100}=)"),
+        ("curl", r"(?:-b|--cookie)[ ](?=[\\\"']{1,4}[^\s=]{0,100}=)"),
+    )
+)
+_USER = re.compile(
+    r"(?<![^\s\"'\\])(?:-[a-zA-Z]{0,6}u|--user|--proxy-user|-U|-a|--auth)[ =]{0,3}(?:\\{0,7}[\"'])?"
+    r"(?P<user>[^\s:\"'\\$`/]{1,128}+):(?P<value>[^\s\"'\\`]{1,512}+)"
+)
+_USER_PROGRAMS = ("curl", "http", "wget", "mosquitto")
+_NETRC = re.compile(
+    r"\blogin(?:\s|\\+[nt]){1,8}+[^\s\\]{1,128}+(?:\s|\\+[nt]){1,8}+password(?:\s|\\+[nt]){1,8}+(?P<value>[^\s\\\"]{1,512}+)"
+)
+_PGPASS = re.compile(
+    r"(?:(?<=\n)|(?<=\\n)|(?<![^\s\"']))[\w.*-]{1,128}+:(?:\d{2,5}|\*):[\w.*-]{1,64}+:[\w.*-]{1,64}+:(?P<value>[^\s:\"'\\]{3,256}+)"
+)
+_CHPASSWD = re.compile(
+    r"(?:echo|printf)[ ](?:-\w[ ])?[\\\"']{0,8}\w[\w.-]{0,64}+:(?P<value>[^\s\"'\\|]{1,256}+)"
+)
+_BEARER = re.compile(r"(?i:bearer)(?:[ ]{1,3}|%20)(?P<value>[A-Za-z0-9._~+/-]{12,4096}+=*+)")
+
+
+def by_command(text: str, lower: str) -> Iterator[Span]:
+    """The secrets among the arguments of programs, and in files of their accounts."""
+    for program, pattern in _COMMANDS:
+        if program in lower:
+            for found in pattern.finditer(text):
+                part = "quoted" if found["open"] else "bare"
+                if _follows(lower, program, found.start()) and not is_gap(found[part]):
+                    yield Span(*found.span(part), "command")
+    if any(program in lower for program in _USER_PROGRAMS):
+        for found in _USER.finditer(text):
+            near = any(_follows(lower, program, found.start()) for program in _USER_PROGRAMS)
+            if near and not is_gap(found["value"]):
+                yield Span(*found.span("value"), "command")
+    for sign, pattern in (("login", _NETRC), (":", _PGPASS), ("chpasswd", _CHPASSWD)):
+        if sign in lower:
+            yield from _values(pattern, text)
+    if "bearer" in lower:
+        for found in _BEARER.finditer(text):
+            if any(character.isdigit() for character in found["value"]):
+                yield Span(*found.span("value"), "bearer")
+
+
+def _values(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+    for found in pattern.finditer(text):
+        if not is_gap(found["value"]):
+            yield Span(*found.span("value"), "command")
+
+
+def _follows(lower: str, program: str, position: int) -> bool:
+    """Whether a program is called before a position, in the same line."""
+    start = lower.rfind(program, max(0, position - _FAR), position)
+    return start >= 0 and "\n" not in lower[start:position].replace("\\\n", "")
