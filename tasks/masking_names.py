@@ -9,6 +9,7 @@ from tasks.masking_values import (
     has_digit_and_letter,
     is_code,
     is_gap,
+    is_label,
     is_mixed,
     is_password_name,
     is_secret_name,
@@ -40,6 +41,7 @@ _NAMED = re.compile(
     re.ASCII | re.VERBOSE,
 )
 _FLAG = re.compile(r"--(?P<name>[\w-]{2,64}+)[ ]{1,16}+(?=[^\s|&<>;:=(-])", re.ASCII)
+_DOCKER = re.compile(r"ENV[ ](?P<name>[A-Z][A-Z0-9_]{2,64}+)[ ](?=[^\s=])", re.ASCII)
 _TESTED = 256  # characters of an unquoted value that say what it is
 _OPENED = re.compile(
     r"(?:[bruf]{1,2})?(?P<slashes>\\{0,7})(?P<quote>[\"'`])(?!(?P=quote)(?P=quote))", re.ASCII
@@ -47,7 +49,7 @@ _OPENED = re.compile(
 _QUOTES = {quote: re.compile(rf"(?P<slashes>\\*+)(?P<quote>[\"{quote}])|\n") for quote in "\"'`"}
 _ENDS_JSON = re.compile(r"\s{0,40}+(?:[,\]}:]|\Z)")
 _RUN = re.compile(r"(?:[^\s\"'`<>\\]|\\++(?![\\nrtbfu/\"'\s`]).|\\++/(?=[^\s\"']))*+", re.DOTALL)
-_NEXT_FIELD = re.compile(r"[,;&](?=[ ]?[\w.%\[\]-]{1,40}+=|\Z)|[;,](?=\Z)")
+_NEXT_FIELD = re.compile(r"[,;&](?=[ ]?[\w.%\[\]-]{1,40}+[=:]|\Z)")
 _SCHEME = re.compile(
     r"(?i)(?:Bearer|Basic|Token|Digest|Bot|ApiKey|Api-Key|Negotiate|GoogleLogin|Splunk|SSWS|GenieKey"
     r"|AWS4-HMAC-SHA256|OAuth|Key|MAC|SharedAccessSignature)(?:[ ]++|%20|\+(?=\S))"
@@ -56,6 +58,8 @@ _LINE_START = re.compile(
     r"(?:^|\n|\\n)[ \t>|+-]*(?:(?:export|set|env|ENV|ARG|local|declare -x|setx)[ ]+)?[\"']?\Z"
 )
 _LINE_END = re.compile(r"[ \t]*+[,;]?(?:\r?\n|\\+[nr\"]|\"|\Z|[ \t]++[#/])")
+_JSON_NUMBER = re.compile(r"-?[0-9][0-9.eE+-]*+")
+_COOKIE = re.compile(r"[\w!#$%&*+.^|~-]{1,128}+=")
 _HEADER_END = re.compile(r"(?:[^\r\n\"'\\`]|\\++(?![\\nrtbfu/\"'\s])|\\/)*+")
 
 
@@ -80,7 +84,7 @@ def by_name(text: str, lower: str) -> Iterator[Span]:
             if span:
                 done = span.end
                 yield span
-    for found in _FLAG.finditer(text):
+    for found in (*_FLAG.finditer(text), *_DOCKER.finditer(text)):
         if is_secret_name(found["name"]):
             place = _Place(found["name"], found.start(), found.end(), "flag", False, False)
             span = names.value(place)
@@ -102,7 +106,9 @@ class _Names:
         if start < position and text[start - 1 : start] == "\\" and text[start] in "nrtbf":
             start += 1
         name = text[start : found.end("name")]
-        if not is_secret_name(name.strip("-_")):
+        if not is_secret_name(name):
+            return None
+        if name == "sig" and text[start - 1 : start] not in ("?", "&"):
             return None
         if found["xml"]:
             return self._in_element(start, found.end())
@@ -143,7 +149,8 @@ class _Names:
         opened = _OPENED.match(text, place.value)
         if not opened and place.sep in ":=":
             if "cookie" in name and place.sep == ":":
-                return self._header(place, place.value)
+                pair = _COOKIE.match(text, place.value)
+                return self._header(place, place.value) if pair else None
             if "authorization" in name:
                 scheme = _SCHEME.match(text, place.value)
                 return self._header(place, scheme.end() if scheme else place.value)
@@ -166,9 +173,13 @@ class _Names:
         value = self.text[start : min(end, start + _TESTED)].rstrip()
         if not value or is_gap(value) or is_code(value) or value.endswith(("(", "{", "[")):
             return None
-        if not (place.closed or self._starts_line(place.start) or stands_out(value)):
+        if not (self._starts_line(place.start) or stands_out(value)):
             return None
-        if value.isalpha() and len(value) < 12:
+        if (
+            place.closed
+            or is_variable_name(value.rstrip(",;)"))
+            or (value.isalpha() and len(value) < 12)
+        ):
             return None
         if value.startswith(("$", "{", "<", "[")) and " " not in value:
             return None
@@ -199,10 +210,17 @@ class _Names:
     def _unquoted(self, place: _Place, start: int, unclosed: bool = False) -> Span | None:
         text, end = self.text, self._field_end(start)
         value = text[start : min(end, start + _TESTED)]
+        if is_gap(value) or (place.closed and _JSON_NUMBER.fullmatch(value.rstrip(",]}"))):
+            return None
         if end - start <= _TESTED:
-            value = value.rstrip(".,;:!?)]}")
+            value = value.rstrip(".,;:)]}")
             end = start + len(value)
-        if not value or is_gap(value) or is_code(value):
+        if (
+            not value
+            or is_gap(value)
+            or is_code(value)
+            or (place.closed and not unclosed and value[0] in "{[")
+        ):
             return None
         if not unclosed and not self._is_unquoted_secret(place, value, start, end):
             return None
@@ -236,7 +254,7 @@ class _Names:
             return password or place.name.isupper() or len(value) >= 6
         if stands_out(value) and not is_variable_name(value):
             return password or len(value) >= 8 or (in_line and len(value) >= 6)
-        if not in_line or is_variable_name(value) or len(value) < 4:
+        if not in_line or is_variable_name(value) or is_label(value) or len(value) < 4:
             return False
         if place.sep == ":":
             return password or (len(value) >= 8 and is_mixed(value)) or len(value) >= 12
@@ -250,13 +268,18 @@ def _is_quoted_secret(place: _Place, value: str, quote: str) -> bool:
         return False
     if _JOINED.match(value):
         return False  # between two texts that are put together, not in one
-    if place.sep == ",":
-        return stands_out(value) and " " not in value
+    if place.sep in (",", "==", "==="):
+        return (
+            stands_out(value)
+            and " " not in value
+            and not is_label(value)
+            and not is_secret_name(value)
+        )
     if is_password_name(place.name):
         return not (" " in value.strip() and place.sep == ":" and _SENTENCE.match(value))
     if " " in value.strip():
         return stands_out(value) and not _SENTENCE.match(value)
-    if len(value) < 4:
+    if len(value) < 4 or is_label(value):
         return False
     return len(value) >= 8 or stands_out(value) or is_mixed(value)
 

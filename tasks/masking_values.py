@@ -83,7 +83,7 @@ _GAP = re.compile(
     [*\#\w-]{0,12}\[[^\[\]]{0,60}\]            # [masked], *[REDACTED]
     | \\*<[^<>]*>                              # <your password>
     | \$\{[^{}]*\} | \$?\{\{[^{}]*\}\} | \{[^{}"':,]*\} | \$\(.*\)? | `.*`
-    | %\w+% | %\([\w.]+\)[sdr]? | %[sdrvq@] | @\w+@
+    | %\w+% | %\([\w.]+\)[sdr]? | (?:%[sdrvq@]\W?)+ | @\w+@
     | [*•.x_?~=\#-]{2,} | [x*]{2,}[\w-]{0,4} | \w{1,8}[*•]{3,}\w{0,8} | \w{1,8}\.\.\. | \W{1,2}
     | (?:none|null|nil|nul|undefined|nan|true|false|yes|no|on|off|n/a|na|empty|required|optional
       |redacted|masked|hidden|removed|omitted|string|str|bytes|text|char|int|integer|number|bool|boolean
@@ -116,7 +116,8 @@ _CODE = re.compile(
     [A-Za-z_$][\w.$]*(?:::\w+)*\??[(\[].*                      # a call, an item
     | (?:[A-Za-z_$][\w$]*(?:\.|->|::|\?\.))+[A-Za-z_]\w*       # a member
     | [(\[{<|&@].* | (?:new|await|not|lambda|async|function|typeof|self|this|cls)\b.*
-    | [*&]\w+ | !\w+ | [-=]>.* | [-+/*=]=?
+    | [*&]\w+ | ![A-Za-z]\w* | ![01]\b.* | [-=]>.* | [-+/*=]=? | [+-][A-Za-z]+
+    | [\w.]+(?:\|\||&&|\?\?).*
     """
 )
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
@@ -134,6 +135,20 @@ def is_code(value: str) -> bool:
     matched = _CODE.fullmatch(value)
     # A long random run with a dot in it is a token, not a member.
     return bool(matched) and not (len(value) > 40 and _RANDOM.match(value) and "(" not in value)
+
+
+_JOINED_WORDS = re.compile(
+    r"[_./:-]*+(?:[A-Za-z]++|[0-9]{1,5}+)(?:[_./:-]++(?:[A-Za-z]++|[0-9]{1,5}+))*+[_./:-]*+"
+)
+_TYPE = re.compile(r"(?:[A-Z][a-z]{2,}+){2,}+")
+
+
+def is_label(value: str) -> bool:
+    """Whether a value is words joined as in a name of code: "same-origin", "SimpleCookie"."""
+    if len(value) > 60:
+        return False
+    joined = any(sign in value for sign in "_./:-") and _JOINED_WORDS.fullmatch(value)
+    return bool(joined or _TYPE.fullmatch(value))
 
 
 def is_variable_name(value: str) -> bool:
