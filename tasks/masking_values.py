@@ -1,0 +1,172 @@
+"""What makes a name that of a secret, and a value a secret rather than code, a gap or a word."""
+
+import re
+from functools import lru_cache
+
+MASK = "[masked]"
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# A name is cut into words at case and signs; what counts is how it ends.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_NEUTRAL = _words("value raw plain text old new current prev previous base prod dev test staging")
+_PASSWORDS = ("password", "passwd", "passphrase", "passcode", "passwort", "kennwort")
+_PASSWORD_WORDS = _words(
+    "pwd pw pass psw dbpass userpass mypass ftppass smtppass adminpass rootpass mysqlpwd "
+    "pgpass storepass keypass"
+)
+_ENDINGS = ("secret", "apikey", "token", "credential", "credentials", "authorization", "secretkey")
+_WORDS = _words("auth cookie cookies jwt bearer psk sessionid phpsessid connectionstring")
+_KEYS = _words(
+    "api access secret private signing sign encryption encrypt auth master service account "
+    "accountkey storage admin app application client consumer deploy license licence session "
+    "shared subscription webhook bot auth0 openai anthropic functions host webapp wep wpa"
+)
+# Tokens and secrets that are none: of paging, of parsing, of models of language.
+_HARMLESS = _words(
+    "page pagination continuation next sync resume cancel cancellation stop max min num no pad eos "
+    "bos unk cls mask sep special per total input output prompt first last end start missing "
+    "invalid wrong has is lex prefix suffix current_sync sub word image delimiter bad peek "
+    "whitespace begin bypass forgot next_page"
+)
+
+
+@lru_cache(maxsize=4096)
+def is_secret_name(name: str) -> bool:
+    """Whether a field of this name holds a secret: "apiKey", "DB_PASSWORD", "Set-Cookie"."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    while words and (words[-1] in _NEUTRAL or words[-1].isdigit()):
+        words.pop()
+    if not words:
+        return False
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    if is_password_words(words):
+        return before not in ("bypass", "forgot", "no", "has", "is")
+    if last in ("hash", "enc", "encrypted", "crypt"):
+        return is_password_words(words[:-1])
+    if last == "string":
+        return before == "connection"
+    if last == "id":
+        return before in ("session", "sess", "phpsess")
+    if last in ("key", "keys"):
+        return last == "key" and before in _KEYS
+    if last in ("sig", "signature"):
+        return len(words) == 1 and last == "sig"
+    if last in _WORDS:
+        return before not in _HARMLESS
+    return last.endswith(_ENDINGS) and before not in _HARMLESS
+
+
+def is_password_words(words: list[str]) -> bool:
+    """Whether these words of a name end in one for a password: any value of it is a secret."""
+    if not words:
+        return False
+    if words[-1] == "word" and words[-2:-1] == ["pass"]:
+        return True
+    return words[-1].endswith(_PASSWORDS) or words[-1] in _PASSWORD_WORDS
+
+
+@lru_cache(maxsize=4096)
+def is_password_name(name: str) -> bool:
+    words = [word.lower() for word in _WORD.findall(name)]
+    while words and (words[-1] in _NEUTRAL or words[-1].isdigit()):
+        words.pop()
+    return is_password_words(words)
+
+
+_LONGEST_GAP = 120  # what is longer than this is no placeholder
+_GAP = re.compile(
+    r"""(?ix)
+    [*\#\w-]{0,12}\[[^\[\]]{0,60}\]            # [masked], *[REDACTED]
+    | \\*<[^<>]*>                              # <your password>
+    | \$\{[^{}]*\} | \$?\{\{[^{}]*\}\} | \{[^{}"':,]*\} | \$\(.*\)? | `.*`
+    | %\w+% | %\([\w.]+\)[sdr]? | (?:%[sdrvq@]\W?)+ | @\w+@
+    | [*•.x_?~=\#-]{2,} | [x*]{2,}[\w-]{0,4} | \w{1,8}[*•]{3,}\w{0,8} | \w{1,8}\.\.\. | \W{1,2}
+    | (?:none|null|nil|nul|undefined|nan|true|false|yes|no|on|off|n/a|na|empty|required|optional
+      |redacted|masked|hidden|removed|omitted|string|str|bytes|text|char|int|integer|number|bool|boolean
+      |object|any|unset|missing|invalid|expired|default|unknown|todo|tbd|placeholder|header|query|body)
+    | (?:enter|insert|put|add|set|paste|type|replace|use|provide|change|need)
+      [ _-](?:with[ _-])?(?:your|the|a|an|here|this|me)\b.{0,60}
+    | (?:my|the|a|an|some|your)[ _-](?:super[ _-]?)?
+      (?:secret|token|api|key|password|passwd|access|auth|own|real|actual|client)\b.{0,40}
+    | (?:my|the|a|an|some|your)_\w{0,40}
+    | your[ _-]?\w.{0,50} | \w{0,30}_here | .{0,40}[ _-]goes[ _-]here
+    """
+)  # fmt: skip
+_VARIABLE = re.compile(r"\$(?:env:)?[A-Za-z_]\w*|\$\d")
+_CONSTANT_VARIABLE = re.compile(r"\$[A-Z][A-Z0-9_]*")
+
+
+def is_gap(value: str, quote: str = "") -> bool:
+    """Whether a value only stands for one: "<password>", "${TOKEN}", "****", "null"."""
+    if len(value) > _LONGEST_GAP:
+        return False
+    value = value.strip()
+    if not value or _GAP.fullmatch(value):
+        return True
+    variable = _CONSTANT_VARIABLE if quote == "'" else _VARIABLE
+    return bool(variable.fullmatch(value))
+
+
+_CODE = re.compile(
+    r"""(?x)
+    [A-Za-z_$][\w.$]*(?:::\w+)*\??[(\[].*                      # a call, an item
+    | (?:[A-Za-z_$][\w$]*(?:\.|->|::|\?\.))+[A-Za-z_]\w*       # a member
+    | [(\[{<|&@].* | (?:new|await|not|lambda|async|function|typeof|self|this|cls)\b.*
+    | [*&]\w+ | ![A-Za-z]\w* | ![01]\b.* | [-=]>.* | [-+/*=]=? | [+-][A-Za-z]+
+    | [\w.]+(?:\|\||&&|\?\?).*
+    """
+)
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+_PART_OF_NAME = re.compile(r"(?i)pass|pwd|token|secret|key|cred|auth|cookie|user|login")
+_RANDOM = re.compile(r"(?=.{0,200}?[0-9])(?=.{0,200}?[A-Za-z])", re.DOTALL)
+_SYMBOL = re.compile(r"(?<=.)[@#$%^&*!~+=?](?=.)|[@#$%^&!~]")
+_DIGITS = re.compile(r"[0-9.]+")
+_CAPITAL_INSIDE = re.compile(r"[a-z][A-Z]")
+
+
+def is_code(value: str) -> bool:
+    """Whether an unquoted value reads as code: a call, an attribute, a container."""
+    if len(value) > 2000:
+        return False
+    matched = _CODE.fullmatch(value)
+    # A long random run with a dot in it is a token, not a member.
+    return bool(matched) and not (len(value) > 40 and _RANDOM.match(value) and "(" not in value)
+
+
+_JOINED_WORDS = re.compile(
+    r"[_./:-]*+(?:[A-Za-z]++|[0-9]{1,5}+)(?:[_./:-]++(?:[A-Za-z]++|[0-9]{1,5}+))*+[_./:-]*+"
+)
+_TYPE = re.compile(r"(?:[A-Z][a-z]{2,}+){2,}+")
+
+
+def is_label(value: str) -> bool:
+    """Whether a value is words joined as in a name of code: "same-origin", "SimpleCookie"."""
+    if len(value) > 60:
+        return False
+    joined = any(sign in value for sign in "_./:-") and _JOINED_WORDS.fullmatch(value)
+    return bool(joined or _TYPE.fullmatch(value))
+
+
+def is_variable_name(value: str) -> bool:
+    """Whether an unquoted value is the name of something that holds the secret."""
+    return bool(_IDENTIFIER.fullmatch(value)) and bool(_PART_OF_NAME.search(value))
+
+
+def has_digit_and_letter(value: str) -> bool:
+    return bool(_RANDOM.match(value))
+
+
+def stands_out(value: str) -> bool:
+    """Whether a value could not be a word of prose: digits among letters, or signs."""
+    if _DIGITS.fullmatch(value):
+        return len(value) >= 5
+    return len(value) >= 4 and bool(_RANDOM.match(value) or _SYMBOL.search(value))
+
+
+def is_mixed(value: str) -> bool:
+    """Whether letters of both cases are mixed as in no word, or a digit is among them."""
+    return bool(_RANDOM.match(value) or _CAPITAL_INSIDE.search(value))

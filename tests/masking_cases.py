@@ -1,0 +1,404 @@
+"""Texts with a secret in each, and texts without one.
+
+No secret is written whole: a scanner that reads this file has nothing to find.
+"""
+
+_ALNUM = "q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeUoKiYbVxMzPwCrEdSgFhJlAn0O"
+_HEX = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+
+def alnum(count: int) -> str:
+    return (_ALNUM * (count // len(_ALNUM) + 1))[:count]
+
+
+def hexa(count: int) -> str:
+    return (_HEX * (count // len(_HEX) + 1))[:count]
+
+
+def upper(count: int) -> str:
+    return ("Q7ZK2LMX4TR5WC3NYH6P" * (count // 20 + 1))[:count]
+
+
+def _lines(text: str) -> list[str]:
+    return text.strip("\n").split("\n")
+
+
+# Tokens that show by themselves, wherever they stand.
+TOKENS = [
+    *(f"gh{letter}_" + alnum(36) for letter in "pousr"),
+    "github_" + "pat_" + alnum(22) + "_" + alnum(59),
+    *("gl" + rest + alnum(20) for rest in ("pat-", "dt-", "rt-", "cbt-", "ptt-", "soat-")),
+    *("xox" + rest + "123456789012-123456789012-" + alnum(24) for rest in ("b-", "p-", "a-", "s-")),
+    "xapp" + "-1-A0123456789-1234567890123-" + hexa(64),
+    "AK" + "IA" + upper(16),
+    "AS" + "IA" + upper(16),
+    "AI" + "za" + alnum(35),
+    "ya" + "29." + alnum(60),
+    "GOC" + "SPX-" + alnum(28),
+    *(f"{kind}_" + mode + alnum(24) for kind in ("sk", "rk") for mode in ("live_", "test_")),
+    "wh" + "sec_" + alnum(32),
+    "s" + "k-" + alnum(48),
+    "s" + "k-proj-" + alnum(74) + "_" + alnum(73),
+    "s" + "k-ant-api03-" + alnum(93) + "AA",
+    "s" + "k-or-v1-" + hexa(64),
+    "gs" + "k_" + alnum(52),
+    "xa" + "i-" + alnum(80),
+    "pp" + "lx-" + alnum(48),
+    "r" + "8_" + alnum(37),
+    "tv" + "ly-" + alnum(32),
+    "1234567890" + ":AA" + alnum(33),
+    "M" + alnum(23) + "." + alnum(6) + "." + alnum(38),
+    "np" + "m_" + alnum(36),
+    "py" + "pi-AgEIcHlwaS5vcmc" + alnum(70),
+    "dc" + "kr_pat_" + alnum(27),
+    "h" + "f_" + alnum(34),
+    "S" + "G." + alnum(22) + "." + alnum(43),
+    "S" + "K" + hexa(32),
+    "A" + "C" + hexa(32),
+    "do" + "p_v1_" + hexa(64),
+    "sh" + "pat_" + hexa(32),
+    "lin" + "_api_" + alnum(40),
+    "nt" + "n_" + alnum(46),
+    "secret" + "_" + alnum(43),
+    "da" + "pi" + hexa(32),
+    "hv" + "s." + alnum(90),
+    "AGE-SECRET" + "-KEY-1" + upper(58),
+    "ey" + "J" + alnum(30) + "." + "ey" + "J" + alnum(60) + "." + alnum(43),
+    "sq" + "0atp-" + alnum(22),
+    "LT" + "AI" + alnum(20),
+    "ATA" + "TT3" + alnum(180),
+    "fig" + "d_" + alnum(40),
+    "gl" + "sa_" + alnum(32) + "_" + hexa(8),
+    "NR" + "AK-" + upper(27),
+    "PM" + "AK-" + hexa(24) + "-" + hexa(34),
+    "sb" + "p_" + hexa(40),
+    "sgp" + "_" + hexa(40),
+    "sq" + "p_" + hexa(40),
+    "tsk" + "ey-auth-" + alnum(40),
+    "pul" + "-" + hexa(40),
+    "rub" + "ygems_" + hexa(48),
+    "syt" + "_bWF5YQ_" + alnum(20) + "_" + alnum(6),
+    hexa(32) + "-us" + "12",
+    "abc" + "8Q~" + alnum(34),
+    alnum(14) + ".atlas" + "v1." + alnum(65),
+    "$6$" + "saltsalt$" + alnum(86),
+    "$2b$" + "12$" + alnum(53),
+    "$argon2id$" + "v=19$m=65536,t=3,p=4$" + alnum(22) + "$" + alnum(43),
+    "pbkdf2_" + "sha256$870000$" + alnum(22) + "$" + alnum(43) + "=",
+    "key" + "-" + hexa(32),
+    "AK" + "Cp" + alnum(69),
+    "doo" + "_v1_" + hexa(64),
+    "pnu" + "_" + alnum(36),
+    "sntr" + "ys_" + alnum(80),
+    "xkey" + "sib-" + hexa(64) + "-" + alnum(16),
+    "pscale" + "_tkn_" + alnum(43),
+    "lsv2" + "_pt_" + hexa(32) + "_" + hexa(10),
+]
+
+# Texts with the secret between the signs "«" and "»" (which are no part of the text).
+NAMED = _lines(r"""
+password=«a1B2c3»
+password: «Letmein»
+PASSWORD='«$ecret1»'
+PASSWORD="«correct horse battery staple»"
+db_password = "«hunter2»"
+password='«Letmein»'
+"password": "«hunter2»"
+"password": "«word»",
+{"user": "maya", "password": "«pass word»"}
+{'passwd': '«tiger»'}
+{\"password\": \"«hunter2»\"}
+{\\\"password\\\": \\\"«hunter2»\\\"}
+{"args": "{\"api_key\": \"«hello\\\"x1234»\"}"}
+{"password":"«a\\»"}
+{"password": "«a\"b\\\"c»", "x": 1}
+{"cmd": "export TOKEN='«abcdefgh»'", "it's": 1}
+{"cmd": "PASSWORD='«abc»", "b": "it's"}
+{"cmd": "curl -H \"X-Api-Key: «abcdef123456»\" https://x"}
+{"env": "A=1\nPASSWORD=«letmein»\nB=2"}
+{"env": "A=1\\nDB_TOKEN=«letmeinnow»\\nB=2"}
+export API_KEY=«abcdefghijklmnop»
+export AWS_SECRET_ACCESS_KEY=«wJalrXUtnFEMI/K7MDENG/bPxRfiCYzz»
+AWS_SECRET_ACCESS_KEY="«wJalrXUtnFEMI/K7MDENG/bPxRfiCYzz»"
+aws_secret_access_key = «wJalrXUtnFEMI/K7MDENG/bPxRfiCYzz»
+  password: «hunter2»
+  - password: «Letmein»
+DB_PASS=«word»
+PGPASSWORD=«postgres» psql -h db
+MYSQL_PWD=«tiger» mysqldump x
+REDISCLI_AUTH=«hello123»
+SECRET_KEY_BASE=«abcdefabcdef»
+deploy --password «hunter» --force
+deploy --password=«hunter» --force
+deploy --password '«hun ter»' --force
+deploy --api-key «abcdefghij»
+deploy --token=«abcdefghij»
+docker run -e POSTGRES_PASSWORD=«example1» postgres
+Authorization: Bearer «abcdefgh12345678»
+Authorization: Basic «bWF5YTpodW50ZXIy»
+authorization: token «abcdefgh12345678»
+curl -H "Authorization: Bearer «abcdefgh12345678»" https://x
+curl -H 'Authorization: «abcdefgh12345678»' https://x
+{"Authorization": "Bearer «abcdefgh12345678»"}
+headers = {"Authorization": f"Bearer «abcdefgh12345678»"}
+{"headers": {"X-Api-Key": "«abcdefgh»"}}
+X-Api-Key: «abcdefgh12345678»
+X-Auth-Token: «abcdefgh1234»
+Cookie: «session=abc; id=1»
+Set-Cookie: «sid=abcdef; Path=/; HttpOnly»
+curl -b '«session=abc»' https://x
+curl -b «session=abc» https://x
+curl --cookie "«session=abc»" https://x
+curl -u maya:«hunter2» https://x
+curl -su maya:«hunter2» https://x
+curl -u "maya:«hunter2»" https://x
+curl --user maya:«hunter2» https://x
+{"command": "curl -u \"maya:«hunter2»\" https://x"}
+mysql -u root -p«hunter2» db
+mysql -uroot -p'«hunter2»' db
+sshpass -p «hunter2» ssh x
+sshpass -p '«hunter 2»' ssh x
+redis-cli -a «hunter2» ping
+docker login -u maya -p «hunter2»
+openssl rsa -passin pass:«hunter2» -in x
+echo "maya:«hunter2»" | chpasswd
+htpasswd -b -c file maya «hunter2»
+zip -P «hunter2» x.zip x
+machine example.org login maya password «hunter2»
+db.example.org:5432:shop:maya:«hunter2»
+postgres://maya:«hunter2»@db/shop
+redis://:«hunter2»@cache:6379/0
+https://maya:«hun@ter2»@example.org/x
+mongodb+srv://maya:«h%40nter2»@example.org
+https://«q7Zk2LmX9vB4tR8sWc3NyH6p»@example.org/x.git
+https://example.org/?a=1&token=«abcDEF»&x=y
+https://example.org/?access_token=«abcdef123»
+https://example.org/?sv=2&sig=«abcdef%2F123»&se=1
+https://example.org/?api_key=«abcdef»
+password is «hunter2»
+The password: «hunter2!» works now.
+the admin password is «Tr0ub4dor&3».
+my token is «abcdef1234567»
+api_key => "«abcdefgh»"
+'api_key' => '«abcdefgh»',
+api_key: «abcdef123456»
+apiKey: "«abcdefgh»",
+const apiKey = "«abcdefgh»";
+password := "«hunter2»"
+token: str = "«abcdefgh1»"
+connect(host="h", password="«word»")
+connect(host="h", password='«word»')
+Server=db;User=maya;Password=«hunter»;Database=shop
+Server=db,Password=«hunter2»,x=1
+user=maya,password=«hunter2»
+user=maya;password=«hunter2»
+DefaultEndpointsProtocol=https;AccountKey=«abcdefghijklmnopqrstuvwxyz0123456789==»;x=y
+client_secret=«abcdefgh»&grant_type=x
+"private_key": "«abcdefgh»"
+<password>«hunter2»</password>
+**Password:** «hunter2»
+Password: `«hunter2»`
+set_password("x"); setenv("API_KEY", "«abc123def»")
+os.environ["API_KEY"] = "«abcdefgh»"
+ENV DB_PASSWORD «hunter2»
+set DB_PASSWORD=«hunter2»
+$env:API_KEY = "«abcdefgh1»"
+passphrase: «Letmein»
+token=«AbCdEfGhIjKl»
+auth_token: «AbCdEfGhIjKl»
+--secret-key «abcdefgh»
+export PASSWORD=«changeme»
+"password": "«changeme»"
+https://hooks.slack.com/services/«T0123ABCD/B0123ABCD/q7Zk2LmX9vB4tR8sWc3NyH6p»
+https://discord.com/api/webhooks/«12345678901234567/q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeUoKiYbVxMzPwCrEdSgFhJlAn0Oq7Zk2L»
+https://api.telegram.org/bot«1234567890:q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeU»/getMe
+""")
+
+CLEAN = _lines(r"""
+password = get_password()
+password = getpass.getpass("Password: ")
+token = os.environ["TOKEN"]
+token = os.environ.get("TOKEN")
+"password": "string"
+{"password": {"type": "string"}}
+password: str
+password: str = ""
+password: Optional[str] = None
+password: String,
+token: string;
+password=<your-password>
+"password": "<password>"
+PASSWORD=${PASSWORD}
+TOKEN=$TOKEN
+password="$PASSWORD"
+password=$1
+password=%s
+password={password}
+password="{{ password }}"
+password: ***
+password: ********
+api_key=xxxx
+api_key: "xxxxxxxx"
+api_key = "your-api-key"
+api_key = "YOUR_API_KEY"
+API_KEY=your_api_key_here
+"token": "<token>"
+password = None
+password: null
+"password": null
+password=None
+"password": true
+password=[masked]
+"password": "[masked]"
+password: [REDACTED]
+"token": "*[REDACTED]"
+9f86d081884c7d659a2feaa0c55ad015a3bf4f1b
+commit 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b
+sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+123e4567-e89b-12d3-a456-426614174000
+{"id": "123e4567-e89b-12d3-a456-426614174000"}
+data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk
+the password is wrong
+the password is incorrect, try again
+token: expired
+secret: no
+"token": "expired"
+"token": "invalid"
+Enter password:
+Password:
+Password: 
+password for maya:
+forgot your password? Click here
+The password must have 8 characters.
+password is 8 characters
+Your token is about to expire.
+max_tokens: 4096
+"max_tokens": 4096
+"token_count": 12345678
+tokens = 123456
+"total_tokens": 123456
+"token_type": "bearer"
+"next_page_token": "CAUQAA"
+"key": "value12345"
+key=abc123def
+keyboard: "qwerty1234"
+"public_key": "abcdef12345"
+primary_key=True
+"secret_name": "prod/db1"
+password_hash_rounds = 120000
+password_field = "user_pass1"
+secret_id: 12345
+def login(user, password):
+def login(user: str, password: str) -> Token:
+login(user, password=password)
+login(user, password=self.password)
+login(user, password=pw)
+connect(user=user, password=args.password, token=token)
+if password == other:
+if not password: return
+password = request.POST["password"]
+password = data.get("password")
+password=row[1]
+const token = await getToken();
+const token = req.headers.authorization;
+token = self.lexer.next_token()
+token := parser.Next()
+let password = String::new();
+let token: Option<String> = None;
+let secret = Secret::from(value);
+[ -z "$PASSWORD" ] && exit 1
+read -s PASSWORD
+echo $PASSWORD
+export PASSWORD="$(cat /run/secrets/db)"
+export TOKEN=$(vault read x)
+export TOKEN=`cat token`
+docker run -e PASSWORD x
+mysql -u root -p db
+mysql -p
+curl -u "$USER:$PASSWORD" https://x
+curl -H "Authorization: Bearer $TOKEN" https://x
+curl -H "Authorization: Bearer ${TOKEN}" https://x
+curl -H "Authorization: Bearer <token>" https://x
+headers={"Authorization": f"Bearer {token}"}
+"Authorization": "Bearer " + token
+curl -b cookies.txt https://x
+curl -u https://x
+https://example.org:8080/path@2
+https://example.org/@maya/1
+git@github.com:maya/x.git
+ssh://git@github.com/maya/x.git
+postgres://user:${PASSWORD}@db/shop
+postgres://user:<password>@db/shop
+postgres://user:{password}@db/shop
+mailto:maya@example.org
+https://example.org/?page_token=abc123
+https://example.org/?token=<token>
+https://example.org/?token=$TOKEN
+var url = "?password=" + password + "&x=1"
+url = '?token=' + token;
+["username", "password1", "password2"]
+("password", "secret", "token")
+print("password", password)
+logger.info("token: %s", token)
+f"password: {password}"
+<input type="password" name="password">
+<label for="password">Password</label>
+from django.contrib.auth import authenticate
+import secrets; secrets.token_urlsafe(32)
+AUTH_PASSWORD_VALIDATORS = [
+SESSION_COOKIE_SECURE = True
+authentication: required
+author: Maya 2024
+"cookies": ["a"]
+cookie: Cookie
+cookies: SimpleCookie
+-----BEGIN PUBLIC KEY-----
+-----BEGIN CERTIFICATE-----
+ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ
+sk-learn is a library
+ghp_ is how they begin
+AKIA
+eyJ
+The task-based approach uses sk-like names such as sk-some-long-name-with-words
+pass: 12
+bypass=true12345
+passenger: "Maya Smith1"
+compass: "north1234"
+12:34:56:78:90:12
+""")
+
+SECRET_NAMES = _lines(
+    """
+password Password db_password DB_PASSWORD userPassword passwd passphrase pgpassword pwd
+MYSQL_PWD DB_PASS api_key apiKey apikey X-Api-Key API_KEY OPENAI_API_KEY secret client_secret
+clientSecret AWS_SECRET_ACCESS_KEY secret_key SECRET_KEY_BASE private_key privateKey token
+auth_token authToken access_token refresh_token id_token bot_token GITHUB_TOKEN authorization
+Authorization Proxy-Authorization Cookie Set-Cookie session_id password1 new_password
+password_hash encryption_key signing_key credential jwt
+""".replace(" ", "\n")
+)
+
+OTHER_NAMES = _lines(
+    """
+max_tokens token_count tokens next_page_token password_hash_rounds secret_name token_type key
+public_key keyboard primary_key cache_key user username author authority passenger compass
+bypass monkey tokenizer secretary password_file token_url secret_id page_token eos_token
+password_policy cookie_name session ключ
+""".replace(" ", "\n")
+)
+
+# Of these, texts are put together by chance.
+PIECES = [
+    "password", "token", "api_key", "=", ": ", ":", '"', "'", "\\", "\\n", "\n", " ", ",", ";", "&",
+    "?", "{", "}", "[", "]", "(", ")", "$", "<", ">", "`", "hunter2", "Letmein", "abc", "1", "é",
+    "Authorization", "Bearer ", "Cookie", "a=b", "://", "@", "curl -u ", "curl ", "mysql ", "-p",
+    "--password ", "-----BEGIN PRIVATE KEY-----", "-----END", "eyJ", ".", "login a password ",
+    "\ud800", "\0", "İ", "is", "**", "</password>",
+]  # fmt: skip
+
+# Of these, one after another, long texts are made.
+HOSTILE = [
+    "password=", '"', "a:a@", "\\\\", "\\", "eyJ.", "eyJ", "-----BEGIN", "sk-", " ", "password='",
+    'password="\\"', "://a:", "curl -u a:a", "password=$(", "Cookie: a=", "<password>", "auth\n",
+    "-----BEGIN PRIVATE KEY-----", "password: a,b", '{"password":"a \'', "password=\\\\", ".",
+]  # fmt: skip

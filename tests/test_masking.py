@@ -1,0 +1,174 @@
+"""Secrets in texts: what is found, what is left alone, and what holds for every text."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.masking import MARGIN, MASK, found, is_secret_name, masked, masked_start
+from tests.masking_cases import (
+    CLEAN,
+    HOSTILE,
+    NAMED,
+    OTHER_NAMES,
+    PIECES,
+    SECRET_NAMES,
+    TOKENS,
+    alnum,
+)
+
+
+def _between(text):
+    before, _, rest = text.partition("«")
+    secret, _, after = rest.partition("»")
+    return before, secret, after
+
+
+@pytest.mark.parametrize("text", NAMED)
+def test_a_named_secret_is_masked_and_nothing_else(text):
+    before, secret, after = _between(text)
+    assert masked(before + secret + after) == before + MASK + after
+
+
+@pytest.mark.parametrize("token", TOKENS)
+@pytest.mark.parametrize("around", ["{}", "see {} there", "line\n{}\n", '{{"a": "x\\n{}\\n"}}'])
+def test_a_token_is_masked_wherever_it_stands(token, around):
+    assert masked(around.format(token)) == around.format(MASK)
+
+
+@pytest.mark.parametrize("text", CLEAN)
+def test_what_is_no_secret_is_left_alone(text):
+    assert masked(text) is text
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_the_name_of_a_secret_is_known(name):
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize("name", [*OTHER_NAMES, "", "-", "_", "İ", "\ud800"])
+def test_another_name_is_not_that_of_a_secret(name):
+    assert not is_secret_name(name)
+
+
+_KEY_LINES = [alnum(64), alnum(63) + "/", alnum(30) + "=="]
+
+
+@pytest.mark.parametrize("kind", ["RSA ", "EC ", "OPENSSH ", "ENCRYPTED ", "", "DSA "])
+@pytest.mark.parametrize("end_of_line", ["\n", "\r\n", "\\n", "\\\\n"])
+def test_the_body_of_a_private_key_is_masked(kind, end_of_line):
+    head, foot = f"-----BEGIN {kind}PRIVATE KEY-----", f"-----END {kind}PRIVATE KEY-----"
+    key = end_of_line.join([head, *_KEY_LINES, foot])
+    assert masked(f"a {key} b") == f"a {head}{MASK}{foot} b"
+
+
+def test_a_private_key_without_an_end_is_masked_to_the_end_of_its_lines():
+    head = "-----BEGIN RSA PRIVATE KEY-----\n"
+    text = masked(head + "\n".join(_KEY_LINES[:2]) + "\nThat was it.")
+    assert not any(line in text for line in _KEY_LINES)
+    assert text.endswith("\nThat was it.")
+
+
+def test_a_private_key_with_headers_or_in_lines_of_code_is_masked():
+    head, foot = "-----BEGIN PGP PRIVATE KEY BLOCK-----", "-----END PGP PRIVATE KEY BLOCK-----"
+    armored = "\n".join([head, "Version: 1", "", *_KEY_LINES, "=aB3d", foot])
+    coded = "[" + ",\n".join(json.dumps(line) for line in (head, *_KEY_LINES, foot)) + "]"
+    for text in (armored, coded):
+        assert not any(line in masked(text) for line in _KEY_LINES)
+    assert len(json.loads(masked(coded))) == 5
+
+
+@pytest.mark.parametrize("cut", range(60))
+def test_a_secret_that_a_cut_goes_through_is_masked_whole(cut):
+    before, token = "the key: ", "gh" + "p_" + alnum(36)
+    text = before + token + " and more of this text" * 100
+    expected = text[:cut] if cut <= len(before) else before + MASK
+    if cut > len(before) + len(token):
+        expected += text[len(before) + len(token) : cut]
+    assert masked_start(text, cut) == expected
+    assert masked_start(text[: cut + MARGIN], cut) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"password": "' + "ab1 " * 2000, "password='" + "ab1 " * 2000, "Cookie: a=" + "b1" * 4000],
+)
+def test_a_long_secret_without_an_end_is_masked_at_a_cut(text):
+    assert masked_start(text, 4000).endswith(MASK)
+
+
+def test_a_long_value_is_masked_whole():
+    value = "ab1 " * 5000
+    assert masked(f'{{"secret": "{value}x", "b": 1}}') == f'{{"secret": "{MASK}", "b": 1}}'
+    assert masked("password=" + "a1" * 5000 + " b") == f"password={MASK} b"
+
+
+_PIECES = st.sampled_from([*PIECES, MASK, *TOKENS[:12], alnum(40)])
+TEXTS = st.lists(_PIECES, max_size=25).map("".join) | st.text(max_size=60)
+
+
+@given(TEXTS)
+def test_spans_are_in_order_inside_the_text_and_never_empty(text):
+    position = 0
+    for span in found(text):
+        assert position <= span.start < span.end <= len(text)
+        position = span.end
+
+
+@given(TEXTS)
+def test_masking_what_is_masked_changes_nothing(text):
+    once = masked(text)
+    assert masked(once) == once
+
+
+@given(TEXTS)
+def test_nothing_but_the_spans_is_changed(text):
+    pieces, position = [], 0
+    for span in found(text):
+        pieces += [text[position : span.start], MASK]
+        position = span.end
+    assert masked(text) == "".join([*pieces, text[position:]])
+
+
+_VALUES = st.recursive(
+    TEXTS | st.integers() | st.none(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["password", "a", "x_token"]) | TEXTS, inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@given(_VALUES, st.booleans(), st.sampled_from([None, 2]))
+def test_json_stays_json_at_every_depth(value, ascii_only, indent):
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+    json.loads(masked(text))
+    text = json.dumps({"arguments": text}, ensure_ascii=ascii_only)
+    json.loads(masked(text))
+    text = json.dumps([text, "password: x"], ensure_ascii=ascii_only)
+    json.loads(masked(text))
+
+
+@given(TEXTS, st.sampled_from(TOKENS), TEXTS)
+def test_a_token_is_not_in_what_is_masked(before, token, after):
+    assert token not in masked(f"{before} {token} {after}")
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=30), st.integers(0, 2))
+def test_a_password_in_json_is_not_in_what_is_masked(password, depth):
+    secret = f"{password}Z9!z"
+    value: object = {"password": secret}
+    for _ in range(depth):
+        value = {"arguments": json.dumps(value)}
+    read = json.loads(masked(json.dumps(value)))
+    for _ in range(depth):
+        read = json.loads(read["arguments"])
+    assert read == {"password": MASK}
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_a_hostile_text_ends(piece):
+    text = piece * (200_000 // len(piece))
+    assert masked(masked(text)) == masked(text)
