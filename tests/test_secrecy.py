@@ -25,7 +25,16 @@ from tasks.reading.export import FORMATS
 from tasks.templatetags.threads import thread_url
 from tests.factories import checkpoint, history, item, only_sqlite, task
 from tests.hostile import checkpoint_rows, fill_site, insert, task_row
-from tests.secrets_planted import IN_ADDRESS, KEY, LETTERS, PASSWORD, SECRETS, TOKEN, text_with
+from tests.secrets_planted import (
+    HEADER,
+    IN_ADDRESS,
+    KEY,
+    LETTERS,
+    PASSWORD,
+    SECRETS,
+    TOKEN,
+    text_with,
+)
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -139,7 +148,7 @@ def test_no_secret_is_shown_of_what_was_cleared(admin_client: Client):
 
 
 def test_values_are_masked_by_the_names_beside_them(store, viewer: Client):
-    secrets = {"password": "letmein", "api_key": "open-sesame", "path": "notes.txt"}
+    secrets = {"password": "letmein", "api_key": HEADER, "path": "notes.txt"}
     record = task("t")
     steps = [{"user": "maya", **secrets}, {"password": "letmein2"}, {"password": "letmein3"}]
     for number, arguments in enumerate(steps):
@@ -149,7 +158,7 @@ def test_values_are_masked_by_the_names_beside_them(store, viewer: Client):
     page = shown(viewer.get(thread_url("thread", "t", show="checkpoints")))
     assert "maya" in page and "notes.txt" in page
     for text in (page, shown(viewer.get(f"/thread/checkpoint/?checkpoint={stored.pk}"))):
-        assert "letmein" not in text and "open-sesame" not in text
+        assert "letmein" not in text and HEADER not in text
 
 
 def told(content: str) -> TaskRecord:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from tasks.fields import to_text
 from tasks.models import TaskRecord
-from tasks.reading import terminal
+from tasks.reading import secrecy, terminal
 from tasks.reading.arguments import json_text
 from tasks.reading.calls import Broken, Call, Result
 from tasks.reading.texts import Output, Text
@@ -52,7 +52,8 @@ def _message(message: Message) -> Iterator[str]:
             yield from _result(result)
     elif message.role == "assistant":
         if message.reasoning:
-            yield "".join(f"> {line}\n" for line in message.reasoning.whole.split("\n")) + "\n"
+            thought = secrecy.whole(message.reasoning.whole)  # a key is none between the quotes
+            yield "".join(f"> {line}\n" for line in thought.split("\n")) + "\n"
         for part in message.parts:
             yield from _part(part)
     else:
