@@ -18,7 +18,7 @@ from tasks.masking import MARGIN, MASK
 T = TypeVar("T")
 
 LONGEST_FIELD = 10_000  # characters of a value that its name may make a secret
-_WINDOW, _BESIDE = 50_000, 20_000  # characters that are looked through at once, and on either side
+_WINDOW, _BESIDE = 8_000, 8_000  # characters that are looked through at once, and on either side
 
 _IS_LIFTED: ContextVar[bool] = ContextVar("is_lifted", default=False)
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import msgspec
 
+from tasks.masking import MARGIN
 from tasks.models import TaskRecord
 from tasks.reading import secrecy
 from tasks.reading.texts import without_pictures
@@ -55,7 +56,7 @@ def title(record: TaskRecord) -> str:
 
 def _decoded(json_text: str) -> str:
     """The start of a JSON string's text, which may be cut off within an escape."""
-    text = secrecy.beginning(json_text, _LOOKED_AT)
+    text = json_text[: _LOOKED_AT + MARGIN]  # so that a cut goes through no secret unseen
     for _ in range(3):  # a surrogate pair is two escapes, and either may be cut
         with contextlib.suppress(msgspec.DecodeError):
             return msgspec.json.decode(f'"{text}"', type=str)
