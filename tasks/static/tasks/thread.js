@@ -256,6 +256,8 @@
 
   function take(newTag, text) {
     const page = new DOMParser().parseFromString(text, "text/html");
+    // the entries that are here hold what another window has shown or hidden
+    if (!one("#secrets-shown") !== !one("#secrets-shown", page)) return location.reload();
     const fresh = all("#entries > .message", page).filter((e) => !document.getElementById(e.id));
     for (const id of ["head", "picture", "side", "tabs", "thread-state"]) {
       update(one(`#${id}`), document.adoptNode(one(`#${id}`, page)));

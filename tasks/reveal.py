@@ -1,0 +1,87 @@
+"""Showing the secrets of a thread: one thread, to one session, for ten minutes, on record.
+
+What is shown, and until when, is kept in the session, so it ends with it. Whether the person may
+see it is asked again each time.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.admin.models import ADDITION, LogEntry
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from archive.models import Reveal, key_of
+from tasks.fields import storable
+from tasks.reading import secrecy
+from tasks.store import workspace
+
+PERMISSION = "tasks.reveal_secrets"
+FOR = timedelta(minutes=10)
+KEPT = "secrets"  # in the session
+
+
+def begin(request: HttpRequest, thread_id: str) -> None:
+    """Show a thread's secrets from now on, in place of another's that were shown.
+
+    It is written down first. What the database raises is raised, and then nothing is shown.
+    """
+    user: Any = request.user
+    now = timezone.now()
+    with transaction.atomic():
+        _write_end(request.session.get(KEPT), now)
+        row = Reveal.objects.create(
+            store=workspace.identity(),
+            key=key_of(thread_id),
+            stored_id=thread_id.encode(),
+            user=user,
+            user_name=user.get_username(),
+            address=request.META.get("REMOTE_ADDR", ""),
+            at=now,
+            until=now + FOR,
+        )
+        LogEntry.objects.log_actions(user.pk, [row], ADDITION, single_object=True)
+    until = row.until.isoformat()
+    request.session[KEPT] = {"thread": _digest(thread_id), "until": until, "row": row.pk}
+
+
+def end(request: HttpRequest, thread_id: str) -> None:
+    """Hide a thread's secrets before their time is over."""
+    kept = request.session.get(KEPT)
+    if kept and kept["thread"] == _digest(thread_id):
+        del request.session[KEPT]  # first: hidden they are in any case
+        _write_end(kept, timezone.now())
+
+
+def until(request: HttpRequest, thread_id: str) -> datetime | None:
+    """Until when this person sees the secrets of this thread; None where they are hidden."""
+    kept = request.session.get(KEPT)
+    if not kept or kept["thread"] != _digest(thread_id) or not request.user.has_perm(PERMISSION):
+        return None
+    over = datetime.fromisoformat(kept["until"])
+    return over if timezone.now() < over else None
+
+
+def lift_if_shown(request: HttpRequest, thread_id: str) -> None:
+    """Let the answer hold the secrets of this thread, if this person is to see them."""
+    if until(request, thread_id):
+        secrecy.lift()
+
+
+def reload_when_over(response: HttpResponse, shown_until: datetime | None) -> None:
+    """Let a page that shows secrets be loaded again, without them, when their time is over."""
+    if shown_until:
+        seconds = int((shown_until - timezone.now()).total_seconds())
+        response.headers["Refresh"] = str(max(seconds, 0) + 1)
+
+
+def _digest(thread_id: str) -> str:
+    """Of the thread in this store, under whichever of its names an address has it."""
+    stored = storable(thread_id, workspace.store_connection().vendor)
+    return key_of(f"{workspace.identity()}\0{stored}")
+
+
+def _write_end(kept: dict[str, str] | None, now: datetime) -> None:
+    if kept:
+        Reveal.objects.filter(pk=kept["row"], hidden_at=None, until__gt=now).update(hidden_at=now)
