@@ -4,11 +4,12 @@ What is shown, and until when, is kept in the session, so it ends with it. Wheth
 see it is asked again each time.
 """
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.admin.models import ADDITION, LogEntry
-from django.db import transaction
+from django.db import Error, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
@@ -50,8 +51,9 @@ def end(request: HttpRequest, thread_id: str) -> None:
     """Hide a thread's secrets before their time is over."""
     kept = request.session.get(KEPT)
     if kept and kept["thread"] == _digest(thread_id):
-        del request.session[KEPT]  # first: hidden they are in any case
-        _write_end(kept, timezone.now())
+        del request.session[KEPT]
+        with suppress(Error):  # the record then says the full time; hidden they are in any case
+            _write_end(kept, timezone.now())
 
 
 def until(request: HttpRequest, thread_id: str) -> datetime | None:
