@@ -4,13 +4,16 @@ What is shown, and until when, is kept in the session, so it ends with it. Wheth
 see it is asked again each time.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import wraps
 from typing import Any
 
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.db import Error, transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from archive.models import Reveal, key_of
@@ -21,6 +24,8 @@ from tasks.store import workspace
 PERMISSION = "tasks.reveal_secrets"
 FOR = timedelta(minutes=10)
 KEPT = "secrets"  # in the session
+
+View = Callable[..., HttpResponseBase]
 
 
 def begin(request: HttpRequest, thread_id: str) -> None:
@@ -67,15 +72,29 @@ def until(request: HttpRequest, thread_id: str) -> datetime | None:
 
 def lift_if_shown(request: HttpRequest, thread_id: str) -> None:
     """Let the answer hold the secrets of this thread, if this person is to see them."""
-    if until(request, thread_id):
+    over = until(request, thread_id)
+    request.secrets_until = over  # type: ignore[attr-defined]
+    if over:
         secrecy.lift()
 
 
-def reload_when_over(response: HttpResponse, shown_until: datetime | None) -> None:
-    """Let a page that shows secrets be loaded again, without them, when their time is over."""
-    if shown_until:
-        seconds = int((shown_until - timezone.now()).total_seconds())
-        response.headers["Refresh"] = str(max(seconds, 0) + 1)
+def lifted_until(request: HttpRequest) -> datetime | None:
+    """Until when the secrets that the answer holds may be seen; None where it holds none."""
+    return getattr(request, "secrets_until", None)
+
+
+def reloaded_when_over(view: View) -> View:
+    """For a view: an answer with secrets that is left open is loaded again when time is up."""
+
+    @wraps(view)
+    def timed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = view(request, *args, **kwargs)
+        if over := lifted_until(request):
+            seconds = int((over - timezone.now()).total_seconds())
+            response.headers["Refresh"] = str(max(seconds, 0) + 1)
+        return response
+
+    return timed
 
 
 def _digest(thread_id: str) -> str:

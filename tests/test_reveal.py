@@ -20,6 +20,7 @@ from tasks.reading.export import FORMATS
 from tasks.store import workspace
 from tasks.templatetags.threads import thread_url
 from tests.factories import checkpoint, only_sqlite, snapshot, task, update
+from tests.hostile import Page
 from tests.test_views import ODD_IDS
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -297,6 +298,7 @@ def test_thread_of_any_id_is_shown_hidden_and_listed(store, client: Client, lift
     assert thread_url("thread", Reveal.objects.get().thread_id).replace("&", "&amp;") in (
         client.get(reverse("reveals")).content.decode()
     )
+    assert Page(client.get(address).content.decode()).problems == []
     ask(client, "hide", thread_id)
     assert not lifted(client, address)
 
@@ -429,17 +431,29 @@ def test_way_back_of_the_page_is_its_own_address(client: Client):
     assert live.context["back"] == f"{THREAD}&show=resume"
 
 
-def test_page_with_secrets_is_loaded_again_when_their_time_is_over(client: Client, pass_time):
+def test_what_is_left_open_is_loaded_again_when_time_is_over(client: Client, pass_time):
     stored()
-    assert "Refresh" not in client.get(THREAD).headers
+    addresses = {name: at for name, at in views_of().items() if name not in FORMATS}
+
+    def seconds() -> set[str | None]:
+        return {client.get(address).headers.get("Refresh") for address in addresses.values()}
+
+    assert seconds() == {None}
     pass_time(timedelta())
     ask(client)
-    assert client.get(THREAD)["Refresh"] == "601"
+    assert seconds() == {"601"}
     pass_time(timedelta(seconds=599.5))
-    assert client.get(THREAD)["Refresh"] == "1"
+    assert seconds() == {"1"}
     pass_time(timedelta(seconds=1))
+    assert seconds() == {None}
 
-    assert "Refresh" not in client.get(THREAD).headers
+
+def test_exported_file_loads_nothing(client: Client):
+    stored()
+    ask(client)
+
+    for name in FORMATS:
+        assert "Refresh" not in client.get(thread_url("export", ID, format=name)).headers
 
 
 def test_live_page_changes_with_what_is_shown(client: Client, pass_time):

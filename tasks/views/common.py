@@ -19,6 +19,11 @@ can_clear = permission_required("tasks.clear_thread", raise_exception=True)
 can_reveal = permission_required(reveal.PERMISSION, raise_exception=True)
 
 
+def shows_thread(view: reveal.View) -> reveal.View:
+    """For a view of one thread: whoever may look, and with its secrets while those are shown."""
+    return can_view(reveal.reloaded_when_over(view))
+
+
 def may_clear(request: HttpRequest) -> bool:
     """Whether clearing is offered."""
     return request.user.has_perm("tasks.clear_thread") and not settings.TASKS_READ_ONLY

@@ -32,7 +32,7 @@ from tasks.reading.steps import UNREADABLE, outlines, seconds_of_last_attempt
 from tasks.store import beginnings
 from tasks.templatetags.threads import thread_url
 from tasks.thread_list import neighbours
-from tasks.views.common import can_view, mark_returned, tasks_of, the_task, thread_id_of
+from tasks.views.common import can_view, mark_returned, shows_thread, tasks_of, the_task
 from tasks.views.thread_tabs import LONGEST_COUNTED, TABS
 
 MOST_TASKS = 50  # of a thread that its page lists
@@ -46,20 +46,18 @@ ENTRY_QUERIES = {
 
 
 @require_safe
-@can_view
+@shows_thread
 def thread(request: HttpRequest) -> HttpResponse:
     """One thread: what is known of it, the picture of its steps, and one of its tabs."""
     if "piece" in request.GET:
         return render(request, "tasks/_piece.html", _piece_context(request))
     context = _page_context(request)
     context |= {"way": _way_back(request, context["record"]), "back": request.get_full_path()}
-    response = render(request, "tasks/thread.html", context)
-    reveal.reload_when_over(response, context["shown_until"])
-    return response
+    return render(request, "tasks/thread.html", context)
 
 
 @require_safe
-@can_view
+@shows_thread
 def live(request: HttpRequest) -> HttpResponse:
     """The parts of a thread's page that change while it runs; 304 where nothing has changed."""
     tag = _tag(request)
@@ -77,7 +75,7 @@ def _tag(request: HttpRequest) -> str:
     now = daemon()
     state = [[str(getattr(task, name)) for name in columns] for task in tasks]
     stalled = [now.is_stalled(task) for task in tasks]
-    shown_until = reveal.until(request, thread_id_of(request))
+    shown_until = reveal.until(request, request.GET["id"])
     seen = repr((_tab(request), stalled, state, shown_until)).encode("utf-8", "replace")
     return f'"{hashlib.sha256(seen).hexdigest()[:32]}"'
 
@@ -105,7 +103,6 @@ def _piece_context(request: HttpRequest) -> dict[str, Any]:
 
 def _page_context(request: HttpRequest) -> dict[str, Any]:
     tag = _tag(request)  # before what it stands for is read: too old does no harm
-    shown_until = reveal.until(request, thread_id_of(request))
     context = _piece_context(request)
     record, found, shown = context["record"], context["found"], context["thread"]
     tab, now = context["tab"], timezone.now()
@@ -138,7 +135,7 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
         "is_running": not TaskStatus.read(record.status).is_terminal,
         "is_stalled": daemon(now).is_stalled(record),
         "admin_address": _admin_address(record),
-        "shown_until": shown_until,
+        "shown_until": reveal.lifted_until(request),
         "back": f"{context['address']}&show={tab}",
         "export_formats": [(name, found.label) for name, found in FORMATS.items()],
     }
@@ -239,7 +236,7 @@ def step(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-@can_view
+@shows_thread
 @heavy
 def message(request: HttpRequest) -> HttpResponseBase:
     """One message of a thread as plain text, whole."""
@@ -256,7 +253,7 @@ def message(request: HttpRequest) -> HttpResponseBase:
 
 
 @require_safe
-@can_view
+@shows_thread
 @heavy
 def raw(request: HttpRequest) -> HttpResponseBase:
     """One text of a task, whole and exactly as stored; its history if the address names none."""
@@ -276,7 +273,7 @@ def _stored_text(request: HttpRequest) -> HttpResponseBase:
 
 
 @require_safe
-@can_view
+@shows_thread
 @heavy
 def checkpoint(request: HttpRequest) -> HttpResponse:
     """The items of one checkpoint, exactly as stored."""

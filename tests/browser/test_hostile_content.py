@@ -113,6 +113,7 @@ PARAMETERS = {
     "/thread/clear/": ("id", "list"),
     "/thread/step/": ("checkpoint", "list"),
     "/cleared/": ("before", "fate", "after"),
+    "/secrets/": ("before",),
     "/sign-in/link/": ("token", "next"),
     "/admin/tasks/taskrecord/": (
         *("q", "status", "active", "channel", "provider", "model", "o", "p", "e", "after"),

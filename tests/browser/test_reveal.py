@@ -53,10 +53,18 @@ def wait(browser: webdriver.Chrome) -> WebDriverWait[webdriver.Chrome]:
     return WebDriverWait(browser, 20)
 
 
-def add_thread(server: Server, status: str = "failed") -> None:
-    history = json.dumps([{"role": "user", "content": "hello"}], separators=(",", ":"))
+def add_thread(server: Server, status: str = "failed", messages: int = 1) -> None:
+    said = [{"role": "user", "content": "hello"}] * messages
+    history = json.dumps(said, separators=(",", ":"))
     with closing(sqlite3.connect(server.store_file)) as connection, connection:
         connection.execute(INSERT, {"status": status, "history": history})
+
+
+def make_almost_over(server: Server) -> None:
+    site = f"sqlite:///{server.folder}/site.sqlite3"
+    own = {"SITE_DATABASE_URL": site, "GLOAMY_WORKSPACE": str(server.workspace)}
+    environment = os.environ | own | {"SECRET_KEY": "of the tests"}
+    subprocess.run([sys.executable, "-c", ALMOST_OVER], env=environment, check=True)
 
 
 def button(browser: webdriver.Chrome, do: str) -> WebElement:
@@ -110,10 +118,7 @@ def test_page_that_is_left_open_hides_them_by_itself(
     open_thread(page, server)
     button(page, "show").click()
     wait(page).until(expect.visibility_of_element_located(NOTICE))
-    site = f"sqlite:///{server.folder}/site.sqlite3"
-    own = {"SITE_DATABASE_URL": site, "GLOAMY_WORKSPACE": str(server.workspace)}
-    environment = os.environ | own | {"SECRET_KEY": "of the tests"}
-    subprocess.run([sys.executable, "-c", ALMOST_OVER], env=environment, check=True)
+    make_almost_over(server)
     allow_script(page, has_script)
 
     page.refresh()
@@ -141,6 +146,37 @@ def test_what_one_window_hides_is_gone_from_the_page_of_a_run_in_another(
 
     wait(page).until(expect.invisibility_of_element_located(NOTICE))
     wait(page).until(expect.title_is("hello · gloamy tasks"))
+
+
+def test_later_piece_with_secrets_comes_into_no_page_without(
+    page: webdriver.Chrome, server: Server
+):
+    add_thread(server, messages=500)
+    open_thread(page, server)
+    first = page.current_window_handle
+    page.switch_to.new_window("window")
+    open_thread(page, server)
+    button(page, "show").click()
+    wait(page).until(expect.visibility_of_element_located(NOTICE))
+
+    page.switch_to.window(first)
+    assert page.find_elements(*NOTICE) == []
+    page.execute_script("document.querySelector('#entries > .later').scrollIntoView()")
+
+    wait(page).until(expect.presence_of_element_located(NOTICE))
+
+
+def test_text_that_is_left_open_is_loaded_again(page: webdriver.Chrome, server: Server):
+    add_thread(server)
+    open_thread(page, server)
+    button(page, "show").click()
+    wait(page).until(expect.visibility_of_element_located(NOTICE))
+    make_almost_over(server)
+
+    page.get(f"http://127.0.0.1:{server.port}/thread/raw/?id=cli")
+    page.execute_script("document.title = 'as it was loaded'")
+
+    wait(page).until(expect.title_is(""))
 
 
 def test_pages_are_accessible_and_fit_every_screen(page: webdriver.Chrome, server: Server):
