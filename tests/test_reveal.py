@@ -359,7 +359,7 @@ BAD = [
     "",
     "/",
     "/secrets/",
-    "/thread/raw/?id=telegram_42",
+    "/thread/raw/?id=telegram_42&text=last_error",
     "/thread/?id=other",
     "/thread/",
     "https://evil.example/thread/?id=telegram_42",
