@@ -1,5 +1,7 @@
 """What was cleared, by whom, and the cleared threads themselves for as long as they are kept.
 
+And who saw the secrets of which thread.
+
 It lies in the site's own database. A clearing is written down before anything is deleted, and what
 came of it afterwards; it stays when the archive of its threads is emptied.
 """
@@ -176,6 +178,32 @@ class ThreadArchive(models.Model):
 
     def __str__(self) -> str:
         return str(self.thread)
+
+
+class Reveal(models.Model):
+    """That somebody saw a thread with its secrets; written before any is shown."""
+
+    store = models.TextField()  # where the thread was
+    key = models.CharField(max_length=32)  # as a cleared thread has them
+    stored_id = models.BinaryField()
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    user_name = models.TextField(blank=True)  # which stays when the account is gone
+    address = models.TextField(blank=True)
+    at = models.DateTimeField(default=timezone.now)
+    until = models.DateTimeField()  # the latest that they were shown
+    hidden_at = models.DateTimeField(null=True)  # by hand, before that
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"Secrets of {self.thread_id}".replace("\0", "\ufffd")  # no text holds a NUL
+
+    @property
+    def thread_id(self) -> str:
+        return bytes(self.stored_id).decode()
 
 
 def key_of(thread_id: str) -> str:

@@ -197,7 +197,10 @@ class TaskRecord(models.Model):
     class Meta:
         db_table = "task_records"
         default_permissions = ("view",)
-        permissions = (("clear_thread", "Can clear threads"),)
+        permissions = (
+            ("clear_thread", "Can clear threads"),
+            ("reveal_secrets", "Can see secrets of threads"),
+        )
         verbose_name = "task"
         indexes = (
             models.Index(F("thread_id"), F("updated_at").desc(), name="idx_task_records_thread"),

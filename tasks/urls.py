@@ -1,6 +1,6 @@
 from django.urls import path
 
-from tasks.views import clear, cleared, export, sign_in, thread, threads
+from tasks.views import clear, cleared, export, secrets, sign_in, thread, threads
 
 urlpatterns = [
     path("", threads.threads, name="threads"),
@@ -12,6 +12,8 @@ urlpatterns = [
     path("thread/checkpoint/", thread.checkpoint, name="checkpoint"),
     path("thread/export/", export.export, name="export"),
     path("thread/clear/", clear.clear, name="clear"),
+    path("thread/secrets/", secrets.secrets, name="secrets"),
+    path("secrets/", secrets.reveals, name="reveals"),
     path("clear/", clear.clear_selected, name="clear-selected"),
     path("cleared/", cleared.cleared, name="cleared"),
     path("cleared/<int:pk>/", cleared.act, name="clearing"),

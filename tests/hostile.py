@@ -12,8 +12,9 @@ from django.contrib.auth.models import Group, User
 from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 
-from archive.models import ClearedThread, Clearing, Fate, Source, Stage, key_of
+from archive.models import ClearedThread, Clearing, Fate, Reveal, Source, Stage, key_of
 from tasks.models import TaskRecord
 from tasks.reading import unseen
 from tasks.store import workspace
@@ -187,6 +188,15 @@ def fill_site(text: str, more: list[str]) -> None:
                 fate=fate,
                 why=each,
             )
+        Reveal.objects.create(
+            store=workspace.identity(),
+            key=key_of(each),
+            stored_id=each.encode(),
+            user=user,
+            user_name=each,
+            address=each,
+            until=timezone.now(),
+        )
 
 
 # What the pages are made of. An element or attribute that is not here was made by somebody else.

@@ -117,7 +117,7 @@ def test_large_texts_become_no_part_of_a_page(store, admin_client: Client):
 
 def test_texts_of_the_site_itself_are_no_parts_of_a_page(admin_client: Client):
     fill_site(ALL[60], ALL[::9])
-    addresses = ["/", "/cleared/", "/admin/"]
+    addresses = ["/", "/cleared/", "/secrets/", "/admin/"]
     for act in Clearing.objects.all():
         addresses.append(reverse("clearing", args=[act.pk]))
     user = get_user_model().objects.get(username=ALL[60])
@@ -140,6 +140,7 @@ PARAMETERS = {
     "/thread/step/": "checkpoint list",
     "/thread/clear/": "id list",
     "/cleared/": "before",
+    "/secrets/": "before",
     "/cleared/1/": "fate after go",
     "/sign-in/": "next username",
     "/sign-in/link/": "token next",

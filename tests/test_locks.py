@@ -37,6 +37,7 @@ def addresses() -> dict[str, str]:
         "checkpoint": f"/thread/checkpoint/?checkpoint={step[0]}",
         "clear": thread_url("clear", "telegram_42"),
         "cleared": reverse("cleared"),
+        "reveals": reverse("reveals"),
         "clearing": reverse("clearing", args=[act.pk]),
         "tasks_taskrecord_changelist": reverse("admin:tasks_taskrecord_changelist"),
         "tasks_taskrecord_change": reverse("admin:tasks_taskrecord_change", args=task),
@@ -89,4 +90,4 @@ def test_every_page_of_the_store_is_tried(store):
     not_for_looking = {name for name in names if name.endswith(("_add", "_delete"))}
 
     not_for_looking |= {name for name in names if name.startswith(("clearing-", "clear-"))}
-    assert names - not_for_looking - {"sign-in-link"} == set(addresses())
+    assert names - not_for_looking - {"sign-in-link", "secrets"} == set(addresses())

@@ -18,7 +18,7 @@ from django.db import connections
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from archive.models import Clearing, Source
+from archive.models import Clearing, Reveal, Source
 from tasks import clearing, service
 from tasks.admin import id_in_path
 from tasks.clearing import Actor
@@ -68,6 +68,8 @@ LADDER = {
     "export": Rule("viewer", query=THREAD + "&format=json"),
     "message": Rule("viewer", query=THREAD + "&message=1"),
     "checkpoint": Rule("viewer", query="?checkpoint={step}"),
+    "secrets": Rule("operator", WRONG, AWAY, query=THREAD, form={"do": "show"}),
+    "reveals": Rule("operator"),
     "clear": Rule("operator", post=409, query=THREAD),
     "clear-selected": Rule("operator", WRONG, AWAY, form={"thread": token_of(ID)}),
     "cleared": Rule("operator"),
@@ -188,13 +190,13 @@ def client_of(name: str, codenames: tuple[str, ...]) -> Client:
 @pytest.fixture
 def people(db: None) -> dict[str, Client]:
     looking = ("view_taskrecord", "view_taskcheckpoint")
-    clearing_too = (*looking, "clear_thread")
+    operating = (*looking, "clear_thread", "reveal_secrets")
     rights: dict[str, tuple[str, ...]] = {
-        "disabled": clearing_too,
+        "disabled": operating,
         "stranger": (),
         "viewer": looking,
         "staff": looking,
-        "operator": clearing_too,
+        "operator": operating,
         "superuser": (),
     }
     clients = {name: client_of(name, rights[name]) for name in rights}
@@ -289,8 +291,8 @@ def state() -> tuple[Any, ...]:
     """What a request may change."""
     users = get_user_model().objects.order_by("pk").values_list("pk", "username", "is_active")
     acts = Clearing.objects.order_by("pk").values_list("pk", "stage")
-    counts = (TaskRecord.objects.count(), TaskCheckpoint.objects.count(), Group.objects.count())
-    return list(users), list(acts), *counts
+    models = (TaskRecord, TaskCheckpoint, Group, Reveal)
+    return list(users), list(acts), *(model.objects.count() for model in models)
 
 
 def body(method: str, data: Any) -> dict[str, Any]:
@@ -322,15 +324,35 @@ def test_a_draft_is_seen_by_those_who_may_clear(people, place):
     }
 
 
-def test_migration_makes_two_groups_and_leaves_what_is_there():
-    make_groups = import_module("archive.migrations.0002_groups").make_groups
-    Group.objects.all().delete()
-    for _ in range(2):
-        make_groups(apps, SimpleNamespace(connection=connections["default"]))
-
-    rights = {
+def rights_of_groups() -> dict[str, list[str]]:
+    return {
         group.name: sorted(group.permissions.values_list("codename", flat=True))
         for group in Group.objects.all()
     }
+
+
+def test_migrations_make_two_groups_and_leave_what_is_there():
+    make_groups = import_module("archive.migrations.0002_groups").make_groups
+    let_operators_see = import_module("archive.migrations.0004_reveal_secrets").let_operators_see
+    Group.objects.all().delete()
+    site = SimpleNamespace(connection=connections["default"])
     viewing = ["view_taskcheckpoint", "view_taskrecord"]
-    assert rights == {"Viewers": viewing, "Operators": ["clear_thread", *viewing]}
+    for _ in range(2):
+        make_groups(apps, site)
+    assert rights_of_groups() == {"Viewers": viewing, "Operators": ["clear_thread", *viewing]}
+
+    for _ in range(2):
+        let_operators_see(apps, site)
+
+    operating = ["clear_thread", "reveal_secrets", *viewing]
+    assert rights_of_groups() == {"Viewers": viewing, "Operators": operating}
+
+
+def test_migration_makes_no_group_that_was_deleted():
+    Group.objects.all().delete()
+
+    import_module("archive.migrations.0004_reveal_secrets").let_operators_see(
+        apps, SimpleNamespace(connection=connections["default"])
+    )
+
+    assert rights_of_groups() == {}

@@ -59,11 +59,12 @@ def test_databases_hold_their_own_tables_alone(store):
 
 
 @pytest.mark.django_db(databases="__all__")
-def test_permissions_are_to_view_and_to_clear():
+def test_permissions_are_to_view_to_clear_and_to_see_secrets():
     found = Permission.objects.filter(content_type__app_label="tasks")
     names = found.filter(content_type__model__in=["taskrecord", "taskcheckpoint"])
     assert sorted(names.values_list("codename", flat=True)) == [
         "clear_thread",
+        "reveal_secrets",
         "view_taskcheckpoint",
         "view_taskrecord",
     ]

@@ -16,10 +16,10 @@ def make_groups(apps, schema_editor):
         group, _ = apps.get_model("auth", "Group").objects.using(alias).get_or_create(name=name)
         for of_models in rights:
             for model, named in of_models.items():
-                group.permissions.add(*_permissions(apps, alias, model, named))
+                group.permissions.add(*permissions_of(apps, alias, model, named))
 
 
-def _permissions(apps, alias, model, named):
+def permissions_of(apps, alias, model, named):
     """Django itself makes permissions only after all migrations."""
     types = apps.get_model("contenttypes", "ContentType").objects.using(alias)
     permissions = apps.get_model("auth", "Permission").objects.using(alias)

@@ -130,7 +130,10 @@ class Migration(migrations.Migration):
                     options={
                         "verbose_name": "task",
                         "db_table": "task_records",
-                        "permissions": (("clear_thread", "Can clear threads"),),
+                        "permissions": (
+                            ("clear_thread", "Can clear threads"),
+                            ("reveal_secrets", "Can see secrets of threads"),
+                        ),
                         "default_permissions": ("view",),
                         "indexes": [
                             models.Index(

@@ -16,7 +16,7 @@ from tasks.fields import read_stored
 from tasks.limits import heavy
 from tasks.store import workspace
 from tasks.views.clear import CONFLICT, actor, confirm_page, refuse_read_only
-from tasks.views.common import can_clear, can_view
+from tasks.views.common import can_clear, can_view, number_in
 
 ACTS_PER_PAGE, THREADS_PER_PAGE = 50, 50
 SECONDS, SECONDS_WITHOUT_SCRIPT = 1.0, 5.0  # of work in one request
@@ -28,7 +28,7 @@ SECONDS, SECONDS_WITHOUT_SCRIPT = 1.0, 5.0  # of work in one request
 def cleared(request: HttpRequest) -> HttpResponse:
     """Every act of clearing in this store, the newest first."""
     acts = Clearing.objects.confirmed().filter(store=workspace.identity()).newest_first()
-    if before := _number(request, "before"):
+    if before := number_in(request.GET, "before"):
         acts = acts.filter(pk__lt=before)
     in_archive = Q(threads__fate=Fate.CLEARED, threads__archive__isnull=False)
     acts = acts.annotate(in_archive=Count("threads", filter=in_archive))
@@ -130,7 +130,7 @@ def restore(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _restore_one(request: HttpRequest, found: Clearing, by: clearing.Actor) -> None:
-    number = _number(request, "thread", request.POST) or 0
+    number = number_in(request.POST, "thread") or 0
     row = found.threads.filter(pk=number).select_related("clearing").first()
     if row is None:
         raise Http404("There is no such thread in this clearing.")
@@ -162,7 +162,7 @@ def _context(request: HttpRequest, found: Clearing) -> dict[str, Any]:
     rows = found.threads.marked_if_archived().order_by("pk")
     if fate := request.GET.get("fate"):
         rows = rows.filter(fate=fate)
-    if after := _number(request, "after"):
+    if after := number_in(request.GET, "after"):
         rows = rows.filter(pk__gt=after)
     shown = list(rows[: THREADS_PER_PAGE + 1])
     more = shown[THREADS_PER_PAGE - 1].pk if len(shown) > THREADS_PER_PAGE else None
@@ -211,9 +211,3 @@ def _act(request: HttpRequest, pk: int) -> Clearing:
 
 def _is_by_script(request: HttpRequest) -> bool:
     return request.headers.get("HX-Request") == "true"
-
-
-def _number(request: HttpRequest, name: str, query: Any = None) -> int | None:
-    given = (request.GET if query is None else query).get(name, "")
-    is_number = given.isascii() and given.isdecimal() and len(given) < 19
-    return int(given) if is_number else None

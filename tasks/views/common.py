@@ -9,12 +9,19 @@ from django.http import Http404, HttpRequest, QueryDict
 from django.urls import reverse
 
 from archive.models import cleared_before
+from tasks import reveal
 from tasks.models import TaskRecord, TaskRecordQuerySet
 from tasks.store import workspace
 from tasks.store.rowid import is_spoilt
 
 can_view = permission_required("tasks.view_taskrecord", raise_exception=True)
 can_clear = permission_required("tasks.clear_thread", raise_exception=True)
+can_reveal = permission_required(reveal.PERMISSION, raise_exception=True)
+
+
+def shows_thread(view: reveal.View) -> reveal.View:
+    """For a view of one thread: whoever may look, and with its secrets while those are shown."""
+    return can_view(reveal.reloaded_when_over(view))
 
 
 def may_clear(request: HttpRequest) -> bool:
@@ -43,12 +50,16 @@ def tasks_of(request: HttpRequest) -> TaskRecordQuerySet:
 
 
 def the_task(request: HttpRequest, tasks: TaskRecordQuerySet) -> TaskRecord:
-    """The first of these tasks of the address's thread, which is what a page shows."""
+    """The first of these tasks of the address's thread, which is what a page shows.
+
+    With its secrets, if this person is to see them now.
+    """
     record = tasks.first()
     if record is not None and is_spoilt(record.pk):
         record = tasks.defer(None).first()  # a spoilt id leads nowhere, so all is read at once
     if record is None:
         raise no_such_thread(thread_id_of(request))
+    reveal.lift_if_shown(request, thread_id_of(request))
     return record
 
 
@@ -60,3 +71,10 @@ def list_url(request: HttpRequest) -> str:
 
 def no_such_thread(thread_id: str) -> Http404:
     return Http404(f"There is no thread “{thread_id[:200]}”. It may have been cleared.")
+
+
+def number_in(query: QueryDict, name: str) -> int | None:
+    """A number that a query or a form holds, if it does and a key may be that large."""
+    given = query.get(name, "")
+    is_number = given.isascii() and given.isdecimal() and len(given) < 19
+    return int(given) if is_number else None

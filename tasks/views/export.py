@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
+from tasks import reveal
 from tasks.limits import heavy
 from tasks.models import TaskRecord
 from tasks.reading.export import FORMATS, file_name
@@ -32,6 +33,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
     tasks = list(rows)
     if not tasks:
         raise no_such_thread(thread_id)
+    reveal.lift_if_shown(request, thread_id)
     response = StreamingHttpResponse(found.pieces(tasks), content_type=found.content_type)
     name = content_disposition_header(True, file_name(thread_id, found.ending))
     response.headers["Content-Disposition"] = name

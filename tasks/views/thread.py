@@ -19,7 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from tasks import transcript
+from tasks import reveal, transcript
 from tasks.admin import id_in_path
 from tasks.fields import to_text
 from tasks.filters import Filters
@@ -32,7 +32,7 @@ from tasks.reading.steps import UNREADABLE, outlines, seconds_of_last_attempt
 from tasks.store import beginnings
 from tasks.templatetags.threads import thread_url
 from tasks.thread_list import neighbours
-from tasks.views.common import can_view, mark_returned, tasks_of, the_task
+from tasks.views.common import can_view, mark_returned, shows_thread, tasks_of, the_task
 from tasks.views.thread_tabs import LONGEST_COUNTED, TABS
 
 MOST_TASKS = 50  # of a thread that its page lists
@@ -46,18 +46,18 @@ ENTRY_QUERIES = {
 
 
 @require_safe
-@can_view
+@shows_thread
 def thread(request: HttpRequest) -> HttpResponse:
     """One thread: what is known of it, the picture of its steps, and one of its tabs."""
     if "piece" in request.GET:
         return render(request, "tasks/_piece.html", _piece_context(request))
     context = _page_context(request)
-    context["way"] = _way_back(request, context["record"])
+    context |= {"way": _way_back(request, context["record"]), "back": request.get_full_path()}
     return render(request, "tasks/thread.html", context)
 
 
 @require_safe
-@can_view
+@shows_thread
 def live(request: HttpRequest) -> HttpResponse:
     """The parts of a thread's page that change while it runs; 304 where nothing has changed."""
     tag = _tag(request)
@@ -75,7 +75,8 @@ def _tag(request: HttpRequest) -> str:
     now = daemon()
     state = [[str(getattr(task, name)) for name in columns] for task in tasks]
     stalled = [now.is_stalled(task) for task in tasks]
-    seen = repr((_tab(request), stalled, state)).encode("utf-8", "replace")
+    shown_until = reveal.until(request, request.GET["id"])
+    seen = repr((_tab(request), stalled, state, shown_until)).encode("utf-8", "replace")
     return f'"{hashlib.sha256(seen).hexdigest()[:32]}"'
 
 
@@ -134,6 +135,8 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
         "is_running": not TaskStatus.read(record.status).is_terminal,
         "is_stalled": daemon(now).is_stalled(record),
         "admin_address": _admin_address(record),
+        "shown_until": reveal.lifted_until(request),
+        "back": f"{context['address']}&show={tab}",
         "export_formats": [(name, found.label) for name, found in FORMATS.items()],
     }
 
@@ -233,7 +236,7 @@ def step(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-@can_view
+@shows_thread
 @heavy
 def message(request: HttpRequest) -> HttpResponseBase:
     """One message of a thread as plain text, whole."""
@@ -250,7 +253,7 @@ def message(request: HttpRequest) -> HttpResponseBase:
 
 
 @require_safe
-@can_view
+@shows_thread
 @heavy
 def raw(request: HttpRequest) -> HttpResponseBase:
     """One text of a task, whole and exactly as stored; its history if the address names none."""
@@ -270,12 +273,14 @@ def _stored_text(request: HttpRequest) -> HttpResponseBase:
 
 
 @require_safe
-@can_view
+@shows_thread
 @heavy
 def checkpoint(request: HttpRequest) -> HttpResponse:
     """The items of one checkpoint, exactly as stored."""
     number = _checkpoint_number(request)
-    for items in TaskCheckpoint.objects.filter(pk=number).values_list("items_json", flat=True):
+    found = TaskCheckpoint.objects.filter(pk=number)
+    for items, thread_id in found.values_list("items_json", "task__thread_id"):
+        reveal.lift_if_shown(request, str(thread_id))
         return _plain_text(str(items))
     raise Http404(f"There is no checkpoint {number}.")
 

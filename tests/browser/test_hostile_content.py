@@ -113,6 +113,7 @@ PARAMETERS = {
     "/thread/clear/": ("id", "list"),
     "/thread/step/": ("checkpoint", "list"),
     "/cleared/": ("before", "fate", "after"),
+    "/secrets/": ("before",),
     "/sign-in/link/": ("token", "next"),
     "/admin/tasks/taskrecord/": (
         *("q", "status", "active", "channel", "provider", "model", "o", "p", "e", "after"),
@@ -125,6 +126,7 @@ ODD_PAGES = (
     "/thread/live/?id=huge%203",
     "/thread/",  # 400
     "/clear/",  # 405
+    "/thread/secrets/",  # 405
     "/cleared/999999/",
     f"/{IN_A_PATH}",
     "/?" + "a&" * 1_001,  # 413
@@ -378,7 +380,7 @@ def test_nothing_runs_on_the_pages_of_threads_that_would(visitor: Visitor, other
 
 
 def test_nothing_runs_in_the_lists(visitor: Visitor, other: Other, browser: webdriver.Chrome):
-    for address in ("/?sort=steps", "/cleared/", "/admin/tasks/taskrecord/?o=1"):
+    for address in ("/?sort=steps", "/cleared/", "/secrets/", "/admin/tasks/taskrecord/?o=1"):
         following: str | None = address
         while following:
             visitor.open(following)

@@ -256,6 +256,7 @@
 
   function take(newTag, text) {
     const page = new DOMParser().parseFromString(text, "text/html");
+    if (!one("#secrets-shown") !== !one("#secrets-shown", page)) return location.reload();
     const fresh = all("#entries > .message", page).filter((e) => !document.getElementById(e.id));
     for (const id of ["head", "picture", "side", "tabs", "thread-state"]) {
       update(one(`#${id}`), document.adoptNode(one(`#${id}`, page)));
@@ -329,6 +330,12 @@
   // Beginning, and whatever htmx adds later
 
   addEventListener("htmx:load", markHits);
+  // another window has shown the secrets or hidden them: a page is all of one kind
+  addEventListener("htmx:beforeSwap", (event) => {
+    if (!event.detail.xhr.getResponseHeader("Refresh") === !one("#secrets-shown")) return;
+    event.detail.shouldSwap = false;
+    location.reload();
+  });
   addEventListener("hashchange", () => {
     const entry = document.getElementById(location.hash.slice(1));
     if (entry?.matches("#entries > .message")) go(shownAt(entry), false);
