@@ -126,15 +126,6 @@ def test_every_view_of_the_thread_is_lifted_and_no_other_page(store, client: Cli
     assert lifting(client, lifted, **{address: address for address in others}) == set()
 
 
-def test_an_answer_is_lifted_in_truth(client: Client, monkeypatch: pytest.MonkeyPatch):
-    stored()
-    ask(client)
-
-    with secrecy.kept():
-        client.get(THREAD)
-        assert secrecy.is_lifted()
-
-
 def test_hiding_hides(client: Client, lifted):
     stored()
     ask(client)

@@ -335,3 +335,41 @@ def test_hits_in_far_places_know_of_secrets_that_begin_before_them(monkeypatch: 
 
     assert secrecy.Hidden(text).around(place + 2, place + 4, 10, 10) is None
     assert secrecy.Hidden(text).around(0, 4, 0, 5) == ("", "word", " word")
+
+
+# Shown to who may see them
+
+
+def test_who_asks_sees_the_secrets_of_that_thread_alone(
+    store, admin_client: Client, viewer: Client
+):
+    for name in ("t", "other"):
+        record = task(name, execution_history_json=encode_history(history(TOKEN), "history"))
+        items = encode_items([item(output=TOKEN)], "items")
+        stored = checkpoint(record, items_json=items)
+    mine = [
+        thread_url("thread", "other"),
+        thread_url("thread-live", "other", show="checkpoints"),
+        thread_url("message", "other", message=1),
+        thread_url("raw", "other"),
+        f"/thread/checkpoint/?checkpoint={stored.pk}",
+        *(thread_url("export", "other", format=name) for name in FORMATS),
+    ]
+    elsewhere = ["/", thread_url("thread", "t"), "/admin/tasks/taskrecord/other/change/"]
+    assert not any(TOKEN in shown(admin_client.get(address)) for address in mine)
+
+    admin_client.post(thread_url("secrets", "other"), {"do": "show"})
+
+    assert all(TOKEN in shown(admin_client.get(address)) for address in mine)
+    assert not any(TOKEN in shown(admin_client.get(address)) for address in elsewhere)
+    assert not any(TOKEN in shown(viewer.get(address)) for address in mine)
+
+
+def test_large_text_has_its_secrets_where_they_are_shown(store, admin_client: Client, monkeypatch):
+    monkeypatch.setattr("django.conf.settings.LARGEST_HISTORY", 100)
+    task("t", execution_history_json=encode_history(history(f"{TOKEN} " * 9), "history"))
+    address = thread_url("raw", "t")
+    assert TOKEN not in shown(admin_client.get(address))
+
+    admin_client.post(thread_url("secrets", "t"), {"do": "show"})
+    assert TOKEN in shown(admin_client.get(address))
