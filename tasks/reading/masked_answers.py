@@ -20,6 +20,7 @@ _ATTRIBUTE = re.compile(
 
 # Characters of a stream that wait for what follows: a secret may go on, and its name stand before.
 _HELD, _NAME = 64_000, 400
+_PIECE = 500_000  # bytes
 
 
 def page(html: str) -> str:
@@ -72,16 +73,14 @@ def _without(text: str, cuts: Iterable[tuple[int, int]]) -> str:
 
 def text(content: bytes) -> bytes:
     """A text in UTF-8, such as a stored message or JSON."""
-    return masking.masked(content.decode("utf-8", "surrogateescape")).encode(
-        "utf-8", "surrogateescape"
-    )
+    return b"".join(stream([content]))
 
 
 def stream(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The same of one that is sent in pieces, wherever these are cut."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     left, enough = "", 2 * _HELD
-    for piece in pieces:
+    for piece in _bounded(pieces):
         left += decoder.decode(piece)
         if len(left) < enough:
             continue
@@ -92,6 +91,12 @@ def stream(pieces: Iterable[bytes]) -> Iterator[bytes]:
     left += decoder.decode(b"", final=True)
     if left:
         yield masking.masked(left).encode("utf-8", "surrogateescape")
+
+
+def _bounded(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same in smaller pieces, as looking through one takes several times its memory."""
+    for piece in pieces:
+        yield from (piece[start : start + _PIECE] for start in range(0, len(piece), _PIECE))
 
 
 def _divided(text: str) -> tuple[str, str]:
