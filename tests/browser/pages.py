@@ -4,6 +4,7 @@ from pathlib import Path
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support import expected_conditions as expect
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -25,8 +26,12 @@ def accessibility_problems(browser: webdriver.Chrome) -> list[str]:
 
 
 def sign_in(browser: webdriver.Chrome, link: str) -> None:
-    browser.get(link)
-    browser.find_element(By.XPATH, "//button[text()='Sign in']").click()
+    def button() -> list[WebElement]:
+        browser.get(link)  # again where the server does not listen yet
+        return browser.find_elements(By.XPATH, "//button[text()='Sign in']")
+
+    [found] = WebDriverWait(browser, 20).until(lambda _: button())
+    found.click()
     WebDriverWait(browser, 20).until(expect.title_is("Threads · gloamy tasks"))
 
 

@@ -172,6 +172,11 @@ def bars(browser: webdriver.Chrome, selector: str = ".step-bar") -> dict[str, We
     return {(bar.accessible_name or "").partition(":")[0]: bar for bar in found}
 
 
+def bar(browser: webdriver.Chrome, name: str) -> WebElement:
+    """The bar of this name, which the browser makes up a moment after the page is there."""
+    return wait(browser).until(lambda _: bars(browser).get(name))
+
+
 def press(browser: webdriver.Chrome, *keys: str) -> None:
     one(browser, "body").send_keys(*keys) if browser.execute_script(
         "return document.activeElement === document.body"
@@ -201,14 +206,14 @@ def write(store: Server, thread_id: str, step: int, messages: int) -> None:
 
 def test_bar_of_the_picture_leads_to_its_step(page: webdriver.Chrome, store: Server):
     show(page, store, "id=failing")
-    bars(page)["Step 9"].click()
+    bar(page, "Step 9").click()
 
     wait(page).until(lambda _: here(page).upper() == "STEP 9")
-    assert is_in_view(page, ".message.here")
+    wait(page).until(lambda _: is_in_view(page, ".message.here"))
     assert "show=" not in page.current_url and "step=" in page.current_url
-    assert bars(page, ".step-bar[aria-current]").keys() == {"Step 9"}
+    wait(page).until(lambda _: bars(page, ".step-bar[aria-current]").keys() == {"Step 9"})
 
-    bars(page)["Step 2"].click()
+    bar(page, "Step 2").click()
     wait(page).until(lambda _: here(page).upper() == "STEP 2")
 
 
