@@ -8,7 +8,8 @@ from tasks.masking_values import is_gap
 
 _FAR = 600  # characters between a program and its argument
 _QUOTED = (
-    r"(?:(?P<open>\\{0,7}[\"'])(?P<quoted>[^\"'\\\n]{1,1024}+)|(?P<bare>[^\s\"'\\`;|&<>]{1,1024}+))"
+    r"(?:(?P<open>\\{0,7}[\"'])(?!\s*[:,\]}])(?P<quoted>[^\"'\\\n]{1,1024}+)(?:(?P=open)|\Z)"
+    r"|(?P<bare>[^\s\"'\\`;|&<>]{1,1024}+))"
 )
 # A program, and how its secret begins: what follows is the value.
 _COMMANDS = tuple(

@@ -164,6 +164,9 @@ class _Names:
         scheme = _SCHEME.match(text, start, end)
         if scheme and scheme.end() < end:
             start = scheme.end()
+        in_json = self.in_json or opened["slashes"]
+        if in_json and not place.closed and _ENDS_JSON.match(text, opened.end()):
+            return None  # likewise, in JSON
         if _is_quoted_secret(place, text[start:end], opened["quote"]):
             return Span(start, end, "name")
         return None
@@ -210,23 +213,23 @@ class _Names:
     def _unquoted(self, place: _Place, start: int, unclosed: bool = False) -> Span | None:
         text, end = self.text, self._field_end(start)
         value = text[start : min(end, start + _TESTED)]
-        if is_gap(value) or (place.closed and _JSON_NUMBER.fullmatch(value.rstrip(",]}"))):
+        if not unclosed and value.startswith(("(", "[", "{", "<", "|", "&", "@", "$(", "${")):
             return None
+        if place.closed and _JSON_NUMBER.fullmatch(value.rstrip(",]}")):
+            return None  # a mask without quotes is no JSON
+        whole = value
         if end - start <= _TESTED:
             value = value.rstrip(".,;:)]}")
             end = start + len(value)
-        if (
-            not value
-            or is_gap(value)
-            or is_code(value)
-            or (place.closed and not unclosed and value[0] in "{[")
-        ):
+        if not value or not (unclosed or self._is_unquoted_secret(place, value, start, end)):
             return None
-        if not unclosed and not self._is_unquoted_secret(place, value, start, end):
+        if is_gap(value) or is_code(value) or (whole != value and is_gap(whole)):
             return None
         return Span(start, end, "name")
 
     def _starts_line(self, start: int) -> bool:
+        if self.text[max(0, start - 1) : start] in ("", "\n"):
+            return True
         return bool(_LINE_START.search(self.text[max(0, start - 40) : start]))
 
     def _is_unquoted_secret(self, place: _Place, value: str, start: int, end: int) -> bool:
@@ -239,7 +242,7 @@ class _Names:
         if place.sep == "flag":
             return password or len(value) >= 6
         before = text[max(0, place.start - 2) : place.start]
-        in_line = self._starts_line(place.start) and bool(_LINE_END.match(text, end))
+        in_line = bool(_LINE_END.match(text, end)) and self._starts_line(place.start)
         if place.sep == "=" and not place.spaced and text[place.value - 1] == "=":
             if before[-1:] in ("?", "&", ";", "/") or place.name.startswith("-"):
                 return not is_variable_name(value) or has_digit_and_letter(value)
@@ -266,7 +269,7 @@ def _is_quoted_secret(place: _Place, value: str, quote: str) -> bool:
         return False
     if quote == "`" and not (stands_out(value) and len(value) >= 6):
         return False
-    if _JOINED.match(value):
+    if not place.closed and _JOINED.match(value):
         return False  # between two texts that are put together, not in one
     if place.sep in (",", "==", "==="):
         return (
