@@ -52,9 +52,7 @@ _PGPASS = re.compile(
 _CHPASSWD = re.compile(
     r"(?:echo|printf)[ ](?:-\w[ ])?[\\\"']{0,8}\w[\w.-]{0,64}+:(?!//)(?P<value>[^\s\"'\\|]{1,256}+)"
 )
-_BEARER = re.compile(
-    r"[Bb](?:earer|EARER)(?:[ ]{1,3}|%20)(?P<value>[A-Za-z0-9._~+/-]{12,4096}+=*+)"
-)
+_BEARER = re.compile(r"bearer(?:[ ]{1,3}|%20)(?P<value>[A-Za-z0-9._~+/-]{12,4096}+=*+)")
 
 
 def by_command(text: str, lower: str) -> Iterator[Span]:
@@ -74,7 +72,7 @@ def by_command(text: str, lower: str) -> Iterator[Span]:
         if sign in lower:
             yield from _values(pattern, text)
     if "bearer" in lower:
-        for found in _BEARER.finditer(text):
+        for found in _BEARER.finditer(lower):
             if any(character.isdigit() for character in found["value"]):
                 yield Span(*found.span("value"), "bearer")
 

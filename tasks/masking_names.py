@@ -15,6 +15,7 @@ from tasks.masking_values import (
     is_secret_name,
     is_variable_name,
     stands_out,
+    without_end,
 )
 
 STEMS = (
@@ -49,7 +50,7 @@ _OPENED = re.compile(
 _QUOTES = {quote: re.compile(rf"(?P<slashes>\\*+)(?P<quote>[\"{quote}])|\n") for quote in "\"'`"}
 _ENDS_JSON = re.compile(r"\s{0,40}+(?:[,\]}:]|\Z)")
 _RUN = re.compile(r"(?:[^\s\"'`<>\\]|\\++(?![\\nrtbfu/\"'\s`]).|\\++/(?=[^\s\"']))*+", re.DOTALL)
-_NEXT_FIELD = re.compile(r"[,;&](?=[ ]?[\w.%\[\]-]{1,40}+[=:]|\Z)")
+_NEXT_FIELD = re.compile(r"[,;&](?=[ ]?[\w.%\[\]-]{1,40}+[=:]|\Z)|&(?:quot|gt|lt|apos|#\d+);")
 _SCHEME = re.compile(
     r"(?i)(?:Bearer|Basic|Token|Digest|Bot|ApiKey|Api-Key|Negotiate|GoogleLogin|Splunk|SSWS|GenieKey"
     r"|AWS4-HMAC-SHA256|OAuth|Key|MAC|SharedAccessSignature)(?:[ ]++|%20|\+(?=\S))"
@@ -59,6 +60,7 @@ _LINE_START = re.compile(
 )
 _LINE_END = re.compile(r"[ \t]*+[,;]?(?:\r?\n|\\+[nr\"]|\"|\Z|[ \t]++[#/])")
 _JSON_NUMBER = re.compile(r"-?[0-9][0-9.eE+-]*+")
+_PATH = re.compile(r"\\{0,7}[\"']?(?:[~/.]|[A-Za-z]:\\)")
 _COOKIE = re.compile(r"[\w!#$%&*+.^|~-]{1,128}+=")
 _HEADER_END = re.compile(r"(?:[^\r\n\"'\\`]|\\++(?![\\nrtbfu/\"'\s])|\\/)*+")
 
@@ -108,6 +110,8 @@ class _Names:
         name = text[start : found.end("name")]
         if not is_secret_name(name):
             return None
+        if name.lower() == "pwd" and _PATH.match(text, found.end()):
+            return None  # the working directory
         if name == "sig" and text[start - 1 : start] not in ("?", "&"):
             return None
         if found["xml"]:
@@ -219,7 +223,7 @@ class _Names:
             return None  # a mask without quotes is no JSON
         whole = value
         if end - start <= _TESTED:
-            value = value.rstrip(".,;:)]}")
+            value = without_end(value)
             end = start + len(value)
         if not value or not (unclosed or self._is_unquoted_secret(place, value, start, end)):
             return None
@@ -278,6 +282,8 @@ def _is_quoted_secret(place: _Place, value: str, quote: str) -> bool:
             and not is_label(value)
             and not is_secret_name(value)
         )
+    if place.name.lower() == "pass" and " " in value.strip():
+        return False  # as in the messages of a check
     if is_password_name(place.name):
         return not (" " in value.strip() and place.sep == ":" and _SENTENCE.match(value))
     if " " in value.strip():

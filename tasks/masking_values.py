@@ -104,7 +104,7 @@ def is_gap(value: str, quote: str = "") -> bool:
     """Whether a value only stands for one: "<password>", "${TOKEN}", "****", "null"."""
     if len(value) > _LONGEST_GAP:
         return False
-    value = value.strip()
+    value = value.replace(MASK, "").strip()
     if not value or _GAP.fullmatch(value):
         return True
     variable = _CONSTANT_VARIABLE if quote == "'" else _VARIABLE
@@ -148,7 +148,7 @@ def is_label(value: str) -> bool:
     if len(value) > 60:
         return False
     joined = any(sign in value for sign in "_./:-") and _JOINED_WORDS.fullmatch(value)
-    return bool(joined or _TYPE.fullmatch(value))
+    return bool(joined or _TYPE.fullmatch(value)) or value.startswith(("http://", "https://"))
 
 
 def is_variable_name(value: str) -> bool:
@@ -170,3 +170,14 @@ def stands_out(value: str) -> bool:
 def is_mixed(value: str) -> bool:
     """Whether letters of both cases are mixed as in no word, or a digit is among them."""
     return bool(_RANDOM.match(value) or _CAPITAL_INSIDE.search(value))
+
+
+_OPENERS = {")": "(", "]": "[", "}": "{"}
+
+
+def without_end(value: str) -> str:
+    """A value without what ends the sentence or the code that it is in."""
+    value = value.rstrip(".,;:")
+    while value and value[-1] in _OPENERS and _OPENERS[value[-1]] not in value:
+        value = value[:-1].rstrip(".,;:")
+    return value

@@ -204,6 +204,9 @@ ENV DB_PASSWORD «hunter2»
 set DB_PASSWORD=«hunter2»
 $env:API_KEY = "«abcdefgh1»"
 passphrase: «Letmein»
+Password: \n«flag{d316759c281bf925}»\r\n
+trying to login with password «flag{d316759c281bf925}» which
+foo(password=«hunter2»)
 token=«AbCdEfGhIjKl»
 auth_token: «AbCdEfGhIjKl»
 --secret-key «abcdefgh»
@@ -365,6 +368,20 @@ bypass=true12345
 passenger: "Maya Smith1"
 compass: "north1234"
 12:34:56:78:90:12
+Password is incorrect.&quot;);
+[set up the credentials]: https://example.org/setting-up-credentials
+PWD=/home/maya/work
+{"pwd": "/home/maya/work1"}
+{"env": "{\"PWD\": \"/home/maya/work1\"}"}
+messages:{pass:"All cells have headers 1"}
+reset_url_token = "set-password"
+dependencies = [("auth", "0007_alter_validators_add_error_messages")]
+credentials:"same-origin",
+def return_ok_port(self, cookie: Cookie, request: Request) -> bool: ...
+current_token: TemplateLiteral
+if (token === 'threshold')
+{password:!0,image:!0}
+withCredentials:false,timeout:0
 """)
 
 SECRET_NAMES = _lines(
