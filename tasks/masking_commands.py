@@ -1,10 +1,10 @@
-"""Secrets that are arguments of known programs: `curl -u name:secret`, `mysql -psecret`."""
+"""Secrets that are arguments of known programs (`mysql -psecret`), and that stand in pairs."""
 
 import re
 from collections.abc import Iterator
 
 from tasks.masking_rules import Span
-from tasks.masking_values import is_gap
+from tasks.masking_values import is_gap, is_secret_name, stands_out
 
 _FAR = 600  # characters between a program and its argument
 _QUOTED = (
@@ -53,6 +53,28 @@ _CHPASSWD = re.compile(
     r"(?:echo|printf)[ ](?:-\w[ ])?[\\\"']{0,8}\w[\w.-]{0,64}+:(?!//)(?P<value>[^\s\"'\\|]{1,256}+)"
 )
 _BEARER = re.compile(r"bearer(?:[ ]{1,3}|%20)(?P<value>[A-Za-z0-9._~+/-]{12,4096}+=*+)")
+_SAID = re.compile(
+    rf"(?:identified by|requirepass|password|passwd|passphrase)[ ]{{1,4}}(?:{_QUOTED})"
+)
+_VALUE = re.compile(rf"value\\{{0,7}}[\"']?[ ]?:[ ]?{_QUOTED}")
+_ITS_NAME = re.compile(
+    r"(?i)(?:name|key)\\{0,7}[\"']?[ ]?:[ ]?\\{0,7}[\"']?(?P<name>[\w.-]{2,64}+)\\{0,7}[\"']?"
+    r",?(?:\s|\\{1,7}n){0,16}\\{0,7}[\"']?\Z"
+)
+
+
+def by_pair(text: str, lower: str) -> Iterator[Span]:
+    """The values of names that are values themselves: `"name": "PASSWORD", "value": "..."`."""
+    for found in _VALUE.finditer(lower):
+        name = _ITS_NAME.search(text[max(0, found.start() - 120) : found.start()])
+        part = "quoted" if found["open"] else "bare"
+        if name and is_secret_name(name["name"]) and not is_gap(found[part]):
+            yield Span(*found.span(part), "name")
+    for found in _SAID.finditer(lower):
+        part = "quoted" if found["open"] else "bare"
+        sure = found[0].startswith(("identified", "requirepass"))
+        if (sure or (found["open"] and stands_out(found[part]))) and not is_gap(found[part]):
+            yield Span(*found.span(part), "name")
 
 
 def by_command(text: str, lower: str) -> Iterator[Span]:

@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from tasks.masking_rules import Span
 from tasks.masking_values import (
+    Place,
     has_digit_and_letter,
     is_code,
     is_gap,
     is_label,
     is_mixed,
     is_password_name,
+    is_quoted_secret,
     is_secret_name,
     is_variable_name,
     stands_out,
@@ -37,7 +38,9 @@ _NAMED = re.compile(
             [ ]?=(?=[ ]?\\{0,7}["']) )?+
         \*{0,2}+ [ \t]{0,32}+ (?:\\{0,7}[rn][ \t]{0,8}+)?+
       | (?P<xml>>)(?=[^<>\s]{1,256}+</)
-      | (?P<is>[ \t]{1,8}(?:is|was|to|are)[ \t]{0,2}:?[ \t]{1,8}) )
+      | (?P<is>[ \t]{1,8}
+          (?:(?:has[ ]been[ ]|is[ ]|was[ ])?(?:set[ ]|changed[ ]|reset[ ])?to|is|was|are)
+          [ \t]{0,2}:?[ \t]{1,8}) )
     """,
     re.ASCII | re.VERBOSE,
 )
@@ -61,19 +64,10 @@ _LINE_START = re.compile(
 _LINE_END = re.compile(r"[ \t]*+[,;]?(?:\r?\n|\\+[nr\"]|\"|\Z|[ \t]++[#/])")
 _JSON_NUMBER = re.compile(r"-?[0-9][0-9.eE+-]*+")
 _PATH = re.compile(r"\\{0,7}[\"']?(?:[~/.]|[A-Za-z]:\\)")
+_WHICH_KEY = re.compile(r"(?i)\b(?:api|access|secret|private|signing|encryption)[ ]\Z")
+_BREAKS = re.compile(r'["\\\n]')
 _COOKIE = re.compile(r"[\w!#$%&*+.^|~-]{1,128}+=")
 _HEADER_END = re.compile(r"(?:[^\r\n\"'\\`]|\\++(?![\\nrtbfu/\"'\s])|\\/)*+")
-
-
-class _Place(NamedTuple):
-    """Where a value is, and what stands around it."""
-
-    name: str
-    start: int  # of the name
-    value: int
-    sep: str
-    spaced: bool
-    closed: bool
 
 
 def by_name(text: str, lower: str) -> Iterator[Span]:
@@ -88,7 +82,7 @@ def by_name(text: str, lower: str) -> Iterator[Span]:
                 yield span
     for found in (*_FLAG.finditer(text), *_DOCKER.finditer(text)):
         if is_secret_name(found["name"]):
-            place = _Place(found["name"], found.start(), found.end(), "flag", False, False)
+            place = Place(found["name"], found.start(), found.end(), "flag", False, False)
             span = names.value(place)
             if span:
                 yield span
@@ -107,6 +101,9 @@ class _Names:
         start = position - (len(before) - len(before.rstrip(_NAME_CHARACTERS)))
         if start < position and text[start - 1 : start] == "\\" and text[start] in "nrtbf":
             start += 1
+        if text[start : found.end("name")] in ("key", "Key", "KEY"):
+            which = _WHICH_KEY.search(text[max(0, start - 12) : start])
+            start -= len(which[0]) if which else 0
         name = text[start : found.end("name")]
         if not is_secret_name(name):
             return None
@@ -119,7 +116,7 @@ class _Names:
         if found["is"] and found["closed"]:
             return None
         sep = found["sep"] or "is"
-        place = _Place(name, start, found.end(), sep, bool(found["before"]), bool(found["closed"]))
+        place = Place(name, start, found.end(), sep, bool(found["before"]), bool(found["closed"]))
         return self.value(place)
 
     def _end(self, pattern: re.Pattern[str], start: int) -> int:
@@ -148,7 +145,7 @@ class _Names:
             return None
         return Span(value, end, "name")
 
-    def value(self, place: _Place) -> Span | None:
+    def value(self, place: Place) -> Span | None:
         text, name = self.text, place.name.lower()
         opened = _OPENED.match(text, place.value)
         if not opened and place.sep in ":=":
@@ -171,11 +168,11 @@ class _Names:
         in_json = self.in_json or opened["slashes"]
         if in_json and not place.closed and _ENDS_JSON.match(text, opened.end()):
             return None  # likewise, in JSON
-        if _is_quoted_secret(place, text[start:end], opened["quote"]):
+        if is_quoted_secret(place, text[start:end], opened["quote"]):
             return Span(start, end, "name")
         return None
 
-    def _header(self, place: _Place, start: int) -> Span | None:
+    def _header(self, place: Place, start: int) -> Span | None:
         end = self._end(_HEADER_END, start)
         value = self.text[start : min(end, start + _TESTED)].rstrip()
         if not value or is_gap(value) or is_code(value) or value.endswith(("(", "{", "[")):
@@ -214,7 +211,7 @@ class _Names:
                     break
         return len(text)
 
-    def _unquoted(self, place: _Place, start: int, unclosed: bool = False) -> Span | None:
+    def _unquoted(self, place: Place, start: int, unclosed: bool = False) -> Span | None:
         text, end = self.text, self._field_end(start)
         value = text[start : min(end, start + _TESTED)]
         if not unclosed and value.startswith(("(", "[", "{", "<", "|", "&", "@", "$(", "${")):
@@ -236,7 +233,7 @@ class _Names:
             return True
         return bool(_LINE_START.search(self.text[max(0, start - 40) : start]))
 
-    def _is_unquoted_secret(self, place: _Place, value: str, start: int, end: int) -> bool:
+    def _is_unquoted_secret(self, place: Place, value: str, start: int, end: int) -> bool:
         text = self.text
         password = is_password_name(place.name)
         if place.sep == ",":
@@ -264,35 +261,6 @@ class _Names:
         if not in_line or is_variable_name(value) or is_label(value) or len(value) < 4:
             return False
         if place.sep == ":":
-            return password or (len(value) >= 8 and is_mixed(value)) or len(value) >= 12
+            shortest = 6 if re.search(r"[-_ ]", place.name) else 12
+            return password or (len(value) >= 8 and is_mixed(value)) or len(value) >= shortest
         return is_mixed(value) or (value[:1].isupper() and password) or len(value) >= 12
-
-
-def _is_quoted_secret(place: _Place, value: str, quote: str) -> bool:
-    if is_gap(value, quote) or not value.strip():
-        return False
-    if quote == "`" and not (stands_out(value) and len(value) >= 6):
-        return False
-    if not place.closed and _JOINED.match(value):
-        return False  # between two texts that are put together, not in one
-    if place.sep in (",", "==", "==="):
-        return (
-            stands_out(value)
-            and " " not in value
-            and not is_label(value)
-            and not is_secret_name(value)
-        )
-    if place.name.lower() == "pass" and " " in value.strip():
-        return False  # as in the messages of a check
-    if is_password_name(place.name):
-        return not (" " in value.strip() and place.sep == ":" and _SENTENCE.match(value))
-    if " " in value.strip():
-        return stands_out(value) and not _SENTENCE.match(value)
-    if len(value) < 4 or is_label(value):
-        return False
-    return len(value) >= 8 or stands_out(value) or is_mixed(value)
-
-
-_JOINED = re.compile(r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+")
-_BREAKS = re.compile(r'["\\\n]')
-_SENTENCE = re.compile(r"[A-Z][a-z']*(?: [A-Za-z][a-z']*){2,}.{0,400}[a-z.!?:]", re.DOTALL)

@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 MASK = "[masked]"
 
@@ -181,3 +182,44 @@ def without_end(value: str) -> str:
     while value and value[-1] in _OPENERS and _OPENERS[value[-1]] not in value:
         value = value[:-1].rstrip(".,;:")
     return value
+
+
+class Place(NamedTuple):
+    """Where a value is, and what stands around it."""
+
+    name: str
+    start: int  # of the name
+    value: int
+    sep: str
+    spaced: bool
+    closed: bool
+
+
+_JOINED = re.compile(r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+")
+_SENTENCE = re.compile(r"[A-Z][a-z']*(?: [A-Za-z][a-z']*){2,}.{0,400}[a-z.!?:]", re.DOTALL)
+
+
+def is_quoted_secret(place: Place, value: str, quote: str) -> bool:
+    """Whether a value in quotes, after the name of a secret, is one."""
+    if is_gap(value, quote) or not value.strip():
+        return False
+    if quote == "`" and not (stands_out(value) and len(value) >= 6):
+        return False
+    if not place.closed and _JOINED.match(value):
+        return False  # between two texts that are put together, not in one
+    if place.sep in (",", "==", "==="):
+        return (
+            stands_out(value)
+            and " " not in value
+            and not is_label(value)
+            and not is_secret_name(value)
+        )
+    if place.name.lower() == "pass" and " " in value.strip():
+        return False  # as in the messages of a check
+    if is_password_name(place.name):
+        return not (" " in value.strip() and place.sep == ":" and _SENTENCE.match(value))
+    if " " in value.strip():
+        return stands_out(value) and not _SENTENCE.match(value)
+    if len(value) < (3 if place.name.isupper() else 4) or is_label(value):
+        return False
+    return len(value) >= 8 or place.name.isupper() or stands_out(value) or is_mixed(value)

@@ -204,6 +204,19 @@ ENV DB_PASSWORD «hunter2»
 set DB_PASSWORD=«hunter2»
 $env:API_KEY = "«abcdefgh1»"
 passphrase: «Letmein»
+client_secret: «abcdefgh»
+api key: «abcd1234efgh»
+The API key is «abcd1234efgh5678»
+your password has been set to «hunter2»
+AUTH_TOKEN='«abc»'
+x-api-key: «abcdef»
+{"name": "password", "value": "«hunter2»"}
+{"key":"API_KEY","value":"«hunter2»"}
+{"x": "{\"name\": \"DB_PASSWORD\", \"value\": \"«hunter2»\"}"}
+- name: DB_PASSWORD\n  value: «hunter2»
+requirepass «hunter2»
+CREATE USER maya IDENTIFIED BY '«hunter»';
+CREATE USER maya WITH PASSWORD '«hunter2»';
 Password: \n«flag{d316759c281bf925}»\r\n
 trying to login with password «flag{d316759c281bf925}» which
 foo(password=«hunter2»)
@@ -370,6 +383,9 @@ compass: "north1234"
 12:34:56:78:90:12
 Password is incorrect.&quot;);
 [set up the credentials]: https://example.org/setting-up-credentials
+{"name": "password", "value": ""}
+{"name": "title", "value": "hunter2"}
+the password "field" is required
 PWD=/home/maya/work
 {"pwd": "/home/maya/work1"}
 {"env": "{\"PWD\": \"/home/maya/work1\"}"}
@@ -410,7 +426,7 @@ PIECES = [
     "?", "{", "}", "[", "]", "(", ")", "$", "<", ">", "`", "hunter2", "Letmein", "abc", "1", "é",
     "Authorization", "Bearer ", "Cookie", "a=b", "://", "@", "curl -u ", "curl ", "mysql ", "-p",
     "--password ", "-----BEGIN PRIVATE KEY-----", "-----END", "eyJ", ".", "login a password ",
-    "\ud800", "\0", "İ", "is", "**", "</password>",
+    "\ud800", "\0", "İ", "is", "**", "</password>", "name", "value",
 ]  # fmt: skip
 
 # Of these, one after another, long texts are made.
