@@ -72,7 +72,7 @@ def by_pair(text: str, lower: str) -> Iterator[Span]:
             yield Span(*found.span(part), "name")
     for found in _SAID.finditer(lower):
         part = "quoted" if found["open"] else "bare"
-        sure = found[0].startswith(("identified", "requirepass"))
+        sure = found[0].startswith("identified" if found["open"] else "requirepass")
         if (sure or (found["open"] and stands_out(found[part]))) and not is_gap(found[part]):
             yield Span(*found.span(part), "name")
 

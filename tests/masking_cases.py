@@ -204,6 +204,9 @@ ENV DB_PASSWORD «hunter2»
 set DB_PASSWORD=«hunter2»
 $env:API_KEY = "«abcdefgh1»"
 passphrase: «Letmein»
+password=«n0thing»
+password: «r2d2c3po»
+Set-Cookie: «number=7»
 client_secret: «abcdefgh»
 api key: «abcd1234efgh»
 The API key is «abcd1234efgh5678»
@@ -386,6 +389,7 @@ Password is incorrect.&quot;);
 {"name": "password", "value": ""}
 {"name": "title", "value": "hunter2"}
 the password "field" is required
+Exceptions are identified by class instances.
 PWD=/home/maya/work
 {"pwd": "/home/maya/work1"}
 {"env": "{\"PWD\": \"/home/maya/work1\"}"}
