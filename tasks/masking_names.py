@@ -157,7 +157,8 @@ class _Names:
                 return self._header(place, scheme.end() if scheme else place.value)
         if not opened:
             return self._unquoted(place, place.value)
-        if opened["quote"] == text[place.start - 1 : place.start] and not place.closed:
+        quote = opened["slashes"] + opened["quote"]
+        if not place.closed and text.startswith(quote, max(0, place.start - len(quote))):
             return None  # the quote ends what the name is in
         start, end = opened.end(), self._quoted_end(opened)
         if end is None:
@@ -191,24 +192,20 @@ class _Names:
 
     def _quoted_end(self, opened: re.Match[str]) -> int | None:
         """Where a quoted value ends; None where its line does first. Escapes count by level."""
-        text, quote = self.text, opened["quote"]
-        level = len(opened["slashes"]).bit_length()
+        text, quote, slashes = self.text, opened["quote"], len(opened["slashes"])
         for found in _QUOTES[quote].finditer(text, opened.end()):
             if found[0] == "\n":
                 return None
-            slashes = len(found["slashes"])
-            if found["quote"] == quote and quote != '"':
-                if slashes % 2 == 0:
-                    return found.end() - 1
-                continue
-            for outer in range(level + 1 if quote == '"' else 4):
-                if slashes % (2 << outer) == (1 << outer) - 1:
-                    ends = found.end() - (1 << outer)
-                    if quote == '"' or (
-                        (self.in_json or outer) and _ENDS_JSON.match(text, found.end())
-                    ):
-                        return ends
-                    break
+            count = len(found["slashes"])
+            ends = found.end() - (1 << _level(count))
+            if found["quote"] == '"' == quote:
+                if _level(count) <= _level(slashes):
+                    return ends
+            elif found["quote"] == quote:
+                if count <= slashes or count % 2 == 0:
+                    return found.end() - 1 - min(count, slashes)
+            elif (self.in_json or count) and _ENDS_JSON.match(text, found.end()):
+                return ends
         return len(text)
 
     def _unquoted(self, place: Place, start: int, unclosed: bool = False) -> Span | None:
@@ -264,3 +261,8 @@ class _Names:
             shortest = 6 if re.search(r"[-_ ]", place.name) else 12
             return password or (len(value) >= 8 and is_mixed(value)) or len(value) >= shortest
         return is_mixed(value) or (value[:1].isupper() and password) or len(value) >= 12
+
+
+def _level(slashes: int) -> int:
+    """How many times a quote after so many backslashes has been escaped: 0, 1, 3, 7 are 0 to 3."""
+    return (~slashes & (slashes + 1)).bit_length() - 1

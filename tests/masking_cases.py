@@ -204,6 +204,8 @@ ENV DB_PASSWORD «hunter2»
 set DB_PASSWORD=«hunter2»
 $env:API_KEY = "«abcdefgh1»"
 passphrase: «Letmein»
+print('password=\'«hunter2»\' and more')
+{"code": "print('password=\\'«hunter2»\\' and more')"}
 password=«n0thing»
 password: «r2d2c3po»
 Set-Cookie: «number=7»
@@ -438,4 +440,5 @@ HOSTILE = [
     "password=", '"', "a:a@", "\\\\", "\\", "eyJ.", "eyJ", "-----BEGIN", "sk-", " ", "password='",
     'password="\\"', "://a:", "curl -u a:a", "password=$(", "Cookie: a=", "<password>", "auth\n",
     "-----BEGIN PRIVATE KEY-----", "password: a,b", '{"password":"a \'', "password=\\\\", ".",
+    "password=\\'+ a ", 'password=\\\\"+ a ', 'password=\\\\\\"+ a ', "password=`+ a ",
 ]  # fmt: skip
