@@ -68,6 +68,8 @@ def by_pair(text: str, lower: str) -> Iterator[Span]:
     for found in _VALUE.finditer(lower):
         name = _ITS_NAME.search(text[max(0, found.start() - 120) : found.start()])
         part = "quoted" if found["open"] else "bare"
+        if part == "bare" and not found[0].startswith("value:"):
+            continue  # a number in JSON
         if name and is_secret_name(name["name"]) and not is_gap(found[part]):
             yield Span(*found.span(part), "name")
     for found in _SAID.finditer(lower):

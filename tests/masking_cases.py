@@ -390,6 +390,8 @@ Password is incorrect.&quot;);
 [set up the credentials]: https://example.org/setting-up-credentials
 {"name": "password", "value": ""}
 {"name": "title", "value": "hunter2"}
+{"name": "password", "value": 12345}
+{"password": 12345, "x": 1}
 the password "field" is required
 Exceptions are identified by class instances.
 PWD=/home/maya/work
