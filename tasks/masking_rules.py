@@ -231,9 +231,10 @@ _KEY_HEAD = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_BODY = re.compile(r"(?:[A-Za-z0-9+/=\s:,.]|-(?!----)|\\++[nrt/])*+(?=-----END)")
 _KEY_SIGNS = r"""(?:[\s"',+;(]|\\++[nrt"'])"""  # between the lines of a key in code
 _KEY_HEADER = r"(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash):[^\n\\\"]{0,200}+"
+_NO_NUMBER = r"(?!(?:true|false|null)\b)(?=[0-9eE+]{0,64}[A-DF-Za-df-z/=\\])"  # of JSON
 _KEY_LINE = re.compile(
-    rf"(?:{_KEY_SIGNS}|{_KEY_HEADER})*+(?P<value>(?:[A-Za-z0-9+/=]|\\++/){{16,}}+"
-    rf"|[A-Za-z0-9+/=]{{1,16}}+(?={_KEY_SIGNS}*+-----END)|=[A-Za-z0-9+/]{{4}})"
+    rf"(?:{_KEY_SIGNS}|{_KEY_HEADER})*+(?P<value>{_NO_NUMBER}(?:(?:[A-Za-z0-9+/=]|\\++/){{16,}}+"
+    rf"|[A-Za-z0-9+/=]{{1,16}}+(?={_KEY_SIGNS}*+-----END)|=[A-Za-z0-9+/]{{4}}))"
 )
 
 

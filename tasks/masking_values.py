@@ -196,6 +196,7 @@ class Place(NamedTuple):
 
 
 _JOINED = re.compile(r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+")
+_SAID = re.compile(r"[A-Z][a-z']+(?: [A-Za-z][a-z']*+){2,}.{0,400}[.!?:]", re.DOTALL)
 _SENTENCE = re.compile(r"[A-Z][a-z']*(?: [A-Za-z][a-z']*){2,}.{0,400}[a-z.!?:]", re.DOTALL)
 
 
@@ -217,7 +218,7 @@ def is_quoted_secret(place: Place, value: str, quote: str) -> bool:
     if place.name.lower() == "pass" and " " in value.strip():
         return False  # as in the messages of a check
     if is_password_name(place.name):
-        return not (" " in value.strip() and place.sep == ":" and _SENTENCE.match(value))
+        return not (" " in value.strip() and place.sep == ":" and _SAID.fullmatch(value))
     if " " in value.strip():
         return stands_out(value) and not _SENTENCE.match(value)
     if len(value) < (3 if place.name.isupper() else 4) or is_label(value):

@@ -204,6 +204,7 @@ ENV DB_PASSWORD «hunter2»
 set DB_PASSWORD=«hunter2»
 $env:API_KEY = "«abcdefgh1»"
 passphrase: «Letmein»
+{"password": "«Correct horse battery staple»"}
 print('password=\'«hunter2»\' and more')
 {"code": "print('password=\\'«hunter2»\\' and more')"}
 password=«n0thing»
@@ -390,6 +391,8 @@ Password is incorrect.&quot;);
 [set up the credentials]: https://example.org/setting-up-credentials
 {"name": "password", "value": ""}
 {"name": "title", "value": "hunter2"}
+["-----BEGIN PRIVATE KEY-----", 1000000000000000000, true]
+{"password": "The password must have eight letters."}
 {"name": "password", "value": 12345}
 {"password": 12345, "x": 1}
 the password "field" is required
