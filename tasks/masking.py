@@ -4,7 +4,7 @@ Text in, text out; nothing here knows of pages or of rows. Every rule takes time
 text. In JSON, also in JSON within JSON, what is masked leaves the JSON valid.
 """
 
-from tasks.masking_commands import by_command
+from tasks.masking_commands import by_command, by_pair
 from tasks.masking_names import by_name
 from tasks.masking_rules import FINDERS, Span
 from tasks.masking_values import MASK, is_secret_name
@@ -17,7 +17,7 @@ MARGIN = 512  # characters beyond a cut that show whether it goes through a secr
 def found(text: str) -> list[Span]:
     """Where the secrets of a text are, in order, none over another."""
     lower = _lowered(text)
-    spans = [*by_name(text, lower), *by_command(text, lower)]
+    spans = [*by_name(text, lower), *by_pair(text, lower), *by_command(text, lower)]
     for sign, finder in FINDERS:
         if sign in lower:
             spans.extend(finder(text))

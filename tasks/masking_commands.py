@@ -1,14 +1,15 @@
-"""Secrets that are arguments of known programs: `curl -u name:secret`, `mysql -psecret`."""
+"""Secrets that are arguments of known programs (`mysql -psecret`), and that stand in pairs."""
 
 import re
 from collections.abc import Iterator
 
 from tasks.masking_rules import Span
-from tasks.masking_values import is_gap
+from tasks.masking_values import is_gap, is_secret_name, stands_out
 
 _FAR = 600  # characters between a program and its argument
 _QUOTED = (
-    r"(?:(?P<open>\\{0,7}[\"'])(?P<quoted>[^\"'\\\n]{1,1024}+)|(?P<bare>[^\s\"'\\`;|&<>]{1,1024}+))"
+    r"(?:(?P<open>\\{0,7}[\"'])(?!\s*[:,\]}])(?P<quoted>[^\"'\\\n]{1,1024}+)(?:(?P=open)|\Z)"
+    r"|(?P<bare>[^\s\"'\\`;|&<>]{1,1024}+))"
 )
 # A program, and how its secret begins: what follows is the value.
 _COMMANDS = tuple(
@@ -51,9 +52,31 @@ _PGPASS = re.compile(
 _CHPASSWD = re.compile(
     r"(?:echo|printf)[ ](?:-\w[ ])?[\\\"']{0,8}\w[\w.-]{0,64}+:(?!//)(?P<value>[^\s\"'\\|]{1,256}+)"
 )
-_BEARER = re.compile(
-    r"[Bb](?:earer|EARER)(?:[ ]{1,3}|%20)(?P<value>[A-Za-z0-9._~+/-]{12,4096}+=*+)"
+_BEARER = re.compile(r"bearer(?:[ ]{1,3}|%20)(?P<value>[A-Za-z0-9._~+/-]{12,4096}+=*+)")
+_SAID = re.compile(
+    rf"(?:identified by|requirepass|password|passwd|passphrase)[ ]{{1,4}}(?:{_QUOTED})"
 )
+_VALUE = re.compile(rf"value\\{{0,7}}[\"']?[ ]?:[ ]?{_QUOTED}")
+_ITS_NAME = re.compile(
+    r"(?i)(?:name|key)\\{0,7}[\"']?[ ]?:[ ]?\\{0,7}[\"']?(?P<name>[\w.-]{2,64}+)\\{0,7}[\"']?"
+    r",?(?:\s|\\{1,7}n){0,16}\\{0,7}[\"']?\Z"
+)
+
+
+def by_pair(text: str, lower: str) -> Iterator[Span]:
+    """The values of names that are values themselves: `"name": "PASSWORD", "value": "..."`."""
+    for found in _VALUE.finditer(lower):
+        name = _ITS_NAME.search(text[max(0, found.start() - 120) : found.start()])
+        part = "quoted" if found["open"] else "bare"
+        if part == "bare" and not found[0].startswith("value:"):
+            continue  # a number in JSON
+        if name and is_secret_name(name["name"]) and not is_gap(found[part]):
+            yield Span(*found.span(part), "name")
+    for found in _SAID.finditer(lower):
+        part = "quoted" if found["open"] else "bare"
+        sure = found[0].startswith("identified" if found["open"] else "requirepass")
+        if (sure or (found["open"] and stands_out(found[part]))) and not is_gap(found[part]):
+            yield Span(*found.span(part), "name")
 
 
 def by_command(text: str, lower: str) -> Iterator[Span]:
@@ -73,7 +96,7 @@ def by_command(text: str, lower: str) -> Iterator[Span]:
         if sign in lower:
             yield from _values(pattern, text)
     if "bearer" in lower:
-        for found in _BEARER.finditer(text):
+        for found in _BEARER.finditer(lower):
             if any(character.isdigit() for character in found["value"]):
                 yield Span(*found.span("value"), "bearer")
 

@@ -2,19 +2,21 @@
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from tasks.masking_rules import Span
 from tasks.masking_values import (
+    Place,
     has_digit_and_letter,
     is_code,
     is_gap,
     is_label,
     is_mixed,
     is_password_name,
+    is_quoted_secret,
     is_secret_name,
     is_variable_name,
     stands_out,
+    without_end,
 )
 
 STEMS = (
@@ -34,9 +36,11 @@ _NAMED = re.compile(
     (?: (?P<before>[ \t]{0,32}+) (?P<sep>:=|=>|={1,3}|:(?!:)|(?<=["'`]),)
         (?: [ ]?[a-z_][\w.]{0,30}+(?:\[[\w., |]{0,40}+\])?+(?:[ ]\|[ ]none)?+
             [ ]?=(?=[ ]?\\{0,7}["']) )?+
-        \*{0,2}+ [ \t]{0,32}+ (?:\\{0,7}[rn][ \t]{0,8}+)?+
+        \*{0,2}+ [ \t]{0,32}+ (?:\\{1,7}[rn][ \t]{0,8}+)*+
       | (?P<xml>>)(?=[^<>\s]{1,256}+</)
-      | (?P<is>[ \t]{1,8}(?:is|was|to|are)[ \t]{0,2}:?[ \t]{1,8}) )
+      | (?P<is>[ \t]{1,8}
+          (?:(?:has[ ]been[ ]|is[ ]|was[ ])?(?:set[ ]|changed[ ]|reset[ ])?to|is|was|are)
+          [ \t]{0,2}:?[ \t]{1,8}) )
     """,
     re.ASCII | re.VERBOSE,
 )
@@ -49,7 +53,7 @@ _OPENED = re.compile(
 _QUOTES = {quote: re.compile(rf"(?P<slashes>\\*+)(?P<quote>[\"{quote}])|\n") for quote in "\"'`"}
 _ENDS_JSON = re.compile(r"\s{0,40}+(?:[,\]}:]|\Z)")
 _RUN = re.compile(r"(?:[^\s\"'`<>\\]|\\++(?![\\nrtbfu/\"'\s`]).|\\++/(?=[^\s\"']))*+", re.DOTALL)
-_NEXT_FIELD = re.compile(r"[,;&](?=[ ]?[\w.%\[\]-]{1,40}+[=:]|\Z)")
+_NEXT_FIELD = re.compile(r"[,;&](?=[ ]?[\w.%\[\]-]{1,40}+[=:]|\Z)|&(?:quot|gt|lt|apos|#\d+);")
 _SCHEME = re.compile(
     r"(?i)(?:Bearer|Basic|Token|Digest|Bot|ApiKey|Api-Key|Negotiate|GoogleLogin|Splunk|SSWS|GenieKey"
     r"|AWS4-HMAC-SHA256|OAuth|Key|MAC|SharedAccessSignature)(?:[ ]++|%20|\+(?=\S))"
@@ -59,19 +63,11 @@ _LINE_START = re.compile(
 )
 _LINE_END = re.compile(r"[ \t]*+[,;]?(?:\r?\n|\\+[nr\"]|\"|\Z|[ \t]++[#/])")
 _JSON_NUMBER = re.compile(r"-?[0-9][0-9.eE+-]*+")
+_PATH = re.compile(r"\\{0,7}[\"']?(?:[~/.]|[A-Za-z]:\\)")
+_WHICH_KEY = re.compile(r"(?i)\b(?:api|access|secret|private|signing|encryption)[ ]\Z")
+_BREAKS = re.compile(r'["\\\n]')
 _COOKIE = re.compile(r"[\w!#$%&*+.^|~-]{1,128}+=")
 _HEADER_END = re.compile(r"(?:[^\r\n\"'\\`]|\\++(?![\\nrtbfu/\"'\s])|\\/)*+")
-
-
-class _Place(NamedTuple):
-    """Where a value is, and what stands around it."""
-
-    name: str
-    start: int  # of the name
-    value: int
-    sep: str
-    spaced: bool
-    closed: bool
 
 
 def by_name(text: str, lower: str) -> Iterator[Span]:
@@ -86,7 +82,7 @@ def by_name(text: str, lower: str) -> Iterator[Span]:
                 yield span
     for found in (*_FLAG.finditer(text), *_DOCKER.finditer(text)):
         if is_secret_name(found["name"]):
-            place = _Place(found["name"], found.start(), found.end(), "flag", False, False)
+            place = Place(found["name"], found.start(), found.end(), "flag", False, False)
             span = names.value(place)
             if span:
                 yield span
@@ -105,9 +101,14 @@ class _Names:
         start = position - (len(before) - len(before.rstrip(_NAME_CHARACTERS)))
         if start < position and text[start - 1 : start] == "\\" and text[start] in "nrtbf":
             start += 1
+        if text[start : found.end("name")] in ("key", "Key", "KEY"):
+            which = _WHICH_KEY.search(text[max(0, start - 12) : start])
+            start -= len(which[0]) if which else 0
         name = text[start : found.end("name")]
         if not is_secret_name(name):
             return None
+        if name.lower() == "pwd" and _PATH.match(text, found.end()):
+            return None  # the working directory
         if name == "sig" and text[start - 1 : start] not in ("?", "&"):
             return None
         if found["xml"]:
@@ -115,7 +116,7 @@ class _Names:
         if found["is"] and found["closed"]:
             return None
         sep = found["sep"] or "is"
-        place = _Place(name, start, found.end(), sep, bool(found["before"]), bool(found["closed"]))
+        place = Place(name, start, found.end(), sep, bool(found["before"]), bool(found["closed"]))
         return self.value(place)
 
     def _end(self, pattern: re.Pattern[str], start: int) -> int:
@@ -144,7 +145,7 @@ class _Names:
             return None
         return Span(value, end, "name")
 
-    def value(self, place: _Place) -> Span | None:
+    def value(self, place: Place) -> Span | None:
         text, name = self.text, place.name.lower()
         opened = _OPENED.match(text, place.value)
         if not opened and place.sep in ":=":
@@ -156,7 +157,8 @@ class _Names:
                 return self._header(place, scheme.end() if scheme else place.value)
         if not opened:
             return self._unquoted(place, place.value)
-        if opened["quote"] == text[place.start - 1 : place.start] and not place.closed:
+        quote = opened["slashes"] + opened["quote"]
+        if not place.closed and text.startswith(quote, max(0, place.start - len(quote))):
             return None  # the quote ends what the name is in
         start, end = opened.end(), self._quoted_end(opened)
         if end is None:
@@ -164,11 +166,14 @@ class _Names:
         scheme = _SCHEME.match(text, start, end)
         if scheme and scheme.end() < end:
             start = scheme.end()
-        if _is_quoted_secret(place, text[start:end], opened["quote"]):
+        in_json = self.in_json or opened["slashes"]
+        if in_json and not place.closed and _ENDS_JSON.match(text, opened.end()):
+            return None  # likewise, in JSON
+        if is_quoted_secret(place, text[start:end], opened["quote"]):
             return Span(start, end, "name")
         return None
 
-    def _header(self, place: _Place, start: int) -> Span | None:
+    def _header(self, place: Place, start: int) -> Span | None:
         end = self._end(_HEADER_END, start)
         value = self.text[start : min(end, start + _TESTED)].rstrip()
         if not value or is_gap(value) or is_code(value) or value.endswith(("(", "{", "[")):
@@ -187,49 +192,45 @@ class _Names:
 
     def _quoted_end(self, opened: re.Match[str]) -> int | None:
         """Where a quoted value ends; None where its line does first. Escapes count by level."""
-        text, quote = self.text, opened["quote"]
-        level = len(opened["slashes"]).bit_length()
+        text, quote, slashes = self.text, opened["quote"], len(opened["slashes"])
         for found in _QUOTES[quote].finditer(text, opened.end()):
             if found[0] == "\n":
                 return None
-            slashes = len(found["slashes"])
-            if found["quote"] == quote and quote != '"':
-                if slashes % 2 == 0:
-                    return found.end() - 1
-                continue
-            for outer in range(level + 1 if quote == '"' else 4):
-                if slashes % (2 << outer) == (1 << outer) - 1:
-                    ends = found.end() - (1 << outer)
-                    if quote == '"' or (
-                        (self.in_json or outer) and _ENDS_JSON.match(text, found.end())
-                    ):
-                        return ends
-                    break
+            count = len(found["slashes"])
+            ends = found.end() - (1 << _level(count))
+            if found["quote"] == '"' == quote:
+                if _level(count) <= _level(slashes):
+                    return ends
+            elif found["quote"] == quote:
+                if count <= slashes or count % 2 == 0:
+                    return found.end() - 1 - min(count, slashes)
+            elif (self.in_json or count) and _ENDS_JSON.match(text, found.end()):
+                return ends
         return len(text)
 
-    def _unquoted(self, place: _Place, start: int, unclosed: bool = False) -> Span | None:
+    def _unquoted(self, place: Place, start: int, unclosed: bool = False) -> Span | None:
         text, end = self.text, self._field_end(start)
         value = text[start : min(end, start + _TESTED)]
-        if is_gap(value) or (place.closed and _JSON_NUMBER.fullmatch(value.rstrip(",]}"))):
+        if not unclosed and value.startswith(("(", "[", "{", "<", "|", "&", "@", "$(", "${")):
             return None
+        if place.closed and _JSON_NUMBER.fullmatch(value.rstrip(",]}")):
+            return None  # a mask without quotes is no JSON
+        whole = value
         if end - start <= _TESTED:
-            value = value.rstrip(".,;:)]}")
+            value = without_end(value)
             end = start + len(value)
-        if (
-            not value
-            or is_gap(value)
-            or is_code(value)
-            or (place.closed and not unclosed and value[0] in "{[")
-        ):
+        if not value or not (unclosed or self._is_unquoted_secret(place, value, start, end)):
             return None
-        if not unclosed and not self._is_unquoted_secret(place, value, start, end):
+        if is_gap(value) or is_code(value) or (whole != value and is_gap(whole)):
             return None
         return Span(start, end, "name")
 
     def _starts_line(self, start: int) -> bool:
+        if self.text[max(0, start - 1) : start] in ("", "\n"):
+            return True
         return bool(_LINE_START.search(self.text[max(0, start - 40) : start]))
 
-    def _is_unquoted_secret(self, place: _Place, value: str, start: int, end: int) -> bool:
+    def _is_unquoted_secret(self, place: Place, value: str, start: int, end: int) -> bool:
         text = self.text
         password = is_password_name(place.name)
         if place.sep == ",":
@@ -239,7 +240,7 @@ class _Names:
         if place.sep == "flag":
             return password or len(value) >= 6
         before = text[max(0, place.start - 2) : place.start]
-        in_line = self._starts_line(place.start) and bool(_LINE_END.match(text, end))
+        in_line = bool(_LINE_END.match(text, end)) and self._starts_line(place.start)
         if place.sep == "=" and not place.spaced and text[place.value - 1] == "=":
             if before[-1:] in ("?", "&", ";", "/") or place.name.startswith("-"):
                 return not is_variable_name(value) or has_digit_and_letter(value)
@@ -257,33 +258,11 @@ class _Names:
         if not in_line or is_variable_name(value) or is_label(value) or len(value) < 4:
             return False
         if place.sep == ":":
-            return password or (len(value) >= 8 and is_mixed(value)) or len(value) >= 12
+            shortest = 6 if re.search(r"[-_ ]", place.name) else 12
+            return password or (len(value) >= 8 and is_mixed(value)) or len(value) >= shortest
         return is_mixed(value) or (value[:1].isupper() and password) or len(value) >= 12
 
 
-def _is_quoted_secret(place: _Place, value: str, quote: str) -> bool:
-    if is_gap(value, quote) or not value.strip():
-        return False
-    if quote == "`" and not (stands_out(value) and len(value) >= 6):
-        return False
-    if _JOINED.match(value):
-        return False  # between two texts that are put together, not in one
-    if place.sep in (",", "==", "==="):
-        return (
-            stands_out(value)
-            and " " not in value
-            and not is_label(value)
-            and not is_secret_name(value)
-        )
-    if is_password_name(place.name):
-        return not (" " in value.strip() and place.sep == ":" and _SENTENCE.match(value))
-    if " " in value.strip():
-        return stands_out(value) and not _SENTENCE.match(value)
-    if len(value) < 4 or is_label(value):
-        return False
-    return len(value) >= 8 or stands_out(value) or is_mixed(value)
-
-
-_JOINED = re.compile(r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+")
-_BREAKS = re.compile(r'["\\\n]')
-_SENTENCE = re.compile(r"[A-Z][a-z']*(?: [A-Za-z][a-z']*){2,}.{0,400}[a-z.!?:]", re.DOTALL)
+def _level(slashes: int) -> int:
+    """How many times a quote after so many backslashes has been escaped: 0, 1, 3, 7 are 0 to 3."""
+    return (~slashes & (slashes + 1)).bit_length() - 1

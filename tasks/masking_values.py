@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 MASK = "[masked]"
 
@@ -82,7 +83,7 @@ _GAP = re.compile(
     r"""(?ix)
     [*\#\w-]{0,12}\[[^\[\]]{0,60}\]            # [masked], *[REDACTED]
     | \\*<[^<>]*>                              # <your password>
-    | \$\{[^{}]*\} | \$?\{\{[^{}]*\}\} | \{[^{}"':,]*\} | \$\(.*\)? | `.*`
+    | \$\{[^{}]*\} | \$?\{\{[^{}]*\}\} | \{[^{}"':,]*\} | \$\(.*\) | \$\([a-z]+[ ].* | `.*`
     | %\w+% | %\([\w.]+\)[sdr]? | (?:%[sdrvq@]\W?)+ | @\w+@
     | [*•.x_?~=\#-]{2,} | [x*]{2,}[\w-]{0,4} | \w{1,8}[*•]{3,}\w{0,8} | \w{1,8}\.\.\. | \W{1,2}
     | (?:none|null|nil|nul|undefined|nan|true|false|yes|no|on|off|n/a|na|empty|required|optional
@@ -104,7 +105,7 @@ def is_gap(value: str, quote: str = "") -> bool:
     """Whether a value only stands for one: "<password>", "${TOKEN}", "****", "null"."""
     if len(value) > _LONGEST_GAP:
         return False
-    value = value.strip()
+    value = value.replace(MASK, "").strip()
     if not value or _GAP.fullmatch(value):
         return True
     variable = _CONSTANT_VARIABLE if quote == "'" else _VARIABLE
@@ -148,7 +149,7 @@ def is_label(value: str) -> bool:
     if len(value) > 60:
         return False
     joined = any(sign in value for sign in "_./:-") and _JOINED_WORDS.fullmatch(value)
-    return bool(joined or _TYPE.fullmatch(value))
+    return bool(joined or _TYPE.fullmatch(value)) or value.startswith(("http://", "https://"))
 
 
 def is_variable_name(value: str) -> bool:
@@ -170,3 +171,56 @@ def stands_out(value: str) -> bool:
 def is_mixed(value: str) -> bool:
     """Whether letters of both cases are mixed as in no word, or a digit is among them."""
     return bool(_RANDOM.match(value) or _CAPITAL_INSIDE.search(value))
+
+
+_OPENERS = {")": "(", "]": "[", "}": "{"}
+
+
+def without_end(value: str) -> str:
+    """A value without what ends the sentence or the code that it is in."""
+    value = value.rstrip(".,;:")
+    while value and value[-1] in _OPENERS and _OPENERS[value[-1]] not in value:
+        value = value[:-1].rstrip(".,;:")
+    return value
+
+
+class Place(NamedTuple):
+    """Where a value is, and what stands around it."""
+
+    name: str
+    start: int  # of the name
+    value: int
+    sep: str
+    spaced: bool
+    closed: bool
+
+
+_JOINED = re.compile(r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+")
+_SAID = re.compile(r"[A-Z][a-z']+(?: [A-Za-z][a-z']*+){2,}.{0,400}[.!?:]", re.DOTALL)
+_SENTENCE = re.compile(r"[A-Z][a-z']*(?: [A-Za-z][a-z']*){2,}.{0,400}[a-z.!?:]", re.DOTALL)
+
+
+def is_quoted_secret(place: Place, value: str, quote: str) -> bool:
+    """Whether a value in quotes, after the name of a secret, is one."""
+    if is_gap(value, quote) or not value.strip():
+        return False
+    if quote == "`" and not (stands_out(value) and len(value) >= 6):
+        return False
+    if not place.closed and _JOINED.match(value):
+        return False  # between two texts that are put together, not in one
+    if place.sep in (",", "==", "==="):
+        return (
+            stands_out(value)
+            and " " not in value
+            and not is_label(value)
+            and not is_secret_name(value)
+        )
+    if place.name.lower() == "pass" and " " in value.strip():
+        return False  # as in the messages of a check
+    if is_password_name(place.name):
+        return not (" " in value.strip() and place.sep == ":" and _SAID.fullmatch(value))
+    if " " in value.strip():
+        return stands_out(value) and not _SENTENCE.match(value)
+    if len(value) < (3 if place.name.isupper() else 4) or is_label(value):
+        return False
+    return len(value) >= 8 or place.name.isupper() or stands_out(value) or is_mixed(value)

@@ -204,6 +204,28 @@ ENV DB_PASSWORD «hunter2»
 set DB_PASSWORD=«hunter2»
 $env:API_KEY = "«abcdefgh1»"
 passphrase: «Letmein»
+{"password": "«Correct horse battery staple»"}
+print('password=\'«hunter2»\' and more')
+{"code": "print('password=\\'«hunter2»\\' and more')"}
+password=«n0thing»
+password: «r2d2c3po»
+Set-Cookie: «number=7»
+client_secret: «abcdefgh»
+api key: «abcd1234efgh»
+The API key is «abcd1234efgh5678»
+your password has been set to «hunter2»
+AUTH_TOKEN='«abc»'
+x-api-key: «abcdef»
+{"name": "password", "value": "«hunter2»"}
+{"key":"API_KEY","value":"«hunter2»"}
+{"x": "{\"name\": \"DB_PASSWORD\", \"value\": \"«hunter2»\"}"}
+- name: DB_PASSWORD\n  value: «hunter2»
+requirepass «hunter2»
+CREATE USER maya IDENTIFIED BY '«hunter»';
+CREATE USER maya WITH PASSWORD '«hunter2»';
+Password: \n«flag{d316759c281bf925}»\r\n
+trying to login with password «flag{d316759c281bf925}» which
+foo(password=«hunter2»)
 token=«AbCdEfGhIjKl»
 auth_token: «AbCdEfGhIjKl»
 --secret-key «abcdefgh»
@@ -365,6 +387,28 @@ bypass=true12345
 passenger: "Maya Smith1"
 compass: "north1234"
 12:34:56:78:90:12
+Password is incorrect.&quot;);
+[set up the credentials]: https://example.org/setting-up-credentials
+{"name": "password", "value": ""}
+{"name": "title", "value": "hunter2"}
+["-----BEGIN PRIVATE KEY-----", 1000000000000000000, true]
+{"password": "The password must have eight letters."}
+{"name": "password", "value": 12345}
+{"password": 12345, "x": 1}
+the password "field" is required
+Exceptions are identified by class instances.
+PWD=/home/maya/work
+{"pwd": "/home/maya/work1"}
+{"env": "{\"PWD\": \"/home/maya/work1\"}"}
+messages:{pass:"All cells have headers 1"}
+reset_url_token = "set-password"
+dependencies = [("auth", "0007_alter_validators_add_error_messages")]
+credentials:"same-origin",
+def return_ok_port(self, cookie: Cookie, request: Request) -> bool: ...
+current_token: TemplateLiteral
+if (token === 'threshold')
+{password:!0,image:!0}
+withCredentials:false,timeout:0
 """)
 
 SECRET_NAMES = _lines(
@@ -393,7 +437,7 @@ PIECES = [
     "?", "{", "}", "[", "]", "(", ")", "$", "<", ">", "`", "hunter2", "Letmein", "abc", "1", "é",
     "Authorization", "Bearer ", "Cookie", "a=b", "://", "@", "curl -u ", "curl ", "mysql ", "-p",
     "--password ", "-----BEGIN PRIVATE KEY-----", "-----END", "eyJ", ".", "login a password ",
-    "\ud800", "\0", "İ", "is", "**", "</password>",
+    "\ud800", "\0", "İ", "is", "**", "</password>", "name", "value",
 ]  # fmt: skip
 
 # Of these, one after another, long texts are made.
@@ -401,4 +445,5 @@ HOSTILE = [
     "password=", '"', "a:a@", "\\\\", "\\", "eyJ.", "eyJ", "-----BEGIN", "sk-", " ", "password='",
     'password="\\"', "://a:", "curl -u a:a", "password=$(", "Cookie: a=", "<password>", "auth\n",
     "-----BEGIN PRIVATE KEY-----", "password: a,b", '{"password":"a \'', "password=\\\\", ".",
+    "password=\\'+ a ", 'password=\\\\"+ a ', 'password=\\\\\\"+ a ', "password=`+ a ",
 ]  # fmt: skip
