@@ -174,7 +174,8 @@ def bars(browser: webdriver.Chrome, selector: str = ".step-bar") -> dict[str, We
 
 def bar(browser: webdriver.Chrome, name: str) -> WebElement:
     """The bar of this name, which the browser makes up a moment after the page is there."""
-    return wait(browser).until(lambda _: bars(browser).get(name))
+    wait(browser).until(lambda _: name in bars(browser))
+    return bars(browser)[name]
 
 
 def press(browser: webdriver.Chrome, *keys: str) -> None:

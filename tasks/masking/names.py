@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from tasks.masking_rules import Span
-from tasks.masking_values import (
+from tasks.masking.rules import Span
+from tasks.masking.values import (
     Place,
     has_digit_and_letter,
     is_code,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tasks.masking_values import has_digit_and_letter, is_gap
+from tasks.masking.values import has_digit_and_letter, is_gap
 
 
 class Span(NamedTuple):
