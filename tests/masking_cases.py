@@ -394,7 +394,6 @@ Password is incorrect.&quot;);
 ["-----BEGIN PRIVATE KEY-----", 1000000000000000000, true]
 {"password": "The password must have eight letters."}
 {"name": "password", "value": 12345}
-{"password": 12345, "x": 1}
 the password "field" is required
 Exceptions are identified by class instances.
 PWD=/home/maya/work

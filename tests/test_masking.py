@@ -172,3 +172,17 @@ def test_a_password_in_json_is_not_in_what_is_masked(password, depth):
 def test_a_hostile_text_ends(piece):
     text = piece * (200_000 // len(piece))
     assert masked(masked(text)) == masked(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"password": 12345}', '{"password": "[masked]"}'),
+        ('"{\\"passcode\\":98765,\\"n\\":1}"', '"{\\"passcode\\":\\"[masked]\\",\\"n\\":1}"'),
+        ('{"secret":123456789,"password":0}', '{"secret":"[masked]","password":0}'),
+        ("{'password': 55555}", "{'password': '[masked]'}"),
+    ],
+)
+def test_masking_a_number_in_json_makes_it_a_text(text: str, expected: str):
+    assert masked(text) == expected
+    assert masked(expected) == expected

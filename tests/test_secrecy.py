@@ -150,13 +150,17 @@ def test_no_secret_is_shown_of_what_was_cleared(admin_client: Client):
 def test_values_are_masked_by_the_names_beside_them(store, viewer: Client):
     secrets = {"password": "letmein", "api_key": HEADER, "path": "notes.txt"}
     record = task("t")
-    steps = [{"user": "maya", **secrets}, {"password": "letmein2"}, {"password": "letmein3"}]
+    steps = [
+        {"user": "maya", **secrets, "passcode": 70707},
+        {"password": "letmein2"},
+        {"password": "letmein3"},
+    ]
     for number, arguments in enumerate(steps):
         items = encode_items([item(arguments=arguments)], "items")
         stored = checkpoint(record, step_index=number, items_json=items)
 
     page = shown(viewer.get(thread_url("thread", "t", show="checkpoints")))
-    assert "maya" in page and "notes.txt" in page
+    assert "maya" in page and "notes.txt" in page and "70707" not in page
     for text in (page, shown(viewer.get(f"/thread/checkpoint/?checkpoint={stored.pk}"))):
         assert "letmein" not in text and HEADER not in text
 

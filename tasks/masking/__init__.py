@@ -45,7 +45,7 @@ def _pieces(text: str, spans: list[Span], length: int) -> list[str]:
     for span in spans:
         if span.start >= length:
             break
-        pieces += [text[position : span.start], MASK]
+        pieces += [text[position : span.start], span.mask]
         position = span.end
     pieces.append(text[position:length])
     return pieces

@@ -82,7 +82,7 @@ def by_name(text: str, lower: str) -> Iterator[Span]:
                 yield span
     for found in (*_FLAG.finditer(text), *_DOCKER.finditer(text)):
         if is_secret_name(found["name"]):
-            place = Place(found["name"], found.start(), found.end(), "flag", False, False)
+            place = Place(found["name"], found.start(), found.end(), "flag", False, "")
             span = names.value(place)
             if span:
                 yield span
@@ -116,8 +116,8 @@ class _Names:
         if found["is"] and found["closed"]:
             return None
         sep = found["sep"] or "is"
-        place = Place(name, start, found.end(), sep, bool(found["before"]), bool(found["closed"]))
-        return self.value(place)
+        closed = found["closed"] or ""
+        return self.value(Place(name, start, found.end(), sep, bool(found["before"]), closed))
 
     def _end(self, pattern: re.Pattern[str], start: int) -> int:
         """Where what a pattern takes ends: the same for all that start in one run."""
@@ -213,8 +213,11 @@ class _Names:
         value = text[start : min(end, start + _TESTED)]
         if not unclosed and value.startswith(("(", "[", "{", "<", "|", "&", "@", "$(", "${")):
             return None
-        if place.closed and _JSON_NUMBER.fullmatch(value.rstrip(",]}")):
-            return None  # a mask without quotes is no JSON
+        number = _JSON_NUMBER.match(value) if place.closed else None
+        if number and not value[number.end() :].strip(",]}"):
+            least = 4 if is_password_name(place.name) else 8
+            is_long = len(number[0]) >= least
+            return Span(start, start + number.end(), "name", place.closed) if is_long else None
         whole = value
         if end - start <= _TESTED:
             value = without_end(value)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tasks.masking.values import has_digit_and_letter, is_gap
+from tasks.masking.values import MASK, has_digit_and_letter, is_gap
 
 
 class Span(NamedTuple):
@@ -16,6 +16,11 @@ class Span(NamedTuple):
     start: int
     end: int
     kind: str
+    quote: str = ""  # that the mask needs and the value has not, as it is a number in JSON
+
+    @property
+    def mask(self) -> str:
+        return f"{self.quote}{MASK}{self.quote}"
 
 
 _W = r"[A-Za-z0-9_-]"

@@ -192,7 +192,7 @@ class Place(NamedTuple):
     value: int
     sep: str
     spaced: bool
-    closed: bool
+    closed: str  # the quote that ends the name, with its backslashes
 
 
 _JOINED = re.compile(r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+")

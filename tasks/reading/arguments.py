@@ -138,9 +138,9 @@ class Arguments:
 
 def _fields(left: list[tuple[str, Any]]) -> Iterator[Field]:
     for name, value in left[:MOST_FIELDS]:
+        value = secrecy.field(name, value)
         if isinstance(value, str):
-            shown = Text(secrecy.field(name, value), FIELD_LENGTH)
-            yield Field(name, shown, _CODE_KEYS.get(name, ""))
+            yield Field(name, Text(value, FIELD_LENGTH), _CODE_KEYS.get(name, ""))
         elif isinstance(value, dict | list) and value:
             yield Field(name, json_text(value), "json")
         else:

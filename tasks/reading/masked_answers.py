@@ -8,7 +8,6 @@ from html import escape, unescape
 from itertools import accumulate
 
 from tasks import masking
-from tasks.masking import MASK
 
 _TAG = re.compile(r'(<[/!]?[A-Za-z](?:[^>"]++|"[^"]*+")*+>)')
 _INLINE = re.compile(r"</?(?:a|b|code|del|em|i|ins|kbd|mark|s|small|span|strong|u)[\s>]")
@@ -19,7 +18,7 @@ _ATTRIBUTE = re.compile(
 )
 
 # Characters of a stream that wait for what follows: a secret may go on, and its name stand before.
-_HELD, _NAME = 64_000, 400
+_HELD, _NAME = 64_000, 700
 _PIECE = 500_000  # bytes
 
 
@@ -51,22 +50,22 @@ def _masked_each(texts: Sequence[tuple[str, str]]) -> dict[int, str]:
     if not spans:
         return {}
     starts = list(accumulate((len(text) + len(between) for text, between in texts), initial=0))
-    cuts: dict[int, list[tuple[int, int]]] = {}
+    cuts: dict[int, list[tuple[int, int, str]]] = {}
     for span in spans:
         place = bisect_right(starts, span.start) - 1
         while starts[place] < span.end:
             first = max(0, span.start - starts[place])
             last = min(len(texts[place][0]), span.end - starts[place])
             if first < last:
-                cuts.setdefault(place, []).append((first, last))
+                cuts.setdefault(place, []).append((first, last, span.mask))
             place += 1
     return {place: _without(texts[place][0], found) for place, found in cuts.items()}
 
 
-def _without(text: str, cuts: Iterable[tuple[int, int]]) -> str:
+def _without(text: str, cuts: Iterable[tuple[int, int, str]]) -> str:
     pieces, position = [], 0
-    for first, last in cuts:
-        pieces += [text[position:first], MASK]
+    for first, last, mask in cuts:
+        pieces += [text[position:first], mask]
         position = last
     return "".join([*pieces, text[position:]])
 
@@ -107,4 +106,5 @@ def _divided(text: str) -> tuple[str, str]:
             cut = span.start - _NAME
     if cut <= 0:
         return "", text
-    return _without(text[:cut], [(s.start, s.end) for s in spans if s.end <= cut]), text[cut:]
+    ready = [(*span[:2], span.mask) for span in spans if span.end <= cut]
+    return _without(text[:cut], ready), text[cut:]

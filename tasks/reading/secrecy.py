@@ -66,7 +66,11 @@ def shortened(text: str, length: int) -> str:
 
 def field(name: str, value: Any) -> Any:
     """A named value that is shown apart from its name, masked if that tells that it is a secret."""
-    if is_lifted() or not isinstance(value, str) or len(value) > LONGEST_FIELD:
+    if is_lifted():
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return MASK if masking.is_secret_name(name) else value
+    if not isinstance(value, str) or len(value) > LONGEST_FIELD:
         return value
     stored = msgspec.json.encode({name: value}).decode()
     masked = masking.masked(stored)
