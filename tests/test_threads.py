@@ -344,7 +344,7 @@ def test_search_takes_either_case(viewer: Client, store, text: str, asked: str):
 
 @pytest.mark.parametrize(
     ("where", "numbers"),
-    [("messages", [1, 2]), ("user", [2]), ("assistant", [3]), ("tool", [4, 5]), ("system", [1])],
+    [("messages", [2, 3]), ("user", [2]), ("assistant", [3]), ("tool", [4, 5]), ("system", [1])],
 )
 def test_search_looks_at_what_one_role_said(viewer: Client, store, where: str, numbers: list[int]):
     task(

@@ -256,7 +256,7 @@ def message(request: HttpRequest) -> HttpResponseBase:
 @shows_thread
 @heavy
 def raw(request: HttpRequest) -> HttpResponseBase:
-    """One text of a task, whole and exactly as stored; its history if the address names none."""
+    """One text of a task, whole and as stored; its history if the address names none."""
     return _stored_text(request)
 
 
@@ -276,7 +276,7 @@ def _stored_text(request: HttpRequest) -> HttpResponseBase:
 @shows_thread
 @heavy
 def checkpoint(request: HttpRequest) -> HttpResponse:
-    """The items of one checkpoint, exactly as stored."""
+    """The items of one checkpoint, as stored."""
     number = _checkpoint_number(request)
     found = TaskCheckpoint.objects.filter(pk=number)
     for items, thread_id in found.values_list("items_json", "task__thread_id"):

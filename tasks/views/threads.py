@@ -92,7 +92,8 @@ class Row:
 
 
 def _row(record: Any, page: Page, shown: ThreadList, query: str) -> Row:
-    hits = page.hits.get(record.task_id, [])
+    found = page.hits.get(record.task_id, [])
+    hits = sorted(found, key=lambda hit: hit.role == "system")  # every thread begins with that
     back = {"list": query} if query else {}
     return Row(
         record=record,
