@@ -193,13 +193,18 @@ class Reveal(models.Model):
     address = models.TextField(blank=True)
     at = models.DateTimeField(default=timezone.now)
     until = models.DateTimeField()  # the latest that they were shown
-    hidden_at = models.DateTimeField(null=True)  # by hand, before that
+    hidden_at = models.DateTimeField(null=True)  # by hand or by signing out, before that
+    exports = models.PositiveIntegerField(default=0)  # files that were taken meanwhile
 
     class Meta:
         default_permissions = ()
 
     def __str__(self) -> str:
         return f"Secrets of {self.thread_id}".replace("\0", "\ufffd")  # no text holds a NUL
+
+    @property
+    def is_over(self) -> bool:
+        return self.until <= timezone.now()
 
     @property
     def thread_id(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.db import Error, transaction
+from django.db.models import F
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
@@ -59,6 +60,18 @@ def end(request: HttpRequest, thread_id: str) -> None:
         del request.session[KEPT]
         with suppress(Error):  # the record then says the full time; hidden they are in any case
             _write_end(kept, timezone.now())
+
+
+def end_at_sign_out(request: HttpRequest, **kwargs: Any) -> None:
+    """Write down that the session ends, and with it what is shown."""
+    with suppress(Error):  # nobody is to stay signed in for that
+        _write_end(request.session.get(KEPT), timezone.now())
+
+
+def write_export(request: HttpRequest) -> None:
+    """Write down that a file with the secrets is taken, before it is."""
+    row = Reveal.objects.filter(pk=request.session[KEPT]["row"])
+    row.update(exports=F("exports") + 1)
 
 
 def until(request: HttpRequest, thread_id: str) -> datetime | None:

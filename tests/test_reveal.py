@@ -200,6 +200,7 @@ def test_signing_out_ends_it(client: Client, person: User, lifted):
     stored()
     ask(client)
     client.post(reverse("sign-out"))
+    assert Reveal.objects.get().hidden_at is not None
     client.force_login(person)
 
     assert not lifted(client, THREAD)
@@ -447,6 +448,18 @@ def test_exported_file_loads_nothing(client: Client):
         assert "Refresh" not in client.get(thread_url("export", ID, format=name)).headers
 
 
+def test_exports_with_secrets_are_counted(client: Client):
+    stored()
+    client.get(thread_url("export", ID, format="json"))
+    ask(client)
+    client.get(thread_url("export", ID, format="json"))
+    client.head(thread_url("export", ID, format="json"))
+    client.get(thread_url("export", ID, format="md"))
+
+    assert Reveal.objects.get().exports == 2
+    assert "2 exports" in client.get(reverse("reveals")).content.decode()
+
+
 def test_live_page_changes_with_what_is_shown(client: Client, pass_time):
     stored()
     address = thread_url("thread-live", ID)
@@ -490,7 +503,7 @@ def test_list_tells_who_saw_what_from_where_and_how_long(client: Client):
     assert page.count("192.0.2.7") == page.count(">maya<div") == 2
     assert page.index(thread_url("thread", "thread_1")) < page.index("hidden 00:02:00 UTC")
     assert page.index("hidden 00:02:00 UTC") < page.index(thread_url("thread", "thread_0"))
-    assert "until 00:10:00 UTC" in page
+    assert "over at 00:10:00 UTC" in page
     assert page.count("2026-01-01 00:00:00 UTC") == 2
 
 

@@ -30,6 +30,7 @@ class Migration(migrations.Migration):
                 ("at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("until", models.DateTimeField()),
                 ("hidden_at", models.DateTimeField(null=True)),
+                ("exports", models.PositiveIntegerField(default=0)),
                 (
                     "user",
                     models.ForeignKey(

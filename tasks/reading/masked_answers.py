@@ -8,9 +8,12 @@ from html import escape, unescape
 from itertools import accumulate
 
 from tasks import masking
+from tasks.masking import MASK
 
 _TAG = re.compile(r'(<[/!]?[A-Za-z](?:[^>"]++|"[^"]*+")*+>)')
 _INLINE = re.compile(r"</?(?:a|b|code|del|em|i|ins|kbd|mark|s|small|span|strong|u)[\s>]")
+_NO_ELEMENTS = re.compile(r'<(?:option|text|textarea|title)\b|<span class="masked">')
+_MARKED = f'<span class="masked">{MASK}</span>'
 # Not what a form or a script needs as it is, nor an address of this site, whose ids lead somewhere.
 _ATTRIBUTE = re.compile(
     r'(?<=\s)(?!(?:action|class|for|id|name|src|value|data-[\w-]+|hx-[\w-]+)="|href="[/?#])'
@@ -41,6 +44,9 @@ def page(html: str) -> str:
         tag = parts[2 * place + 1]
         start, end = attribute.span(2)
         parts[2 * place + 1] = f"{tag[:start]}{escape(values[number])}{tag[end:]}"
+    for place in range(0, len(parts), 2):
+        if MASK in parts[place] and not (place and _NO_ELEMENTS.match(parts[place - 1])):
+            parts[place] = parts[place].replace(MASK, _MARKED)
     return "".join(parts)
 
 

@@ -17,8 +17,8 @@ from tasks.masking import MARGIN, MASK
 
 T = TypeVar("T")
 
-LONGEST_FIELD = 10_000  # characters of a value that its name may make a secret
-_WINDOW, _BESIDE = 8_000, 8_000  # characters that are looked through at once, and on either side
+LONGEST_FIELD = 10_000  # characters of a value that is looked at for what it may be by its name
+_WINDOW, _BESIDE = 1_000_000, 100_000  # characters looked through at once, and on either side
 
 _IS_LIFTED: ContextVar[bool] = ContextVar("is_lifted", default=False)
 
@@ -70,8 +70,10 @@ def field(name: str, value: Any) -> Any:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return MASK if masking.is_secret_name(name) else value
-    if not isinstance(value, str) or len(value) > LONGEST_FIELD:
+    if not isinstance(value, str):
         return value
+    if len(value) > LONGEST_FIELD:
+        return MASK if masking.is_secret_name(name) else value
     stored = msgspec.json.encode({name: value}).decode()
     masked = masking.masked(stored)
     return value if masked == stored else msgspec.json.decode(masked).get(name, MASK)
