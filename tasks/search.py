@@ -1,6 +1,8 @@
 """Finding a text in ids and in messages, as a person means it, whatever escapes it is stored in."""
 
+import math
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,10 @@ from tasks.messages import ChatMessage, decode_history
 from tasks.reading.secrecy import Hidden
 
 SNIPPET_BEFORE, SNIPPET_AFTER = 60, 140  # characters
+LIKE_LENGTH = 24  # of a text that the database looks for: the time it takes is in proportion
+# Characters looked through at once: other requests get no turn meanwhile. What is literal is found
+# in linear time; a pattern, of escapes, may take a hundred times as long.
+PIECE, PIECE_OF_PATTERN = 1_000_000, 20_000
 ROLES = ("user", "assistant", "tool", "system")
 UNREADABLE = "unreadable"  # in the place of a role
 
@@ -51,7 +57,9 @@ class Term:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.was_stopped = False  # before all was looked through
         self._regex = re.compile(_regex(text), re.IGNORECASE)
+        self._literal = "" if _has_escapes(text) else text.lower()
 
     def in_ids(self) -> Q:
         pattern = f"%{''.join(map(_literally, self.text))}%"
@@ -59,35 +67,65 @@ class Term:
 
     def in_histories(self) -> Q:
         """Rows whose history may hold the text: all that do, and few others."""
-        found = Q(execution_history_json__like=f"%{''.join(map(_stored, self.text))}%")
-        if not self.text.isascii():
-            escaped = "".join(map(_stored_in_escapes, self.text))
+        start = self.text[:LIKE_LENGTH]
+        found = Q(execution_history_json__like=f"%{''.join(map(_stored, start))}%")
+        if not start.isascii():
+            escaped = "".join(map(_stored_in_escapes, start))
             found |= Q(execution_history_json__like=f"%{escaped}%")
         return found
 
     def is_in(self, text: str) -> bool:
-        return self._regex.search(text) is not None
+        return next(self.places(text), None) is not None
 
-    def places(self, text: str) -> Iterator[re.Match[str]]:
-        return self._regex.finditer(text)
+    def places(self, text: str, until: float = math.inf) -> Iterator[tuple[int, int]]:
+        """Where the text stands, from and to; those found until `time.monotonic()` is past this."""
+        found = self._literal_places if self._literal else self._pattern_places
+        after = 0
+        for start in range(0, len(text), PIECE if self._literal else PIECE_OF_PATTERN):
+            if time.monotonic() > until:
+                self.was_stopped = True
+                return
+            for place in found(text, start, after):
+                yield place
+                after = place[1]
 
-    def hits(self, history_json: str, roles: tuple[str, ...]) -> list[Hit]:
+    def _literal_places(self, text: str, start: int, after: int) -> Iterator[tuple[int, int]]:
+        """Those that begin in one piece."""
+        size = len(self._literal)
+        piece = _in_small_letters(text[start : start + PIECE + size - 1])
+        at = piece.find(self._literal, max(0, after - start))
+        while at >= 0:
+            yield start + at, start + at + size
+            at = piece.find(self._literal, at + size)
+
+    def _pattern_places(self, text: str, start: int, after: int) -> Iterator[tuple[int, int]]:
+        last = start + PIECE_OF_PATTERN
+        longest = 1_000 + 40 * len(self.text)  # of a match, escaped several times over
+        for found in self._regex.finditer(text, max(start, after), last + longest):
+            if found.start() >= last:
+                return
+            yield found.span()
+
+    def hits(self, history_json: str, roles: tuple[str, ...], until: float = math.inf) -> list[Hit]:
         """The messages that hold the text; of a history that cannot be read, the place in it."""
         try:
             history = decode_history(history_json)
         except (TypeError, ValueError):
             history, roles = [ChatMessage(UNREADABLE, str(history_json))], (UNREADABLE,)
-        return list(self._hits(history, roles))
+        return list(self._hits(history, roles, until))
 
-    def _hits(self, history: list[ChatMessage], roles: tuple[str, ...]) -> Iterator[Hit]:
+    def _hits(
+        self, history: list[ChatMessage], roles: tuple[str, ...], until: float
+    ) -> Iterator[Hit]:
         for number, message in enumerate(history, start=1):
             role = role_of(message)
             if roles and role not in roles:
                 continue
             hidden = Hidden(message.content)
-            for found in self._regex.finditer(message.content):
-                if around := hidden.around(*found.span(), SNIPPET_BEFORE, SNIPPET_AFTER):
-                    yield _hit(number, role, message.content, found, around)
+            for start, end in self.places(message.content, until):
+                if around := hidden.around(start, end, SNIPPET_BEFORE, SNIPPET_AFTER):
+                    is_cut = start > SNIPPET_BEFORE, end + SNIPPET_AFTER < len(message.content)
+                    yield _hit(number, role, around, *is_cut)
                     break
 
 
@@ -97,12 +135,20 @@ def role_of(message: ChatMessage) -> str:
 
 
 def _hit(
-    number: int, role: str, text: str, found: re.Match[str], around: tuple[str, str, str]
+    number: int, role: str, around: tuple[str, str, str], cut_before: bool, cut_after: bool
 ) -> Hit:
     before, match, after = around
-    cut_before = "…" if found.start() > SNIPPET_BEFORE else ""
-    cut_after = "…" if found.end() + SNIPPET_AFTER < len(text) else ""
-    return Hit(number, role, cut_before + before, match, after + cut_after)
+    before, after = ("…" if cut_before else "") + before, after + ("…" if cut_after else "")
+    return Hit(number, role, before, match, after)
+
+
+def _has_escapes(text: str) -> bool:
+    """Whether the text may stand in JSON otherwise than it is."""
+    return not (text.isascii() and text.isprintable()) or '"' in text or "\\" in text
+
+
+def _in_small_letters(text: str) -> str:
+    return text.replace("\u0130", "i").lower()  # the one letter that would become two
 
 
 def _regex(text: str) -> str:

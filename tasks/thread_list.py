@@ -23,6 +23,7 @@ from tasks.store import beginnings
 
 PIECE, HEAVY_PIECE = 20_000, 100  # rows looked at in one query, with and without large columns
 WALK_SECONDS, NEIGHBOUR_SECONDS = 1.5, 0.2
+SECONDS_OF_ONE = 3.0  # for searching one history
 COUNTED = 1_000  # threads of a state
 # as no index has it: SQLite would take that of the states, and sort all that it finds there
 _STATUS = Concat("status", Value(""), output_field=TextField())
@@ -136,7 +137,9 @@ class ThreadList:
         found: list[str] = []
         rows = self._searchable(page, rows)
         for cursor, thread_id, history in self._candidates(term, rows):
-            hits = term.hits(history, self._roles)
+            hits = term.hits(history, self._roles, time.monotonic() + SECONDS_OF_ONE)
+            if term.was_stopped:
+                page.too_large, term.was_stopped = page.too_large + 1, False
             if hits or (not self.filters.where and term.is_in(thread_id)):
                 found.append(cursor.task_id)
                 page.hits[cursor.task_id] = hits

@@ -111,7 +111,7 @@ def test_search_leaves_out_what_is_too_large_and_says_so(viewer: Client, store, 
     page = viewer.get("/?q=needle")
 
     assert [row.record.thread_id for row in page.context["rows"]] == ["small"]
-    assert "1 thread is too large to be searched" in page.content.decode()
+    assert "1 thread is too large to be searched whole" in page.content.decode()
     assert "too large" not in viewer.get("/?q=needle&where=ids").content.decode()
 
 

@@ -1,5 +1,10 @@
-import pytest
+import re
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks import search
 from tasks.reading import find
 from tests.factories import history
 
@@ -34,3 +39,30 @@ def test_hits_are_found_in_json_within_a_message():
 
 def test_hits_end_at_the_most_that_are_counted():
     assert len(find.hits("x", history("x" * 5_000))) == find.MOST_HITS
+
+
+@pytest.mark.parametrize("query", ["a" * 199 + "b", "aé" * 99 + "b", '"' * 100 + "x"])
+def test_find_ends_when_its_time_is_over(query: str):
+    found = find.hits(query, history(("aé" if "é" in query else "a") * 400_000), seconds=-1)
+
+    assert (list(found), found.may_be_more) == ([], True)
+
+
+@pytest.mark.parametrize("query", ["needle", "nEEdle", "né", 'say "hi'])
+@pytest.mark.parametrize("place", [-3, -1, 0, 1, 5])
+def test_find_finds_what_stands_across_two_pieces(query: str, place: int):
+    size = search.PIECE_OF_PATTERN if search._has_escapes(query) else search.PIECE
+    text = "." * (size + place) + query + "." * size + query
+
+    hits = find.hits(query, history(text))
+    assert [hit.text for hit in hits] == [query] * 2
+    assert not hits.may_be_more
+
+
+@given(st.text("ab", max_size=40), st.text("ab", min_size=1, max_size=4), st.integers(1, 9))
+def test_places_do_not_depend_on_the_pieces(text: str, query: str, size: int):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(search, "PIECE", size)
+        places = list(search.Term(query).places(text))
+
+    assert places == [found.span() for found in re.finditer(re.escape(query), text)]

@@ -24,7 +24,7 @@ from tasks.admin import id_in_path
 from tasks.fields import to_text
 from tasks.filters import Filters
 from tasks.heartbeat import daemon
-from tasks.limits import heavy
+from tasks.limits import heavy, heavy_if
 from tasks.models import STORED_TEXTS, USER_TURN, TaskCheckpoint, TaskRecord, TaskStatus
 from tasks.reading.export import FORMATS
 from tasks.reading.picture import picture
@@ -47,6 +47,7 @@ ENTRY_QUERIES = {
 
 @require_safe
 @shows_thread
+@heavy_if(lambda request: bool(request.GET.get("find")))
 def thread(request: HttpRequest) -> HttpResponse:
     """One thread: what is known of it, the picture of its steps, and one of its tabs."""
     if "piece" in request.GET:

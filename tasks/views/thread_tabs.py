@@ -106,7 +106,7 @@ def _find(request: HttpRequest, thread: Thread) -> Context:
         "next_hit": following + 1,
         "previous_number": hits[previous].number if hits else None,
         "next_number": hits[following].number if hits else None,
-        "may_be_more": len(hits) == find.MOST_HITS,
+        "may_be_more": hits.may_be_more,
     }
 
 
