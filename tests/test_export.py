@@ -9,6 +9,7 @@ from django.http import StreamingHttpResponse
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from tasks import demo, service
 from tasks.messages import ChatMessage, encode_history
@@ -390,3 +391,45 @@ def test_atif_of_every_odd_history_follows_the_format():
         chats = [message["data"] for message in vector["history"] if message["type"] == "Chat"]
         told = [(message["role"], message["content"]) for message in chats]
         assert_is_atif(trajectory(*told, task_id=f"t{number}"))
+
+
+PICTURE = "![p](http://example.org/pixel.png)"
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        PICTURE,
+        f"\\\\{PICTURE}",
+        f"> {PICTURE}",
+        "![p][l]\n\n[l]: http://example.org/pixel.png",
+        "[x](javascript:alert(1))",
+        "[x](\njavascript:alert(1))",
+        "[x][l]\n\n[l]: javascript:alert(1)",
+        "<img src=http://example.org/pixel.png>",
+        '<meta http-equiv="refresh" content="0">',
+        "<javascript:alert(1)>",
+        f"```\nunended\n~~~\n{PICTURE}",
+        f"~~~\n{PICTURE}\n~~~\n{PICTURE}",
+        f"- ```\n{PICTURE}",
+        f"```\r{PICTURE}\r```\r{PICTURE}",
+        f"{'word ' * 5_000}\n{PICTURE}",
+    ],
+)
+def test_markdown_loads_nothing_and_leads_to_pages_alone(viewer: Client, evil: str):
+    said = history(evil, f"first\n```\n{evil}", f"{evil}\n\nlast", f"```\n{evil}\n```")
+    task(execution_history_json=encode_history(said, "history"), final_response=evil)
+
+    reader = MarkdownIt("commonmark", {"html": True})  # and trusts every link
+    reader.validateLink = lambda url: True  # type: ignore[method-assign]
+    html = reader.render(body(fetch(viewer, "md")))
+
+    assert re.findall(r"<(?:img|meta|script|iframe)", html) == []
+    assert re.findall(r'href="(?!https?:|mailto:)', html) == []
+
+
+def test_markdown_leaves_code_and_links_as_they_are(viewer: Client):
+    said = "see [a](https://example.org) if 1 < 2\n\n```html\n<b>![x](y)</b>\n```\n\nend"
+    task(execution_history_json=encode_history(history(said), "history"))
+
+    assert said in body(fetch(viewer, "md"))

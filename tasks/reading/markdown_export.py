@@ -3,21 +3,31 @@
 import re
 from collections.abc import Iterator
 
+from markdown_it import MarkdownIt
+
 from tasks.fields import to_text
 from tasks.models import TaskRecord
 from tasks.reading import secrecy, terminal
 from tasks.reading.arguments import json_text
 from tasks.reading.calls import Broken, Call, Result
+from tasks.reading.rendering import MARKDOWN_LENGTH
 from tasks.reading.texts import Output, Text
 from tasks.transcript import Message, Thread
 
 _BACKTICKS = re.compile("`+")
+# What Markdown takes for a picture, HTML, or a link to anything but a page; a label of either.
+_HARMFUL = re.compile(
+    r"(?P<slashes>\\*+)"
+    r"(?P<sign>!(?=\[)|<(?=[A-Za-z/!?])|\[(?=[^\]\n]{0,999}\]:)"
+    r"|(?<=\])\((?!\s*+(?:https?://|mailto:)))"
+)
+_markdown = MarkdownIt("commonmark", {"html": False})  # which is escaped
 
 
 def document(record: TaskRecord) -> Iterator[str]:
     """The facts, then message after message; a history that cannot be read as it is stored."""
     thread = Thread(record)
-    yield f"# {_line(thread.title or record.thread_id)}\n\n"
+    yield f"# {_inline(thread.title or record.thread_id)}\n\n"
     yield from _facts(record)
     if thread.problem:
         yield f"\nThe history cannot be read: {_line(thread.problem)}. As it is stored:\n\n"
@@ -26,7 +36,7 @@ def document(record: TaskRecord) -> Iterator[str]:
         if not message.is_moved:
             yield from _message(message)
     if record.final_response:
-        yield f"\n## Final response\n\n{record.final_response}\n"
+        yield f"\n## Final response\n\n{_harmless(str(record.final_response))}\n"
 
 
 def _facts(record: TaskRecord) -> Iterator[str]:
@@ -46,18 +56,18 @@ def _facts(record: TaskRecord) -> Iterator[str]:
 
 
 def _message(message: Message) -> Iterator[str]:
-    yield f"\n## {message.number}. {_line(message.role) or '(no role)'}\n\n"
+    yield f"\n## {message.number}. {_inline(message.role) or '(no role)'}\n\n"
     if message.is_tool_output:
         for result in message.left_results:
             yield from _result(result)
     elif message.role == "assistant":
         if message.reasoning:
             thought = secrecy.whole(message.reasoning.whole)  # a key is none between the quotes
-            yield "".join(f"> {line}\n" for line in thought.split("\n")) + "\n"
+            yield "".join(f"> {line}\n" for line in _harmless(thought).split("\n")) + "\n"
         for part in message.parts:
             yield from _part(part)
     else:
-        yield f"{message.text.whole}\n"
+        yield f"{_harmless(message.text.whole)}\n"
 
 
 def _part(part: Text | Call | Broken) -> Iterator[str]:
@@ -66,7 +76,7 @@ def _part(part: Text | Call | Broken) -> Iterator[str]:
     elif isinstance(part, Broken):
         yield f"{_line(part.problem)}:\n\n{_fenced(part.text.whole)}"
     else:
-        yield f"{part.whole}\n\n"
+        yield f"{_harmless(part.whole)}\n\n"
 
 
 def _call(call: Call) -> Iterator[str]:
@@ -97,6 +107,51 @@ def _result(result: Result) -> Iterator[str]:
 def _output(output: Output) -> str:
     text = "".join(piece for _, piece in terminal.spans(output.uncut))
     return _fenced(text) if text else "(no output)\n\n"
+
+
+def _inline(text: str) -> str:
+    """Harmless Markdown in one line."""
+    return _HARMFUL.sub(_escaped, _line(text))
+
+
+def _harmless(text: str) -> str:
+    """An agent's Markdown without what loads a picture, HTML, and links to anything but pages.
+
+    In blocks of code nothing is changed, as nothing in them means anything. A block that does not
+    end would take in what follows it, so it is ended.
+    """
+    if len(text) > MARKDOWN_LENGTH:
+        return _fenced(text)  # it would take long to be read
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.split("\n")
+    kept, end = _code_lines(text, lines)
+    made = (
+        line if number in kept else _HARMFUL.sub(_escaped, line)
+        for number, line in enumerate(lines)
+    )
+    return "\n".join([*made, *end])
+
+
+def _code_lines(text: str, lines: list[str]) -> tuple[set[int], list[str]]:
+    """The numbers of the lines in blocks of code, and what ends the last one if nothing does."""
+    if "```" not in text and "~~~" not in text:
+        return set(), []
+    kept: set[int] = set()
+    end = []
+    for token in _markdown.parse(text):
+        if token.type == "fence" and token.map:
+            first, last = token.map
+            is_ended = last - first > 1 and lines[last - 1].strip(" \t>").startswith(token.markup)
+            if is_ended or not token.level:  # what it stands in ends it otherwise
+                kept |= set(range(first, last))
+            end = [] if is_ended or token.level else [token.markup]
+    return kept, end
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """With a backslash before it, unless there is one."""
+    slashes = found["slashes"]
+    return f"{slashes}\\{found['sign']}" if len(slashes) % 2 == 0 else found[0]
 
 
 def _fenced(text: str, language: str = "") -> str:
