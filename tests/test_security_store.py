@@ -14,6 +14,7 @@ from django.test import Client
 from tasks import service
 from tasks.store import hostile, workspace
 from tests.factories import TABLES, loaded, only_postgresql, only_sqlite, snapshot, task
+from tests.server import Server
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -44,6 +45,47 @@ def test_link_to_elsewhere_is_refused(file: Path, tmp_path: Path, beside: str):
     where = f"{tmp_path}/elsewhere.db, outside of {tmp_path}/workspace"
 
     assert refusal() == f"{link} is in truth {where}. {ALLOW}"
+
+
+@pytest.mark.parametrize("beside", ["", "-wal", "-shm", "-journal"])
+def test_link_to_nothing_is_refused_and_nothing_is_made_there(
+    file: Path, tmp_path: Path, beside: str
+):
+    link, target = file.with_name(file.name + beside), tmp_path / "new.db"
+    link.symlink_to(target)
+
+    with pytest.raises(workspace.WorkspaceError) as caught:
+        workspace.check_databases()
+
+    outside = f"{link} is in truth {target}, outside of {tmp_path}/workspace. {ALLOW}"
+    assert str(caught.value) == outside
+    assert not target.exists()
+
+
+def test_serve_makes_nothing_where_a_link_leads(server: Server):
+    server.store_file.symlink_to(server.folder / "new.db")
+    server.start()
+
+    assert "outside of" in server.refusal()
+    assert not (server.folder / "new.db").exists()
+
+
+def test_folder_that_leads_elsewhere_is_refused_before_it_has_a_store(file: Path, tmp_path: Path):
+    file.parent.rmdir()
+    (tmp_path / "state").mkdir()
+    file.parent.symlink_to(tmp_path / "state")
+
+    with pytest.raises(workspace.WorkspaceError, match="outside of"):
+        workspace.check_databases()
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+@pytest.mark.parametrize("is_linked_store", [True, False])
+def test_link_to_itself_is_refused(file: Path, settings, is_linked_store: bool):
+    settings.LINKED_STORE = is_linked_store
+    file.symlink_to(file)
+
+    assert refusal() == f"{file} is a link that leads to itself."
 
 
 @pytest.mark.parametrize("beside", ["", "-wal", "-shm", "-journal"])

@@ -51,17 +51,18 @@ def wrong_file(file: Path, inside: Path, *, may_be_linked: bool) -> str:
     """Why a store's file, or one that SQLite keeps beside it, is not to be opened, or ""."""
     for part in (file.with_name(file.name + ending) for ending in BESIDE):
         try:
+            real = part.resolve()  # also of a link to nothing, which SQLite would fill
+        except (OSError, RuntimeError):
+            return f"{part} is a link that leads to itself."
+        if not may_be_linked and not real.is_relative_to(inside.resolve()):
+            return f"{part} is in truth {real}, outside of {inside}. {_TO_ALLOW}"
+        try:
             found = part.stat()
-            real = part.resolve(strict=True)
         except OSError:
             continue  # it is not there, or cannot be looked at, and that is said elsewhere
         if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
             return f"{part} is no regular file."
-        if may_be_linked:
-            continue
-        if not real.is_relative_to(inside.resolve()):
-            return f"{part} is in truth {real}, outside of {inside}. {_TO_ALLOW}"
-        if found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
+        if not may_be_linked and found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
             return f"{part} has a second name elsewhere, a hard link. {_TO_ALLOW}"
     return ""
 
