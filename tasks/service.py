@@ -46,6 +46,7 @@ from tasks.store.errors import (
     StoreFullError,
     StoreMissingError,
     StoreReadOnlyError,
+    StoreTriggerError,
     StoreUnavailableError,
 )
 from tasks.store.records import (
@@ -72,6 +73,7 @@ __all__ = [
     "StoreFullError",
     "StoreMissingError",
     "StoreReadOnlyError",
+    "StoreTriggerError",
     "StoreUnavailableError",
     "StoredCheckpoint",
     "StoredTask",

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.admin import SimpleListFilter
 from django.core.exceptions import BadRequest
 from django.db.models import Q, TextField, Value
-from django.db.models.functions import Concat
+from django.db.models.functions import Concat, Left
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -137,9 +137,13 @@ class TextFilter(Filter):
 
 
 def _newest(request: Any) -> list[tuple[Any, ...]]:
-    """The channels, providers and models of the newest tasks; asked for once for a page."""
+    """The channels, providers and models of the newest tasks; asked for once for a page.
+
+    No more is read than tells whether a value is too long to be offered.
+    """
     if not hasattr(request, "newest_names"):
-        rows = TaskRecord.objects.newest_first().values_list(*NAMES)[:CHOICES_FROM]
+        starts = (Left(name, LONGEST_VALUE + 1) for name in NAMES)
+        rows = TaskRecord.objects.newest_first().values_list(*starts)[:CHOICES_FROM]
         request.newest_names = list(zip(*rows, strict=True)) or [(), (), ()]
     names: list[tuple[Any, ...]] = request.newest_names
     return names

@@ -9,6 +9,13 @@ from django.urls import reverse
 from tasks.models import TaskRecord, TaskRecordQuerySet
 from tasks.store.rowid import RowId, is_spoilt
 
+LONGEST = 20_000  # characters of an id in an address of the admin's
+
+
+def is_nameless(task_id: Any) -> bool:
+    """Whether a row cannot be found by its id, or the id is too long for a path."""
+    return is_spoilt(task_id) or len(task_id) > LONGEST
+
 
 def id_in_path(task_id: str | None) -> str:
     """A task's id as one segment of a path, or a form's value, that no browser changes."""
@@ -52,9 +59,11 @@ class AdminRecords(TaskRecordQuerySet):
 def name_of(record: TaskRecord) -> str:
     """The segment that names a row of `AdminRecords`."""
     row = getattr(record, "row", None)
-    return f"row-{row}" if row is not None and is_spoilt(record.pk) else id_in_path(record.pk)
+    return f"row-{row}" if row is not None and is_nameless(record.pk) else id_in_path(record.pk)
 
 
 def task_address(task_id: Any) -> str:
-    """The admin's page of the task with this id."""
+    """The admin's page of the task with this id; "" where that is too long."""
+    if len(str(task_id)) > LONGEST:
+        return ""
     return reverse("admin:tasks_taskrecord_change", args=[id_in_path(task_id)])

@@ -24,7 +24,7 @@ from tasks.admin.filters import (
     ProviderFilter,
     StatusFilter,
 )
-from tasks.admin.ids import AdminRecords, id_from_path, id_in_path, name_of
+from tasks.admin.ids import AdminRecords, id_from_path, id_in_path, is_nameless, name_of
 from tasks.clearing import Actor
 from tasks.fields import storable, to_text
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
@@ -36,6 +36,7 @@ from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import absolute, shown_id, thread_url
 from tasks.views.common import may_clear
 from tasks.views.thread_tabs import LONGEST_COUNTED, STORED_SHORT, TABS, Stored
+from tasks.views.threads import LONGEST_PLACE
 
 TABS_SHOWN = {
     "transcript": "Transcript",
@@ -49,7 +50,7 @@ STEPS_PER_PAGE = 50
 
 @admin.register(TaskRecord)
 class TaskRecordAdmin(ReadOnlyAdmin):
-    list_display = ("shown", "state", "channel", "provider", "model_short", "active")
+    list_display = ("shown", "state", "channel_short", "provider_short", "model_short", "active")
     list_filter = (StatusFilter, ActiveFilter, ChannelFilter, ProviderFilter, ModelFilter)
     search_fields = ("task_id", "thread_id")
     search_help_text = "The id of a task or a thread, or a part of one."
@@ -88,7 +89,9 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         return Place(value, task_id)
 
     def text_of(self, place: Place) -> str:
-        return f"{to_text(place.value)} {id_in_path(place.id)}"
+        # cut as the list's own addresses are
+        value, task_id = to_text(place.value)[:LONGEST_PLACE], str(place.id or "")[:LONGEST_PLACE]
+        return f"{value} {id_in_path(task_id)}"
 
     def beyond(self, rows: Any, place: Place, *, descending: bool) -> QuerySet[Any]:
         found: QuerySet[Any] = rows.beyond(
@@ -116,6 +119,14 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     @admin.display(description="status")
     def state(self, record: TaskRecord) -> str:
         return render_to_string("admin/tasks/status.html", {"status": str(record.status)})
+
+    @admin.display(description="channel")
+    def channel_short(self, record: TaskRecord) -> str:
+        return secrecy.beginning(str(record.channel), 100)
+
+    @admin.display(description="provider")
+    def provider_short(self, record: TaskRecord) -> str:
+        return secrecy.beginning(str(record.provider), 100)
 
     @admin.display(description="model")
     def model_short(self, record: TaskRecord) -> str:
@@ -160,7 +171,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         return context | {"resumes": resumes}
 
     def action_checkbox(self, obj: TaskRecord) -> SafeString:
-        if is_spoilt(obj.pk):
+        if is_nameless(obj.pk):
             return SafeString()
         label = f"Select {secrecy.beginning(shown_id(obj.task_id), 200)}"
         attributes = {"class": "action-select", "aria-label": label}
@@ -199,7 +210,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
 
 
 def _known(record: TaskRecord) -> str | None:
-    return None if is_spoilt(record.pk) else record.pk
+    return None if is_nameless(record.pk) else record.pk
 
 
 def _short(record: TaskRecord) -> list[tuple[str, str]]:
@@ -229,7 +240,8 @@ def _unreadable(thread: transcript.Thread, tab: str, count: int) -> list[str]:
 
 def _checkpoints(request: HttpRequest, record: TaskRecord, steps: Any) -> dict[str, Any]:
     """A page of the task's checkpoints; only those on it are looked into."""
-    pairs = sorted(steps.values_list("id", "step_index"), key=lambda pair: pair[0])
+    found = steps.values_list("id", "step_index")
+    pairs = sorted((pair for pair in found if isinstance(pair[0], int)), key=lambda pair: pair[0])
     attempt_of = attempts(pairs)
     page = Paginator(pairs, STEPS_PER_PAGE).get_page(request.GET.get("p"))
     shown = steps.filter(id__in=[id_ for id_, _ in page.object_list])

@@ -75,8 +75,11 @@ def attempts(order_taken: Iterable[tuple[int, Any]]) -> dict[int, int]:
 
 
 def outlines(rows: Iterable[tuple[Any, ...]], task: TaskRecord) -> list[Outline]:
-    """The steps of a task, of rows as `outlined()` reads them."""
-    rows = list(rows)
+    """The steps of a task, of rows as `outlined()` reads them.
+
+    Those of a table made anew may have no number, and without one nothing leads to them.
+    """
+    rows = [row for row in rows if isinstance(row[0], int)]
     attempt_of = attempts((id_, step_index) for id_, step_index, *_ in rows)
     found: list[Outline] = []
     for id_, step_index, created_at, start, length, has_failure, has_more in rows:

@@ -37,6 +37,10 @@ class StoreDamagedError(StoreError):
     """The store's file is no database, or parts of it are spoilt or cut off."""
 
 
+class StoreTriggerError(StoreError):
+    """The store has a trigger that would write more than was asked for."""
+
+
 class StoreUnavailableError(StoreError):
     """The store cannot be opened, or has stopped answering.
 
@@ -65,6 +69,7 @@ _SQLITE: dict[int, type[StoreError]] = {
     14: StoreUnavailableError,  # CANTOPEN
     15: StoreUnavailableError,  # PROTOCOL: the file system's locks do not work
     22: StoreUnavailableError,  # NOLFS: a file system that cannot hold so large a file
+    23: StoreTriggerError,  # AUTH: by `hostile`, which refuses nothing else
     26: StoreDamagedError,  # NOTADB
 }
 _NOT_THERE = ("no such table", "no such column", "has no column named")  # all of them code 1
@@ -104,6 +109,10 @@ _SENTENCES: dict[type[StoreError], str] = {
     StoreReadOnlyError: "{place} cannot be written ({reason}); allow writing, and try again",
     StoreMissingError: "{place} is missing, or a part of it: {reason}",
     StoreDamagedError: "{place} is damaged ({reason}); put a good copy in its place",
+    StoreTriggerError: (
+        "{place} has a trigger, which gloamy never makes, and that would write as well ({reason});"
+        " drop it, and try again"
+    ),
     StoreUnavailableError: "{place} cannot be opened or does not answer: {reason}",
 }
 _BUSY_SNAPSHOT = 517

@@ -7,17 +7,23 @@ whoever runs the site, so the file must be the agent's own, and opening it must 
 import sqlite3
 import stat
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from tasks.printed import one_line
+
 TABLES = ("task_records", "task_checkpoints")
+WRITTEN = (*TABLES, "django_migrations")  # what the site writes in a store
 # Bytes of one value, and so of a row: what SQLite takes unless it was built to take more, and so
 # what the original can write. Beyond it a read is an error, and no memory is asked for.
 LARGEST_VALUE = 1_000_000_000
 LARGEST_SHOWN = 256 * 1024 * 1024  # bytes of a value on a page, which takes several times as many
+LONGEST_NAME = 300  # characters that are told of a name in a schema
 CUT = 100_000  # bytes that are shown of one that is larger
+_WRITES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
 BESIDE = ("", "-wal", "-shm", "-journal")
 
 _SQLITE = """
@@ -25,8 +31,8 @@ _SQLITE = """
         WHEN type = 'view' THEN 'a view in place of ' || name
         ELSE 'a virtual table in place of ' || name END
     FROM sqlite_master
-    WHERE (type = 'trigger' AND lower(tbl_name) IN (%s, %s))
-    OR (lower(name) IN (%s, %s) AND (type = 'view'
+    WHERE (type = 'trigger' AND lower(tbl_name) IN (%s, %s, %s))
+    OR (lower(name) IN (%s, %s, %s) AND (type = 'view'
         OR type = 'table' AND (rootpage = 0 OR sql LIKE 'CREATE VIRTUAL%%')))
     UNION ALL SELECT 'the generated column ' || name
     FROM (SELECT * FROM pragma_table_xinfo(%s) UNION ALL SELECT * FROM pragma_table_xinfo(%s))
@@ -34,7 +40,7 @@ _SQLITE = """
 """
 _POSTGRESQL = """
     WITH ours AS (
-        SELECT * FROM pg_class WHERE oid IN (to_regclass(%s), to_regclass(%s))
+        SELECT * FROM pg_class WHERE oid IN (to_regclass(%s), to_regclass(%s), to_regclass(%s))
     )
     SELECT 'the trigger ' || tgname || ' on ' || relname
     FROM pg_trigger JOIN ours ON tgrelid = ours.oid WHERE NOT tgisinternal
@@ -51,17 +57,18 @@ def wrong_file(file: Path, inside: Path, *, may_be_linked: bool) -> str:
     """Why a store's file, or one that SQLite keeps beside it, is not to be opened, or ""."""
     for part in (file.with_name(file.name + ending) for ending in BESIDE):
         try:
+            real = part.resolve()  # also of a link to nothing, which SQLite would fill
+        except (OSError, RuntimeError):
+            return f"{part} is a link that leads to itself."
+        if not may_be_linked and not real.is_relative_to(inside.resolve()):
+            return f"{part} is in truth {real}, outside of {inside}. {_TO_ALLOW}"
+        try:
             found = part.stat()
-            real = part.resolve(strict=True)
         except OSError:
             continue  # it is not there, or cannot be looked at, and that is said elsewhere
         if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
             return f"{part} is no regular file."
-        if may_be_linked:
-            continue
-        if not real.is_relative_to(inside.resolve()):
-            return f"{part} is in truth {real}, outside of {inside}. {_TO_ALLOW}"
-        if found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
+        if not may_be_linked and found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
             return f"{part} has a second name elsewhere, a hard link. {_TO_ALLOW}"
     return ""
 
@@ -70,12 +77,35 @@ _TO_ALLOW = "If that is meant, set GLOAMY_LINKED_STORE=1."
 
 
 def wrong_schema(connection: BaseDatabaseWrapper) -> str:
-    """What is at or in place of the two tables that could run something, or ""."""
+    """What is at or in place of the tables we write that could run something, or ""."""
     is_sqlite = connection.vendor == "sqlite"
     with connection.cursor() as cursor:
-        cursor.execute(_SQLITE if is_sqlite else _POSTGRESQL, TABLES * (3 if is_sqlite else 1))
+        if is_sqlite:
+            cursor.execute(_SQLITE, (*WRITTEN, *WRITTEN, *TABLES))
+        else:
+            cursor.execute(_POSTGRESQL, WRITTEN)
         found = cursor.fetchone()
-    return f"the store has {found[0]}, which gloamy never makes." if found else ""
+    if not found:
+        return ""
+    return f"the store has {one_line(found[0])[:LONGEST_NAME]}, which gloamy never makes."
+
+
+def compile_statements(connection: BaseDatabaseWrapper, table: str, columns: Sequence[str]) -> None:
+    """Have the database raise what it would at every page, such as for a collation it lacks.
+
+    SQLite reads a table without a word on what its columns and indexes name. Nothing runs here.
+    """
+    if connection.vendor != "sqlite":
+        return
+    names = ", ".join(columns)
+    with connection.cursor() as cursor:
+        for statement in (
+            f"SELECT rowid FROM {table} ORDER BY {names}",
+            f"INSERT INTO {table} ({names}) SELECT {names} FROM {table}",
+            f"UPDATE {table} SET {', '.join(f'{name} = {name}' for name in columns)}",
+            f"DELETE FROM {table}",
+        ):
+            cursor.execute(f"EXPLAIN {statement}")
 
 
 def harden(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
@@ -85,15 +115,26 @@ def harden(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 
 
 def harden_sqlite(connection: sqlite3.Connection) -> None:
-    """Let a file's schema run no function that does more than compute, nor a spoilt page mislead.
+    """Let a file's schema write nothing, and run no function that does more than compute.
 
+    Nor shall a spoilt page mislead. A trigger may be made at any time, so each statement is looked
+    at; SQLite asks once for a statement that it keeps. The cascade of a foreign key has no name.
     Extensions are never loaded: Python's connections have that off.
     """
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
+    connection.set_authorizer(_authorize)
     if sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+
+
+def _authorize(
+    action: int, first: str | None, second: str | None, database: str | None, within: str | None
+) -> int:
+    """`within` is the trigger or the view that has the statement do this, if one has."""
+    is_refused = within is not None and action in _WRITES
+    return sqlite3.SQLITE_DENY if is_refused else sqlite3.SQLITE_OK
 
 
 def shown(raw: bytes) -> str:

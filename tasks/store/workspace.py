@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -11,10 +12,12 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.exceptions import InconsistentMigrationHistory
 from django.http import HttpRequest
 
 from gloamy_site.readonly import read_only_address
 from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.printed import one_line
 from tasks.store import filesystem, hostile
 
 logger = logging.getLogger(__name__)
@@ -101,8 +104,24 @@ def open_store() -> None:
         if told := filesystem.warning(file.parent):
             logger.warning(told)
     if not settings.TASKS_READ_ONLY and _check_tables(connection, may_be_empty=True):
-        call_command("migrate", "tasks", database=connection.alias, verbosity=0)
+        with migrating(connection):
+            call_command("migrate", "tasks", database=connection.alias, verbosity=0)
     check_store()
+
+
+@contextlib.contextmanager
+def migrating(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Raise WorkspaceError for what a migration finds in its way.
+
+    Such as a table that has the name of an index, or a list of migrations that is none: what its
+    columns hold may be no text and no time.
+    """
+    try:
+        yield
+    except (DatabaseError, InconsistentMigrationHistory, TypeError, ValueError) as error:
+        raise WorkspaceError(
+            f"{location(connection)}: its tables cannot be brought up to date: {_reason(error)}."
+        ) from error
 
 
 def check_databases() -> None:
@@ -222,8 +241,9 @@ def _check_answer(connection: BaseDatabaseWrapper, name: str) -> None:
         raise WorkspaceError(f"{name} cannot be opened: {_reason(error)}.") from error
 
 
-def _reason(error: DatabaseError) -> str:
-    return str(error).strip().splitlines()[0]
+def _reason(error: Exception) -> str:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return one_line(line.rstrip("."))[: hostile.LONGEST_NAME]
 
 
 def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> bool:
@@ -231,10 +251,10 @@ def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> boo
     try:
         with connection.cursor() as cursor:
             tables = set(connection.introspection.table_names(cursor)) - {"django_migrations"}
-            if may_be_empty and not tables:
-                return True
             if wrong := hostile.wrong_schema(connection):
                 raise WorkspaceError(f"{location()}: {wrong}")
+            if may_be_empty and not tables:
+                return True
             for model in (TaskRecord, TaskCheckpoint):
                 table = model._meta.db_table
                 if table not in tables:
@@ -246,6 +266,7 @@ def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> boo
                     raise WorkspaceError(
                         f"{location()}: the table {table} has no column {', '.join(missing)}."
                     )
+                hostile.compile_statements(connection, table, expected)
     except DatabaseError as error:
         raise WorkspaceError(
             f"{location()}: the store cannot be opened: {_reason(error)}."

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from django import template
+from django.conf import settings
 from django.template.defaultfilters import stringfilter
 from django.urls import reverse
 from django.utils import timezone
@@ -17,6 +18,8 @@ from tasks.tokens import token_of
 
 register = template.Library()
 
+TOO_LONG = "too-long="  # in the place of an id that no address has room for
+LONGEST_VALUE = 100  # characters of what stands where a time or a number should
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -24,11 +27,13 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 def thread_url(name: str, thread_id: Any, **parameters: Any) -> str:
     """The address of a view of one thread. An id may hold anything, so it is never in the path.
 
-    A parameter that is None is left out, as is the id of a task that a spoilt row lacks.
+    A parameter that is None is left out, as is the id of a task that a spoilt row lacks. An id too
+    long for any address gives that of the page that says so.
     """
-    given = {key: value for key, value in parameters.items() if value is not None}
-    query = "".join(f"&{key}={quote(str(value), safe='')}" for key, value in given.items())
-    return f"{reverse(name)}?id={quote(str(thread_id), safe='')}{query}"
+    given = {"id": str(thread_id)}
+    given |= {key: str(value) for key, value in parameters.items() if value is not None}
+    query = "&".join(f"{key}={quote(value, safe='')}" for key, value in given.items())
+    return f"{reverse(name)}?{query if len(query) <= settings.LONGEST_QUERY else TOO_LONG}"
 
 
 @register.simple_tag(takes_context=True)
@@ -62,11 +67,16 @@ def start(text: str, length: int) -> str:
     return secrecy.beginning(text, length)
 
 
+def _as_it_is(value: Any) -> str:
+    """A stored value that is no time or no number, as far as there is room for it."""
+    return secrecy.shortened(str(value), LONGEST_VALUE)
+
+
 @register.filter
 def elapsed(moment: Any) -> str:
     """How long ago, in one unit ("3 h"); a stored value that is no time is shown as it is."""
     if not isinstance(moment, datetime):
-        return str(moment or "")
+        return _as_it_is(moment or "")
     seconds = int((timezone.now() - moment).total_seconds())
     for unit, size in _UNITS:
         if seconds >= size:
@@ -78,20 +88,20 @@ def elapsed(moment: Any) -> str:
 def absolute(moment: Any) -> str:
     """The time to the second, in UTC; a stored value that is no time is shown as it is."""
     if not isinstance(moment, datetime):
-        return str(moment or "")
+        return _as_it_is(moment or "")
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 @register.filter
 def clock(moment: Any) -> str:
     """The time of day in UTC, which a script makes local; what is no time is shown as it is."""
-    return f"{moment:%H:%M:%S} UTC" if isinstance(moment, datetime) else str(moment or "")
+    return f"{moment:%H:%M:%S} UTC" if isinstance(moment, datetime) else _as_it_is(moment or "")
 
 
 @register.filter
 def stored(moment: Any) -> str:
     """The time exactly as stored, for a `datetime` attribute."""
-    return to_text(moment) if isinstance(moment, datetime) else str(moment or "")
+    return _as_it_is(to_text(moment) if isinstance(moment, datetime) else moment or "")
 
 
 @register.filter
@@ -142,7 +152,7 @@ def coarse(seconds: float) -> str:
 @register.filter
 def grouped(number: Any) -> str:
     """A number in groups of three digits; a stored value that is none is shown as it is."""
-    return f"{number:,}" if isinstance(number, int | float) else str(number)
+    return f"{number:,}" if isinstance(number, int | float) else _as_it_is(number)
 
 
 @register.filter

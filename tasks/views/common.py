@@ -38,6 +38,8 @@ def mark_returned(records: Sequence[TaskRecord]) -> None:
 
 def thread_id_of(request: HttpRequest) -> str:
     """The id of the address, which may be empty but must be there."""
+    if "too-long" in request.GET:
+        raise BadRequest("The id of this thread, or of its task, is too long for an address.")
     if "id" not in request.GET:
         raise BadRequest("The address names no thread: it needs “?id=…”.")
     return request.GET["id"]

@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from tasks import reveal, transcript
-from tasks.admin import id_in_path
+from tasks.admin import task_address
 from tasks.fields import to_text
 from tasks.filters import Filters
 from tasks.heartbeat import daemon
@@ -135,15 +135,11 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
         "resumes": _resumes(shown, tab),
         "is_running": not TaskStatus.read(record.status).is_terminal,
         "is_stalled": daemon(now).is_stalled(record),
-        "admin_address": _admin_address(record),
+        "admin_address": task_address(record.pk),
         "shown_until": reveal.lifted_until(request),
         "back": f"{context['address']}&show={tab}",
         "export_formats": [(name, found.label) for name, found in FORMATS.items()],
     }
-
-
-def _admin_address(record: TaskRecord) -> str:
-    return reverse("admin:tasks_taskrecord_change", args=[id_in_path(record.pk)])
 
 
 def _latest_address(context: dict[str, Any]) -> str:

@@ -5,7 +5,9 @@ from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.core.exceptions import BadRequest
+from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -27,6 +29,8 @@ THREADS_PER_PAGE = 50
 CHOICES_FROM = 1_000  # of the newest tasks, whose channels and models are offered
 CHOICES_SHOWN = 50
 HITS_SHOWN = 2  # of one thread
+LONGEST_CHOICE = 200  # characters of a channel, provider or model that is offered
+LONGEST_PLACE = 2_000  # of what is stored, for an address to go on from there
 
 
 def _searches_messages(request: HttpRequest) -> bool:
@@ -85,6 +89,7 @@ class Row:
     is_stalled: bool
     cannot_resume: bool
     is_unreadable: bool
+    is_too_long: bool  # its id, for an address and so for a form
     reason: str
     note: str
     hits: list[tuple[Hit, str]]
@@ -103,6 +108,7 @@ def _row(record: Any, page: Page, shown: ThreadList, query: str) -> Row:
         is_stalled=shown.daemon.is_stalled(record),
         cannot_resume=USER_TURN not in str(record.resumable_start),
         is_unreadable=not str(record.history_start).lstrip().startswith("["),
+        is_too_long=len(str(record.thread_id)) > settings.LONGEST_QUERY,
         reason=_first_line(record.error_start),
         note=transcript.note_line(str(record.note_start or "")),
         hits=[(hit, _message_url(record, hit, shown.filters.q, back)) for hit in hits[:HITS_SHOWN]],
@@ -194,7 +200,9 @@ def _looked_back(filters: Filters, stopped: Cursor | None) -> str:
 def _page_url(filters: Filters, key: str, cursor: Cursor | None) -> str:
     if cursor is None:
         return ""
-    place = {key: str(cursor.value), "task": cursor.task_id}
+    # one that is longer is cut: rows with the same beginning are then passed by, or listed again
+    texts = {key: str(cursor.value), "task": str(cursor.task_id)}
+    place = {name: text[:LONGEST_PLACE] for name, text in texts.items()}
     return _address(urlencode(filters.asked() | place))
 
 
@@ -227,13 +235,17 @@ def _form(filters: Filters) -> dict[str, Any]:
 def _choices(filters: Filters) -> list[dict[str, Any]]:
     """The channels, providers and models of the newest tasks, and the one that is asked for."""
     names = ("channel", "provider", "model")
-    newest = TaskRecord.objects.newest_first().values_list(*names)[:CHOICES_FROM]
-    columns = list(zip(*newest, strict=True)) or [(), (), ()]
+    starts = (Left(name, LONGEST_CHOICE + 1) for name in names)
+    newest = TaskRecord.objects.newest_first().values_list(*starts)[:CHOICES_FROM]
+    columns = [
+        {str(value) for value in column if len(str(value)) <= LONGEST_CHOICE}
+        for column in zip(*newest, strict=True)
+    ] or [set(), set(), set()]
     return [
         {
             "name": name,
             "current": (current := getattr(filters, name)),
-            "values": sorted({*sorted(set(map(str, column)))[:CHOICES_SHOWN], current} - {""}),
+            "values": sorted({*sorted(column)[:CHOICES_SHOWN], current} - {""}),
         }
         for name, column in zip(names, columns, strict=True)
     ]

@@ -28,19 +28,20 @@ class Command(migrate.Command):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for further in self.chosen(options):
-            with orphans_left_alone(further["database"]):
-                super().handle(*args, **options | further)
+        try:
+            for further in self.chosen(options):
+                alias = further["database"]
+                with workspace.migrating(connections[alias]), orphans_left_alone(alias):
+                    super().handle(*args, **options | further)
+        except workspace.WorkspaceError as error:
+            raise CommandError(str(error)) from error
 
     def chosen(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         """The databases to migrate; of the store, only what is the store's."""
         if options["database"]:
             return [{"database": options["database"]}]
-        try:
-            workspace.prepare()
-            workspace.check_databases()
-        except workspace.WorkspaceError as error:
-            raise CommandError(str(error)) from error
+        workspace.prepare()
+        workspace.check_databases()
         chosen = [{"database": DEFAULT_DB_ALIAS}]
         if settings.TASKS_READ_ONLY:
             self.stderr.write("The store is read-only, and left as it is.")
@@ -62,8 +63,9 @@ def must_wait(connection: BaseDatabaseWrapper) -> bool:
     file = workspace.store_file()
     if not file.exists() or file.stat().st_size < LARGE:
         return False
-    executor = MigrationExecutor(connection)
-    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes("tasks")))
+    with workspace.migrating(connection):
+        executor = MigrationExecutor(connection)
+        return bool(executor.migration_plan(executor.loader.graph.leaf_nodes("tasks")))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
@@ -52,7 +52,7 @@ class Command(BaseCommand):
             check_options(options)
             check_address(host, port)
             self.stdout.write(set_up(), ending="")
-        except workspace.WorkspaceError as error:
+        except (workspace.WorkspaceError, CommandError) as error:  # of its own, and of migrate's
             self.stderr.write(str(error))
             raise SystemExit(1) from None
         if options["demo"]:
