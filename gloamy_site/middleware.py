@@ -19,6 +19,7 @@ from django.http import (
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 
+from gloamy_site import bodies
 from tasks.reading import masked_answers, secrecy
 from tasks.reading.unseen import visible_page
 from tasks.store.errors import translated
@@ -54,7 +55,8 @@ class RequestMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = refusal(request) or self.get_response(request)
+        refused = refusal(request) or bodies.read(request, length_of(request))
+        response = refused or self.get_response(request)
         if response.status_code == 405 and not response.streaming and not response.content:
             response = with_a_page(request, response)
         if not response.has_header("Cache-Control"):

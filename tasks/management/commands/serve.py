@@ -24,10 +24,12 @@ from gloamy_site.worker import load_application
 from manage import DEMO_MARK
 from tasks.accounts import administrator, sign_in_link
 from tasks.demo import SimulatedAgent, fill
+from tasks.limits import THREADS
 from tasks.store import workspace
 
 LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect, not to listen
 
+LONGEST_HEAD = 10_000  # milliseconds that a request's head may take; gloamy_site/bodies.py has more
 LARGEST_HEAD = 128 * 1024  # bytes of a request before its body; an address has up to 64 KB
 
 
@@ -177,8 +179,10 @@ def server(host: str, port: int) -> MPServer:
         address=host,
         port=port,
         interface=Interfaces.WSGI,
-        http1_settings=HTTP1Settings(max_buffer_size=LARGEST_HEAD),
-        blocking_threads=16,  # most of them wait: for a slow disk, or for the agent's lock
+        http1_settings=HTTP1Settings(
+            header_read_timeout=LONGEST_HEAD, max_buffer_size=LARGEST_HEAD
+        ),
+        blocking_threads=THREADS,
         log_level=LogLevels.error,
         workers_kill_timeout=5,  # seconds that requests get to end after Ctrl-C
         working_dir=Path(settings.BASE_DIR),
