@@ -57,6 +57,7 @@ def test_serve_prints_links_for_its_public_address(server: Server):
 
     assert link.startswith("https://tasks.example.org/sign-in/link/?token=")
     assert ask(server, "/sign-in/", **host) == (301, "https://tasks.example.org/sign-in/")
+    assert ask(server, "/sign-in/") == (301, "https://tasks.example.org/sign-in/")
     assert ask(server, "/sign-in/", **proxied)[0] == 200
 
 
@@ -65,6 +66,8 @@ def test_serve_prints_links_for_its_public_address(server: Server):
     [
         ({"SITE_URL": "https://a.example"}, "SITE_URL has https, which this server leaves to a"),
         ({"SITE_URL": "a.example"}, "SITE_URL: use an address such as https://tasks"),
+        ({"SITE_URL": "https://*"}, "SITE_URL: use an address such as https://tasks"),
+        ({"TRUSTED_PROXY": "0.0.0.0/0"}, "TRUSTED_PROXY: name the proxy; this would trust"),
         ({"TRUSTED_PROXY": "nginx"}, "TRUSTED_PROXY: 'nginx' does not appear to be"),
         ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS: name the hosts; * would allow any."),
     ],
