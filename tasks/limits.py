@@ -35,14 +35,20 @@ class Places:
         """What gives the place back, or None where there is none left."""
         now, place = time.monotonic(), object()
         with self._lock:
+            self._forget_older_than(now - self.longest)
             taken = self._taken.get(person, {})
-            for old in [key for key, since in taken.items() if now - since > self.longest]:
-                del taken[old]
             if len(taken) >= self.of_one or sum(map(len, self._taken.values())) >= self.in_all:
                 return None
             taken[place] = now
             self._taken[person] = taken  # not before: whoever is refused leaves nothing behind
         return lambda: self._give_back(person, place)
+
+    def _forget_older_than(self, moment: float) -> None:
+        kept = {
+            person: {place: since for place, since in taken.items() if since >= moment}
+            for person, taken in self._taken.items()
+        }
+        self._taken = {person: taken for person, taken in kept.items() if taken}
 
     def _give_back(self, person: Any, place: object) -> None:
         with self._lock:

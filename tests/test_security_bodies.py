@@ -39,16 +39,6 @@ class Stuck:
         pass
 
 
-@pytest.fixture(autouse=True)
-def no_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
-    strangers, known = bodies._strangers, bodies._known
-    fresh = {
-        each: limits.Places(each.of_one, each.in_all, each.longest) for each in (strangers, known)
-    }
-    monkeypatch.setattr(bodies, "_strangers", fresh[strangers])
-    monkeypatch.setattr(bodies, "_known", fresh[known])
-
-
 def form(address: str, meanwhile: Callable[[], object] = lambda: None, length: int = 3) -> Any:
     request: Any = RequestFactory().post(
         "/sign-in/",
