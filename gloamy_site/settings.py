@@ -25,6 +25,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from gloamy_site import proxy
+from gloamy_site.logs import without_traceback
 from gloamy_site.readonly import read_only_address
 from gloamy_site.secret_key import secret_key
 
@@ -268,7 +269,13 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"escaped": {"()": "gloamy_site.logs.Formatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "escaped"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "escaped",
+            "filters": [without_traceback],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},

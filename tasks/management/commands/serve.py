@@ -47,6 +47,9 @@ class Command(BaseCommand):
         parser.add_argument("--demo", action="store_true", help="open made-up threads instead")
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
         parser.add_argument("--port", type=int, default=8765, help="port to listen on (8765)")
+        parser.add_argument(
+            "--no-link", action="store_true", help="print no sign-in link, where a log keeps it"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         host, port = options["host"], options["port"]
@@ -59,14 +62,13 @@ class Command(BaseCommand):
             raise SystemExit(1) from None
         if options["demo"]:
             fill()
-        self.announce(host, port)
+        self.announce(self.welcome(host, port, with_link=not options["no_link"]), host, port)
         with demo_at_work() if options["demo"] else nullcontext():
             server(host, port).serve(target_loader=load_application)
         self.stdout.write("Stopped.")
 
-    def announce(self, host: str, port: int) -> None:
+    def announce(self, welcome: str, host: str, port: int) -> None:
         """Print the welcome as soon as the server answers, and not before: its link works then."""
-        welcome = self.welcome(host, port)
         connections.close_all()
 
         def wait() -> None:
@@ -76,16 +78,21 @@ class Command(BaseCommand):
 
         threading.Thread(target=wait, daemon=True).start()
 
-    def welcome(self, host: str, port: int) -> str:
+    def welcome(self, host: str, port: int, *, with_link: bool) -> str:
         user = administrator()
         address = settings.SITE_URL or f"http://{name_for_links(host)}:{port}"
         manage = f"{shortest(sys.executable)} {shortest(sys.argv[0])}"
         read_only = "The store is read-only: clearing is off.\n" if settings.TASKS_READ_ONLY else ""
         warning = workspace.warning()
-        return (
-            f"gloamy tasks shows {workspace.location()} at {address}\n\n"
+        link = (
             f"Sign in once with this link, within {settings.SESAME_MAX_AGE // 60} minutes:\n\n"
             f"    {sign_in_link(user, address)}\n\n"
+            if with_link
+            else f"To sign in: {manage} sign_in_link --server {address}\n"
+        )
+        return (
+            f"gloamy tasks shows {workspace.location()} at {address}\n\n"
+            f"{link}"
             f"To sign in with a password: {manage} changepassword {user.get_username()}\n"
             f"{read_only}{warning}Ctrl-C stops the server."
         )
