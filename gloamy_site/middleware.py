@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest
 from django.db import DEFAULT_DB_ALIAS, DataError, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -18,9 +20,13 @@ from django.http import (
 )
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
+from django.utils.http import escape_leading_slashes
 
+from gloamy_site import bodies
+from tasks.limits import Places
 from tasks.reading import masked_answers, secrecy
 from tasks.reading.unseen import visible_page
+from tasks.sign_in_limit import place
 from tasks.store.errors import translated
 from tasks.store.workspace import store_connection
 from tasks.views import errors
@@ -42,6 +48,9 @@ TOO_LARGE = (
     " check_store` names the row."
 )
 
+# Long addresses kept for strangers, of one and of all; each is forgotten with its session.
+_waiting = Places(of_one=10, in_all=200, longest=PATIENCE)
+
 logger = logging.getLogger(__name__)
 
 View = Callable[[HttpRequest], HttpResponse]
@@ -54,7 +63,8 @@ class RequestMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = refusal(request) or self.get_response(request)
+        refused = refusal(request) or bodies.read(request, length_of(request))
+        response = refused or self.get_response(request)
         if response.status_code == 405 and not response.streaming and not response.content:
             response = with_a_page(request, response)
         if not response.has_header("Cache-Control"):
@@ -92,12 +102,34 @@ class SignInMiddleware(LoginRequiredMiddleware):
     def handle_no_permission(
         self, request: HttpRequest, view_func: Callable[..., HttpResponseBase]
     ) -> HttpResponseRedirect:
-        if len(request.get_full_path()) <= LONGEST_NEXT:
-            return super().handle_no_permission(request, view_func)
-        request.session.clear_expired()  # strangers can make these
-        request.session.set_expiry(PATIENCE)
-        request.session["next"] = request.get_full_path()
+        wanted = form_page(request) if request.method == "POST" else request.get_full_path()
+        if wanted and len(wanted) <= LONGEST_NEXT:
+            name = self.get_redirect_field_name(view_func)
+            return redirect_to_login(wanted, self.get_login_url(view_func), name)
+        if LONGEST_NEXT < len(wanted) <= settings.LONGEST_QUERY and may_wait(request):
+            request.session.clear_expired()  # strangers can make these
+            request.session.set_expiry(PATIENCE)
+            request.session["next"] = wanted
         return HttpResponseRedirect(reverse("sign-in"))
+
+
+def form_page(request: HttpRequest) -> str:
+    """The page of this site that a form stood on, or ""; where it went may not open by itself."""
+    try:
+        found = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:
+        return ""
+    ours = (f"{request.scheme}://{request.get_host()}", settings.SITE_URL)
+    if f"{found.scheme}://{found.netloc}" not in ours:
+        return ""
+    page = escape_leading_slashes(found.path or "/")
+    return f"{page}?{found.query}" if found.query else page
+
+
+def may_wait(request: HttpRequest) -> bool:
+    """Whether a long address is kept; a session that has one makes no new row of it."""
+    address = place(request.META.get("REMOTE_ADDR", ""))
+    return "next" in request.session or _waiting.take(address) is not None
 
 
 class PageMiddleware:

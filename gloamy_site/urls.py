@@ -1,10 +1,21 @@
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LogoutView
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.templatetags.static import static
 from django.urls import include, path
 from django.views.decorators.http import require_safe
 
 from tasks.views.sign_in import SignInView, sign_in_for_admin
+
+
+@login_not_required
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Browsers ask for it where an answer is no page, and so names none."""
+    return redirect(static("tasks/icon.svg"))
+
 
 urlpatterns = [
     path(
@@ -19,6 +30,7 @@ urlpatterns = [
         login_not_required(require_safe(sign_in_for_admin)),
     ),
     path("admin/", admin.site.urls),
+    path("favicon.ico", favicon, name="favicon"),
     path("", include("tasks.urls")),
 ]
 

@@ -3,9 +3,9 @@
 import threading
 import time
 import weakref
-from collections import defaultdict
 from collections.abc import Callable
 from functools import wraps
+from math import inf
 from typing import Any
 
 from django.http import HttpRequest
@@ -13,7 +13,8 @@ from django.http.response import HttpResponseBase
 
 from tasks.views.errors import too_many
 
-AT_ONCE = 4  # heavy requests of one person in one server process, which has 16 threads
+THREADS = 16  # of a server process; most of them wait: for a slow disk, or for the agent's lock
+AT_ONCE = 4  # heavy requests of one person
 RETRY_AFTER = 5  # seconds
 LONGEST = 10 * 60  # seconds, after which one that was never closed counts no more
 
@@ -23,27 +24,38 @@ View = Callable[..., HttpResponseBase]
 class Places:
     """Who is at work, and since when."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, of_one: int = AT_ONCE, in_all: float = inf, longest: float = LONGEST
+    ) -> None:
+        self.of_one, self.in_all, self.longest = of_one, in_all, longest
         self._lock = threading.RLock()  # a response may be collected while it is held
-        self._taken: dict[Any, dict[object, float]] = defaultdict(dict)
+        self._taken: dict[Any, dict[object, float]] = {}
 
     def take(self, person: Any) -> Callable[[], None] | None:
         """What gives the place back, or None where there is none left."""
         now, place = time.monotonic(), object()
         with self._lock:
-            taken = self._taken[person]
-            for old in [key for key, since in taken.items() if now - since > LONGEST]:
-                del taken[old]
-            if len(taken) >= AT_ONCE:
+            self._forget_older_than(now - self.longest)
+            taken = self._taken.get(person, {})
+            if len(taken) >= self.of_one or sum(map(len, self._taken.values())) >= self.in_all:
                 return None
             taken[place] = now
+            self._taken[person] = taken  # not before: whoever is refused leaves nothing behind
         return lambda: self._give_back(person, place)
+
+    def _forget_older_than(self, moment: float) -> None:
+        kept = {
+            person: {place: since for place, since in taken.items() if since >= moment}
+            for person, taken in self._taken.items()
+        }
+        self._taken = {person: taken for person, taken in kept.items() if taken}
 
     def _give_back(self, person: Any, place: object) -> None:
         with self._lock:
-            self._taken[person].pop(place, None)
-            if not self._taken[person]:
-                del self._taken[person]
+            taken = self._taken.get(person, {})
+            taken.pop(place, None)
+            if not taken:
+                self._taken.pop(person, None)
 
 
 _places = Places()

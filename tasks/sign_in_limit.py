@@ -68,9 +68,17 @@ def remember_browser(request: HttpRequest, response: HttpResponse, username: str
 
 def known_browser(request: HttpRequest, account: str) -> str:
     """The name of a browser that has signed in to this account before, or ""."""
-    value = request.get_signed_cookie(COOKIE, default="", max_age=COOKIE_AGE) or ""
-    browser, _, of_account = value.partition(":")
+    browser, _, of_account = _cookie(request).partition(":")
     return browser if of_account == account else ""
+
+
+def has_signed_in_before(request: HttpRequest) -> bool:
+    """Whether this browser has signed in, to any account."""
+    return bool(_cookie(request))
+
+
+def _cookie(request: HttpRequest) -> str:
+    return request.get_signed_cookie(COOKIE, default="", max_age=COOKIE_AGE) or ""
 
 
 def canonical(username: str) -> str:

@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from hypothesis import settings as hypothesis_settings
 
-from gloamy_site import routers
+from gloamy_site import bodies, middleware, routers
 from tasks import limits
 from tasks.store import sql
 from tests import postgres
@@ -68,6 +68,13 @@ def places(monkeypatch: pytest.MonkeyPatch) -> limits.Places:
     fresh = limits.Places()
     monkeypatch.setattr(limits, "_places", fresh)
     return fresh
+
+
+@pytest.fixture(autouse=True)
+def nobody_waits() -> None:
+    """No form is under way and no address is kept: all tests come from one address."""
+    for places in (bodies._strangers, bodies._known, middleware._waiting):
+        places._taken.clear()
 
 
 class Clock:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 
 FORM = "application/x-www-form-urlencoded"
 # All that a stranger may open; what comes to the URLconf is behind sign-in or makes a test fail.
-OPEN = {"sign-in/", "sign-in/link/", "admin/login/"}
+OPEN = {"sign-in/", "sign-in/link/", "admin/login/", "favicon.ico"}
 GROUP = {"<path:object_id>": "1", "<id>": "1", "<path:content_type_id>": "1", "<int:pk>": "1"}
 
 
@@ -145,6 +145,14 @@ def test_request_out_of_bounds_gets_a_plain_page(admin_user: Any, status: int, s
     assert answer.status_code == status
     assert said in answer.content.decode()
     assert "Content-Security-Policy" in answer.headers
+
+
+def test_icon_of_an_answer_that_is_no_page_is_that_of_the_pages(client: Client):
+    answer = client.get("/favicon.ico", follow=True)
+
+    assert answer.redirect_chain == [("/static/tasks/icon.svg", 302)]
+    assert answer["Content-Type"] == "image/svg+xml"
+    assert b"<svg" in answer.getvalue()
 
 
 @pytest.mark.parametrize("length", ["", "x", "-1", "9" * 400])

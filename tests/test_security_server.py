@@ -37,6 +37,34 @@ def test_serve_logs_no_link_and_outlasts_odd_requests(server: Server):
     assert token not in output
 
 
+def test_serve_logs_one_line_for_each_refusal(server: Server):
+    server.start()
+    server.link()
+
+    assert ask(server, "/", Host="evil.example" + "x" * 5_000)[0] == 400
+    assert ask(server, "/sign-in/?" + "a&" * 1_001)[0] == 413
+    _, error = server.stop()
+
+    assert [line[:20] for line in error.splitlines()] == [
+        "Invalid HTTP_HOST he",
+        "The number of GET/PO",
+    ]
+    assert max(map(len, error.splitlines())) <= 500
+
+
+def test_serve_prints_no_link_where_a_log_would_keep_it(server: Server):
+    process = server.start("--no-link")
+    printed = ""
+    while "Ctrl-C stops the server." not in printed:
+        line = process.stdout.readline() if process.stdout else ""
+        assert line, server.stop()
+        printed += line
+
+    assert "token=" not in printed
+    assert f"sign_in_link --server http://127.0.0.1:{server.port}\n" in printed
+    assert ask(server, "/sign-in/")[0] == 200
+
+
 def test_serve_goes_by_the_address_it_listens_on(server: Server):
     server.start("--host", "127.0.0.2", ALLOWED_HOSTS="tasks.example.org")
     assert server.link().startswith(f"http://127.0.0.2:{server.port}/")
@@ -57,6 +85,7 @@ def test_serve_prints_links_for_its_public_address(server: Server):
 
     assert link.startswith("https://tasks.example.org/sign-in/link/?token=")
     assert ask(server, "/sign-in/", **host) == (301, "https://tasks.example.org/sign-in/")
+    assert ask(server, "/sign-in/") == (301, "https://tasks.example.org/sign-in/")
     assert ask(server, "/sign-in/", **proxied)[0] == 200
 
 
@@ -65,6 +94,8 @@ def test_serve_prints_links_for_its_public_address(server: Server):
     [
         ({"SITE_URL": "https://a.example"}, "SITE_URL has https, which this server leaves to a"),
         ({"SITE_URL": "a.example"}, "SITE_URL: use an address such as https://tasks"),
+        ({"SITE_URL": "https://*"}, "SITE_URL: use an address such as https://tasks"),
+        ({"TRUSTED_PROXY": "0.0.0.0/0"}, "TRUSTED_PROXY: name the proxy; this would trust"),
         ({"TRUSTED_PROXY": "nginx"}, "TRUSTED_PROXY: 'nginx' does not appear to be"),
         ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS: name the hosts; * would allow any."),
     ],

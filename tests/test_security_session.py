@@ -1,5 +1,6 @@
 """Sessions: one begins with each sign-in, ends when it should, and leads nowhere else."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
+from gloamy_site import middleware
 from tasks.accounts import sign_in_link
 
 pytestmark = pytest.mark.django_db
@@ -43,6 +45,86 @@ def test_stranger_leaves_no_session_for_long(client: Client):
 
     [left] = Session.objects.all()
     assert left.expire_date <= timezone.now() + timedelta(minutes=15)
+
+
+def ask_for_long_addresses(count: int, address: str = "127.0.0.1") -> list[str]:
+    """Where strangers, each with a browser of their own, are sent."""
+    path = "/?q=" + "x" * 59_000
+    return [Client().get(path, REMOTE_ADDR=address)["Location"] for _ in range(count)]
+
+
+def test_strangers_fill_no_disk_with_sessions():
+    assert ask_for_long_addresses(12) == ["/sign-in/"] * 12
+    assert Session.objects.count() == 10
+
+    ask_for_long_addresses(1, "192.0.2.1")
+    assert Session.objects.count() == 11
+
+
+def test_all_strangers_together_have_few_sessions(monkeypatch: pytest.MonkeyPatch):
+    for number in range(206):
+        ask_for_long_addresses(1, f"192.0.2.{number}")
+    assert Session.objects.count() == 200
+
+    later = time.monotonic() + middleware.PATIENCE + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    ask_for_long_addresses(1, "192.0.2.255")
+    assert Session.objects.count() == 201
+
+
+def test_browser_that_asks_again_has_one_session(client: Client):
+    for number in range(20):
+        client.get("/thread/?id=" + "x" * 2_000 + str(number))
+
+    assert client.session["next"].endswith("x19")
+    assert Session.objects.count() == 1
+
+
+TO_CLEAR = "/sign-in/?next=/thread/clear/%3Fid%3Dx"
+FORM_PAGE = "http://testserver/thread/?id=a%26b"
+
+
+@pytest.mark.parametrize(
+    ("path", "referer", "leads_to"),
+    [
+        ("/thread/secrets/?id=x", FORM_PAGE, "/sign-in/?next=/thread/%3Fid%3Da%2526b"),
+        ("/clear/", "http://testserver/?q=x#top", "/sign-in/?next=/%3Fq%3Dx"),
+        ("/clear/", "http://testserver", "/sign-in/?next=/"),
+        ("/thread/clear/?id=x", "http://testserver/thread/clear/?id=x", TO_CLEAR),
+        ("/cleared/1/confirm/", "", "/sign-in/"),
+        ("/cleared/1/confirm/", "http://evil.example/thread/", "/sign-in/"),
+        ("/cleared/1/confirm/", "https://testserver/", "/sign-in/"),
+        ("/cleared/1/confirm/", "http://testserver:81/", "/sign-in/"),
+        ("/cleared/1/confirm/", "http://[", "/sign-in/"),
+        ("/clear/", "http://testserver//evil.example/", "/sign-in/?next=/%252Fevil.example/"),
+        ("/clear/", "http://testserver/?q=" + "x" * 70_000, "/sign-in/"),
+    ],
+)
+def test_form_after_the_session_leads_back_to_its_page(
+    client: Client, path: str, referer: str, leads_to: str
+):
+    answer = client.post(path, {"x": "1"}, headers={"Referer": referer} if referer else {})
+
+    assert (answer.status_code, answer["Location"]) == (302, leads_to)
+
+
+def test_form_on_a_page_of_a_long_address_leads_back_to_it(owner: User, client: Client):
+    page = "/thread/?id=" + "x" * 20_000
+
+    assert (
+        client.post("/clear/", headers={"Referer": f"http://testserver{page}"}).status_code == 302
+    )
+    done = client.post("/sign-in/", {"username": "owner", "password": PASSWORD})
+
+    assert done["Location"] == page
+
+
+def test_form_behind_a_proxy_leads_back_to_the_public_address(client: Client, settings):
+    settings.SITE_URL = "https://tasks.example.org"
+
+    answer = client.post("/clear/", headers={"Referer": "https://tasks.example.org/?q=x"})
+
+    assert answer["Location"] == "/sign-in/?next=/%3Fq%3Dx"
 
 
 @pytest.mark.parametrize("by", ["password", "link"])

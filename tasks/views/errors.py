@@ -60,6 +60,17 @@ def too_many(request: HttpRequest, seconds: int) -> HttpResponse:
     return response
 
 
+def cut_off(request: HttpRequest) -> HttpResponse:
+    return _error(request, 400, "This request is not right", "Not all of it arrived.")
+
+
+def too_busy(request: HttpRequest, seconds: int) -> HttpResponse:
+    reason = f"Other forms are still being received. Try again in {seconds} seconds."
+    response = _error(request, 503, "One moment", reason)
+    response.headers["Retry-After"] = str(seconds)
+    return response
+
+
 def unavailable(request: HttpRequest, reason: str) -> HttpResponse:
     return _error(request, 503, "The store is not available", reason)
 

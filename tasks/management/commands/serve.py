@@ -24,10 +24,12 @@ from gloamy_site.worker import load_application
 from manage import DEMO_MARK
 from tasks.accounts import administrator, sign_in_link
 from tasks.demo import SimulatedAgent, fill
+from tasks.limits import THREADS
 from tasks.store import workspace
 
 LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect, not to listen
 
+LONGEST_HEAD = 10_000  # milliseconds that a request's head may take; gloamy_site/bodies.py has more
 LARGEST_HEAD = 128 * 1024  # bytes of a request before its body; an address has up to 64 KB
 
 
@@ -45,6 +47,9 @@ class Command(BaseCommand):
         parser.add_argument("--demo", action="store_true", help="open made-up threads instead")
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
         parser.add_argument("--port", type=int, default=8765, help="port to listen on (8765)")
+        parser.add_argument(
+            "--no-link", action="store_true", help="print no sign-in link, where a log keeps it"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         host, port = options["host"], options["port"]
@@ -57,14 +62,13 @@ class Command(BaseCommand):
             raise SystemExit(1) from None
         if options["demo"]:
             fill()
-        self.announce(host, port)
+        self.announce(self.welcome(host, port, with_link=not options["no_link"]), host, port)
         with demo_at_work() if options["demo"] else nullcontext():
             server(host, port).serve(target_loader=load_application)
         self.stdout.write("Stopped.")
 
-    def announce(self, host: str, port: int) -> None:
+    def announce(self, welcome: str, host: str, port: int) -> None:
         """Print the welcome as soon as the server answers, and not before: its link works then."""
-        welcome = self.welcome(host, port)
         connections.close_all()
 
         def wait() -> None:
@@ -74,16 +78,21 @@ class Command(BaseCommand):
 
         threading.Thread(target=wait, daemon=True).start()
 
-    def welcome(self, host: str, port: int) -> str:
+    def welcome(self, host: str, port: int, *, with_link: bool) -> str:
         user = administrator()
         address = settings.SITE_URL or f"http://{name_for_links(host)}:{port}"
         manage = f"{shortest(sys.executable)} {shortest(sys.argv[0])}"
         read_only = "The store is read-only: clearing is off.\n" if settings.TASKS_READ_ONLY else ""
         warning = workspace.warning()
-        return (
-            f"gloamy tasks shows {workspace.location()} at {address}\n\n"
+        link = (
             f"Sign in once with this link, within {settings.SESAME_MAX_AGE // 60} minutes:\n\n"
             f"    {sign_in_link(user, address)}\n\n"
+            if with_link
+            else f"To sign in: {manage} sign_in_link --server {address}\n"
+        )
+        return (
+            f"gloamy tasks shows {workspace.location()} at {address}\n\n"
+            f"{link}"
             f"To sign in with a password: {manage} changepassword {user.get_username()}\n"
             f"{read_only}{warning}Ctrl-C stops the server."
         )
@@ -177,8 +186,10 @@ def server(host: str, port: int) -> MPServer:
         address=host,
         port=port,
         interface=Interfaces.WSGI,
-        http1_settings=HTTP1Settings(max_buffer_size=LARGEST_HEAD),
-        blocking_threads=16,  # most of them wait: for a slow disk, or for the agent's lock
+        http1_settings=HTTP1Settings(
+            header_read_timeout=LONGEST_HEAD, max_buffer_size=LARGEST_HEAD
+        ),
+        blocking_threads=THREADS,
         log_level=LogLevels.error,
         workers_kill_timeout=5,  # seconds that requests get to end after Ctrl-C
         working_dir=Path(settings.BASE_DIR),
