@@ -231,6 +231,28 @@ auth_token: «AbCdEfGhIjKl»
 --secret-key «abcdefgh»
 export PASSWORD=«changeme»
 "password": "«changeme»"
+password: «Passw0rd2026»
+Password: «Passw0rd2026»
+password: «Secret123»
+admin password: «Adminlogin99»
+login with password: «Passw0rd2026» please
+api_key: «authkeyabcd1234567890»
+const token = «authtokenabcdef0123456789»;
+password=«my_pass_x9Q7»
+PASSWORD=«your_cat_Fluffy99»
+TOKEN=«my_token_abcdef0123456789»
+password = '«my-secret-x9Q7zz»'
+password: «the_dog99»
+password=«$ecret123»
+PASSWORD=«p4ss[w]ord9»
+password=«@Xy9zQabc!»
+password=«(Xy9zQabc»
+password=«Qw9.Er7»
+Password: «Welcome.To.Hell»
+DB_PASSWORD=«abc.def»
+postgres://user:«tiger»@db/shop
+Cookie: «sessionid=abc»
+{"cmd": "hi\nAPI key: «q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5a»"}
 https://hooks.slack.com/services/«T0123ABCD/B0123ABCD/q7Zk2LmX9vB4tR8sWc3NyH6p»
 https://discord.com/api/webhooks/«12345678901234567/q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeUoKiYbVxMzPwCrEdSgFhJlAn0Oq7Zk2L»
 https://api.telegram.org/bot«1234567890:q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeU»/getMe
@@ -407,6 +429,29 @@ def return_ok_port(self, cookie: Cookie, request: Request) -> bool: ...
 current_token: TemplateLiteral
 if (token === 'threshold')
 {password:!0,image:!0}
+{"session_id":"telegram_5521337_1"}
+existingSecret: my-db-secret-v2
+secret: projects/p1/secrets/s2/versions/3
+credentials=~/.aws/credentials2
+credentials: include2
+token = 'identifier'
+the authorization: see section 4.2.1b
+Authorization: required for all 3 routes
+token: 12345678 at position
+zip -P x.zip
+mongo -p 27017
+docker run --name mongo -p 27017:27017 mongo:7
+ldapsearch -w 10
+docker build --secret id=npm .
+sk-learn-contrib-package-name-2024x
+Set-Cookie: a=; Max-Age=0
+s3://bucket:key@x
+postgres://user:password@db/shop
+PASS: addr2line
+PASS: binutils-all/pr20
+token = oauth2_token
+{password: password1, token: token2}
+password = self.token2.value
 withCredentials:false,timeout:0
 """)
 
@@ -416,8 +461,8 @@ password Password db_password DB_PASSWORD userPassword passwd passphrase pgpassw
 MYSQL_PWD DB_PASS api_key apiKey apikey X-Api-Key API_KEY OPENAI_API_KEY secret client_secret
 clientSecret AWS_SECRET_ACCESS_KEY secret_key SECRET_KEY_BASE private_key privateKey token
 auth_token authToken access_token refresh_token id_token bot_token GITHUB_TOKEN authorization
-Authorization Proxy-Authorization Cookie Set-Cookie session_id password1 new_password
-password_hash encryption_key signing_key credential jwt
+Authorization Proxy-Authorization Cookie Set-Cookie sessionid PHPSESSID JSESSIONID password1
+new_password password_hash encryption_key signing_key credential jwt
 """.replace(" ", "\n")
 )
 
@@ -426,7 +471,7 @@ OTHER_NAMES = _lines(
 max_tokens token_count tokens next_page_token password_hash_rounds secret_name token_type key
 public_key keyboard primary_key cache_key user username author authority passenger compass
 bypass monkey tokenizer secretary password_file token_url secret_id page_token eos_token
-password_policy cookie_name session ключ
+password_policy cookie_name session ключ session_id sessionId XDG_SESSION_ID existingSecret
 """.replace(" ", "\n")
 )
 

@@ -4,13 +4,11 @@ import re
 from collections.abc import Iterator
 
 from tasks.masking.rules import Span
+from tasks.masking.unquoted import is_opened, is_unquoted_secret, starts_line
 from tasks.masking.values import (
     Place,
-    has_digit_and_letter,
     is_code,
     is_gap,
-    is_label,
-    is_mixed,
     is_password_name,
     is_quoted_secret,
     is_secret_name,
@@ -21,7 +19,7 @@ from tasks.masking.values import (
 
 STEMS = (
     "pass", "pwd", "secret", "token", "key", "auth", "cookie", "credential", "jwt", "bearer",
-    "psk", "sig", "pw", "sessid", "session_id", "sessionid", "connectionstring",
+    "psk", "sig", "pw", "sessid", "sessionid", "connectionstring",
     "connection_string", "kennwort",
 )  # fmt: skip
 _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
@@ -32,11 +30,11 @@ _NAMED = re.compile(
     "(?:"
     + "|".join(STEMS)
     + r""")(?P<name>[\w-]{0,64}+)
-    (?P<closed>\\{0,7}["'`])?+ (?:\])?+ \*{0,2}+
+    (?P<closed>\\{0,15}["'`])?+ (?:\])?+ \*{0,2}+
     (?: (?P<before>[ \t]{0,32}+) (?P<sep>:=|=>|={1,3}|:(?!:)|(?<=["'`]),)
         (?: [ ]?[a-z_][\w.]{0,30}+(?:\[[\w., |]{0,40}+\])?+(?:[ ]\|[ ]none)?+
-            [ ]?=(?=[ ]?\\{0,7}["']) )?+
-        \*{0,2}+ [ \t]{0,32}+ (?:\\{1,7}[rn][ \t]{0,8}+)*+
+            [ ]?=(?=[ ]?\\{0,15}["']) )?+
+        \*{0,2}+ [ \t]{0,32}+ (?:\\{1,15}[rn][ \t]{0,8}+)*+
       | (?P<xml>>)(?=[^<>\s]{1,256}+</)
       | (?P<is>[ \t]{1,8}
           (?:(?:has[ ]been[ ]|is[ ]|was[ ])?(?:set[ ]|changed[ ]|reset[ ])?to|is|was|are)
@@ -48,7 +46,7 @@ _FLAG = re.compile(r"--(?P<name>[\w-]{2,64}+)[ ]{1,16}+(?=[^\s|&<>;:=(-])", re.A
 _DOCKER = re.compile(r"ENV[ ](?P<name>[A-Z][A-Z0-9_]{2,64}+)[ ](?=[^\s=])", re.ASCII)
 _TESTED = 256  # characters of an unquoted value that say what it is
 _OPENED = re.compile(
-    r"(?:[bruf]{1,2})?(?P<slashes>\\{0,7})(?P<quote>[\"'`])(?!(?P=quote)(?P=quote))", re.ASCII
+    r"(?:[bruf]{1,2})?(?P<slashes>\\{0,15})(?P<quote>[\"'`])(?!(?P=quote)(?P=quote))", re.ASCII
 )
 _QUOTES = {quote: re.compile(rf"(?P<slashes>\\*+)(?P<quote>[\"{quote}])|\n") for quote in "\"'`"}
 _ENDS_JSON = re.compile(r"\s{0,40}+(?:[,\]}:]|\Z)")
@@ -58,13 +56,14 @@ _SCHEME = re.compile(
     r"(?i)(?:Bearer|Basic|Token|Digest|Bot|ApiKey|Api-Key|Negotiate|GoogleLogin|Splunk|SSWS|GenieKey"
     r"|AWS4-HMAC-SHA256|OAuth|Key|MAC|SharedAccessSignature)(?:[ ]++|%20|\+(?=\S))"
 )
-_LINE_START = re.compile(
-    r"(?:^|\n|\\n)[ \t>|+-]*(?:(?:export|set|env|ENV|ARG|local|declare -x|setx)[ ]+)?[\"']?\Z"
+_CREDENTIALS = re.compile(
+    r"[^\s\"'\\]++(?![ \t]++[A-Za-z]{2})|[\w-]{2,40}+[ ](?=[^\s\"'\\=]{0,40}[0-9=])[^\s\"'\\]{8}"
 )
-_LINE_END = re.compile(r"[ \t]*+[,;]?(?:\r?\n|\\+[nr\"]|\"|\Z|[ \t]++[#/])")
 _JSON_NUMBER = re.compile(r"-?[0-9][0-9.eE+-]*+")
-_PATH = re.compile(r"\\{0,7}[\"']?(?:[~/.]|[A-Za-z]:\\)")
-_WHICH_KEY = re.compile(r"(?i)\b(?:api|access|secret|private|signing|encryption)[ ]\Z")
+_PATH = re.compile(r"\\{0,15}[\"']?(?:[~/.]|[A-Za-z]:\\)")
+_WHICH_KEY = re.compile(
+    r"(?i)(?:\b|(?<=\\[nrt]))(?:api|access|secret|private|signing|encryption)[ ]\Z"
+)
 _BREAKS = re.compile(r'["\\\n]')
 _COOKIE = re.compile(r"[\w!#$%&*+.^|~-]{1,128}+=")
 _HEADER_END = re.compile(r"(?:[^\r\n\"'\\`]|\\++(?![\\nrtbfu/\"'\s])|\\/)*+")
@@ -107,6 +106,8 @@ class _Names:
         name = text[start : found.end("name")]
         if not is_secret_name(name):
             return None
+        if name == "PASS" and found["sep"] == ":":
+            return None  # of a test
         if name.lower() == "pwd" and _PATH.match(text, found.end()):
             return None  # the working directory
         if name == "sig" and text[start - 1 : start] not in ("?", "&"):
@@ -151,9 +152,13 @@ class _Names:
         if not opened and place.sep in ":=":
             if "cookie" in name and place.sep == ":":
                 pair = _COOKIE.match(text, place.value)
+                if pair and name.startswith("set") and text[pair.end() : pair.end() + 1] == ";":
+                    return None  # a cookie that is taken away
                 return self._header(place, place.value) if pair else None
             if "authorization" in name:
                 scheme = _SCHEME.match(text, place.value)
+                if not scheme and not _CREDENTIALS.match(text, place.value):
+                    return None  # "see section 4"
                 return self._header(place, scheme.end() if scheme else place.value)
         if not opened:
             return self._unquoted(place, place.value)
@@ -174,11 +179,11 @@ class _Names:
         return None
 
     def _header(self, place: Place, start: int) -> Span | None:
-        end = self._end(_HEADER_END, start)
-        value = self.text[start : min(end, start + _TESTED)].rstrip()
+        text, end = self.text, self._end(_HEADER_END, start)
+        value = text[start : min(end, start + _TESTED)].rstrip()
         if not value or is_gap(value) or is_code(value) or value.endswith(("(", "{", "[")):
             return None
-        if not (self._starts_line(place.start) or stands_out(value)):
+        if not (starts_line(text, place.start) or stands_out(value)):
             return None
         if (
             place.closed
@@ -211,7 +216,7 @@ class _Names:
     def _unquoted(self, place: Place, start: int, unclosed: bool = False) -> Span | None:
         text, end = self.text, self._field_end(start)
         value = text[start : min(end, start + _TESTED)]
-        if not unclosed and value.startswith(("(", "[", "{", "<", "|", "&", "@", "$(", "${")):
+        if not unclosed and is_opened(place, value):
             return None
         number = _JSON_NUMBER.match(value) if place.closed else None
         if number and not value[number.end() :].strip(",]}"):
@@ -222,48 +227,12 @@ class _Names:
         if end - start <= _TESTED:
             value = without_end(value)
             end = start + len(value)
-        if not value or not (unclosed or self._is_unquoted_secret(place, value, start, end)):
+        if not value:
             return None
-        if is_gap(value) or is_code(value) or (whole != value and is_gap(whole)):
-            return None
-        return Span(start, end, "name")
-
-    def _starts_line(self, start: int) -> bool:
-        if self.text[max(0, start - 1) : start] in ("", "\n"):
-            return True
-        return bool(_LINE_START.search(self.text[max(0, start - 40) : start]))
-
-    def _is_unquoted_secret(self, place: Place, value: str, start: int, end: int) -> bool:
-        text = self.text
-        password = is_password_name(place.name)
-        if place.sep == ",":
-            return False
-        if place.sep == "is":
-            return stands_out(value) and (password or len(value) >= 8)
-        if place.sep == "flag":
-            return password or len(value) >= 6
-        before = text[max(0, place.start - 2) : place.start]
-        in_line = bool(_LINE_END.match(text, end)) and self._starts_line(place.start)
-        if place.sep == "=" and not place.spaced and text[place.value - 1] == "=":
-            if before[-1:] in ("?", "&", ";", "/") or place.name.startswith("-"):
-                return not is_variable_name(value) or has_digit_and_letter(value)
-            if before[-1:] in ("(", ",") or before == ", " or text[end : end + 1] == ")":
-                return stands_out(value) and not is_variable_name(value)
-            if (
-                is_variable_name(value)
-                and not place.name.isupper()
-                and not has_digit_and_letter(value)
-            ):
-                return False
-            return password or place.name.isupper() or len(value) >= 6
-        if stands_out(value) and not is_variable_name(value):
-            return password or len(value) >= 8 or (in_line and len(value) >= 6)
-        if not in_line or is_variable_name(value) or is_label(value) or len(value) < 4:
-            return False
-        if place.sep == ":":
-            shortest = 6 if re.search(r"[-_ ]", place.name) else 12
-            return password or (len(value) >= 8 and is_mixed(value)) or len(value) >= shortest
-        return is_mixed(value) or (value[:1].isupper() and password) or len(value) >= 12
+        if unclosed:
+            return None if is_gap(value) or is_code(value) else Span(start, end, "name")
+        sure = is_unquoted_secret(place, text, value, whole, end)
+        return Span(start, end, "name") if sure else None
 
 
 def _level(slashes: int) -> int:

@@ -26,6 +26,7 @@ class Span(NamedTuple):
 _W = r"[A-Za-z0-9_-]"
 _A = r"[A-Za-z0-9]"
 _H = r"[0-9a-f]"
+_NO_WORDS = rf"(?![a-z0-9]{{0,15}}(?:-[a-z0-9]{{0,15}}){{0,9}}+(?!{_W}))"
 # kind, how it begins (one of these, literally), what must follow.
 _SHAPES = (
     ("github", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), rf"{_A}{{30,255}}+"),
@@ -46,7 +47,7 @@ _SHAPES = (
     ("stripe", ("sk_live_", "sk_test_", "rk_live_", "rk_test_", "sk_prod_", "rk_prod_"),
      rf"{_A}{{10,255}}+"),
     ("stripe", ("whsec_",), r"[A-Za-z0-9+/=]{20,128}+"),
-    ("openai", ("sk-",), rf"(?:proj-|svcacct-|admin-|or-v1-|ant-|lf-)?{_W}{{18,300}}+"),
+    ("openai", ("sk-",), rf"{_NO_WORDS}(?:proj-|svcacct-|admin-|or-v1-|ant-|lf-)?{_W}{{18,300}}+"),
     ("xai", ("xai-",), rf"{_W}{{40,120}}+"),
     ("groq", ("gsk_",), rf"{_A}{{30,80}}+"),
     ("perplexity", ("pplx-",), rf"{_A}{{30,80}}+"),
@@ -257,6 +258,9 @@ def private_keys(text: str) -> Iterator[Span]:
             line = _KEY_LINE.match(text, line.end())
 
 
+_SAMPLE = re.compile(
+    r"(?i)key|pass(?:word|wd)?|pwd|secret|token|user(?:name)?|(?:access|secret)_key"
+)
 _ADDRESS = re.compile(
     r"://(?:(?!\d{1,5}[/?#])(?P<user>[^\s\"'<>\\/@:`]{0,128}+):(?P<password>[^\s\"'<>\\/`]{1,512})"
     r"|(?P<token>[A-Za-z0-9_.~-]{20,512}+))@(?=[\w\[.$({%-])"
@@ -269,6 +273,8 @@ def addresses(text: str) -> Iterator[Span]:
         part = "token" if found["token"] else "password"
         value = found[part]
         if part == "token" and not has_digit_and_letter(value):
+            continue
+        if part == "password" and _SAMPLE.fullmatch(value):
             continue
         if not is_gap(value) and not value.startswith(("$", "{", "%")):
             yield Span(*found.span(part), "url")
