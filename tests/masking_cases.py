@@ -490,4 +490,7 @@ HOSTILE = [
     'password="\\"', "://a:", "curl -u a:a", "password=$(", "Cookie: a=", "<password>", "auth\n",
     "-----BEGIN PRIVATE KEY-----", "password: a,b", '{"password":"a \'', "password=\\\\", ".",
     "password=\\'+ a ", 'password=\\\\"+ a ', 'password=\\\\\\"+ a ', "password=`+ a ",
+    "-----END PRIVATE KEY-----", alnum(29) + " ", "-----END PRIVATE KEY-----" + alnum(40) + "\n",
+    "sk-a-", "password=a&", "password=\n", "curl --cookie a=", "'password':[", 
+    '"secrets":{"value":',
 ]  # fmt: skip

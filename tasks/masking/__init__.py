@@ -6,8 +6,8 @@ text. In JSON, also in JSON within JSON, what is masked leaves the JSON valid.
 
 from tasks.masking.commands import by_command, by_pair
 from tasks.masking.names import by_name
-from tasks.masking.rules import FINDERS, Span
-from tasks.masking.values import MASK, is_secret_name
+from tasks.masking.rules import FINDERS
+from tasks.masking.values import MASK, Span, is_secret_name
 
 __all__ = ["MARGIN", "MASK", "Span", "found", "is_secret_name", "masked", "masked_start"]
 

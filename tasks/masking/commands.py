@@ -3,8 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from tasks.masking.rules import Span
-from tasks.masking.values import is_gap, is_secret_name, stands_out
+from tasks.masking.values import Span, is_gap, is_secret_name, stands_out
 
 _FAR = 600  # characters between a program and its argument
 _QUOTED = (

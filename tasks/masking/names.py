@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from tasks.masking.rules import Span
 from tasks.masking.unquoted import is_opened, is_unquoted_secret, starts_line
 from tasks.masking.values import (
     Place,
+    Span,
     is_code,
     is_gap,
     is_password_name,

@@ -5,23 +5,9 @@ The shapes are those that the services publish, and that the common scanners loo
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
-from tasks.masking.values import MASK, has_digit_and_letter, is_gap
-
-
-class Span(NamedTuple):
-    """Where a secret value is in a text, without its name."""
-
-    start: int
-    end: int
-    kind: str
-    quote: str = ""  # that the mask needs and the value has not, as it is a number in JSON
-
-    @property
-    def mask(self) -> str:
-        return f"{self.quote}{MASK}{self.quote}"
-
+from tasks.masking.private_keys import private_keys
+from tasks.masking.values import Span, has_digit_and_letter, is_gap
 
 _W = r"[A-Za-z0-9_-]"
 _A = r"[A-Za-z0-9]"
@@ -73,6 +59,7 @@ _SHAPES = (
     ("notion", ("ntn_", "secret_"), rf"{_A}{{40,60}}+(?!_)"),
     ("databricks", ("dapi",), rf"{_H}{{32}}(?:-\d)?(?!{_A})"),
     ("vault", ("hvs.", "hvb.", "hvr."), rf"{_W}{{20,400}}+"),
+    ("private-key", ("LS0tLS1CRUdJTi",), r"(?!BDRVJU|BQVUJM)[A-Za-z0-9+/]{86,}+=*+"),
     ("age", ("AGE-SECRET-KEY-1",), r"[0-9A-Z]{58}"),
     ("square", ("sq0atp-", "sq0csp-", "sq0idp-"), rf"{_W}{{22,60}}+"),
     ("square", ("EAAA",), rf"{_W}{{60}}(?!{_W})"),
@@ -233,31 +220,6 @@ def _count(text: str, end: int, characters: str) -> int:
     return count - 1 if rest[-1:] == "\\" and run[len(rest) : len(rest) + 1] in _ESCAPES else count
 
 
-_KEY_HEAD = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_BODY = re.compile(r"(?:[A-Za-z0-9+/=\s:,.]|-(?!----)|\\++[nrt/])*+(?=-----END)")
-_KEY_SIGNS = r"""(?:[\s"',+;(]|\\++[nrt"'])"""  # between the lines of a key in code
-_KEY_HEADER = r"(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash):[^\n\\\"]{0,200}+"
-_NO_NUMBER = r"(?!(?:true|false|null)\b)(?=[0-9eE+]{0,64}[A-DF-Za-df-z/=\\])"  # of JSON
-_KEY_LINE = re.compile(
-    rf"(?:{_KEY_SIGNS}|{_KEY_HEADER})*+(?P<value>{_NO_NUMBER}(?:(?:[A-Za-z0-9+/=]|\\++/){{16,}}+"
-    rf"|[A-Za-z0-9+/=]{{1,16}}+(?={_KEY_SIGNS}*+-----END)|=[A-Za-z0-9+/]{{4}}))"
-)
-
-
-def private_keys(text: str) -> Iterator[Span]:
-    """The bodies of private keys, whole or without an end, also in lines with quotes between."""
-    for head in _KEY_HEAD.finditer(text):
-        body = _KEY_BODY.match(text, head.end())
-        if body:
-            if len(body[0].strip()) > 2:
-                yield Span(*body.span(), "private-key")
-            continue
-        line = _KEY_LINE.match(text, head.end())
-        while line:
-            yield Span(*line.span("value"), "private-key")
-            line = _KEY_LINE.match(text, line.end())
-
-
 _SAMPLE = re.compile(
     r"(?i)key|pass(?:word|wd)?|pwd|secret|token|user(?:name)?|(?:access|secret)_key"
 )
@@ -284,6 +246,6 @@ def addresses(text: str) -> Iterator[Span]:
 FINDERS: tuple[tuple[str, Callable[[str], Iterator[Span]]], ...] = (
     ("", shapes),
     ("", others),
-    ("-----begin", private_keys),
     ("://", addresses),
+    ("private key", private_keys),
 )

@@ -3,6 +3,7 @@
 import re
 
 from tasks.masking.values import (
+    COLOUR,
     Place,
     has_digit_and_letter,
     is_code,
@@ -15,12 +16,11 @@ from tasks.masking.values import (
     stands_out,
 )
 
-_COLOURS = r"(?:\x1b|\\{1,15}(?:u001b|x1b|033|e))\[[0-9;]{0,12}[mK]"
 _LINE_START = re.compile(
-    rf"(?:^|\n|\\n)(?:[ \t>|+-]|{_COLOURS})*"
+    rf"(?:^|\n|\\n)(?:[ \t>|+-]|{COLOUR})*"
     r"(?:(?:export|set|env|ENV|ARG|local|declare -x|setx)[ ]+)?[\"']?\Z"
 )
-_LINE_END = re.compile(rf"[ \t]*+(?:{_COLOURS})*+[ \t]*+[,;]?(?:\r?\n|\\+[nr\"]|\"|\Z|[ \t]++[#/])")
+_LINE_END = re.compile(rf"[ \t]*+(?:{COLOUR})*+[ \t]*+[,;]?(?:\r?\n|\\+[nr\"]|\"|\Z|[ \t]++[#/])")
 _CALL = re.compile(r"[\w.$]+\(.*|(?:[<|&]|\$[({]).*", re.DOTALL)
 _NOT_OPENED = re.compile(r"[(\[{](?=[A-Za-z!@#$%^&*]*[0-9])[\w!@#$%^&*+-]{6,64}\Z")
 

@@ -5,6 +5,21 @@ from functools import lru_cache
 from typing import NamedTuple
 
 MASK = "[masked]"
+# What colours the text of a terminal, as it is or as escapes in another text.
+COLOUR = r"(?:\x1b|\\{1,15}(?:[uU]001[bB]|x1[bB]|033|e))\[[0-9;]{0,12}[mK]"
+
+
+class Span(NamedTuple):
+    """Where a secret value is in a text, without its name."""
+
+    start: int
+    end: int
+    kind: str
+    quote: str = ""  # that the mask needs and the value has not, as it is a number in JSON
+
+    @property
+    def mask(self) -> str:
+        return f"{self.quote}{MASK}{self.quote}"
 
 
 def _words(text: str) -> frozenset[str]:
