@@ -258,6 +258,60 @@ https://discord.com/api/webhooks/«12345678901234567/q7Zk2LmX9vB4tR8sWc3NyH6pDf1
 https://api.telegram.org/bot«1234567890:q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeU»/getMe
 """)
 
+# The same with lines in them.
+NAMED_IN_LINES = [
+    '["X-Api-Key",\n   "«abcdef123456»"]',
+    '{"client_secret":\n "«abcdefgh»"}',
+    '{"value": "«abcdefgh»",\n  "name": "DB_PASSWORD"}',
+    "Password:  \n«hunter2x»\n",
+    "user: maya\npassword:\n«Tr0ub4dor&3»\nand more",
+    "password:\t«hunter2»",
+    "password:\u00a0«hunter2»",
+    "password\uff1a«hunter2»",
+    "password → «hunter2»",
+    "password=\x1b[32m«hunter2»\x1b[0m",
+    "\x1b[31mpassword\x1b[0m: \x1b[33m«hunter2»\x1b[0m",
+    "\x1b[1;31mapi_key\x1b[0m = \x1b[33m'«abcdefgh1»'\x1b[0m",
+    "\x1b[01;31m\x1b[KDB_PASSWORD\x1b[m\x1b[K=«word»",
+    "Cookie: «a=b1»\x1b[0m",
+]
+
+# Texts of JSON, also in JSON.
+NAMED_IN_JSON = [
+    *_lines(r"""
+{"password":["«hunter2»"]}
+{"password": [ "«hunter2»" ]}
+{"password":{"value":"«hunter2»"}}
+{"passwords":["«hunter2»"]}
+{"secrets":"«hunter2abc»"}
+{"tokens":["«abcdef123456»"]}
+{"api_keys": ["«abcdef123456»"]}
+{"value":"«hunter2»","name":"DB_PASSWORD"}
+{"a": "password=\u001b[32m«hunter2»\u001b[0m"}
+{"a": "\u001b[31mpassword\u001b[0m: \u001b[33m«hunter2»\u001b[0m"}
+{"a": "password=\x1b[32m«hunter2»\x1b[0m"}
+{"a": "password=\033[32m«hunter2»\033[0m"}
+{"a": "password=\e[32m«hunter2»\e[0m"}
+{"a": "hi\nAPI key: «q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5a»"}
+{"a": "Password:\n«hunter2x»\n"}
+{"a": "password:\t«hunter2»"}
+"""),
+    '{"client_secret":\n "«abcdefgh»"}',
+    '["X-Api-Key",\n   "«abcdef123456»"]',
+]
+
+CLEAN_IN_LINES = [
+    '{"password": ["This field is required."]}',
+    '{"tokens": ["identifier", "keyword"], "tokens": [1234567890, 1]}',
+    '{"tokens": 12345678, "secrets": null, "passwords": []}',
+    "password:\n  min_length: 8\n  item1: x2\n",
+    "token:\n- name1\n- name2\n",
+    "PASSWORD=\nB2=3456\n",
+    '{"env": "PASSWORD=\\nB2=3456"}',
+    "Password:\nmaya@host1:~$ ls",
+    "Password:\nLast login: Monday",
+]
+
 CLEAN = _lines(r"""
 password = get_password()
 password = getpass.getpass("Password: ")

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from tasks.masking import MARGIN, MASK, found, is_secret_name, masked, masked_start
 from tests.masking_cases import (
     CLEAN,
+    CLEAN_IN_LINES,
     HOSTILE,
     NAMED,
+    NAMED_IN_JSON,
+    NAMED_IN_LINES,
     OTHER_NAMES,
     PIECES,
     SECRET_NAMES,
@@ -25,10 +28,23 @@ def _between(text):
     return before, secret, after
 
 
-@pytest.mark.parametrize("text", NAMED)
+@pytest.mark.parametrize("text", [*NAMED, *NAMED_IN_LINES])
 def test_a_named_secret_is_masked_and_nothing_else(text):
     before, secret, after = _between(text)
     assert masked(before + secret + after) == before + MASK + after
+
+
+@pytest.mark.parametrize("text", NAMED_IN_JSON)
+@pytest.mark.parametrize("depth", range(4))
+def test_a_named_secret_is_masked_in_json_at_every_depth(text, depth):
+    before, secret, after = _between(text)
+    shown = before + secret + after
+    for _ in range(depth):
+        shown = json.dumps({"arguments": shown})
+    shown = masked(shown)
+    for _ in range(depth):
+        shown = json.loads(shown)["arguments"]
+    assert shown == before + MASK + after
 
 
 @pytest.mark.parametrize("token", TOKENS)
@@ -37,7 +53,7 @@ def test_a_token_is_masked_wherever_it_stands(token, around):
     assert masked(around.format(token)) == around.format(MASK)
 
 
-@pytest.mark.parametrize("text", CLEAN)
+@pytest.mark.parametrize("text", [*CLEAN, *CLEAN_IN_LINES])
 def test_what_is_no_secret_is_left_alone(text):
     assert masked(text) is text
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from tasks.masking.values import Span, is_gap, is_secret_name, stands_out
+from tasks.masking.values import SPACE, Span, is_gap, is_secret_name, stands_out
 
 _FAR = 600  # characters between a program and its argument
 _QUOTED = (
@@ -62,11 +62,17 @@ _ITS_NAME = re.compile(
     r",?(?:\s|\\{1,15}n){0,16}\\{0,15}[\"']?\Z"
 )
 
+_NAME_AFTER = re.compile(
+    rf"{SPACE},{SPACE}\\{{0,15}}[\"'](?:name|key)\\{{0,15}}[\"']{SPACE}:{SPACE}"
+    r"\\{0,15}[\"'](?P<name>[\w.-]{2,64}+)\\{0,15}[\"']"
+)
+
 
 def by_pair(text: str, lower: str) -> Iterator[Span]:
     """The values of names that are values themselves: `"name": "PASSWORD", "value": "..."`."""
     for found in _VALUE.finditer(lower):
         name = _ITS_NAME.search(text[max(0, found.start() - 120) : found.start()])
+        name = name or _NAME_AFTER.match(text, found.end())
         part = "quoted" if found["open"] else "bare"
         if part == "bare" and not found[0].startswith("value:"):
             continue  # a number in JSON

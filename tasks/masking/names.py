@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 from tasks.masking.unquoted import is_opened, is_unquoted_secret, starts_line
 from tasks.masking.values import (
+    COLOUR,
+    SPACE,
     Place,
     Span,
     is_code,
@@ -26,19 +28,22 @@ _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 _LONGEST_NAME = 64
 
 # A name, and what may stand between it and its value. Every part is bounded or possessive.
+_BLANK = rf"(?:[ \t\u00a0]|\\{{1,15}}(?:t|u00a0)|{COLOUR})"
 _NAMED = re.compile(
     "(?:"
     + "|".join(STEMS)
-    + r""")(?P<name>[\w-]{0,64}+)
-    (?P<closed>\\{0,15}["'`])?+ (?:\])?+ \*{0,2}+
-    (?: (?P<before>[ \t]{0,32}+) (?P<sep>:=|=>|={1,3}|:(?!:)|(?<=["'`]),)
-        (?: [ ]?[a-z_][\w.]{0,30}+(?:\[[\w., |]{0,40}+\])?+(?:[ ]\|[ ]none)?+
-            [ ]?=(?=[ ]?\\{0,15}["']) )?+
-        \*{0,2}+ [ \t]{0,32}+ (?:\\{1,15}[rn][ \t]{0,8}+)*+
-      | (?P<xml>>)(?=[^<>\s]{1,256}+</)
-      | (?P<is>[ \t]{1,8}
+    + rf""")(?P<name>[\w-]{{0,64}}+)
+    (?P<closed>\\{{0,15}}["'`])?+ (?:\])?+ \*{{0,2}}+ (?:{COLOUR}){{0,3}}+
+    (?: (?P<before>{_BLANK}{{0,32}}+)
+        (?P<sep>:=|=>|={{1,3}}|:(?!:)|(?<=["'`]),|\uff1a|→|\\{{1,15}}(?:uff1a|u2192))
+        (?: [ ]?[a-z_][\w.]{{0,30}}+(?:\[[\w., |]{{0,40}}+\])?+(?:[ ]\|[ ]none)?+
+            [ ]?=(?=[ ]?\\{{0,15}}["']) )?+
+        \*{{0,2}}+ {_BLANK}{{0,32}}+
+        (?P<broken>(?:(?:\r?\n|\\{{1,15}}[rn])(?:{_BLANK}){{0,40}}+){{1,4}}+)?+
+      | (?P<xml>>)(?=[^<>\s]{{1,256}}+</)
+      | (?P<is>[ \t]{{1,8}}
           (?:(?:has[ ]been[ ]|is[ ]|was[ ])?(?:set[ ]|changed[ ]|reset[ ])?to|is|was|are)
-          [ \t]{0,2}:?[ \t]{1,8}) )
+          [ \t]{{0,2}}:?[ \t]{{1,8}}) )
     """,
     re.ASCII | re.VERBOSE,
 )
@@ -50,7 +55,9 @@ _OPENED = re.compile(
 )
 _QUOTES = {quote: re.compile(rf"(?P<slashes>\\*+)(?P<quote>[\"{quote}])|\n") for quote in "\"'`"}
 _ENDS_JSON = re.compile(r"\s{0,40}+(?:[,\]}:]|\Z)")
-_RUN = re.compile(r"(?:[^\s\"'`<>\\]|\\++(?![\\nrtbfu/\"'\s`]).|\\++/(?=[^\s\"']))*+", re.DOTALL)
+_COLOUR = re.compile(COLOUR)
+_ESCAPE = r"\\++(?![\\nrtbfu/\"'\s`]|(?:[xX]1[bB]|033|e)\[)"
+_RUN = re.compile(rf"(?:[^\s\"'`<>\\\x1b]|{_ESCAPE}.|\\++/(?=[^\s\"']))*+", re.DOTALL)
 _NEXT_FIELD = re.compile(r"[,;&](?=[ ]?[\w.%\[\]-]{1,40}+[=:]|\Z)|&(?:quot|gt|lt|apos|#\d+);")
 _SCHEME = re.compile(
     r"(?i)(?:Bearer|Basic|Token|Digest|Bot|ApiKey|Api-Key|Negotiate|GoogleLogin|Splunk|SSWS|GenieKey"
@@ -59,6 +66,13 @@ _SCHEME = re.compile(
 _CREDENTIALS = re.compile(
     r"[^\s\"'\\]++(?![ \t]++[A-Za-z]{2})|[\w-]{2,40}+[ ](?=[^\s\"'\\=]{0,40}[0-9=])[^\s\"'\\]{8}"
 )
+_TEXT_IN_JSON = re.compile(r"\[?\\{0,15}[\"']|\[\s")
+_OBJECT = re.compile(
+    rf"\{{{SPACE}\\{{0,15}}[\"'](?:value|raw|plain|plaintext|current)\\{{0,15}}[\"']{SPACE}:{SPACE}"
+)
+_LIST = re.compile(rf"\[{SPACE}")
+_NEXT_ITEM = re.compile(rf"\\{{0,15}}[\"']{SPACE},{SPACE}")
+_SIGNS = {"\uff1a": ":", "uff1a": ":", "→": "is", "u2192": "is"}
 _JSON_NUMBER = re.compile(r"-?[0-9][0-9.eE+-]*+")
 _PATH = re.compile(r"\\{0,15}[\"']?(?:[~/.]|[A-Za-z]:\\)")
 _WHICH_KEY = re.compile(
@@ -66,7 +80,7 @@ _WHICH_KEY = re.compile(
 )
 _BREAKS = re.compile(r'["\\\n]')
 _COOKIE = re.compile(r"[\w!#$%&*+.^|~-]{1,128}+=")
-_HEADER_END = re.compile(r"(?:[^\r\n\"'\\`]|\\++(?![\\nrtbfu/\"'\s])|\\/)*+")
+_HEADER_END = re.compile(rf"(?:[^\r\n\"'\\`\x1b]|{_ESCAPE}|\\/)*+")
 
 
 def by_name(text: str, lower: str) -> Iterator[Span]:
@@ -75,16 +89,15 @@ def by_name(text: str, lower: str) -> Iterator[Span]:
     done = 0
     for found in _NAMED.finditer(lower):
         if found.end() >= done:
-            span = names.span(found)
-            if span:
+            for span in names.spans(found):
                 done = span.end
                 yield span
     for found in (*_FLAG.finditer(text), *_DOCKER.finditer(text)):
         if is_secret_name(found["name"]):
             place = Place(found["name"], found.start(), found.end(), "flag", False, "")
-            span = names.value(place)
-            if span:
-                yield span
+            value = names.value(place)
+            if value:
+                yield value
 
 
 class _Names:
@@ -94,31 +107,73 @@ class _Names:
         self.ends: dict[re.Pattern[str], tuple[int, int]] = {}
         self.field = 0, 0
 
-    def span(self, found: re.Match[str]) -> Span | None:
+    def spans(self, found: re.Match[str]) -> Iterator[Span]:
+        """The secrets that follow a name: one, or those of a list."""
+        place = self._place(found)
+        if not place:
+            return
+        value = self._in_element if found["xml"] else self.value
+        span = value(place)
+        if span:
+            yield span
+        elif place.closed and place.sep == ":":
+            yield from self._inside(place)
+
+    def _start(self, found: re.Match[str]) -> int:
+        """Where a name starts, of which a part is found."""
         text, position = self.text, found.start()
         before = text[max(0, position - _LONGEST_NAME) : position]
         start = position - (len(before) - len(before.rstrip(_NAME_CHARACTERS)))
         if start < position and text[start - 1 : start] == "\\" and text[start] in "nrtbf":
             start += 1
+        elif start < position and text[start - 1] in "[;":
+            colours = _COLOUR.finditer(text, max(0, start - 24), position)
+            start = max([start, *(colour.end() for colour in colours)])
         if text[start : found.end("name")] in ("key", "Key", "KEY"):
             which = _WHICH_KEY.search(text[max(0, start - 12) : start])
             start -= len(which[0]) if which else 0
-        name = text[start : found.end("name")]
+        return start
+
+    def _place(self, found: re.Match[str]) -> Place | None:
+        """The name and what follows it, if it is that of a secret."""
+        text, start = self.text, self._start(found)
+        name, closed = text[start : found.end("name")], found["closed"] or ""
         if not is_secret_name(name):
-            return None
+            is_plural = closed and name[-1:] == "s" and _TEXT_IN_JSON.match(text, found.end())
+            if not is_plural or not is_secret_name(name[:-1]):
+                return None
         if name == "PASS" and found["sep"] == ":":
             return None  # of a test
         if name.lower() == "pwd" and _PATH.match(text, found.end()):
             return None  # the working directory
         if name == "sig" and text[start - 1 : start] not in ("?", "&"):
             return None
-        if found["xml"]:
-            return self._in_element(start, found.end())
-        if found["is"] and found["closed"]:
+        if found["is"] and closed:
             return None
         sep = found["sep"] or "is"
-        closed = found["closed"] or ""
-        return self.value(Place(name, start, found.end(), sep, bool(found["before"]), closed))
+        sep = _SIGNS.get(sep.lstrip("\\"), sep)
+        spaced, broken = bool(found["before"]), bool(found["broken"])
+        return Place(name, start, found.end(), sep, spaced, closed, broken)
+
+    def _inside(self, place: Place) -> Iterator[Span]:
+        """The texts in a list, or the value of an object, beneath a name in JSON."""
+        place = place._replace(is_broken=False)
+        opened = _OBJECT.match(self.text, place.value)
+        if opened:
+            inner = self.value(place._replace(value=opened.end()))
+            if inner:
+                yield inner
+        item = _LIST.match(self.text, place.value)
+        while item:
+            quoted = _OPENED.match(self.text, item.end())
+            end = self._quoted_end(quoted) if quoted else None
+            if not quoted or end is None:
+                return
+            start, value = quoted.end(), self.text[quoted.end() : end]
+            is_sure = is_password_name(place.name) or stands_out(value)
+            if end > start and is_sure and is_quoted_secret(place, value, quoted["quote"]):
+                yield Span(start, end, "name")
+            item = _NEXT_ITEM.match(self.text, end)
 
     def _end(self, pattern: re.Pattern[str], start: int) -> int:
         """Where what a pattern takes ends: the same for all that start in one run."""
@@ -139,12 +194,12 @@ class _Names:
             self.field = start, end
         return end
 
-    def _in_element(self, start: int, value: int) -> Span | None:
-        end = self.text.index("<", value)
-        content = self.text[value:end]
-        if self.text[start - 1 : start] != "<" or is_gap(content) or _BREAKS.search(content):
+    def _in_element(self, place: Place) -> Span | None:
+        end = self.text.index("<", place.value)
+        content = self.text[place.value : end]
+        if self.text[place.start - 1 : place.start] != "<" or is_gap(content):
             return None
-        return Span(value, end, "name")
+        return None if _BREAKS.search(content) else Span(place.value, end, "name")
 
     def value(self, place: Place) -> Span | None:
         text, name = self.text, place.name.lower()
@@ -165,6 +220,8 @@ class _Names:
         quote = opened["slashes"] + opened["quote"]
         if not place.closed and text.startswith(quote, max(0, place.start - len(quote))):
             return None  # the quote ends what the name is in
+        if place.is_broken and not place.closed and place.sep != ":":
+            return None
         start, end = opened.end(), self._quoted_end(opened)
         if end is None:
             return self._unquoted(place, start, unclosed=True)

@@ -80,6 +80,8 @@ def _fits(place: Place, text: str, value: str, end: int) -> bool:
     password = is_password_name(place.name)
     if place.sep == ",":
         return False
+    if place.is_broken:
+        return place.sep == ":" and _fills_line(text, value, end)
     if place.sep == "is":
         return stands_out(value) and (password or len(value) >= 8)
     if place.sep == "flag":
@@ -99,6 +101,13 @@ def _fits(place: Place, text: str, value: str, end: int) -> bool:
         shortest = 6 if re.search(r"[-_ ]", place.name) else 12
         return password or (len(value) >= 8 and is_mixed(value)) or len(value) >= shortest
     return is_mixed(value) or (value[:1].isupper() and password) or len(value) >= 12
+
+
+def _fills_line(text: str, value: str, end: int) -> bool:
+    """Whether a line has a password and no more: what follows "Password:" on the next line."""
+    if len(value) < 6 or ":" in value or not stands_out(value) or is_label(value):
+        return False
+    return bool(_LINE_END.match(text, end)) and text[end : end + 1] not in (",", ";", ":")
 
 
 def _fits_field(place: Place, text: str, value: str, end: int) -> bool:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 MASK = "[masked]"
 # What colours the text of a terminal, as it is or as escapes in another text.
-COLOUR = r"(?:\x1b|\\{1,15}(?:[uU]001[bB]|x1[bB]|033|e))\[[0-9;]{0,12}[mK]"
+COLOUR = r"(?:\x1b|\\{1,15}(?:[uU]001[bB]|x1[bB]|033|e))\[[0-9;]{0,12}[mKk]"
+SPACE = r"(?:\s|\\{1,15}[rnt]){0,40}+"  # also as an escape
 
 
 class Span(NamedTuple):
@@ -233,11 +234,15 @@ class Place(NamedTuple):
     sep: str
     spaced: bool
     closed: str  # the quote that ends the name, with its backslashes
+    is_broken: bool = False  # the value is on a line of its own
 
 
 _JOINED = re.compile(r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+")
 _SAID = re.compile(r"[A-Z][a-z']+(?: [A-Za-z][a-z']*+){2,}.{0,400}[.!?:]", re.DOTALL)
 _SENTENCE = re.compile(r"[A-Z][a-z']*(?: [A-Za-z][a-z']*){2,}.{0,400}[a-z.!?:]", re.DOTALL)
+
+
+_SNAKE = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)+")
 
 
 def is_quoted_secret(place: Place, value: str, quote: str) -> bool:
@@ -254,6 +259,7 @@ def is_quoted_secret(place: Place, value: str, quote: str) -> bool:
             and " " not in value
             and not is_label(value)
             and not is_secret_name(value)
+            and not (place.is_broken and _SNAKE.fullmatch(value))  # a list of names
         )
     if place.name.lower() == "pass" and " " in value.strip():
         return False  # as in the messages of a check
