@@ -253,6 +253,27 @@ DB_PASSWORD=«abc.def»
 postgres://user:«tiger»@db/shop
 Cookie: «sessionid=abc»
 {"cmd": "hi\nAPI key: «q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5a»"}
+password for root: «hunter2»
+Password for 'https://bob@example.org': «hunter2»
+[sudo] password for maya: «hunter2»
+https://x.example.org/?next=%2Flogin%3Fpassword%3D«hunter2»%26a%3Db
+url=https%3A%2F%2Fbob%3A«hunter2»%40host%2Fx
+https://b.s3.amazonaws.com/x?X-Amz-Signature=«9f86d081884c7d659a2feaa0c55ad015»&x=1
+<add key="DbPassword" value="«hunter2»"/>
+{"x": "<add key=\"DbPassword\" value=\"«hunter2»\"/>"}
+<c name="password">«hunter2»</c>
+<input name="password" value="«hunter2»">
+<input name="password" type="password" value="«hunter2»">
+aws configure set aws_secret_access_key «wJalrXUtnFEMI7K7MDENG»
+npm config set //registry.example.org/:_authToken «abcdef12»
+setx API_TOKEN «abcdef12»
+echo «hunter2» | sudo -S ls
+echo '«hunter two»' | sudo -S ls
+echo "«hunter2»" | docker login -u maya --password-stdin
+$x = ConvertTo-SecureString "«hunter2»" -AsPlainText
+requests.get(url, auth=("bob", "«hunter2»"))
+user.setPassword("«hunter2»");
+sqlplus bob/«hunter2»@db
 https://hooks.slack.com/services/«T0123ABCD/B0123ABCD/q7Zk2LmX9vB4tR8sWc3NyH6p»
 https://discord.com/api/webhooks/«12345678901234567/q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeUoKiYbVxMzPwCrEdSgFhJlAn0Oq7Zk2L»
 https://api.telegram.org/bot«1234567890:q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeU»/getMe
@@ -274,6 +295,7 @@ NAMED_IN_LINES = [
     "\x1b[1;31mapi_key\x1b[0m = \x1b[33m'«abcdefgh1»'\x1b[0m",
     "\x1b[01;31m\x1b[KDB_PASSWORD\x1b[m\x1b[K=«word»",
     "Cookie: «a=b1»\x1b[0m",
+    "password: |\n  «hunter2»\nuser: x",
 ]
 
 # Texts of JSON, also in JSON.
@@ -502,6 +524,17 @@ Set-Cookie: a=; Max-Age=0
 s3://bucket:key@x
 postgres://user:password@db/shop
 PASS: addr2line
+password for maya: wrong again
+echo $PASSWORD | sudo -S ls
+echo "$PASSWORD" | docker login -u x --password-stdin
+auth=("bob", password)
+auth=("user", "password")
+user.setPassword("password")
+<c name="password">Password</c>
+<input type="password" name="password" value="">
+<input name="title" value="hunter2">
+https://x.example.org/?next=%2Flogin%3Fuser%3Dhunter2
+password_hint: |
 PASS: binutils-all/pr20
 token = oauth2_token
 {password: password1, token: token2}

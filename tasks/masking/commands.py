@@ -56,12 +56,12 @@ _BEARER = re.compile(r"bearer(?:[ ]{1,3}|%20)(?P<value>[A-Za-z0-9._~+/-]{12,4096
 _SAID = re.compile(
     rf"(?:identified by|requirepass|password|passwd|passphrase)[ ]{{1,4}}(?:{_QUOTED})"
 )
-_VALUE = re.compile(rf"value\\{{0,15}}[\"']?[ ]?:[ ]?{_QUOTED}")
+_VALUE = re.compile(rf"value\\{{0,15}}[\"']?[ ]?[:=][ ]?{_QUOTED}")
 _ITS_NAME = re.compile(
-    r"(?i)(?:name|key)\\{0,15}[\"']?[ ]?:[ ]?\\{0,15}[\"']?(?P<name>[\w.-]{2,64}+)\\{0,15}[\"']?"
+    r"(?i)(?:name|key)\\{0,15}[\"']?[ ]?[:=][ ]?\\{0,15}[\"']?(?P<name>[\w.-]{2,64}+)\\{0,15}[\"']?"
+    r"(?:[ ][\w-]{1,20}+=\\{0,15}[\"'][^\"'\\]{0,40}+\\{0,15}[\"']){0,3}"
     r",?(?:\s|\\{1,15}n){0,16}\\{0,15}[\"']?\Z"
 )
-
 _NAME_AFTER = re.compile(
     rf"{SPACE},{SPACE}\\{{0,15}}[\"'](?:name|key)\\{{0,15}}[\"']{SPACE}:{SPACE}"
     r"\\{0,15}[\"'](?P<name>[\w.-]{2,64}+)\\{0,15}[\"']"

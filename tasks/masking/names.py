@@ -35,7 +35,7 @@ _NAMED = re.compile(
     + rf""")(?P<name>[\w-]{{0,64}}+)
     (?P<closed>\\{{0,15}}["'`])?+ (?:\])?+ \*{{0,2}}+ (?:{COLOUR}){{0,3}}+
     (?: (?P<before>{_BLANK}{{0,32}}+)
-        (?P<sep>:=|=>|={{1,3}}|:(?!:)|(?<=["'`]),|\uff1a|→|\\{{1,15}}(?:uff1a|u2192))
+        (?P<sep>:=|=>|={{1,3}}|:(?!:)|(?<=["'`]),|\uff1a|→|\\{{1,15}}(?:uff1a|u2192)|%(?:25)?3d)
         (?: [ ]?[a-z_][\w.]{{0,30}}+(?:\[[\w., |]{{0,40}}+\])?+(?:[ ]\|[ ]none)?+
             [ ]?=(?=[ ]?\\{{0,15}}["']) )?+
         \*{{0,2}}+ {_BLANK}{{0,32}}+
@@ -48,7 +48,9 @@ _NAMED = re.compile(
     re.ASCII | re.VERBOSE,
 )
 _FLAG = re.compile(r"--(?P<name>[\w-]{2,64}+)[ ]{1,16}+(?=[^\s|&<>;:=(-])", re.ASCII)
-_DOCKER = re.compile(r"ENV[ ](?P<name>[A-Z][A-Z0-9_]{2,64}+)[ ](?=[^\s=])", re.ASCII)
+_DOCKER = re.compile(
+    r"(?:ENV|setx(?:[ ]/[mM])?)[ ](?P<name>[A-Z][A-Z0-9_]{2,64}+)[ ](?=[^\s=])", re.ASCII
+)
 _TESTED = 256  # characters of an unquoted value that say what it is
 _OPENED = re.compile(
     r"(?:[bruf]{1,2})?(?P<slashes>\\{0,15})(?P<quote>[\"'`])(?!(?P=quote)(?P=quote))", re.ASCII
@@ -58,7 +60,9 @@ _ENDS_JSON = re.compile(r"\s{0,40}+(?:[,\]}:]|\Z)")
 _COLOUR = re.compile(COLOUR)
 _ESCAPE = r"\\++(?![\\nrtbfu/\"'\s`]|(?:[xX]1[bB]|033|e)\[)"
 _RUN = re.compile(rf"(?:[^\s\"'`<>\\\x1b]|{_ESCAPE}.|\\++/(?=[^\s\"']))*+", re.DOTALL)
-_NEXT_FIELD = re.compile(r"[,;&](?=[ ]?[\w.%\[\]-]{1,40}+[=:]|\Z)|&(?:quot|gt|lt|apos|#\d+);")
+_NEXT_FIELD = re.compile(
+    r"[,;&](?=[ ]?[\w.%\[\]-]{1,40}+[=:]|\Z)|&(?:quot|gt|lt|apos|#\d+);|%(?:25)?26"
+)
 _SCHEME = re.compile(
     r"(?i)(?:Bearer|Basic|Token|Digest|Bot|ApiKey|Api-Key|Negotiate|GoogleLogin|Splunk|SSWS|GenieKey"
     r"|AWS4-HMAC-SHA256|OAuth|Key|MAC|SharedAccessSignature)(?:[ ]++|%20|\+(?=\S))"
@@ -72,12 +76,14 @@ _OBJECT = re.compile(
 )
 _LIST = re.compile(rf"\[{SPACE}")
 _NEXT_ITEM = re.compile(rf"\\{{0,15}}[\"']{SPACE},{SPACE}")
-_SIGNS = {"\uff1a": ":", "uff1a": ":", "→": "is", "u2192": "is"}
+_SIGNS = {"\uff1a": ":", "uff1a": ":", "→": "is", "u2192": "is", "%3d": "=", "%253d": "="}
 _JSON_NUMBER = re.compile(r"-?[0-9][0-9.eE+-]*+")
 _PATH = re.compile(r"\\{0,15}[\"']?(?:[~/.]|[A-Za-z]:\\)")
 _WHICH_KEY = re.compile(
     r"(?i)(?:\b|(?<=\\[nrt]))(?:api|access|secret|private|signing|encryption)[ ]\Z"
 )
+_ATTRIBUTE = re.compile(r"(?:name|key)=\\{0,15}[\"']\Z")
+_BLOCK = re.compile(r"[|>][+-]?[0-9]?[ \t]*+(?:\r?\n|\\{1,15}n)[ \t]{1,40}+")
 _BREAKS = re.compile(r'["\\\n]')
 _COOKIE = re.compile(r"[\w!#$%&*+.^|~-]{1,128}+=")
 _HEADER_END = re.compile(rf"(?:[^\r\n\"'\\`\x1b]|{_ESCAPE}|\\/)*+")
@@ -126,6 +132,8 @@ class _Names:
         start = position - (len(before) - len(before.rstrip(_NAME_CHARACTERS)))
         if start < position and text[start - 1 : start] == "\\" and text[start] in "nrtbf":
             start += 1
+        elif text[max(0, start - 1) : start] == "%":
+            start = min(start + 2, position)  # "%3Fpassword"
         elif start < position and text[start - 1] in "[;":
             colours = _COLOUR.finditer(text, max(0, start - 24), position)
             start = max([start, *(colour.end() for colour in colours)])
@@ -151,7 +159,7 @@ class _Names:
         if found["is"] and closed:
             return None
         sep = found["sep"] or "is"
-        sep = _SIGNS.get(sep.lstrip("\\"), sep)
+        sep = _SIGNS.get(sep.lstrip("\\").lower(), sep)
         spaced, broken = bool(found["before"]), bool(found["broken"])
         return Place(name, start, found.end(), sep, spaced, closed, broken)
 
@@ -197,7 +205,9 @@ class _Names:
     def _in_element(self, place: Place) -> Span | None:
         end = self.text.index("<", place.value)
         content = self.text[place.value : end]
-        if self.text[place.start - 1 : place.start] != "<" or is_gap(content):
+        before = self.text[max(0, place.start - 24) : place.start]
+        is_named = bool(_ATTRIBUTE.search(before)) and stands_out(content)
+        if not (before.endswith("<") or is_named) or is_gap(content):
             return None
         return None if _BREAKS.search(content) else Span(place.value, end, "name")
 
@@ -273,6 +283,9 @@ class _Names:
     def _unquoted(self, place: Place, start: int, unclosed: bool = False) -> Span | None:
         text, end = self.text, self._field_end(start)
         value = text[start : min(end, start + _TESTED)]
+        block = _BLOCK.match(text, start) if place.sep == ":" else None
+        if block:
+            return self._unquoted(place._replace(is_broken=True), block.end())
         if not unclosed and is_opened(place, value):
             return None
         number = _JSON_NUMBER.match(value) if place.closed else None

@@ -86,7 +86,7 @@ def _fits(place: Place, text: str, value: str, end: int) -> bool:
         return stands_out(value) and (password or len(value) >= 8)
     if place.sep == "flag":
         return password or len(value) >= 6
-    if place.sep == "=" and not place.spaced and text[place.value - 1] == "=":
+    if place.sep == "=" and not place.spaced and text[place.value - 1] in "=dD":
         return _fits_field(place, text, value, end)
     in_line = bool(_LINE_END.match(text, end)) and starts_line(text, place.start)
     if stands_out(value) and not is_variable_name(value):
