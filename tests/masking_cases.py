@@ -253,6 +253,9 @@ DB_PASSWORD=«abc.def»
 postgres://user:«tiger»@db/shop
 Cookie: «sessionid=abc»
 {"cmd": "hi\nAPI key: «q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5a»"}
+password_confirmation: «hunter2»
+{"PASS": "«hunter2»"}
+  PASS: «hunter2»
 password for root: «hunter2»
 Password for 'https://bob@example.org': «hunter2»
 [sudo] password for maya: «hunter2»
@@ -524,6 +527,16 @@ Set-Cookie: a=; Max-Age=0
 s3://bucket:key@x
 postgres://user:password@db/shop
 PASS: addr2line
+the --ftp-user and --ftp-password command switches
+ID_TOKEN = "ErrorIdToken"
+auth = f"{url.username}:{url.password}"
+BEARER = "Bearer"
+http://a:b@localhost/
+DB_PASSWORD=os.environ["X"]
+TOKEN=self.token
+secret: vault:secret/data/x#key
+secret: arn:aws:secretsmanager:us-east-1:123456789012:secret:MySecret-a1b2c3
+echo hello | openssl base64
 password for maya: wrong again
 echo $PASSWORD | sudo -S ls
 echo "$PASSWORD" | docker login -u x --password-stdin

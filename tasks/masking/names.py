@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from tasks.masking.signs import DOCKER, FLAG, NAMED
 from tasks.masking.unquoted import is_opened, is_unquoted_secret, starts_line
 from tasks.masking.values import (
     COLOUR,
@@ -19,38 +20,9 @@ from tasks.masking.values import (
     without_end,
 )
 
-STEMS = (
-    "pass", "pwd", "secret", "token", "key", "auth", "cookie", "credential", "jwt", "bearer",
-    "psk", "sig", "pw", "sessid", "sessionid", "connectionstring",
-    "connection_string", "kennwort",
-)  # fmt: skip
 _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 _LONGEST_NAME = 64
 
-# A name, and what may stand between it and its value. Every part is bounded or possessive.
-_BLANK = rf"(?:[ \t\u00a0]|\\{{1,15}}(?:t|u00a0)|{COLOUR})"
-_NAMED = re.compile(
-    "(?:"
-    + "|".join(STEMS)
-    + rf""")(?P<name>[\w-]{{0,64}}+)
-    (?P<closed>\\{{0,15}}["'`])?+ (?:\])?+ \*{{0,2}}+ (?:{COLOUR}){{0,3}}+
-    (?: (?P<before>{_BLANK}{{0,32}}+)
-        (?P<sep>:=|=>|={{1,3}}|:(?!:)|(?<=["'`]),|\uff1a|→|\\{{1,15}}(?:uff1a|u2192)|%(?:25)?3d)
-        (?: [ ]?[a-z_][\w.]{{0,30}}+(?:\[[\w., |]{{0,40}}+\])?+(?:[ ]\|[ ]none)?+
-            [ ]?=(?=[ ]?\\{{0,15}}["']) )?+
-        \*{{0,2}}+ {_BLANK}{{0,32}}+
-        (?P<broken>(?:(?:\r?\n|\\{{1,15}}[rn])(?:{_BLANK}){{0,40}}+){{1,4}}+)?+
-      | (?P<xml>>)(?=[^<>\s]{{1,256}}+</)
-      | (?P<is>[ \t]{{1,8}}
-          (?:(?:has[ ]been[ ]|is[ ]|was[ ])?(?:set[ ]|changed[ ]|reset[ ])?to|is|was|are)
-          [ \t]{{0,2}}:?[ \t]{{1,8}}) )
-    """,
-    re.ASCII | re.VERBOSE,
-)
-_FLAG = re.compile(r"--(?P<name>[\w-]{2,64}+)[ ]{1,16}+(?=[^\s|&<>;:=(-])", re.ASCII)
-_DOCKER = re.compile(
-    r"(?:ENV|setx(?:[ ]/[mM])?)[ ](?P<name>[A-Z][A-Z0-9_]{2,64}+)[ ](?=[^\s=])", re.ASCII
-)
 _TESTED = 256  # characters of an unquoted value that say what it is
 _OPENED = re.compile(
     r"(?:[bruf]{1,2})?(?P<slashes>\\{0,15})(?P<quote>[\"'`])(?!(?P=quote)(?P=quote))", re.ASCII
@@ -93,12 +65,12 @@ def by_name(text: str, lower: str) -> Iterator[Span]:
     """The values of all names in a text that are those of secrets."""
     names = _Names(text)
     done = 0
-    for found in _NAMED.finditer(lower):
+    for found in NAMED.finditer(lower):
         if found.end() >= done:
             for span in names.spans(found):
                 done = span.end
                 yield span
-    for found in (*_FLAG.finditer(text), *_DOCKER.finditer(text)):
+    for found in (*FLAG.finditer(text), *DOCKER.finditer(text)):
         if is_secret_name(found["name"]):
             place = Place(found["name"], found.start(), found.end(), "flag", False, "")
             value = names.value(place)
@@ -150,7 +122,8 @@ class _Names:
             is_plural = closed and name[-1:] == "s" and _TEXT_IN_JSON.match(text, found.end())
             if not is_plural or not is_secret_name(name[:-1]):
                 return None
-        if name == "PASS" and found["sep"] == ":":
+        is_flush = text[max(0, start - 1) : start] in ("", "\n")
+        if name == "PASS" and is_flush and found["sep"] == ":":
             return None  # of a test
         if name.lower() == "pwd" and _PATH.match(text, found.end()):
             return None  # the working directory

@@ -236,7 +236,7 @@ def addresses(text: str) -> Iterator[Span]:
         value = found[part]
         if part == "token" and not has_digit_and_letter(value):
             continue
-        if part == "password" and _SAMPLE.fullmatch(value):
+        if part == "password" and (len(value) == 1 or _SAMPLE.fullmatch(value)):
             continue
         if not is_gap(value) and not value.startswith(("$", "{", "%")):
             yield Span(*found.span(part), "url")

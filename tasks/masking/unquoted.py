@@ -21,7 +21,26 @@ _LINE_START = re.compile(
     r"(?:(?:export|set|env|ENV|ARG|local|declare -x|setx)[ ]+)?[\"']?\Z"
 )
 _LINE_END = re.compile(rf"[ \t]*+(?:{COLOUR})*+[ \t]*+[,;]?(?:\r?\n|\\+[nr\"]|\"|\Z|[ \t]++[#/])")
-_CALL = re.compile(r"[\w.$]+\(.*|(?:[<|&]|\$[({]).*", re.DOTALL)
+_CALL = re.compile(
+    r"[\w.$]+\(.*|(?:[<|&]|\$[({]).*"
+    r"|(?:os|sys|self|this|process|settings|config|args|options|env|app)\..*",
+    re.DOTALL,
+)
+_PROSE = frozenset(
+    [
+        "and",
+        "or",
+        "option",
+        "options",
+        "command",
+        "commands",
+        "switch",
+        "flag",
+        "respectively",
+        "for",
+        "to",
+    ]
+)
 _NOT_OPENED = re.compile(r"[(\[{](?=[A-Za-z!@#$%^&*]*[0-9])[\w!@#$%^&*+-]{6,64}\Z")
 
 
@@ -85,9 +104,11 @@ def _fits(place: Place, text: str, value: str, end: int) -> bool:
     if place.sep == "is":
         return stands_out(value) and (password or len(value) >= 8)
     if place.sep == "flag":
-        return password or len(value) >= 6
+        return (password or len(value) >= 6) and value not in _PROSE
     if place.sep == "=" and not place.spaced and text[place.value - 1] in "=dD":
         return _fits_field(place, text, value, end)
+    if not password and place.sep == ":" and text[place.start - 1 : place.start] == ":":
+        return False  # "arn:aws:secretsmanager:secret:name"
     in_line = bool(_LINE_END.match(text, end)) and starts_line(text, place.start)
     if stands_out(value) and not is_variable_name(value):
         if value.isdigit() and not password:

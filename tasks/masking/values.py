@@ -29,7 +29,10 @@ def _words(text: str) -> frozenset[str]:
 
 # A name is cut into words at case and signs; what counts is how it ends.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_NEUTRAL = _words("value raw plain text old new current prev previous base prod dev test staging")
+_NEUTRAL = _words(
+    "value raw plain text old new current prev previous confirm confirmation again base prod dev "
+    "test staging"
+)
 _PASSWORDS = ("password", "passwd", "passphrase", "passcode", "passwort", "kennwort")
 _PASSWORD_WORDS = _words(
     "pwd pw pass psw dbpass userpass mypass ftppass smtppass adminpass rootpass mysqlpwd "
@@ -100,11 +103,13 @@ _GAP = re.compile(
     [*\#\w-]{0,12}\[[^\[\]]{0,60}\]            # [masked], *[REDACTED]
     | \\*<[^<>]*>                              # <your password>
     | \$\{[^{}]*\} | \$?\{\{[^{}]*\}\} | \{[^{}"':,]*\} | \$\(.*\) | \$\([a-z]+[ ].* | `.*`
+    | (?:[^\w{}]{0,3}\{[a-z_][\w.]*\}){1,9}[^\w{}]{0,3}   # {user}:{password}
     | %\w+% | %\([\w.]+\)[sdr]? | (?:%[sdrvq@]\W?)+ | @\w+@
     | [*•.x_?~=\#-]{2,} | [x*]{2,}[\w-]{0,4} | \w{1,8}[*•]{3,}\w{0,8} | \w{1,8}\.\.\. | \W{1,2}
     | (?:none|null|nil|nul|undefined|nan|true|false|yes|no|on|off|n/a|na|empty|required|optional
       |redacted|masked|hidden|removed|omitted|string|str|bytes|text|char|int|integer|number|bool|boolean
-      |object|any|unset|missing|invalid|expired|default|unknown|todo|tbd|placeholder|header|query|body)
+      |object|any|unset|missing|invalid|expired|default|unknown|todo|tbd|placeholder|header|query|body
+      |bearer|basic|cookies?)
     | (?:enter|insert|put|add|set|paste|type|replace|use|provide|change|need)
       [ _-](?:with[ _-])?(?:your|the|a|an|here|this|me)\b.{0,60}
     | (?:my|the|a|an|some|your)[ _-](?:super[ _-]?)?
@@ -185,6 +190,7 @@ def is_variable_name(value: str) -> bool:
 
 
 _REFERENCE = re.compile(r"(?:id|type|src|source|env|name)=.*|[a-z]{4,20}[0-9]{0,2}")
+_STORES = ("arn:", "vault:", "op://", "ssm:", "secretsmanager:", "file:", "env:", "ref+")
 _PART_OF_PATH = re.compile(r"[A-Za-z]?[a-z]{0,24}[0-9]{0,4}")
 
 
@@ -192,6 +198,8 @@ def is_reference(name: str, value: str) -> bool:
     """Whether a value says where the secret is: a path, "id=npm", "credentials: include2"."""
     if is_password_name(name) or len(value) > 200:
         return False
+    if value.startswith(_STORES):
+        return True
     if value.startswith(("~/", "./", "../")) or value.count("/") > 1:
         return all(_PART_OF_PATH.fullmatch(part) for part in re.split(r"[/._~-]", value))
     plural = name.lower().endswith("credentials")
@@ -269,6 +277,8 @@ def is_quoted_secret(place: Place, value: str, quote: str) -> bool:
         return False
     if place.name == "token" and value.isalpha() and value.islower() and len(value) <= 12:
         return False  # of a parser
+    if _CAPITAL_INSIDE.search(value) and is_secret_name(value) and not has_digit_and_letter(value):
+        return False  # a name: "InvalidIdToken"
     if " " in value.strip():
         return stands_out(value) and not _SENTENCE.match(value)
     if len(value) < (3 if place.name.isupper() else 4) or is_label(value):
