@@ -582,6 +582,9 @@ PIECES = [
     "Authorization", "Bearer ", "Cookie", "a=b", "://", "@", "curl -u ", "curl ", "mysql ", "-p",
     "--password ", "-----BEGIN PRIVATE KEY-----", "-----END", "eyJ", ".", "login a password ",
     "\ud800", "\0", "İ", "is", "**", "</password>", "name", "value",
+    "\x1b[32m", "\\u001b[m", "%3D", "%2F%2F", "%3A", "%40", "echo ", " | sudo -S", " for ", "|",
+    "-----END PRIVATE KEY-----", "passwords", "secrets", "→", "auth=(", "PASSWORD", "\xa0", "\t",
+    'name="password"', ' value="', "sqlplus a/", "aws configure set my_secret ", "setx API_TOKEN ",
 ]  # fmt: skip
 
 # Of these, one after another, long texts are made.

@@ -7,6 +7,7 @@ from tasks.masking.signs import DOCKER, FLAG, NAMED
 from tasks.masking.unquoted import is_opened, is_unquoted_secret, starts_line
 from tasks.masking.values import (
     COLOUR,
+    MASK,
     SPACE,
     Place,
     Span,
@@ -28,7 +29,7 @@ _OPENED = re.compile(
     r"(?:[bruf]{1,2})?(?P<slashes>\\{0,15})(?P<quote>[\"'`])(?!(?P=quote)(?P=quote))", re.ASCII
 )
 _QUOTES = {quote: re.compile(rf"(?P<slashes>\\*+)(?P<quote>[\"{quote}])|\n") for quote in "\"'`"}
-_ENDS_JSON = re.compile(r"\s{0,40}+(?:[,\]}:]|\Z)")
+_ENDS_JSON = re.compile(rf"{SPACE}(?:[,\]}}:]|\Z)")
 _COLOUR = re.compile(COLOUR)
 _ESCAPE = r"\\++(?![\\nrtbfu/\"'\s`]|(?:[xX]1[bB]|033|e)\[)"
 _RUN = re.compile(rf"(?:[^\s\"'`<>\\\x1b]|{_ESCAPE}.|\\++/(?=[^\s\"']))*+", re.DOTALL)
@@ -152,7 +153,12 @@ class _Names:
                 return
             start, value = quoted.end(), self.text[quoted.end() : end]
             is_sure = is_password_name(place.name) or stands_out(value)
-            if end > start and is_sure and is_quoted_secret(place, value, quoted["quote"]):
+            if (
+                end > start
+                and MASK not in value
+                and is_sure
+                and is_quoted_secret(place, value, quoted["quote"])
+            ):
                 yield Span(start, end, "name")
             item = _NEXT_ITEM.match(self.text, end)
 
@@ -212,7 +218,8 @@ class _Names:
         if scheme and scheme.end() < end:
             start = scheme.end()
         in_json = self.in_json or opened["slashes"]
-        if in_json and not place.closed and _ENDS_JSON.match(text, opened.end()):
+        is_outer = len(quote) < len(place.closed) or not place.closed
+        if in_json and is_outer and _ENDS_JSON.match(text, opened.end()):
             return None  # likewise, in JSON
         if is_quoted_secret(place, text[start:end], opened["quote"]):
             return Span(start, end, "name")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from tasks.masking.values import Span, is_gap, is_secret_name, stands_out
+from tasks.masking.values import MASK, Span, is_gap, is_secret_name, stands_out
 
 _IN_QUOTES = r"(?P<open>\\{0,15}[\"'])(?P<quoted>[^\"'\\\n]{4,1024}+)(?P=open)"
 _BARE = r"(?P<bare>[^\s\"'\\`;|&<>]{1,512}+)"
@@ -55,7 +55,7 @@ def by_place(text: str, lower: str) -> Iterator[Span]:
             for found in pattern.finditer(lower):
                 start, end = found.span("quoted" if found.groupdict().get("quoted") else "bare")
                 value = text[start:end]
-                if is_gap(value) or is_secret_name(value) or value.startswith("$"):
+                if is_gap(value) or is_secret_name(value) or value.startswith("$") or MASK in value:
                     continue
                 if stands_out(value) or not must_stand_out:
                     yield Span(start, end, "place")

@@ -26,21 +26,7 @@ _CALL = re.compile(
     r"|(?:os|sys|self|this|process|settings|config|args|options|env|app)\..*",
     re.DOTALL,
 )
-_PROSE = frozenset(
-    [
-        "and",
-        "or",
-        "option",
-        "options",
-        "command",
-        "commands",
-        "switch",
-        "flag",
-        "respectively",
-        "for",
-        "to",
-    ]
-)
+_PROSE = re.compile("and|or|for|to|(?:option|command|switch|flag)(?:e?s)?|respectively")
 _NOT_OPENED = re.compile(r"[(\[{](?=[A-Za-z!@#$%^&*]*[0-9])[\w!@#$%^&*+-]{6,64}\Z")
 
 
@@ -104,7 +90,7 @@ def _fits(place: Place, text: str, value: str, end: int) -> bool:
     if place.sep == "is":
         return stands_out(value) and (password or len(value) >= 8)
     if place.sep == "flag":
-        return (password or len(value) >= 6) and value not in _PROSE
+        return (password or len(value) >= 6) and not _PROSE.fullmatch(value)
     if place.sep == "=" and not place.spaced and text[place.value - 1] in "=dD":
         return _fits_field(place, text, value, end)
     if not password and place.sep == ":" and text[place.start - 1 : place.start] == ":":
