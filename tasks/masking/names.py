@@ -153,12 +153,8 @@ class _Names:
                 return
             start, value = quoted.end(), self.text[quoted.end() : end]
             is_sure = is_password_name(place.name) or stands_out(value)
-            if (
-                end > start
-                and MASK not in value
-                and is_sure
-                and is_quoted_secret(place, value, quoted["quote"])
-            ):
+            is_new = end > start and MASK not in value
+            if is_new and is_sure and is_quoted_secret(place, value, quoted["quote"]):
                 yield Span(start, end, "name")
             item = _NEXT_ITEM.match(self.text, end)
 
@@ -218,8 +214,7 @@ class _Names:
         if scheme and scheme.end() < end:
             start = scheme.end()
         in_json = self.in_json or opened["slashes"]
-        is_outer = len(quote) < len(place.closed) or not place.closed
-        if in_json and is_outer and _ENDS_JSON.match(text, opened.end()):
+        if in_json and not _is_like(opened, place.closed) and _ENDS_JSON.match(text, opened.end()):
             return None  # likewise, in JSON
         if is_quoted_secret(place, text[start:end], opened["quote"]):
             return Span(start, end, "name")
@@ -283,6 +278,12 @@ class _Names:
             return None if is_gap(value) or is_code(value) else Span(start, end, "name")
         sure = is_unquoted_secret(place, text, value, whole, end)
         return Span(start, end, "name") if sure else None
+
+
+def _is_like(opened: re.Match[str], closed: str) -> bool:
+    """Whether a quote is of the kind and the level of the one that ends the name."""
+    is_deep = _level(len(opened["slashes"])) >= _level(len(closed) - 1) if closed else False
+    return is_deep and opened["quote"] == closed[-1]
 
 
 def _level(slashes: int) -> int:
