@@ -335,6 +335,8 @@ CLEAN_IN_LINES = [
     '{"env": "PASSWORD=\\nB2=3456"}',
     "Password:\nmaya@host1:~$ ls",
     "Password:\nLast login: Monday",
+    "if authorization:\n    authorization = authorization.split()\n",
+    "fields = 'keep_all_tokens', 'expand1', 'priority'",
 ]
 
 CLEAN = _lines(r"""

@@ -91,12 +91,13 @@ class _Names:
         place = self._place(found)
         if not place:
             return
+        if place.closed and place.sep == ":" and self.text[place.value : place.value + 1] in "[{":
+            yield from self._inside(place)
+            return
         value = self._in_element if found["xml"] else self.value
         span = value(place)
         if span:
             yield span
-        elif place.closed and place.sep == ":":
-            yield from self._inside(place)
 
     def _start(self, found: re.Match[str]) -> int:
         """Where a name starts, of which a part is found."""
@@ -120,7 +121,12 @@ class _Names:
         text, start = self.text, self._start(found)
         name, closed = text[start : found.end("name")], found["closed"] or ""
         if not is_secret_name(name):
-            is_plural = closed and name[-1:] == "s" and _TEXT_IN_JSON.match(text, found.end())
+            is_plural = (
+                closed
+                and found["sep"] == ":"
+                and name[-1:] == "s"
+                and _TEXT_IN_JSON.match(text, found.end())
+            )
             if not is_plural or not is_secret_name(name[:-1]):
                 return None
         is_flush = text[max(0, start - 1) : start] in ("", "\n")
@@ -189,7 +195,7 @@ class _Names:
     def value(self, place: Place) -> Span | None:
         text, name = self.text, place.name.lower()
         opened = _OPENED.match(text, place.value)
-        if not opened and place.sep in ":=":
+        if not opened and place.sep in ":=" and not place.is_broken:
             if "cookie" in name and place.sep == ":":
                 pair = _COOKIE.match(text, place.value)
                 if pair and name.startswith("set") and text[pair.end() : pair.end() + 1] == ";":
