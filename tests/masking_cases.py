@@ -231,10 +231,113 @@ auth_token: «AbCdEfGhIjKl»
 --secret-key «abcdefgh»
 export PASSWORD=«changeme»
 "password": "«changeme»"
+password: «Passw0rd2026»
+Password: «Passw0rd2026»
+password: «Secret123»
+admin password: «Adminlogin99»
+login with password: «Passw0rd2026» please
+api_key: «authkeyabcd1234567890»
+const token = «authtokenabcdef0123456789»;
+password=«my_pass_x9Q7»
+PASSWORD=«your_cat_Fluffy99»
+TOKEN=«my_token_abcdef0123456789»
+password = '«my-secret-x9Q7zz»'
+password: «the_dog99»
+password=«$ecret123»
+PASSWORD=«p4ss[w]ord9»
+password=«@Xy9zQabc!»
+password=«(Xy9zQabc»
+password=«Qw9.Er7»
+Password: «Welcome.To.Hell»
+DB_PASSWORD=«abc.def»
+postgres://user:«tiger»@db/shop
+Cookie: «sessionid=abc»
+{"cmd": "hi\nAPI key: «q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5a»"}
+password_confirmation: «hunter2»
+{"PASS": "«hunter2»"}
+  PASS: «hunter2»
+password for root: «hunter2»
+Password for 'https://bob@example.org': «hunter2»
+[sudo] password for maya: «hunter2»
+https://x.example.org/?next=%2Flogin%3Fpassword%3D«hunter2»%26a%3Db
+url=https%3A%2F%2Fbob%3A«hunter2»%40host%2Fx
+https://b.s3.amazonaws.com/x?X-Amz-Signature=«9f86d081884c7d659a2feaa0c55ad015»&x=1
+<add key="DbPassword" value="«hunter2»"/>
+{"x": "<add key=\"DbPassword\" value=\"«hunter2»\"/>"}
+<c name="password">«hunter2»</c>
+<input name="password" value="«hunter2»">
+<input name="password" type="password" value="«hunter2»">
+aws configure set aws_secret_access_key «wJalrXUtnFEMI7K7MDENG»
+npm config set //registry.example.org/:_authToken «abcdef12»
+setx API_TOKEN «abcdef12»
+echo «hunter2» | sudo -S ls
+echo '«hunter two»' | sudo -S ls
+echo "«hunter2»" | docker login -u maya --password-stdin
+$x = ConvertTo-SecureString "«hunter2»" -AsPlainText
+requests.get(url, auth=("bob", "«hunter2»"))
+user.setPassword("«hunter2»");
+sqlplus bob/«hunter2»@db
 https://hooks.slack.com/services/«T0123ABCD/B0123ABCD/q7Zk2LmX9vB4tR8sWc3NyH6p»
 https://discord.com/api/webhooks/«12345678901234567/q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeUoKiYbVxMzPwCrEdSgFhJlAn0Oq7Zk2L»
 https://api.telegram.org/bot«1234567890:q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeU»/getMe
 """)
+
+# The same with lines in them.
+NAMED_IN_LINES = [
+    '["X-Api-Key",\n   "«abcdef123456»"]',
+    '{"client_secret":\n "«abcdefgh»"}',
+    '{"value": "«abcdefgh»",\n  "name": "DB_PASSWORD"}',
+    "Password:  \n«hunter2x»\n",
+    "user: maya\npassword:\n«Tr0ub4dor&3»\nand more",
+    "password:\t«hunter2»",
+    "password:\u00a0«hunter2»",
+    "password\uff1a«hunter2»",
+    "password → «hunter2»",
+    "password=\x1b[32m«hunter2»\x1b[0m",
+    "\x1b[31mpassword\x1b[0m: \x1b[33m«hunter2»\x1b[0m",
+    "\x1b[1;31mapi_key\x1b[0m = \x1b[33m'«abcdefgh1»'\x1b[0m",
+    "\x1b[01;31m\x1b[KDB_PASSWORD\x1b[m\x1b[K=«word»",
+    "Cookie: «a=b1»\x1b[0m",
+    "password: |\n  «hunter2»\nuser: x",
+]
+
+# Texts of JSON, also in JSON.
+NAMED_IN_JSON = [
+    *_lines(r"""
+{"password":["«hunter2»"]}
+{"password": [ "«hunter2»" ]}
+{"password":{"value":"«hunter2»"}}
+{"passwords":["«hunter2»"]}
+{"secrets":"«hunter2abc»"}
+{"tokens":["«abcdef123456»"]}
+{"api_keys": ["«abcdef123456»"]}
+{"value":"«hunter2»","name":"DB_PASSWORD"}
+{"a": "password=\u001b[32m«hunter2»\u001b[0m"}
+{"a": "\u001b[31mpassword\u001b[0m: \u001b[33m«hunter2»\u001b[0m"}
+{"a": "password=\x1b[32m«hunter2»\x1b[0m"}
+{"a": "password=\033[32m«hunter2»\033[0m"}
+{"a": "password=\e[32m«hunter2»\e[0m"}
+{"a": "hi\nAPI key: «q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5a»"}
+{"a": "Password:\n«hunter2x»\n"}
+{"a": "password:\t«hunter2»"}
+"""),
+    '{"client_secret":\n "«abcdefgh»"}',
+    '["X-Api-Key",\n   "«abcdef123456»"]',
+]
+
+CLEAN_IN_LINES = [
+    '{"password": ["This field is required."]}',
+    '{"tokens": ["identifier", "keyword"], "tokens": [1234567890, 1]}',
+    '{"tokens": 12345678, "secrets": null, "passwords": []}',
+    "password:\n  min_length: 8\n  item1: x2\n",
+    "token:\n- name1\n- name2\n",
+    "PASSWORD=\nB2=3456\n",
+    '{"env": "PASSWORD=\\nB2=3456"}',
+    "Password:\nmaya@host1:~$ ls",
+    "Password:\nLast login: Monday",
+    "if authorization:\n    authorization = authorization.split()\n",
+    "fields = 'keep_all_tokens', 'expand1', 'priority'",
+]
 
 CLEAN = _lines(r"""
 password = get_password()
@@ -407,6 +510,50 @@ def return_ok_port(self, cookie: Cookie, request: Request) -> bool: ...
 current_token: TemplateLiteral
 if (token === 'threshold')
 {password:!0,image:!0}
+{"session_id":"telegram_5521337_1"}
+existingSecret: my-db-secret-v2
+secret: projects/p1/secrets/s2/versions/3
+credentials=~/.aws/credentials2
+credentials: include2
+token = 'identifier'
+the authorization: see section 4.2.1b
+Authorization: required for all 3 routes
+token: 12345678 at position
+zip -P x.zip
+mongo -p 27017
+docker run --name mongo -p 27017:27017 mongo:7
+ldapsearch -w 10
+docker build --secret id=npm .
+sk-learn-contrib-package-name-2024x
+Set-Cookie: a=; Max-Age=0
+s3://bucket:key@x
+postgres://user:password@db/shop
+PASS: addr2line
+the --ftp-user and --ftp-password command switches
+ID_TOKEN = "ErrorIdToken"
+auth = f"{url.username}:{url.password}"
+BEARER = "Bearer"
+http://a:b@localhost/
+DB_PASSWORD=os.environ["X"]
+TOKEN=self.token
+secret: vault:secret/data/x#key
+secret: arn:aws:secretsmanager:us-east-1:123456789012:secret:MySecret-a1b2c3
+echo hello | openssl base64
+password for maya: wrong again
+echo $PASSWORD | sudo -S ls
+echo "$PASSWORD" | docker login -u x --password-stdin
+auth=("bob", password)
+auth=("user", "password")
+user.setPassword("password")
+<c name="password">Password</c>
+<input type="password" name="password" value="">
+<input name="title" value="hunter2">
+https://x.example.org/?next=%2Flogin%3Fuser%3Dhunter2
+password_hint: |
+PASS: binutils-all/pr20
+token = oauth2_token
+{password: password1, token: token2}
+password = self.token2.value
 withCredentials:false,timeout:0
 """)
 
@@ -416,8 +563,8 @@ password Password db_password DB_PASSWORD userPassword passwd passphrase pgpassw
 MYSQL_PWD DB_PASS api_key apiKey apikey X-Api-Key API_KEY OPENAI_API_KEY secret client_secret
 clientSecret AWS_SECRET_ACCESS_KEY secret_key SECRET_KEY_BASE private_key privateKey token
 auth_token authToken access_token refresh_token id_token bot_token GITHUB_TOKEN authorization
-Authorization Proxy-Authorization Cookie Set-Cookie session_id password1 new_password
-password_hash encryption_key signing_key credential jwt
+Authorization Proxy-Authorization Cookie Set-Cookie sessionid PHPSESSID JSESSIONID password1
+new_password password_hash encryption_key signing_key credential jwt
 """.replace(" ", "\n")
 )
 
@@ -426,7 +573,7 @@ OTHER_NAMES = _lines(
 max_tokens token_count tokens next_page_token password_hash_rounds secret_name token_type key
 public_key keyboard primary_key cache_key user username author authority passenger compass
 bypass monkey tokenizer secretary password_file token_url secret_id page_token eos_token
-password_policy cookie_name session ключ
+password_policy cookie_name session ключ session_id sessionId XDG_SESSION_ID existingSecret
 """.replace(" ", "\n")
 )
 
@@ -437,6 +584,9 @@ PIECES = [
     "Authorization", "Bearer ", "Cookie", "a=b", "://", "@", "curl -u ", "curl ", "mysql ", "-p",
     "--password ", "-----BEGIN PRIVATE KEY-----", "-----END", "eyJ", ".", "login a password ",
     "\ud800", "\0", "İ", "is", "**", "</password>", "name", "value",
+    "\x1b[32m", "\\u001b[m", "%3D", "%2F%2F", "%3A", "%40", "echo ", " | sudo -S", " for ", "|",
+    "-----END PRIVATE KEY-----", "passwords", "secrets", "→", "auth=(", "PASSWORD", "\xa0", "\t",
+    'name="password"', ' value="', "sqlplus a/", "aws configure set my_secret ", "setx API_TOKEN ",
 ]  # fmt: skip
 
 # Of these, one after another, long texts are made.
@@ -445,4 +595,7 @@ HOSTILE = [
     'password="\\"', "://a:", "curl -u a:a", "password=$(", "Cookie: a=", "<password>", "auth\n",
     "-----BEGIN PRIVATE KEY-----", "password: a,b", '{"password":"a \'', "password=\\\\", ".",
     "password=\\'+ a ", 'password=\\\\"+ a ', 'password=\\\\\\"+ a ', "password=`+ a ",
+    "-----END PRIVATE KEY-----", alnum(29) + " ", "-----END PRIVATE KEY-----" + alnum(40) + "\n",
+    "sk-a-", "password=a&", "password=\n", "curl --cookie a=", "'password':[", 
+    '"secrets":{"value":',
 ]  # fmt: skip

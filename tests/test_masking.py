@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from tasks.masking import MARGIN, MASK, found, is_secret_name, masked, masked_start
 from tests.masking_cases import (
     CLEAN,
+    CLEAN_IN_LINES,
     HOSTILE,
     NAMED,
+    NAMED_IN_JSON,
+    NAMED_IN_LINES,
     OTHER_NAMES,
     PIECES,
     SECRET_NAMES,
@@ -25,10 +28,23 @@ def _between(text):
     return before, secret, after
 
 
-@pytest.mark.parametrize("text", NAMED)
+@pytest.mark.parametrize("text", [*NAMED, *NAMED_IN_LINES])
 def test_a_named_secret_is_masked_and_nothing_else(text):
     before, secret, after = _between(text)
     assert masked(before + secret + after) == before + MASK + after
+
+
+@pytest.mark.parametrize("text", NAMED_IN_JSON)
+@pytest.mark.parametrize("depth", range(4))
+def test_a_named_secret_is_masked_in_json_at_every_depth(text, depth):
+    before, secret, after = _between(text)
+    shown = before + secret + after
+    for _ in range(depth):
+        shown = json.dumps({"arguments": shown})
+    shown = masked(shown)
+    for _ in range(depth):
+        shown = json.loads(shown)["arguments"]
+    assert shown == before + MASK + after
 
 
 @pytest.mark.parametrize("token", TOKENS)
@@ -37,7 +53,7 @@ def test_a_token_is_masked_wherever_it_stands(token, around):
     assert masked(around.format(token)) == around.format(MASK)
 
 
-@pytest.mark.parametrize("text", CLEAN)
+@pytest.mark.parametrize("text", [*CLEAN, *CLEAN_IN_LINES])
 def test_what_is_no_secret_is_left_alone(text):
     assert masked(text) is text
 
@@ -60,7 +76,7 @@ _KEY_LINES = [alnum(64), alnum(63) + "/", alnum(30) + "=="]
 def test_the_body_of_a_private_key_is_masked(kind, end_of_line):
     head, foot = f"-----BEGIN {kind}PRIVATE KEY-----", f"-----END {kind}PRIVATE KEY-----"
     key = end_of_line.join([head, *_KEY_LINES, foot])
-    assert masked(f"a {key} b") == f"a {head}{MASK}{foot} b"
+    assert masked(f"a {key} b") == f"a {head}{end_of_line}{MASK}{end_of_line}{foot} b"
 
 
 def test_a_private_key_without_an_end_is_masked_to_the_end_of_its_lines():
@@ -77,6 +93,58 @@ def test_a_private_key_with_headers_or_in_lines_of_code_is_masked():
     for text in (armored, coded):
         assert not any(line in masked(text) for line in _KEY_LINES)
     assert len(json.loads(masked(coded))) == 5
+
+
+_MARKS = [
+    "-", "+", "> ", "| ", "# ", " * ", "$ ", "   1 | ", "   1→", "   1\t", "12:", "<br>", "    ",
+    "\x1b[32m+\x1b[m\x1b[32m", "\x1b[01;31m\x1b[K",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mark", _MARKS)
+@pytest.mark.parametrize("has_head", [True, False])
+@pytest.mark.parametrize("depth", range(4))
+def test_a_private_key_with_marks_before_its_lines_is_masked(mark, has_head, depth):
+    head, foot = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
+    lines = [*([head] if has_head else []), *_KEY_LINES, foot]
+    text = "\n".join(mark + line for line in lines) + "\n"
+    for _ in range(depth):
+        text = json.dumps([text])
+    shown = masked(text)
+    for _ in range(depth):
+        [shown] = json.loads(shown)
+    assert not any(line[1:] in shown for line in _KEY_LINES)
+    assert shown.endswith(f"{foot}\n")
+
+
+@pytest.mark.parametrize("escape", ["\\u001b", "\\x1b", "\\033", "\\e", "\\\\x1b"])
+def test_a_private_key_in_escaped_colours_is_masked(escape):
+    head, foot = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
+    mark = f"{escape}[32m+{escape}[m{escape}[32m"
+    text = masked("\\n".join(f"{mark}{line}{escape}[m" for line in (head, *_KEY_LINES, foot)))
+    assert not any(line in text for line in _KEY_LINES)
+
+
+def test_what_is_no_key_before_the_end_of_one_is_left_alone():
+    foot = "-----END RSA PRIVATE KEY-----"
+    for text in (f"so {foot}", f"{alnum(64)}\nand then {foot}", f"[{'1' * 40}, true, '{foot}'"):
+        assert masked(text) == text
+
+
+def test_a_key_in_base64_is_masked():
+    text = "LS0tLS1CRUdJTi" + "BSU0EgUFJJVkFURSBLRVktLS0tLQp" + alnum(200)
+    assert masked(f"key.pem: {text}==") == f"key.pem: {MASK}"
+    public = "LS0tLS1CRUdJTi" + "BDRVJUSUZJQ0FURS0tLS0tCk" + alnum(200)
+    assert masked(f"certificate-data: {public}") == f"certificate-data: {public}"
+
+
+@pytest.mark.parametrize("length", [25_600, 40_000])
+def test_a_long_password_or_key_is_masked_whole(length):
+    assert masked(f'password="{alnum(length)}"') == f'password="{MASK}"'
+    head, foot = "-----BEGIN PGP PRIVATE KEY BLOCK-----", "-----END PGP PRIVATE KEY BLOCK-----"
+    lines = "\n".join([alnum(64)] * (length // 64))
+    key = f"{head}\nVersion: GnuPG v2\n\n{lines}\n=aB3d\n{foot}"
+    assert alnum(64) not in masked(key)
 
 
 @pytest.mark.parametrize("cut", range(60))

@@ -6,8 +6,9 @@ text. In JSON, also in JSON within JSON, what is masked leaves the JSON valid.
 
 from tasks.masking.commands import by_command, by_pair
 from tasks.masking.names import by_name
-from tasks.masking.rules import FINDERS, Span
-from tasks.masking.values import MASK, is_secret_name
+from tasks.masking.places import by_place
+from tasks.masking.rules import FINDERS
+from tasks.masking.values import MASK, Span, is_secret_name
 
 __all__ = ["MARGIN", "MASK", "Span", "found", "is_secret_name", "masked", "masked_start"]
 
@@ -18,6 +19,7 @@ def found(text: str) -> list[Span]:
     """Where the secrets of a text are, in order, none over another."""
     lower = _lowered(text)
     spans = [*by_name(text, lower), *by_pair(text, lower), *by_command(text, lower)]
+    spans.extend(by_place(text, lower))
     for sign, finder in FINDERS:
         if sign in lower:
             spans.extend(finder(text))

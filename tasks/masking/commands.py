@@ -3,12 +3,11 @@
 import re
 from collections.abc import Iterator
 
-from tasks.masking.rules import Span
-from tasks.masking.values import is_gap, is_secret_name, stands_out
+from tasks.masking.values import SPACE, Span, is_gap, is_secret_name, stands_out
 
 _FAR = 600  # characters between a program and its argument
 _QUOTED = (
-    r"(?:(?P<open>\\{0,7}[\"'])(?!\s*[:,\]}])(?P<quoted>[^\"'\\\n]{1,1024}+)(?:(?P=open)|\Z)"
+    r"(?:(?P<open>\\{0,15}[\"'])(?!\s*[:,\]}])(?P<quoted>[^\"'\\\n]{1,1024}+)(?:(?P=open)|\Z)"
     r"|(?P<bare>[^\s\"'\\`;|&<>]{1,1024}+))"
 )
 # A program, and how its secret begins: what follows is the value.
@@ -37,8 +36,9 @@ _COMMANDS = tuple(
         ("curl", r"(?:-b|--cookie)[ ](?=[\\\"']{1,4}[^\s=]{0,100}=)"),
     )
 )
+_NO_ARGUMENT = re.compile(r"[0-9]{1,3}|27[0-9]{3}|[0-9]+:[0-9]+|\S+\.(?:zip|7z)")
 _USER = re.compile(
-    r"-(?:[a-zA-Z]{0,6}u|-user|-proxy-user|U|a|-auth)[ =]{0,3}(?:\\{0,7}[\"'])?"
+    r"-(?:[a-zA-Z]{0,6}u|-user|-proxy-user|U|a|-auth)[ =]{0,3}(?:\\{0,15}[\"'])?"
     r"(?P<user>[^\s:\"'\\$`/]{1,128}+):(?!//)(?P<value>[^\s\"'\\`]{1,512}+)"
 )
 _USER_PROGRAMS = ("curl", "http", "wget", "mosquitto")
@@ -56,10 +56,15 @@ _BEARER = re.compile(r"bearer(?:[ ]{1,3}|%20)(?P<value>[A-Za-z0-9._~+/-]{12,4096
 _SAID = re.compile(
     rf"(?:identified by|requirepass|password|passwd|passphrase)[ ]{{1,4}}(?:{_QUOTED})"
 )
-_VALUE = re.compile(rf"value\\{{0,7}}[\"']?[ ]?:[ ]?{_QUOTED}")
+_VALUE = re.compile(rf"value\\{{0,15}}[\"']?[ ]?[:=][ ]?{_QUOTED}")
 _ITS_NAME = re.compile(
-    r"(?i)(?:name|key)\\{0,7}[\"']?[ ]?:[ ]?\\{0,7}[\"']?(?P<name>[\w.-]{2,64}+)\\{0,7}[\"']?"
-    r",?(?:\s|\\{1,7}n){0,16}\\{0,7}[\"']?\Z"
+    r"(?i)(?:name|key)\\{0,15}[\"']?[ ]?[:=][ ]?\\{0,15}[\"']?(?P<name>[\w.-]{2,64}+)\\{0,15}[\"']?"
+    r"(?:[ ][\w-]{1,20}+=\\{0,15}[\"'][^\"'\\]{0,40}+\\{0,15}[\"']){0,3}"
+    r",?(?:\s|\\{1,15}n){0,16}\\{0,15}[\"']?\Z"
+)
+_NAME_AFTER = re.compile(
+    rf"{SPACE},{SPACE}\\{{0,15}}[\"'](?:name|key)\\{{0,15}}[\"']{SPACE}:{SPACE}"
+    r"\\{0,15}[\"'](?P<name>[\w.-]{2,64}+)\\{0,15}[\"']"
 )
 
 
@@ -67,6 +72,7 @@ def by_pair(text: str, lower: str) -> Iterator[Span]:
     """The values of names that are values themselves: `"name": "PASSWORD", "value": "..."`."""
     for found in _VALUE.finditer(lower):
         name = _ITS_NAME.search(text[max(0, found.start() - 120) : found.start()])
+        name = name or _NAME_AFTER.match(text, found.end())
         part = "quoted" if found["open"] else "bare"
         if part == "bare" and not found[0].startswith("value:"):
             continue  # a number in JSON
@@ -85,7 +91,9 @@ def by_command(text: str, lower: str) -> Iterator[Span]:
         if program in lower:
             for found in pattern.finditer(text):
                 part = "quoted" if found["open"] else "bare"
-                if _is_argument(lower, program, found.start()) and not is_gap(found[part]):
+                if is_gap(found[part]) or _NO_ARGUMENT.fullmatch(found[part]):
+                    continue
+                if _is_argument(lower, program, found.start()):
                     yield Span(*found.span(part), "command")
     if any(program in lower for program in _USER_PROGRAMS):
         for found in _USER.finditer(text):

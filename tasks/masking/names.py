@@ -3,14 +3,16 @@
 import re
 from collections.abc import Iterator
 
-from tasks.masking.rules import Span
+from tasks.masking.signs import DOCKER, FLAG, NAMED
+from tasks.masking.unquoted import is_opened, is_unquoted_secret, starts_line
 from tasks.masking.values import (
+    COLOUR,
+    MASK,
+    SPACE,
     Place,
-    has_digit_and_letter,
+    Span,
     is_code,
     is_gap,
-    is_label,
-    is_mixed,
     is_password_name,
     is_quoted_secret,
     is_secret_name,
@@ -19,73 +21,62 @@ from tasks.masking.values import (
     without_end,
 )
 
-STEMS = (
-    "pass", "pwd", "secret", "token", "key", "auth", "cookie", "credential", "jwt", "bearer",
-    "psk", "sig", "pw", "sessid", "session_id", "sessionid", "connectionstring",
-    "connection_string", "kennwort",
-)  # fmt: skip
 _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 _LONGEST_NAME = 64
 
-# A name, and what may stand between it and its value. Every part is bounded or possessive.
-_NAMED = re.compile(
-    "(?:"
-    + "|".join(STEMS)
-    + r""")(?P<name>[\w-]{0,64}+)
-    (?P<closed>\\{0,7}["'`])?+ (?:\])?+ \*{0,2}+
-    (?: (?P<before>[ \t]{0,32}+) (?P<sep>:=|=>|={1,3}|:(?!:)|(?<=["'`]),)
-        (?: [ ]?[a-z_][\w.]{0,30}+(?:\[[\w., |]{0,40}+\])?+(?:[ ]\|[ ]none)?+
-            [ ]?=(?=[ ]?\\{0,7}["']) )?+
-        \*{0,2}+ [ \t]{0,32}+ (?:\\{1,7}[rn][ \t]{0,8}+)*+
-      | (?P<xml>>)(?=[^<>\s]{1,256}+</)
-      | (?P<is>[ \t]{1,8}
-          (?:(?:has[ ]been[ ]|is[ ]|was[ ])?(?:set[ ]|changed[ ]|reset[ ])?to|is|was|are)
-          [ \t]{0,2}:?[ \t]{1,8}) )
-    """,
-    re.ASCII | re.VERBOSE,
-)
-_FLAG = re.compile(r"--(?P<name>[\w-]{2,64}+)[ ]{1,16}+(?=[^\s|&<>;:=(-])", re.ASCII)
-_DOCKER = re.compile(r"ENV[ ](?P<name>[A-Z][A-Z0-9_]{2,64}+)[ ](?=[^\s=])", re.ASCII)
 _TESTED = 256  # characters of an unquoted value that say what it is
 _OPENED = re.compile(
-    r"(?:[bruf]{1,2})?(?P<slashes>\\{0,7})(?P<quote>[\"'`])(?!(?P=quote)(?P=quote))", re.ASCII
+    r"(?:[bruf]{1,2})?(?P<slashes>\\{0,15})(?P<quote>[\"'`])(?!(?P=quote)(?P=quote))", re.ASCII
 )
 _QUOTES = {quote: re.compile(rf"(?P<slashes>\\*+)(?P<quote>[\"{quote}])|\n") for quote in "\"'`"}
-_ENDS_JSON = re.compile(r"\s{0,40}+(?:[,\]}:]|\Z)")
-_RUN = re.compile(r"(?:[^\s\"'`<>\\]|\\++(?![\\nrtbfu/\"'\s`]).|\\++/(?=[^\s\"']))*+", re.DOTALL)
-_NEXT_FIELD = re.compile(r"[,;&](?=[ ]?[\w.%\[\]-]{1,40}+[=:]|\Z)|&(?:quot|gt|lt|apos|#\d+);")
+_ENDS_JSON = re.compile(rf"{SPACE}(?:[,\]}}:]|\Z)")
+_COLOUR = re.compile(COLOUR)
+_ESCAPE = r"\\++(?![\\nrtbfu/\"'\s`]|(?:[xX]1[bB]|033|e)\[)"
+_RUN = re.compile(rf"(?:[^\s\"'`<>\\\x1b]|{_ESCAPE}.|\\++/(?=[^\s\"']))*+", re.DOTALL)
+_NEXT_FIELD = re.compile(
+    r"[,;&](?=[ ]?[\w.%\[\]-]{1,40}+[=:]|\Z)|&(?:quot|gt|lt|apos|#\d+);|%(?:25)?26"
+)
 _SCHEME = re.compile(
     r"(?i)(?:Bearer|Basic|Token|Digest|Bot|ApiKey|Api-Key|Negotiate|GoogleLogin|Splunk|SSWS|GenieKey"
     r"|AWS4-HMAC-SHA256|OAuth|Key|MAC|SharedAccessSignature)(?:[ ]++|%20|\+(?=\S))"
 )
-_LINE_START = re.compile(
-    r"(?:^|\n|\\n)[ \t>|+-]*(?:(?:export|set|env|ENV|ARG|local|declare -x|setx)[ ]+)?[\"']?\Z"
+_CREDENTIALS = re.compile(
+    r"[^\s\"'\\]++(?![ \t]++[A-Za-z]{2})|[\w-]{2,40}+[ ](?=[^\s\"'\\=]{0,40}[0-9=])[^\s\"'\\]{8}"
 )
-_LINE_END = re.compile(r"[ \t]*+[,;]?(?:\r?\n|\\+[nr\"]|\"|\Z|[ \t]++[#/])")
+_TEXT_IN_JSON = re.compile(r"\[?\\{0,15}[\"']|\[\s")
+_OBJECT = re.compile(
+    rf"\{{{SPACE}\\{{0,15}}[\"'](?:value|raw|plain|plaintext|current)\\{{0,15}}[\"']{SPACE}:{SPACE}"
+)
+_LIST = re.compile(rf"\[{SPACE}")
+_NEXT_ITEM = re.compile(rf"\\{{0,15}}[\"']{SPACE},{SPACE}")
+_SIGNS = {"\uff1a": ":", "uff1a": ":", "→": "is", "u2192": "is", "%3d": "=", "%253d": "="}
 _JSON_NUMBER = re.compile(r"-?[0-9][0-9.eE+-]*+")
-_PATH = re.compile(r"\\{0,7}[\"']?(?:[~/.]|[A-Za-z]:\\)")
-_WHICH_KEY = re.compile(r"(?i)\b(?:api|access|secret|private|signing|encryption)[ ]\Z")
+_PATH = re.compile(r"\\{0,15}[\"']?(?:[~/.]|[A-Za-z]:\\)")
+_WHICH_KEY = re.compile(
+    r"(?i)(?:\b|(?<=\\[nrt]))(?:api|access|secret|private|signing|encryption)[ ]\Z"
+)
+_ATTRIBUTE = re.compile(r"(?:name|key)=\\{0,15}[\"']\Z")
+_BLOCK = re.compile(r"[|>][+-]?[0-9]?[ \t]*+(?:\r?\n|\\{1,15}n)[ \t]{1,40}+")
 _BREAKS = re.compile(r'["\\\n]')
 _COOKIE = re.compile(r"[\w!#$%&*+.^|~-]{1,128}+=")
-_HEADER_END = re.compile(r"(?:[^\r\n\"'\\`]|\\++(?![\\nrtbfu/\"'\s])|\\/)*+")
+_HEADER_END = re.compile(rf"(?:[^\r\n\"'\\`\x1b]|{_ESCAPE}|\\/)*+")
 
 
 def by_name(text: str, lower: str) -> Iterator[Span]:
     """The values of all names in a text that are those of secrets."""
     names = _Names(text)
     done = 0
-    for found in _NAMED.finditer(lower):
+    for found in NAMED.finditer(lower):
         if found.end() >= done:
-            span = names.span(found)
-            if span:
+            for span in names.spans(found):
                 done = span.end
                 yield span
-    for found in (*_FLAG.finditer(text), *_DOCKER.finditer(text)):
+    for found in (*FLAG.finditer(text), *DOCKER.finditer(text)):
         if is_secret_name(found["name"]):
             place = Place(found["name"], found.start(), found.end(), "flag", False, "")
-            span = names.value(place)
-            if span:
-                yield span
+            value = names.value(place)
+            if value:
+                yield value
 
 
 class _Names:
@@ -95,29 +86,83 @@ class _Names:
         self.ends: dict[re.Pattern[str], tuple[int, int]] = {}
         self.field = 0, 0
 
-    def span(self, found: re.Match[str]) -> Span | None:
+    def spans(self, found: re.Match[str]) -> Iterator[Span]:
+        """The secrets that follow a name: one, or those of a list."""
+        place = self._place(found)
+        if not place:
+            return
+        if place.closed and place.sep == ":" and self.text[place.value : place.value + 1] in "[{":
+            yield from self._inside(place)
+            return
+        value = self._in_element if found["xml"] else self.value
+        span = value(place)
+        if span:
+            yield span
+
+    def _start(self, found: re.Match[str]) -> int:
+        """Where a name starts, of which a part is found."""
         text, position = self.text, found.start()
         before = text[max(0, position - _LONGEST_NAME) : position]
         start = position - (len(before) - len(before.rstrip(_NAME_CHARACTERS)))
         if start < position and text[start - 1 : start] == "\\" and text[start] in "nrtbf":
             start += 1
+        elif text[max(0, start - 1) : start] == "%":
+            start = min(start + 2, position)  # "%3Fpassword"
+        elif start < position and text[start - 1] in "[;":
+            colours = _COLOUR.finditer(text, max(0, start - 24), position)
+            start = max([start, *(colour.end() for colour in colours)])
         if text[start : found.end("name")] in ("key", "Key", "KEY"):
             which = _WHICH_KEY.search(text[max(0, start - 12) : start])
             start -= len(which[0]) if which else 0
-        name = text[start : found.end("name")]
+        return start
+
+    def _place(self, found: re.Match[str]) -> Place | None:
+        """The name and what follows it, if it is that of a secret."""
+        text, start = self.text, self._start(found)
+        name, closed = text[start : found.end("name")], found["closed"] or ""
         if not is_secret_name(name):
-            return None
+            is_plural = (
+                closed
+                and found["sep"] == ":"
+                and name[-1:] == "s"
+                and _TEXT_IN_JSON.match(text, found.end())
+            )
+            if not is_plural or not is_secret_name(name[:-1]):
+                return None
+        is_flush = text[max(0, start - 1) : start] in ("", "\n")
+        if name == "PASS" and is_flush and found["sep"] == ":":
+            return None  # of a test
         if name.lower() == "pwd" and _PATH.match(text, found.end()):
             return None  # the working directory
         if name == "sig" and text[start - 1 : start] not in ("?", "&"):
             return None
-        if found["xml"]:
-            return self._in_element(start, found.end())
-        if found["is"] and found["closed"]:
+        if found["is"] and closed:
             return None
         sep = found["sep"] or "is"
-        closed = found["closed"] or ""
-        return self.value(Place(name, start, found.end(), sep, bool(found["before"]), closed))
+        sep = _SIGNS.get(sep.lstrip("\\").lower(), sep)
+        spaced, broken = bool(found["before"]), bool(found["broken"])
+        return Place(name, start, found.end(), sep, spaced, closed, broken)
+
+    def _inside(self, place: Place) -> Iterator[Span]:
+        """The texts in a list, or the value of an object, beneath a name in JSON."""
+        place = place._replace(is_broken=False)
+        opened = _OBJECT.match(self.text, place.value)
+        if opened:
+            inner = self.value(place._replace(value=opened.end()))
+            if inner:
+                yield inner
+        item = _LIST.match(self.text, place.value)
+        while item:
+            quoted = _OPENED.match(self.text, item.end())
+            end = self._quoted_end(quoted) if quoted else None
+            if not quoted or end is None:
+                return
+            start, value = quoted.end(), self.text[quoted.end() : end]
+            is_sure = is_password_name(place.name) or stands_out(value)
+            is_new = end > start and MASK not in value
+            if is_new and is_sure and is_quoted_secret(place, value, quoted["quote"]):
+                yield Span(start, end, "name")
+            item = _NEXT_ITEM.match(self.text, end)
 
     def _end(self, pattern: re.Pattern[str], start: int) -> int:
         """Where what a pattern takes ends: the same for all that start in one run."""
@@ -138,28 +183,36 @@ class _Names:
             self.field = start, end
         return end
 
-    def _in_element(self, start: int, value: int) -> Span | None:
-        end = self.text.index("<", value)
-        content = self.text[value:end]
-        if self.text[start - 1 : start] != "<" or is_gap(content) or _BREAKS.search(content):
+    def _in_element(self, place: Place) -> Span | None:
+        end = self.text.index("<", place.value)
+        content = self.text[place.value : end]
+        before = self.text[max(0, place.start - 24) : place.start]
+        is_named = bool(_ATTRIBUTE.search(before)) and stands_out(content)
+        if not (before.endswith("<") or is_named) or is_gap(content):
             return None
-        return Span(value, end, "name")
+        return None if _BREAKS.search(content) else Span(place.value, end, "name")
 
     def value(self, place: Place) -> Span | None:
         text, name = self.text, place.name.lower()
         opened = _OPENED.match(text, place.value)
-        if not opened and place.sep in ":=":
+        if not opened and place.sep in ":=" and not place.is_broken:
             if "cookie" in name and place.sep == ":":
                 pair = _COOKIE.match(text, place.value)
+                if pair and name.startswith("set") and text[pair.end() : pair.end() + 1] == ";":
+                    return None  # a cookie that is taken away
                 return self._header(place, place.value) if pair else None
             if "authorization" in name:
                 scheme = _SCHEME.match(text, place.value)
+                if not scheme and not _CREDENTIALS.match(text, place.value):
+                    return None  # "see section 4"
                 return self._header(place, scheme.end() if scheme else place.value)
         if not opened:
             return self._unquoted(place, place.value)
         quote = opened["slashes"] + opened["quote"]
         if not place.closed and text.startswith(quote, max(0, place.start - len(quote))):
             return None  # the quote ends what the name is in
+        if place.is_broken and not place.closed and place.sep != ":":
+            return None
         start, end = opened.end(), self._quoted_end(opened)
         if end is None:
             return self._unquoted(place, start, unclosed=True)
@@ -167,18 +220,18 @@ class _Names:
         if scheme and scheme.end() < end:
             start = scheme.end()
         in_json = self.in_json or opened["slashes"]
-        if in_json and not place.closed and _ENDS_JSON.match(text, opened.end()):
+        if in_json and not _is_like(opened, place.closed) and _ENDS_JSON.match(text, opened.end()):
             return None  # likewise, in JSON
         if is_quoted_secret(place, text[start:end], opened["quote"]):
             return Span(start, end, "name")
         return None
 
     def _header(self, place: Place, start: int) -> Span | None:
-        end = self._end(_HEADER_END, start)
-        value = self.text[start : min(end, start + _TESTED)].rstrip()
+        text, end = self.text, self._end(_HEADER_END, start)
+        value = text[start : min(end, start + _TESTED)].rstrip()
         if not value or is_gap(value) or is_code(value) or value.endswith(("(", "{", "[")):
             return None
-        if not (self._starts_line(place.start) or stands_out(value)):
+        if not (starts_line(text, place.start) or stands_out(value)):
             return None
         if (
             place.closed
@@ -211,7 +264,10 @@ class _Names:
     def _unquoted(self, place: Place, start: int, unclosed: bool = False) -> Span | None:
         text, end = self.text, self._field_end(start)
         value = text[start : min(end, start + _TESTED)]
-        if not unclosed and value.startswith(("(", "[", "{", "<", "|", "&", "@", "$(", "${")):
+        block = _BLOCK.match(text, start) if place.sep == ":" else None
+        if block:
+            return self._unquoted(place._replace(is_broken=True), block.end())
+        if not unclosed and is_opened(place, value):
             return None
         number = _JSON_NUMBER.match(value) if place.closed else None
         if number and not value[number.end() :].strip(",]}"):
@@ -222,48 +278,18 @@ class _Names:
         if end - start <= _TESTED:
             value = without_end(value)
             end = start + len(value)
-        if not value or not (unclosed or self._is_unquoted_secret(place, value, start, end)):
+        if not value:
             return None
-        if is_gap(value) or is_code(value) or (whole != value and is_gap(whole)):
-            return None
-        return Span(start, end, "name")
+        if unclosed:
+            return None if is_gap(value) or is_code(value) else Span(start, end, "name")
+        sure = is_unquoted_secret(place, text, value, whole, end)
+        return Span(start, end, "name") if sure else None
 
-    def _starts_line(self, start: int) -> bool:
-        if self.text[max(0, start - 1) : start] in ("", "\n"):
-            return True
-        return bool(_LINE_START.search(self.text[max(0, start - 40) : start]))
 
-    def _is_unquoted_secret(self, place: Place, value: str, start: int, end: int) -> bool:
-        text = self.text
-        password = is_password_name(place.name)
-        if place.sep == ",":
-            return False
-        if place.sep == "is":
-            return stands_out(value) and (password or len(value) >= 8)
-        if place.sep == "flag":
-            return password or len(value) >= 6
-        before = text[max(0, place.start - 2) : place.start]
-        in_line = bool(_LINE_END.match(text, end)) and self._starts_line(place.start)
-        if place.sep == "=" and not place.spaced and text[place.value - 1] == "=":
-            if before[-1:] in ("?", "&", ";", "/") or place.name.startswith("-"):
-                return not is_variable_name(value) or has_digit_and_letter(value)
-            if before[-1:] in ("(", ",") or before == ", " or text[end : end + 1] == ")":
-                return stands_out(value) and not is_variable_name(value)
-            if (
-                is_variable_name(value)
-                and not place.name.isupper()
-                and not has_digit_and_letter(value)
-            ):
-                return False
-            return password or place.name.isupper() or len(value) >= 6
-        if stands_out(value) and not is_variable_name(value):
-            return password or len(value) >= 8 or (in_line and len(value) >= 6)
-        if not in_line or is_variable_name(value) or is_label(value) or len(value) < 4:
-            return False
-        if place.sep == ":":
-            shortest = 6 if re.search(r"[-_ ]", place.name) else 12
-            return password or (len(value) >= 8 and is_mixed(value)) or len(value) >= shortest
-        return is_mixed(value) or (value[:1].isupper() and password) or len(value) >= 12
+def _is_like(opened: re.Match[str], closed: str) -> bool:
+    """Whether a quote is of the kind and the level of the one that ends the name."""
+    is_deep = _level(len(opened["slashes"])) >= _level(len(closed) - 1) if closed else False
+    return is_deep and opened["quote"] == closed[-1]
 
 
 def _level(slashes: int) -> int:

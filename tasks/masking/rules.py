@@ -5,27 +5,14 @@ The shapes are those that the services publish, and that the common scanners loo
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
-from tasks.masking.values import MASK, has_digit_and_letter, is_gap
-
-
-class Span(NamedTuple):
-    """Where a secret value is in a text, without its name."""
-
-    start: int
-    end: int
-    kind: str
-    quote: str = ""  # that the mask needs and the value has not, as it is a number in JSON
-
-    @property
-    def mask(self) -> str:
-        return f"{self.quote}{MASK}{self.quote}"
-
+from tasks.masking.private_keys import private_keys
+from tasks.masking.values import Span, has_digit_and_letter, is_gap
 
 _W = r"[A-Za-z0-9_-]"
 _A = r"[A-Za-z0-9]"
 _H = r"[0-9a-f]"
+_NO_WORDS = rf"(?![a-z0-9]{{0,15}}(?:-[a-z0-9]{{0,15}}){{0,9}}+(?!{_W}))"
 # kind, how it begins (one of these, literally), what must follow.
 _SHAPES = (
     ("github", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), rf"{_A}{{30,255}}+"),
@@ -46,7 +33,7 @@ _SHAPES = (
     ("stripe", ("sk_live_", "sk_test_", "rk_live_", "rk_test_", "sk_prod_", "rk_prod_"),
      rf"{_A}{{10,255}}+"),
     ("stripe", ("whsec_",), r"[A-Za-z0-9+/=]{20,128}+"),
-    ("openai", ("sk-",), rf"(?:proj-|svcacct-|admin-|or-v1-|ant-|lf-)?{_W}{{18,300}}+"),
+    ("openai", ("sk-",), rf"{_NO_WORDS}(?:proj-|svcacct-|admin-|or-v1-|ant-|lf-)?{_W}{{18,300}}+"),
     ("xai", ("xai-",), rf"{_W}{{40,120}}+"),
     ("groq", ("gsk_",), rf"{_A}{{30,80}}+"),
     ("perplexity", ("pplx-",), rf"{_A}{{30,80}}+"),
@@ -72,6 +59,7 @@ _SHAPES = (
     ("notion", ("ntn_", "secret_"), rf"{_A}{{40,60}}+(?!_)"),
     ("databricks", ("dapi",), rf"{_H}{{32}}(?:-\d)?(?!{_A})"),
     ("vault", ("hvs.", "hvb.", "hvr."), rf"{_W}{{20,400}}+"),
+    ("private-key", ("LS0tLS1CRUdJTi",), r"(?!BDRVJU|BQVUJM)[A-Za-z0-9+/]{86,}+=*+"),
     ("age", ("AGE-SECRET-KEY-1",), r"[0-9A-Z]{58}"),
     ("square", ("sq0atp-", "sq0csp-", "sq0idp-"), rf"{_W}{{22,60}}+"),
     ("square", ("EAAA",), rf"{_W}{{60}}(?!{_W})"),
@@ -232,31 +220,9 @@ def _count(text: str, end: int, characters: str) -> int:
     return count - 1 if rest[-1:] == "\\" and run[len(rest) : len(rest) + 1] in _ESCAPES else count
 
 
-_KEY_HEAD = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_BODY = re.compile(r"(?:[A-Za-z0-9+/=\s:,.]|-(?!----)|\\++[nrt/])*+(?=-----END)")
-_KEY_SIGNS = r"""(?:[\s"',+;(]|\\++[nrt"'])"""  # between the lines of a key in code
-_KEY_HEADER = r"(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash):[^\n\\\"]{0,200}+"
-_NO_NUMBER = r"(?!(?:true|false|null)\b)(?=[0-9eE+]{0,64}[A-DF-Za-df-z/=\\])"  # of JSON
-_KEY_LINE = re.compile(
-    rf"(?:{_KEY_SIGNS}|{_KEY_HEADER})*+(?P<value>{_NO_NUMBER}(?:(?:[A-Za-z0-9+/=]|\\++/){{16,}}+"
-    rf"|[A-Za-z0-9+/=]{{1,16}}+(?={_KEY_SIGNS}*+-----END)|=[A-Za-z0-9+/]{{4}}))"
+_SAMPLE = re.compile(
+    r"(?i)key|pass(?:word|wd)?|pwd|secret|token|user(?:name)?|(?:access|secret)_key"
 )
-
-
-def private_keys(text: str) -> Iterator[Span]:
-    """The bodies of private keys, whole or without an end, also in lines with quotes between."""
-    for head in _KEY_HEAD.finditer(text):
-        body = _KEY_BODY.match(text, head.end())
-        if body:
-            if len(body[0].strip()) > 2:
-                yield Span(*body.span(), "private-key")
-            continue
-        line = _KEY_LINE.match(text, head.end())
-        while line:
-            yield Span(*line.span("value"), "private-key")
-            line = _KEY_LINE.match(text, line.end())
-
-
 _ADDRESS = re.compile(
     r"://(?:(?!\d{1,5}[/?#])(?P<user>[^\s\"'<>\\/@:`]{0,128}+):(?P<password>[^\s\"'<>\\/`]{1,512})"
     r"|(?P<token>[A-Za-z0-9_.~-]{20,512}+))@(?=[\w\[.$({%-])"
@@ -270,6 +236,8 @@ def addresses(text: str) -> Iterator[Span]:
         value = found[part]
         if part == "token" and not has_digit_and_letter(value):
             continue
+        if part == "password" and (len(value) == 1 or _SAMPLE.fullmatch(value)):
+            continue
         if not is_gap(value) and not value.startswith(("$", "{", "%")):
             yield Span(*found.span(part), "url")
 
@@ -278,6 +246,6 @@ def addresses(text: str) -> Iterator[Span]:
 FINDERS: tuple[tuple[str, Callable[[str], Iterator[Span]]], ...] = (
     ("", shapes),
     ("", others),
-    ("-----begin", private_keys),
     ("://", addresses),
+    ("private key", private_keys),
 )

@@ -5,6 +5,22 @@ from functools import lru_cache
 from typing import NamedTuple
 
 MASK = "[masked]"
+# What colours the text of a terminal, as it is or as escapes in another text.
+COLOUR = r"(?:\x1b|\\{1,15}(?:[uU]001[bB]|x1[bB]|033|e))\[[0-9;]{0,12}[mKk]"
+SPACE = r"(?:\s|\\{1,15}[rnt]){0,40}+"  # also as an escape
+
+
+class Span(NamedTuple):
+    """Where a secret value is in a text, without its name."""
+
+    start: int
+    end: int
+    kind: str
+    quote: str = ""  # that the mask needs and the value has not, as it is a number in JSON
+
+    @property
+    def mask(self) -> str:
+        return f"{self.quote}{MASK}{self.quote}"
 
 
 def _words(text: str) -> frozenset[str]:
@@ -13,14 +29,19 @@ def _words(text: str) -> frozenset[str]:
 
 # A name is cut into words at case and signs; what counts is how it ends.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_NEUTRAL = _words("value raw plain text old new current prev previous base prod dev test staging")
+_NEUTRAL = _words(
+    "value raw plain text old new current prev previous confirm confirmation again base prod dev "
+    "test staging"
+)
 _PASSWORDS = ("password", "passwd", "passphrase", "passcode", "passwort", "kennwort")
 _PASSWORD_WORDS = _words(
     "pwd pw pass psw dbpass userpass mypass ftppass smtppass adminpass rootpass mysqlpwd "
     "pgpass storepass keypass"
 )
 _ENDINGS = ("secret", "apikey", "token", "credential", "credentials", "authorization", "secretkey")
-_WORDS = _words("auth cookie cookies jwt bearer psk sessionid phpsessid connectionstring")
+_WORDS = _words(
+    "auth cookie cookies jwt bearer psk sessionid phpsessid jsessionid connectionstring"
+)
 _KEYS = _words(
     "api access secret private signing sign encryption encrypt auth master service account "
     "accountkey storage admin app application client consumer deploy license licence session "
@@ -31,7 +52,7 @@ _HARMLESS = _words(
     "page pagination continuation next sync resume cancel cancellation stop max min num no pad eos "
     "bos unk cls mask sep special per total input output prompt first last end start missing "
     "invalid wrong has is lex prefix suffix current_sync sub word image delimiter bad peek "
-    "whitespace begin bypass forgot next_page"
+    "whitespace begin bypass forgot next_page existing"
 )
 
 
@@ -50,12 +71,10 @@ def is_secret_name(name: str) -> bool:
         return is_password_words(words[:-1])
     if last == "string":
         return before == "connection"
-    if last == "id":
-        return before in ("session", "sess", "phpsess")
     if last in ("key", "keys"):
         return last == "key" and before in _KEYS
     if last in ("sig", "signature"):
-        return len(words) == 1 and last == "sig"
+        return (len(words) == 1 and last == "sig") or before in ("amz", "goog")
     if last in _WORDS:
         return before not in _HARMLESS
     return last.endswith(_ENDINGS) and before not in _HARMLESS
@@ -84,20 +103,24 @@ _GAP = re.compile(
     [*\#\w-]{0,12}\[[^\[\]]{0,60}\]            # [masked], *[REDACTED]
     | \\*<[^<>]*>                              # <your password>
     | \$\{[^{}]*\} | \$?\{\{[^{}]*\}\} | \{[^{}"':,]*\} | \$\(.*\) | \$\([a-z]+[ ].* | `.*`
+    | (?:[^\w{}]{0,3}\{[a-z_][\w.]*\}){1,9}[^\w{}]{0,3}   # {user}:{password}
     | %\w+% | %\([\w.]+\)[sdr]? | (?:%[sdrvq@]\W?)+ | @\w+@
     | [*•.x_?~=\#-]{2,} | [x*]{2,}[\w-]{0,4} | \w{1,8}[*•]{3,}\w{0,8} | \w{1,8}\.\.\. | \W{1,2}
     | (?:none|null|nil|nul|undefined|nan|true|false|yes|no|on|off|n/a|na|empty|required|optional
       |redacted|masked|hidden|removed|omitted|string|str|bytes|text|char|int|integer|number|bool|boolean
-      |object|any|unset|missing|invalid|expired|default|unknown|todo|tbd|placeholder|header|query|body)
+      |object|any|unset|missing|invalid|expired|default|unknown|todo|tbd|placeholder|header|query|body
+      |bearer|basic|cookies?)
     | (?:enter|insert|put|add|set|paste|type|replace|use|provide|change|need)
       [ _-](?:with[ _-])?(?:your|the|a|an|here|this|me)\b.{0,60}
     | (?:my|the|a|an|some|your)[ _-](?:super[ _-]?)?
-      (?:secret|token|api|key|password|passwd|access|auth|own|real|actual|client)\b.{0,40}
-    | (?:my|the|a|an|some|your)_\w{0,40}
-    | your[ _-]?\w.{0,50} | \w{0,30}_here | .{0,40}[ _-]goes[ _-]here
+      (?:secret|token|api|key|password|passwd|access|auth|own|real|actual|client)\b\D{0,40}
+    | (?:my|the|a|an|some|your)_[a-z_]{0,40} | your[ _-]?[a-z]\D{0,50}
+    | \w{0,30}_here | .{0,40}[ _-]goes[ _-]here
     """
 )  # fmt: skip
-_VARIABLE = re.compile(r"\$(?:env:)?[A-Za-z_]\w*|\$\d")
+_VARIABLE = re.compile(
+    r"\$(?:env:)?(?:[A-Z][A-Z0-9_]*|[A-Za-z_]+[0-9]?[A-Za-z_]*)|\$\d"  # not "$ecret123"
+)
 _CONSTANT_VARIABLE = re.compile(r"\$[A-Z][A-Z0-9_]*")
 
 
@@ -116,11 +139,15 @@ _CODE = re.compile(
     r"""(?x)
     [A-Za-z_$][\w.$]*(?:::\w+)*\??[(\[].*                      # a call, an item
     | (?:[A-Za-z_$][\w$]*(?:\.|->|::|\?\.))+[A-Za-z_]\w*       # a member
-    | [(\[{<|&@].* | (?:new|await|not|lambda|async|function|typeof|self|this|cls)\b.*
+    | [(\[{<|&].* | @[\w./~-]*[\w(]
+    | (?:new|await|not|lambda|async|function|typeof|self|this|cls)\b.*
     | [*&]\w+ | ![A-Za-z]\w* | ![01]\b.* | [-=]>.* | [-+/*=]=? | [+-][A-Za-z]+
     | [\w.]+(?:\|\||&&|\?\?).*
     """
 )
+_MEMBERS = re.compile(r"\w+(?:\.\w+)+")
+_DIGIT = re.compile(r"[0-9]")
+_NUMBERED = re.compile(r"(?i)base(?:32|64)|sha[0-9]{1,3}|utf(?:8|16)|v[0-9]{1,2}")
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _PART_OF_NAME = re.compile(r"(?i)pass|pwd|token|secret|key|cred|auth|cookie|user|login")
 _RANDOM = re.compile(r"(?=.{0,200}?[0-9])(?=.{0,200}?[A-Za-z])", re.DOTALL)
@@ -133,9 +160,11 @@ def is_code(value: str) -> bool:
     """Whether an unquoted value reads as code: a call, an attribute, a container."""
     if len(value) > 2000:
         return False
-    matched = _CODE.fullmatch(value)
-    # A long random run with a dot in it is a token, not a member.
-    return bool(matched) and not (len(value) > 40 and _RANDOM.match(value) and "(" not in value)
+    if not _CODE.fullmatch(value):
+        return False
+    # A random run with a dot in it is a token, not a member.
+    random = len(_DIGIT.findall(value)) > 1 and _MEMBERS.fullmatch(value)
+    return not (random and (len(value) > 40 or not _PART_OF_NAME.search(value)))
 
 
 _JOINED_WORDS = re.compile(
@@ -154,7 +183,27 @@ def is_label(value: str) -> bool:
 
 def is_variable_name(value: str) -> bool:
     """Whether an unquoted value is the name of something that holds the secret."""
-    return bool(_IDENTIFIER.fullmatch(value)) and bool(_PART_OF_NAME.search(value))
+    if not (_IDENTIFIER.fullmatch(value) and _PART_OF_NAME.search(value)):
+        return False
+    digits = len(_DIGIT.findall(_NUMBERED.sub("", value)))
+    return digits == 0 or (digits == 1 and not value[0].isupper())  # not "Passw0rd2026"
+
+
+_REFERENCE = re.compile(r"(?:id|type|src|source|env|name)=.*|[a-z]{4,20}[0-9]{0,2}")
+_STORES = ("arn:", "vault:", "op://", "ssm:", "secretsmanager:", "file:", "env:", "ref+")
+_PART_OF_PATH = re.compile(r"[A-Za-z]?[a-z]{0,24}[0-9]{0,4}")
+
+
+def is_reference(name: str, value: str) -> bool:
+    """Whether a value says where the secret is: a path, "id=npm", "credentials: include2"."""
+    if is_password_name(name) or len(value) > 200:
+        return False
+    if value.startswith(_STORES):
+        return True
+    if value.startswith(("~/", "./", "../")) or value.count("/") > 1:
+        return all(_PART_OF_PATH.fullmatch(part) for part in re.split(r"[/._~-]", value))
+    plural = name.lower().endswith("credentials")
+    return bool(_REFERENCE.fullmatch(value)) and ("=" in value or plural)
 
 
 def has_digit_and_letter(value: str) -> bool:
@@ -193,11 +242,15 @@ class Place(NamedTuple):
     sep: str
     spaced: bool
     closed: str  # the quote that ends the name, with its backslashes
+    is_broken: bool = False  # the value is on a line of its own
 
 
 _JOINED = re.compile(r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+")
 _SAID = re.compile(r"[A-Z][a-z']+(?: [A-Za-z][a-z']*+){2,}.{0,400}[.!?:]", re.DOTALL)
 _SENTENCE = re.compile(r"[A-Z][a-z']*(?: [A-Za-z][a-z']*){2,}.{0,400}[a-z.!?:]", re.DOTALL)
+
+
+_SNAKE = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)+")
 
 
 def is_quoted_secret(place: Place, value: str, quote: str) -> bool:
@@ -214,11 +267,18 @@ def is_quoted_secret(place: Place, value: str, quote: str) -> bool:
             and " " not in value
             and not is_label(value)
             and not is_secret_name(value)
+            and not (place.is_broken and _SNAKE.fullmatch(value))  # a list of names
         )
     if place.name.lower() == "pass" and " " in value.strip():
         return False  # as in the messages of a check
     if is_password_name(place.name):
         return not (" " in value.strip() and place.sep == ":" and _SAID.fullmatch(value))
+    if is_reference(place.name, value):
+        return False
+    if place.name == "token" and value.isalpha() and value.islower() and len(value) <= 12:
+        return False  # of a parser
+    if _CAPITAL_INSIDE.search(value) and is_secret_name(value) and not has_digit_and_letter(value):
+        return False  # a name: "InvalidIdToken"
     if " " in value.strip():
         return stands_out(value) and not _SENTENCE.match(value)
     if len(value) < (3 if place.name.isupper() else 4) or is_label(value):
