@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 else:
     DateTimeField = models.DateTimeField
 
+LONGEST_TOLD = 1_000  # characters of what is no time, where that is said
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CANONICAL = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}|\.\d{6}|\.\d{9})?\+00:00", re.ASCII
@@ -75,7 +76,7 @@ class Timestamp(datetime):
     def from_text(cls, text: str) -> Self:
         """Raises ValueError for text that is no date and time with an offset."""
         if not _TIMESTAMP.fullmatch(text):
-            raise ValueError(f"{text!r} is no RFC 3339 timestamp")
+            raise ValueError(f"{text[:LONGEST_TOLD]!r} is no RFC 3339 timestamp")
         try:
             stamp = cls.fromisoformat(text).astimezone(UTC)
         except OverflowError as error:
