@@ -4,13 +4,14 @@ import logging
 
 from tasks.printed import lines, one_line
 
-LONGEST_REFUSAL = 500  # characters; a visitor chooses what is in it
+LONGEST_OF_VISITOR = 500  # characters of a line in which a visitor chooses an address or a host
 
 
-def without_traceback(record: logging.LogRecord) -> bool:
-    """For a handler: what Django refuses a visitor takes one short line, not a traceback."""
+def keep_short(record: logging.LogRecord) -> bool:
+    """For a handler: Django's lines are cut, and what it refuses a visitor has no traceback."""
+    if record.name.startswith("django."):
+        record.msg, record.args = record.getMessage()[:LONGEST_OF_VISITOR], ()
     if record.name.startswith("django.security."):
-        record.msg, record.args = record.getMessage()[:LONGEST_REFUSAL], ()
         record.exc_info = record.exc_text = None
     return True
 

@@ -25,7 +25,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from gloamy_site import proxy
-from gloamy_site.logs import without_traceback
+from gloamy_site.logs import keep_short
 from gloamy_site.readonly import read_only_address
 from gloamy_site.secret_key import secret_key
 
@@ -273,7 +273,7 @@ LOGGING = {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": "escaped",
-            "filters": [without_traceback],
+            "filters": [keep_short],
         }
     },
     "root": {"handlers": ["stderr"], "level": "WARNING"},

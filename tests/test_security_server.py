@@ -8,12 +8,14 @@ import pytest
 from tests.server import Server
 
 
-def ask(server: Server, path: str, host: str = "", **headers: str) -> tuple[int, str]:
+def ask(
+    server: Server, path: str, host: str = "", method: str = "GET", **headers: str
+) -> tuple[int, str]:
     """The status and the Location of an answer."""
     host = host or "127.0.0.1"
     connection = http.client.HTTPConnection(host, server.port, timeout=30)
     try:
-        connection.request("GET", path, headers=headers)
+        connection.request(method, path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.headers.get("Location", "")
     finally:
@@ -43,11 +45,13 @@ def test_serve_logs_one_line_for_each_refusal(server: Server):
 
     assert ask(server, "/", Host="evil.example" + "x" * 5_000)[0] == 400
     assert ask(server, "/sign-in/?" + "a&" * 1_001)[0] == 413
+    assert ask(server, "/admin/" + "x" * 5_000, method="POST")[0] == 403
     _, error = server.stop()
 
     assert [line[:20] for line in error.splitlines()] == [
         "Invalid HTTP_HOST he",
         "The number of GET/PO",
+        "Forbidden (CSRF cook",
     ]
     assert max(map(len, error.splitlines())) <= 500
 
