@@ -131,6 +131,12 @@ def test_what_is_no_key_before_the_end_of_one_is_left_alone():
         assert masked(text) == text
 
 
+def test_marks_between_the_lines_of_a_key_stay():
+    head, foot = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
+    text = "<br>".join([head, *_KEY_LINES, foot])
+    assert masked(text) == "<br>".join([head, MASK, MASK, MASK, foot])
+
+
 def test_a_key_in_base64_is_masked():
     text = "LS0tLS1CRUdJTi" + "BSU0EgUFJJVkFURSBLRVktLS0tLQp" + alnum(200)
     assert masked(f"key.pem: {text}==") == f"key.pem: {MASK}"

@@ -155,7 +155,7 @@ class _Names:
         while item:
             quoted = _OPENED.match(self.text, item.end())
             end = self._quoted_end(quoted) if quoted else None
-            if not quoted or end is None:
+            if not quoted or end is None or not _is_like(quoted, place.closed):
                 return
             start, value = quoted.end(), self.text[quoted.end() : end]
             is_sure = is_password_name(place.name) or stands_out(value)

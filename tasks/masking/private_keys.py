@@ -27,8 +27,10 @@ _LINE = re.compile(
     rf"(?:{_SIGNS}|{_HEADER})*+(?P<value>{_NO_NUMBER}(?:{_LETTER}{{16,}}+"
     rf"|[A-Za-z0-9+/=]{{1,16}}+(?={_SIGNS}*+-----END)|=[A-Za-z0-9+/]{{4}}))"
 )
+# No letter of a run of them, but for what an escape or a colour ends with.
+_NEW = r"(?:(?<![A-Za-z0-9+/=\\\[<])|(?<=\\[nrt])|(?<=\\u2192)|(?<=[0-9\[]m)|(?<=\[K))"
 _LAST_LINES = re.compile(
-    rf"(?:(?<![A-Za-z0-9+/=\\\[])|(?<=\\[nrt])|(?<=\\u2192)|(?<=[0-9\[]m)|(?<=\[K)){_NO_NUMBER}(?:{_LETTER}{{30,}}+"
+    rf"{_NEW}{_NO_NUMBER}(?:{_LETTER}{{30,}}+"
     rf"|[A-Za-z0-9+/=]{{1,29}}+(?={_SIGNS}{{0,40}}+-----END))"
 )
 
