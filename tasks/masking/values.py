@@ -22,6 +22,11 @@ class Span(NamedTuple):
     def mask(self) -> str:
         return f"{self.quote}{MASK}{self.quote}"
 
+    @property
+    def cut(self) -> tuple[int, int, str]:
+        """The start, the end, and the mask in its place."""
+        return self.start, self.end, self.mask
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
