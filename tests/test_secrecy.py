@@ -357,11 +357,12 @@ def test_all_around_a_place_is_the_text_without_its_secrets(
 
 
 def test_around_a_place_is_nothing_of_a_secret_that_is_cut():
-    text = f"{TOKEN} word {TOKEN}"
+    between = " and " * 16
+    text = f"{TOKEN}{between}word{between}{TOKEN}"
     place = text.index("word")
 
-    around = secrecy.Hidden(text).around(place, place + 4, 5, 5)
-    assert around == (f"{MASK} ", "word", f" {MASK}")
+    around = secrecy.Hidden(text).around(place, place + 4, 85, 85)
+    assert around == (f"{MASK}{between}", "word", f"{between}{MASK}")
 
 
 def test_hits_in_far_places_know_of_secrets_that_begin_before_them(monkeypatch: pytest.MonkeyPatch):
