@@ -1,9 +1,8 @@
 """What was cleared, by whom, and the cleared threads themselves for as long as they are kept.
 
-And who saw the secrets of which thread.
-
-It lies in the site's own database. A clearing is written down before anything is deleted, and what
-came of it afterwards; it stays when the archive of its threads is emptied.
+And who saw the secrets of which thread. All of it is in the site's own database. A clearing is
+written down before anything is deleted, and what came of it afterwards; it stays when the archive
+of its threads is emptied.
 """
 
 import hashlib
@@ -184,7 +183,7 @@ class Reveal(models.Model):
     """That somebody saw a thread with its secrets; written before any is shown."""
 
     store = models.TextField()  # where the thread was
-    key = models.CharField(max_length=32)  # as a cleared thread has them
+    key = models.CharField(max_length=32)  # both as a cleared thread has them
     stored_id = models.BinaryField()
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"

@@ -1,9 +1,9 @@
 """What a form brings is read before anything else, and in few places.
 
 A body that never ends keeps one of the server's threads for as long as its sender likes: granian
-has no time for it, and stands still when it is answered while another thread still reads. So only
-some of the threads wait for bodies, and the others go on with pages. One that is sent as a whole
-is there in milliseconds.
+has no time limit for it, and stands still when it is answered while another thread still reads. So
+only some of the threads wait for bodies, and the others go on with pages. A form that is sent as a
+whole is there in milliseconds.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ OF_STRANGERS = THREADS // 2
 OF_KNOWN = THREADS // 4  # of browsers that have signed in: no stranger takes these
 RETRY_AFTER = 5  # seconds
 
-# However long one waits: a place is not free before its thread is.
+# Without an end: however long a body takes, its place is not free before its thread is.
 _strangers = Places(OF_ADDRESS, OF_STRANGERS, longest=inf)
 _known = Places(OF_KNOWN, OF_KNOWN, longest=inf)
 

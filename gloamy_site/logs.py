@@ -8,7 +8,10 @@ LONGEST_OF_VISITOR = 500  # characters of a line in which a visitor chooses an a
 
 
 def keep_short(record: logging.LogRecord) -> bool:
-    """For a handler: Django's lines are cut, and what it refuses a visitor has no traceback."""
+    """For a handler, as a filter that drops nothing: Django's lines are cut.
+
+    What Django refuses a visitor as suspicious has no traceback: anybody can make those.
+    """
     if record.name.startswith("django."):
         record.msg, record.args = record.getMessage()[:LONGEST_OF_VISITOR], ()
     if record.name.startswith("django.security."):

@@ -86,11 +86,13 @@ def refusal(request: HttpRequest) -> HttpResponse | None:
 
 
 def length_of(request: HttpRequest) -> int:
+    """The bytes of a body as the request tells them; 0 where it tells none."""
     given = request.META.get("CONTENT_LENGTH") or "0"
     return int(given) if given.isdecimal() and len(given) < 20 else 0
 
 
 def with_a_page(request: HttpRequest, refused: HttpResponse) -> HttpResponse:
+    """A refusal that says so to people; Django's has no content."""
     response = errors.wrong_method(request)
     response.headers["Allow"] = refused.headers["Allow"]
     return response
@@ -135,8 +137,8 @@ def may_wait(request: HttpRequest) -> bool:
 class PageMiddleware:
     """Answers what a database cannot do with a page that says so.
 
-    And in every answer, whoever's templates wrote it, masks secrets, unless the view lifted that
-    for it, and makes visible what an agent hid in a page's text.
+    And in every answer, the admin's and other apps' too, masks secrets unless the view lifted that
+    for it, and in a page makes visible what an agent hid in its text.
     """
 
     def __init__(self, get_response: View) -> None:
@@ -166,6 +168,7 @@ class PageMiddleware:
 
 
 def mask(response: HttpResponseBase) -> None:
+    """Put masks for the secrets into an answer of any kind but a program's; in place."""
     kind = response.get("Content-Type", "").partition(";")[0]
     if kind in PROGRAMS:
         return

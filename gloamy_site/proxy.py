@@ -37,7 +37,10 @@ def is_origin(text: str) -> bool:
 
 
 def networks(text: str) -> list[Network]:
-    """The addresses or networks that TRUSTED_PROXY lists; all there are would be anybody."""
+    """The addresses or networks that TRUSTED_PROXY lists.
+
+    Raises ImproperlyConfigured for what is none, and for all there are: that would be anybody.
+    """
     try:
         found = [ip_network(part.strip()) for part in text.split(",") if part.strip()]
     except ValueError as error:
@@ -48,7 +51,10 @@ def networks(text: str) -> list[Network]:
 
 
 def hosts(text: str) -> list[str]:
-    """The names that ALLOWED_HOSTS lists; any name at all would let a foreign page in."""
+    """The names that ALLOWED_HOSTS lists.
+
+    Raises ImproperlyConfigured for any name at all, which would let a foreign page in.
+    """
     found = [host.strip() for host in text.split(",") if host.strip()]
     if "*" in found:
         raise ImproperlyConfigured("ALLOWED_HOSTS: name the hosts; * would allow any.")

@@ -22,7 +22,10 @@ View = Callable[..., HttpResponseBase]
 
 
 class Places:
-    """Who is at work, and since when."""
+    """Places that people take and give back: who has which, and since when.
+
+    One may have `of_one`, all together `in_all`; after `longest` seconds a place is free again.
+    """
 
     def __init__(
         self, of_one: int = AT_ONCE, in_all: float = inf, longest: float = LONGEST

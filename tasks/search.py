@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import CharField, Lookup, Q, TextField
 
+from tasks.masking import lowered
 from tasks.messages import ChatMessage, decode_history
 from tasks.reading.secrecy import Hidden
 
@@ -19,6 +20,8 @@ LIKE_LENGTH = 24  # of a text that the database looks for: the time it takes is 
 PIECE, PIECE_OF_PATTERN = 1_000_000, 20_000
 ROLES = ("user", "assistant", "tool", "system")
 UNREADABLE = "unreadable"  # in the place of a role
+DELETE = "\x7f"  # which some writers of JSON escape as well
+_SHORT_ESCAPES = {"\n": "n", "\t": "t", "\r": "r", "\b": "b", "\f": "f"}
 
 
 if TYPE_CHECKING:
@@ -92,13 +95,14 @@ class Term:
     def _literal_places(self, text: str, start: int, after: int) -> Iterator[tuple[int, int]]:
         """Those that begin in one piece."""
         size = len(self._literal)
-        piece = _in_small_letters(text[start : start + PIECE + size - 1])
+        piece = lowered(text[start : start + PIECE + size - 1])
         at = piece.find(self._literal, max(0, after - start))
         while at >= 0:
             yield start + at, start + at + size
             at = piece.find(self._literal, at + size)
 
     def _pattern_places(self, text: str, start: int, after: int) -> Iterator[tuple[int, int]]:
+        """The same."""
         last = start + PIECE_OF_PATTERN
         longest = 1_000 + 40 * len(self.text)  # of a match, escaped several times over
         for found in self._regex.finditer(text, max(start, after), last + longest):
@@ -147,10 +151,6 @@ def _has_escapes(text: str) -> bool:
     return not (text.isascii() and text.isprintable()) or '"' in text or "\\" in text
 
 
-def _in_small_letters(text: str) -> str:
-    return text.replace("\u0130", "i").lower()  # the one letter that would become two
-
-
 def _regex(text: str) -> str:
     """What matches a text in a message, where it may stand in JSON within JSON, escaped again.
 
@@ -159,13 +159,13 @@ def _regex(text: str) -> str:
     """
     pattern, backslashes = "", r"\\"
     for piece in re.findall(r'\\*"|\\+|.', text, re.DOTALL):
-        pattern += _piece(piece, backslashes)
+        pattern += _pattern(piece, backslashes)
         backslashes = "" if piece.endswith("\\") else r"\\++"
     return pattern
 
 
-def _piece(piece: str, backslashes: str) -> str:
-    """One character, or a run of backslashes that a quote may follow."""
+def _pattern(piece: str, backslashes: str) -> str:
+    """What matches one character, or a run of backslashes that a quote may follow."""
     if piece == '"':
         return '"' if backslashes == r"\\" else r"\\*+" + '"'
     if piece.startswith("\\"):
@@ -178,10 +178,6 @@ def _piece(piece: str, backslashes: str) -> str:
     units = piece.encode("utf-16-be", "surrogatepass").hex()
     escaped = r"\\++".join(f"u{units[i : i + 4]}" for i in range(0, len(units), 4))
     return f"(?:{re.escape(piece)}|{backslashes}{escaped})"
-
-
-DELETE = "\x7f"  # which some writers of JSON escape as well
-_SHORT_ESCAPES = {"\n": "n", "\t": "t", "\r": "r", "\b": "b", "\f": "f"}
 
 
 def _literally(character: str) -> str:

@@ -36,7 +36,7 @@ class Page:
     records: list[TaskRecord]
     has_more: bool = False
     stopped: Cursor | None = None
-    too_large: int = 0  # threads that were not searched
+    too_large: int = 0  # threads that were not searched whole
     hits: dict[str, list[Hit]] = field(default_factory=dict)
 
 

@@ -144,7 +144,7 @@ def insert(store: BaseDatabaseWrapper, table: str, row: dict[str, Any]) -> None:
 
 
 def fill_site(text: str, more: list[str]) -> None:
-    """The site's own rows: an administrator, groups, the admin's log, and acts of clearing."""
+    """The site's own rows: an administrator, groups, the admin's log, what was cleared and seen."""
     user = User.objects.filter(is_superuser=True).first() or User(is_superuser=True, is_staff=True)
     user.username, user.first_name, user.email = text[:150], text[:150], text[:254]
     user.save()
@@ -160,8 +160,22 @@ def fill_site(text: str, more: list[str]) -> None:
             action_flag=CHANGE,
             change_message=each,
         )
+    _fill_clearings(user, more)
+    for each in more:
+        Reveal.objects.create(
+            store=workspace.identity(),
+            key=key_of(each),
+            stored_id=each.encode(),
+            user=user,
+            user_name=each,
+            address=each,
+            until=timezone.now(),
+        )
+
+
+def _fill_clearings(user: User, texts: list[str]) -> None:
     stages = (Stage.DONE, Stage.FAILED, Stage.CANCELLED)
-    for number, each in enumerate(more):
+    for number, each in enumerate(texts):
         act = Clearing.objects.create(
             store=workspace.identity(),
             stage=stages[number % 3],
@@ -188,15 +202,6 @@ def fill_site(text: str, more: list[str]) -> None:
                 fate=fate,
                 why=each,
             )
-        Reveal.objects.create(
-            store=workspace.identity(),
-            key=key_of(each),
-            stored_id=each.encode(),
-            user=user,
-            user_name=each,
-            address=each,
-            until=timezone.now(),
-        )
 
 
 # What the pages are made of. An element or attribute that is not here was made by somebody else.

@@ -69,6 +69,9 @@ def test_another_name_is_not_that_of_a_secret(name):
 
 
 _KEY_LINES = [alnum(64), alnum(63) + "/", alnum(30) + "=="]
+_HEAD, _FOOT = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
+_PGP_HEAD = "-----BEGIN PGP PRIVATE KEY BLOCK-----"
+_PGP_FOOT = "-----END PGP PRIVATE KEY BLOCK-----"
 
 
 @pytest.mark.parametrize("kind", ["RSA ", "EC ", "OPENSSH ", "ENCRYPTED ", "", "DSA "])
@@ -80,16 +83,14 @@ def test_the_body_of_a_private_key_is_masked(kind, end_of_line):
 
 
 def test_a_private_key_without_an_end_is_masked_to_the_end_of_its_lines():
-    head = "-----BEGIN RSA PRIVATE KEY-----\n"
-    text = masked(head + "\n".join(_KEY_LINES[:2]) + "\nThat was it.")
+    text = masked("\n".join([_HEAD, *_KEY_LINES[:2], "That was it."]))
     assert not any(line in text for line in _KEY_LINES)
     assert text.endswith("\nThat was it.")
 
 
 def test_a_private_key_with_headers_or_in_lines_of_code_is_masked():
-    head, foot = "-----BEGIN PGP PRIVATE KEY BLOCK-----", "-----END PGP PRIVATE KEY BLOCK-----"
-    armored = "\n".join([head, "Version: 1", "", *_KEY_LINES, "=aB3d", foot])
-    coded = "[" + ",\n".join(json.dumps(line) for line in (head, *_KEY_LINES, foot)) + "]"
+    armored = "\n".join([_PGP_HEAD, "Version: 1", "", *_KEY_LINES, "=aB3d", _PGP_FOOT])
+    coded = "[" + ",\n".join(json.dumps(line) for line in (_PGP_HEAD, *_KEY_LINES, _PGP_FOOT)) + "]"
     for text in (armored, coded):
         assert not any(line in masked(text) for line in _KEY_LINES)
     assert len(json.loads(masked(coded))) == 5
@@ -105,8 +106,7 @@ _MARKS = [
 @pytest.mark.parametrize("has_head", [True, False])
 @pytest.mark.parametrize("depth", range(4))
 def test_a_private_key_with_marks_before_its_lines_is_masked(mark, has_head, depth):
-    head, foot = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
-    lines = [*([head] if has_head else []), *_KEY_LINES, foot]
+    lines = [*([_HEAD] if has_head else []), *_KEY_LINES, _FOOT]
     text = "\n".join(mark + line for line in lines) + "\n"
     for _ in range(depth):
         text = json.dumps([text])
@@ -114,27 +114,24 @@ def test_a_private_key_with_marks_before_its_lines_is_masked(mark, has_head, dep
     for _ in range(depth):
         [shown] = json.loads(shown)
     assert not any(line[1:] in shown for line in _KEY_LINES)
-    assert shown.endswith(f"{foot}\n")
+    assert shown.endswith(f"{_FOOT}\n")
 
 
 @pytest.mark.parametrize("escape", ["\\u001b", "\\x1b", "\\033", "\\e", "\\\\x1b"])
 def test_a_private_key_in_escaped_colours_is_masked(escape):
-    head, foot = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
     mark = f"{escape}[32m+{escape}[m{escape}[32m"
-    text = masked("\\n".join(f"{mark}{line}{escape}[m" for line in (head, *_KEY_LINES, foot)))
+    text = masked("\\n".join(f"{mark}{line}{escape}[m" for line in (_HEAD, *_KEY_LINES, _FOOT)))
     assert not any(line in text for line in _KEY_LINES)
 
 
 def test_what_is_no_key_before_the_end_of_one_is_left_alone():
-    foot = "-----END RSA PRIVATE KEY-----"
-    for text in (f"so {foot}", f"{alnum(64)}\nand then {foot}", f"[{'1' * 40}, true, '{foot}'"):
+    for text in (f"so {_FOOT}", f"{alnum(64)}\nand then {_FOOT}", f"[{'1' * 40}, true, '{_FOOT}'"):
         assert masked(text) == text
 
 
 def test_marks_between_the_lines_of_a_key_stay():
-    head, foot = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
-    text = "<br>".join([head, *_KEY_LINES, foot])
-    assert masked(text) == "<br>".join([head, MASK, MASK, MASK, foot])
+    text = "<br>".join([_HEAD, *_KEY_LINES, _FOOT])
+    assert masked(text) == "<br>".join([_HEAD, MASK, MASK, MASK, _FOOT])
 
 
 def test_a_key_in_base64_is_masked():
@@ -147,9 +144,8 @@ def test_a_key_in_base64_is_masked():
 @pytest.mark.parametrize("length", [25_600, 40_000])
 def test_a_long_password_or_key_is_masked_whole(length):
     assert masked(f'password="{alnum(length)}"') == f'password="{MASK}"'
-    head, foot = "-----BEGIN PGP PRIVATE KEY BLOCK-----", "-----END PGP PRIVATE KEY BLOCK-----"
     lines = "\n".join([alnum(64)] * (length // 64))
-    key = f"{head}\nVersion: GnuPG v2\n\n{lines}\n=aB3d\n{foot}"
+    key = f"{_PGP_HEAD}\nVersion: GnuPG v2\n\n{lines}\n=aB3d\n{_PGP_FOOT}"
     assert alnum(64) not in masked(key)
 
 

@@ -60,7 +60,7 @@ def lifted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Client, str], bool]:
 
 @pytest.fixture
 def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """Set the clock that many minutes ahead."""
+    """Set the clock ahead, from when this is called."""
 
     def ahead(by: timedelta) -> None:
         now = timezone.now() + by

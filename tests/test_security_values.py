@@ -75,9 +75,10 @@ def test_long_value_in_a_short_column_leaves_pages_small(
 ):
     checkpoint(task("kept", execution_history_json='[{"role":"user","content":"hi"}]'))
     checkpoint(TaskRecord.objects.get(), 2)
-    value = json.dumps(WITHIN[table, column]) if (table, column) in WITHIN else LONG
+    within = WITHIN.get((table, column))
     if column != "task_id":
-        overwrite(store, table, column, value.replace('": ', '":'))
+        value = json.dumps(within, separators=(",", ":")) if within else LONG
+        overwrite(store, table, column, value)
     else:
         task("other")
         with store.cursor() as cursor:

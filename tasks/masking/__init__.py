@@ -4,22 +4,35 @@ Text in, text out; nothing here knows of pages or of rows. Every rule takes time
 text. In JSON, also in JSON within JSON, what is masked leaves the JSON valid.
 """
 
-from tasks.masking.commands import by_command, by_pair
+from collections.abc import Iterable
+
+from tasks.masking.commands import by_command, by_pair, by_statement
 from tasks.masking.names import by_name
 from tasks.masking.places import by_place
 from tasks.masking.rules import FINDERS
 from tasks.masking.values import MASK, Span, is_secret_name
 
-__all__ = ["MARGIN", "MASK", "Span", "found", "is_secret_name", "masked", "masked_start"]
+__all__ = [
+    "MARGIN",
+    "MASK",
+    "Span",
+    "found",
+    "is_secret_name",
+    "lowered",
+    "masked",
+    "masked_start",
+    "without",
+]
 
 MARGIN = 512  # characters beyond a cut that show whether it goes through a secret
 
 
 def found(text: str) -> list[Span]:
     """Where the secrets of a text are, in order, none over another."""
-    lower = _lowered(text)
-    spans = [*by_name(text, lower), *by_pair(text, lower), *by_command(text, lower)]
-    spans.extend(by_place(text, lower))
+    lower = lowered(text)
+    spans: list[Span] = []
+    for by_what in (by_name, by_pair, by_statement, by_command, by_place):
+        spans.extend(by_what(text, lower))
     for sign, finder in FINDERS:
         if sign in lower:
             spans.extend(finder(text))
@@ -31,7 +44,7 @@ def masked(text: str) -> str:
     spans = found(text)
     if not spans:
         return text
-    return "".join(_pieces(text, spans, len(text)))
+    return without(text, (span.cut for span in spans))
 
 
 def masked_start(text: str, length: int) -> str:
@@ -39,26 +52,26 @@ def masked_start(text: str, length: int) -> str:
 
     It is enough to give the text up to `length + MARGIN`.
     """
-    return "".join(_pieces(text, found(text[: length + MARGIN]), length))
+    spans = found(text[: length + MARGIN])
+    return without(text[:length], (span.cut for span in spans if span.start < length))
 
 
-def _pieces(text: str, spans: list[Span], length: int) -> list[str]:
+def without(text: str, cuts: Iterable[tuple[int, int, str]]) -> str:
+    """A text without its secrets: of each, in order, the start, the end and the mask for it."""
     pieces, position = [], 0
-    for span in spans:
-        if span.start >= length:
-            break
-        pieces += [text[position : span.start], span.mask]
-        position = span.end
-    pieces.append(text[position:length])
-    return pieces
+    for start, end, mask in cuts:
+        pieces += [text[position:start], mask]
+        position = end
+    return "".join([*pieces, text[position:]])
 
 
-def _lowered(text: str) -> str:
+def lowered(text: str) -> str:
     """The text in small letters, each where it was."""
     return text.replace("\u0130", "i").lower()  # the one letter that becomes two
 
 
 def _merged(spans: list[Span]) -> list[Span]:
+    """The same in order; those that overlap are one."""
     spans.sort()
     merged: list[Span] = []
     for span in spans:

@@ -1,4 +1,4 @@
-"""Secrets that are arguments of known programs (`mysql -psecret`), and that stand in pairs."""
+"""Secrets in arguments of programs (`mysql -psecret`), in statements, and in pairs."""
 
 import re
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ _CHPASSWD = re.compile(
     r"(?:echo|printf)[ ](?:-\w[ ])?[\\\"']{0,8}\w[\w.-]{0,64}+:(?!//)(?P<value>[^\s\"'\\|]{1,256}+)"
 )
 _BEARER = re.compile(r"bearer(?:[ ]{1,3}|%20)(?P<value>[A-Za-z0-9._~+/-]{12,4096}+=*+)")
-_SAID = re.compile(
+_SET = re.compile(
     rf"(?:identified by|requirepass|password|passwd|passphrase)[ ]{{1,4}}(?:{_QUOTED})"
 )
 _VALUE = re.compile(rf"value\\{{0,15}}[\"']?[ ]?[:=][ ]?{_QUOTED}")
@@ -73,13 +73,17 @@ def by_pair(text: str, lower: str) -> Iterator[Span]:
     for found in _VALUE.finditer(lower):
         name = _ITS_NAME.search(text[max(0, found.start() - 120) : found.start()])
         name = name or _NAME_AFTER.match(text, found.end())
-        part = "quoted" if found["open"] else "bare"
+        part = _part(found)
         if part == "bare" and not found[0].startswith("value:"):
             continue  # a number in JSON
         if name and is_secret_name(name["name"]) and not is_gap(found[part]):
             yield Span(*found.span(part), "name")
-    for found in _SAID.finditer(lower):
-        part = "quoted" if found["open"] else "bare"
+
+
+def by_statement(text: str, lower: str) -> Iterator[Span]:
+    """What a statement sets: `IDENTIFIED BY '...'` in SQL, `requirepass ...`, `password "..."`."""
+    for found in _SET.finditer(lower):
+        part = _part(found)
         sure = found[0].startswith("identified" if found["open"] else "requirepass")
         if (sure or (found["open"] and stands_out(found[part]))) and not is_gap(found[part]):
             yield Span(*found.span(part), "name")
@@ -90,7 +94,7 @@ def by_command(text: str, lower: str) -> Iterator[Span]:
     for program, pattern in _COMMANDS:
         if program in lower:
             for found in pattern.finditer(text):
-                part = "quoted" if found["open"] else "bare"
+                part = _part(found)
                 if is_gap(found[part]) or _NO_ARGUMENT.fullmatch(found[part]):
                     continue
                 if _is_argument(lower, program, found.start()):
@@ -107,6 +111,11 @@ def by_command(text: str, lower: str) -> Iterator[Span]:
         for found in _BEARER.finditer(lower):
             if any(character.isdigit() for character in found["value"]):
                 yield Span(*found.span("value"), "bearer")
+
+
+def _part(found: re.Match[str]) -> str:
+    """Which group of `_QUOTED` holds the value."""
+    return "quoted" if found["open"] else "bare"
 
 
 def _values(pattern: re.Pattern[str], text: str) -> Iterator[Span]:

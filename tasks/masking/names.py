@@ -80,9 +80,13 @@ def by_name(text: str, lower: str) -> Iterator[Span]:
 
 
 class _Names:
+    """The names in a text, and what follows them."""
+
     def __init__(self, text: str) -> None:
         self.text = text
         self.in_json = text[:200].lstrip()[:1] in ("{", "[", '"')
+        # The last run that each pattern took and the last unquoted value, from and to: many names
+        # in one of these would take quadratic time otherwise.
         self.ends: dict[re.Pattern[str], tuple[int, int]] = {}
         self.field = 0, 0
 
@@ -121,13 +125,8 @@ class _Names:
         text, start = self.text, self._start(found)
         name, closed = text[start : found.end("name")], found["closed"] or ""
         if not is_secret_name(name):
-            is_plural = (
-                closed
-                and found["sep"] == ":"
-                and name[-1:] == "s"
-                and _TEXT_IN_JSON.match(text, found.end())
-            )
-            if not is_plural or not is_secret_name(name[:-1]):
+            is_key = closed and found["sep"] == ":" and _TEXT_IN_JSON.match(text, found.end())
+            if not (is_key and name[-1:] == "s" and is_secret_name(name[:-1])):
                 return None
         is_flush = text[max(0, start - 1) : start] in ("", "\n")
         if name == "PASS" and is_flush and found["sep"] == ":":
@@ -184,6 +183,7 @@ class _Names:
         return end
 
     def _in_element(self, place: Place) -> Span | None:
+        """The content of an XML element that the name is that of, or its attribute `name`."""
         end = self.text.index("<", place.value)
         content = self.text[place.value : end]
         before = self.text[max(0, place.start - 24) : place.start]
@@ -193,6 +193,7 @@ class _Names:
         return None if _BREAKS.search(content) else Span(place.value, end, "name")
 
     def value(self, place: Place) -> Span | None:
+        """The value at a place, in quotes or not, if it is a secret."""
         text, name = self.text, place.name.lower()
         opened = _OPENED.match(text, place.value)
         if not opened and place.sep in ":=" and not place.is_broken:
@@ -227,17 +228,16 @@ class _Names:
         return None
 
     def _header(self, place: Place, start: int) -> Span | None:
+        """What is left of a header's line, if it is a secret."""
         text, end = self.text, self._end(_HEADER_END, start)
         value = text[start : min(end, start + _TESTED)].rstrip()
         if not value or is_gap(value) or is_code(value) or value.endswith(("(", "{", "[")):
             return None
         if not (starts_line(text, place.start) or stands_out(value)):
             return None
-        if (
-            place.closed
-            or is_variable_name(value.rstrip(",;)"))
-            or (value.isalpha() and len(value) < 12)
-        ):
+        if place.closed or is_variable_name(value.rstrip(",;)")):
+            return None
+        if value.isalpha() and len(value) < 12:
             return None
         if value.startswith(("$", "{", "<", "[")) and " " not in value:
             return None
@@ -262,6 +262,7 @@ class _Names:
         return len(text)
 
     def _unquoted(self, place: Place, start: int, unclosed: bool = False) -> Span | None:
+        """A value without quotes, or one whose quote is never closed."""
         text, end = self.text, self._field_end(start)
         value = text[start : min(end, start + _TESTED)]
         block = _BLOCK.match(text, start) if place.sep == ":" else None

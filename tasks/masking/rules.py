@@ -114,6 +114,7 @@ _SHAPES = (
 )  # fmt: skip
 # Of these the beginning says where they belong, and is no secret.
 _SHOWN = ("hooks.slack.com/", ".webhook.office", "discord", "api.telegram", "Acc", "Shared", "acc")
+# And of these any characters will do; of others, digits among letters, or letters of both cases.
 _SURE = ("aws", "age", "teams", "slack", "discord", "telegram", "azure", "octopus", "onepassword")
 
 
@@ -142,7 +143,7 @@ _BEGINNING = re.compile(_alternation(list(_BY_BEGINNING)))
 _ESCAPES = "nrtbf"
 
 
-def is_boundary(text: str, start: int) -> bool:
+def _is_boundary(text: str, start: int) -> bool:
     """Whether a token may start here: after no letter or digit, but for that of an escape."""
     if start == 0:
         return True
@@ -163,11 +164,12 @@ def shapes(text: str) -> Iterator[Span]:
 
 
 def _shapes_in(text: str, position: int, end: int) -> Iterator[Span]:
+    """Those of one run; what a token takes is not looked at again."""
     while beginning := _BEGINNING.search(text, position, end):
         start, rest = beginning.span()
         kind, pattern = _BY_BEGINNING[beginning[0]]
         shown = beginning[0].startswith(_SHOWN)
-        token = pattern.match(text, rest) if shown or is_boundary(text, start) else None
+        token = pattern.match(text, rest) if shown or _is_boundary(text, start) else None
         position = token.end() if token else start + 1
         if token and (kind in _SURE or has_digit_and_letter(token[0]) or _two_cases(token[0])):
             yield Span(token.start() if shown else start, token.end(), kind)
@@ -177,8 +179,8 @@ def _two_cases(token: str) -> bool:
     return token != token.lower() and token != token.upper() and "-" not in token
 
 
-# What they are known by, and how many of which characters stand before that: to look for what
-# is literal is many times faster.
+# What such are known by, and how many of which characters stand before that: to look for what is
+# literal is many times faster.
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 _NEW = r"(?:(?<![A-Za-z0-9_-]eyJ)|(?<=\\[nrtbf]eyJ))"
 _OTHERS = tuple(

@@ -118,7 +118,7 @@ def _fills_line(text: str, value: str, end: int) -> bool:
 
 
 def _fits_field(place: Place, text: str, value: str, end: int) -> bool:
-    """The same for `name=value`."""
+    """Whether a value may be a secret in `name=value`: of a form, a call, a file of settings."""
     before = text[max(0, place.start - 2) : place.start]
     is_variable = is_variable_name(value)
     if before[-1:] in ("?", "&", ";", "/") or place.name.startswith("-"):

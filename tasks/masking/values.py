@@ -14,13 +14,18 @@ class Span(NamedTuple):
     """Where a secret value is in a text, without its name."""
 
     start: int
-    end: int
-    kind: str
+    end: int  # that of a slice
+    kind: str  # what found it, for whoever mends the rules
     quote: str = ""  # that the mask needs and the value has not, as it is a number in JSON
 
     @property
     def mask(self) -> str:
         return f"{self.quote}{MASK}{self.quote}"
+
+    @property
+    def cut(self) -> tuple[int, int, str]:
+        """The start, the end, and the mask in its place."""
+        return self.start, self.end, self.mask
 
 
 def _words(text: str) -> frozenset[str]:
@@ -45,30 +50,28 @@ _WORDS = _words(
 _KEYS = _words(
     "api access secret private signing sign encryption encrypt auth master service account "
     "accountkey storage admin app application client consumer deploy license licence session "
-    "shared subscription webhook bot auth0 openai anthropic functions host webapp wep wpa"
+    "shared subscription webhook bot openai anthropic functions host webapp wep wpa"
 )
 # Tokens and secrets that are none: of paging, of parsing, of models of language.
 _HARMLESS = _words(
     "page pagination continuation next sync resume cancel cancellation stop max min num no pad eos "
     "bos unk cls mask sep special per total input output prompt first last end start missing "
-    "invalid wrong has is lex prefix suffix current_sync sub word image delimiter bad peek "
-    "whitespace begin bypass forgot next_page existing"
+    "invalid wrong has is lex prefix suffix sub word image delimiter bad peek whitespace begin "
+    "bypass forgot existing"
 )
 
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Whether a field of this name holds a secret: "apiKey", "DB_PASSWORD", "Set-Cookie"."""
-    words = [word.lower() for word in _WORD.findall(name)]
-    while words and (words[-1] in _NEUTRAL or words[-1].isdigit()):
-        words.pop()
+    words = _words_of(name)
     if not words:
         return False
     last, before = words[-1], words[-2] if len(words) > 1 else ""
-    if is_password_words(words):
+    if _is_password(words):
         return before not in ("bypass", "forgot", "no", "has", "is")
     if last in ("hash", "enc", "encrypted", "crypt"):
-        return is_password_words(words[:-1])
+        return _is_password(words[:-1])
     if last == "string":
         return before == "connection"
     if last in ("key", "keys"):
@@ -80,8 +83,8 @@ def is_secret_name(name: str) -> bool:
     return last.endswith(_ENDINGS) and before not in _HARMLESS
 
 
-def is_password_words(words: list[str]) -> bool:
-    """Whether these words of a name end in one for a password: any value of it is a secret."""
+def _is_password(words: list[str]) -> bool:
+    """Whether the words of a name end in one for a password."""
     if not words:
         return False
     if words[-1] == "word" and words[-2:-1] == ["pass"]:
@@ -91,10 +94,16 @@ def is_password_words(words: list[str]) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_password_name(name: str) -> bool:
+    """Whether a field of this name holds a password, which may be any word at all."""
+    return _is_password(_words_of(name))
+
+
+def _words_of(name: str) -> list[str]:
+    """The words of a name in small letters, without those at its end that tell nothing."""
     words = [word.lower() for word in _WORD.findall(name)]
     while words and (words[-1] in _NEUTRAL or words[-1].isdigit()):
         words.pop()
-    return is_password_words(words)
+    return words
 
 
 _LONGEST_GAP = 120  # what is longer than this is no placeholder
@@ -238,18 +247,17 @@ class Place(NamedTuple):
 
     name: str
     start: int  # of the name
-    value: int
-    sep: str
-    spaced: bool
-    closed: str  # the quote that ends the name, with its backslashes
+    value: int  # where the value starts, with its quote if it has one
+    sep: str  # the sign after the name; "is" in a sentence, "flag" for --name value
+    spaced: bool  # blanks stand before the sign
+    closed: str  # the quote that ends the name, with its backslashes, or ""
     is_broken: bool = False  # the value is on a line of its own
 
 
+# Of a value in quotes: what is between two texts rather than in one, what reads as a sentence.
 _JOINED = re.compile(r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+")
 _SAID = re.compile(r"[A-Z][a-z']+(?: [A-Za-z][a-z']*+){2,}.{0,400}[.!?:]", re.DOTALL)
 _SENTENCE = re.compile(r"[A-Z][a-z']*(?: [A-Za-z][a-z']*){2,}.{0,400}[a-z.!?:]", re.DOTALL)
-
-
 _SNAKE = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)+")
 
 

@@ -51,7 +51,10 @@ def page(html: str) -> str:
 
 
 def _masked_each(texts: Sequence[tuple[str, str]]) -> dict[int, str]:
-    """Of texts, each with what stands behind it, those that hold secrets, without them."""
+    """Of texts, each with what stands behind it, those that hold secrets, without them.
+
+    By their places in the sequence. A secret may go on from one text into the next.
+    """
     spans = masking.found("".join(text + between for text, between in texts))
     if not spans:
         return {}
@@ -65,19 +68,11 @@ def _masked_each(texts: Sequence[tuple[str, str]]) -> dict[int, str]:
             if first < last:
                 cuts.setdefault(place, []).append((first, last, span.mask))
             place += 1
-    return {place: _without(texts[place][0], found) for place, found in cuts.items()}
-
-
-def _without(text: str, cuts: Iterable[tuple[int, int, str]]) -> str:
-    pieces, position = [], 0
-    for first, last, mask in cuts:
-        pieces += [text[position:first], mask]
-        position = last
-    return "".join([*pieces, text[position:]])
+    return {place: masking.without(texts[place][0], found) for place, found in cuts.items()}
 
 
 def text(content: bytes) -> bytes:
-    """A text in UTF-8, such as a stored message or JSON."""
+    """A text in UTF-8, such as a stored message or JSON; bytes that are none stay."""
     return b"".join(stream([content]))
 
 
@@ -112,5 +107,5 @@ def _divided(text: str) -> tuple[str, str]:
             cut = span.start - _NAME
     if cut <= 0:
         return "", text
-    ready = [(*span[:2], span.mask) for span in spans if span.end <= cut]
-    return _without(text[:cut], ready), text[cut:]
+    ready = (span.cut for span in spans if span.end <= cut)
+    return masking.without(text[:cut], ready), text[cut:]

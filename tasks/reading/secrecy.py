@@ -49,6 +49,7 @@ def as_now(pieces: Iterable[T]) -> Iterator[T]:
 
 
 def whole(text: str) -> str:
+    """A text that is about to be taken apart or put among others, which would hide a secret."""
     return text if is_lifted() else masking.masked(text)
 
 
@@ -66,13 +67,9 @@ def shortened(text: str, length: int) -> str:
 
 def field(name: str, value: Any) -> Any:
     """A named value that is shown apart from its name, masked if that tells that it is a secret."""
-    if is_lifted():
+    if is_lifted() or isinstance(value, bool) or not isinstance(value, str | int | float):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return MASK if masking.is_secret_name(name) else value
-    if not isinstance(value, str):
-        return value
-    if len(value) > LONGEST_FIELD:
+    if not isinstance(value, str) or len(value) > LONGEST_FIELD:
         return MASK if masking.is_secret_name(name) else value
     stored = msgspec.json.encode({name: value}).decode()
     masked = masking.masked(stored)
@@ -87,7 +84,10 @@ class Hidden:
         self._of_window: dict[int, list[tuple[int, int]]] = {}
 
     def around(self, start: int, end: int, before: int, after: int) -> tuple[str, str, str] | None:
-        """What stands before, at and after a place, or None if it touches a secret."""
+        """What stands before, at and after a place, or None if it touches a secret.
+
+        `before` and `after` are how many characters of the text are wanted there.
+        """
         spans = [] if is_lifted() else self._near(start)
         if any(span[0] < end and start < span[1] for span in spans):
             return None
@@ -108,9 +108,11 @@ class Hidden:
         return self._of_window[number]
 
     def _piece(self, start: int, end: int, spans: Sequence[tuple[int, int]]) -> str:
-        pieces = []
-        for first, last in spans:
-            if first < end and start < last:
-                pieces += [self._text[start:first], MASK]
-                start = last
-        return "".join([*pieces, self._text[start:end]])
+        return masking.without(
+            self._text[start:end],
+            (
+                (max(0, first - start), last - start, MASK)
+                for first, last in spans
+                if first < end and start < last
+            ),
+        )

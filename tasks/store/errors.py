@@ -110,7 +110,7 @@ _SENTENCES: dict[type[StoreError], str] = {
     StoreMissingError: "{place} is missing, or a part of it: {reason}",
     StoreDamagedError: "{place} is damaged ({reason}); put a good copy in its place",
     StoreTriggerError: (
-        "{place} has a trigger, which gloamy never makes, and that would write as well ({reason});"
+        "{place} has a trigger, which gloamy never makes and which would write as well ({reason});"
         " drop it, and try again"
     ),
     StoreUnavailableError: "{place} cannot be opened or does not answer: {reason}",

@@ -17,14 +17,15 @@ from tasks.printed import one_line
 
 TABLES = ("task_records", "task_checkpoints")
 WRITTEN = (*TABLES, "django_migrations")  # what the site writes in a store
-# Bytes of one value, and so of a row: what SQLite takes unless it was built to take more, and so
-# what the original can write. Beyond it a read is an error, and no memory is asked for.
+# Bytes of one value and of a row: what SQLite takes unless it was built to take more, and with it
+# the original. Beyond it a read is an error, and no memory is asked for.
 LARGEST_VALUE = 1_000_000_000
 LARGEST_SHOWN = 256 * 1024 * 1024  # bytes of a value on a page, which takes several times as many
 LONGEST_NAME = 300  # characters that are told of a name in a schema
 CUT = 100_000  # bytes that are shown of one that is larger
+BESIDE = ("", "-wal", "-shm", "-journal")  # endings of the file, and of those that SQLite keeps
 _WRITES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
-BESIDE = ("", "-wal", "-shm", "-journal")
+_TO_ALLOW = "If that is meant, set GLOAMY_LINKED_STORE=1."
 
 _SQLITE = """
     SELECT CASE WHEN type = 'trigger' THEN 'the trigger ' || name || ' on ' || tbl_name
@@ -71,9 +72,6 @@ def wrong_file(file: Path, inside: Path, *, may_be_linked: bool) -> str:
         if not may_be_linked and found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
             return f"{part} has a second name elsewhere, a hard link. {_TO_ALLOW}"
     return ""
-
-
-_TO_ALLOW = "If that is meant, set GLOAMY_LINKED_STORE=1."
 
 
 def wrong_schema(connection: BaseDatabaseWrapper) -> str:
@@ -132,7 +130,10 @@ def harden_sqlite(connection: sqlite3.Connection) -> None:
 def _authorize(
     action: int, first: str | None, second: str | None, database: str | None, within: str | None
 ) -> int:
-    """`within` is the trigger or the view that has the statement do this, if one has."""
+    """What SQLite asks of each step of a statement: no trigger and no view may write.
+
+    `within` is the name of the one that has the statement do this, if one has.
+    """
     is_refused = within is not None and action in _WRITES
     return sqlite3.SQLITE_DENY if is_refused else sqlite3.SQLITE_OK
 

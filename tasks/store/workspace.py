@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import InconsistentMigrationHistory
+from django.db.models import Model
 from django.http import HttpRequest
 
 from gloamy_site.readonly import read_only_address
@@ -247,31 +248,39 @@ def _reason(error: Exception) -> str:
 
 
 def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> bool:
-    """Whether the store is empty, if that may be; it has its tables and columns otherwise."""
+    """Whether the store is empty, if that may be.
+
+    Raises WorkspaceError unless it has its tables and columns otherwise, and nothing that runs.
+    """
     try:
         with connection.cursor() as cursor:
             tables = set(connection.introspection.table_names(cursor)) - {"django_migrations"}
-            if wrong := hostile.wrong_schema(connection):
-                raise WorkspaceError(f"{location()}: {wrong}")
-            if may_be_empty and not tables:
-                return True
-            for model in (TaskRecord, TaskCheckpoint):
-                table = model._meta.db_table
-                if table not in tables:
-                    raise WorkspaceError(f"{location()}: the store has no table {table}.")
-                described = connection.introspection.get_table_description(cursor, table)
-                found = {column.name for column in described}
-                expected = [str(field.column) for field in model._meta.concrete_fields]
-                if missing := [column for column in expected if column not in found]:
-                    raise WorkspaceError(
-                        f"{location()}: the table {table} has no column {', '.join(missing)}."
-                    )
-                hostile.compile_statements(connection, table, expected)
+        wrong = hostile.wrong_schema(connection)
+        if not wrong and may_be_empty and not tables:
+            return True
+        for model in (TaskRecord, TaskCheckpoint):
+            wrong = wrong or _wrong_table(connection, model, tables)
     except DatabaseError as error:
-        raise WorkspaceError(
-            f"{location()}: the store cannot be opened: {_reason(error)}."
-        ) from error
+        wrong = f"the store cannot be opened: {_reason(error)}."
+        raise WorkspaceError(f"{location()}: {wrong}") from error
+    if wrong:
+        raise WorkspaceError(f"{location()}: {wrong}")
     return False
+
+
+def _wrong_table(connection: BaseDatabaseWrapper, model: type[Model], tables: set[str]) -> str:
+    """What a model's table lacks, or ""; raises what the database would at a page."""
+    table = model._meta.db_table
+    if table not in tables:
+        return f"the store has no table {table}."
+    with connection.cursor() as cursor:
+        described = connection.introspection.get_table_description(cursor, table)
+    found = {column.name for column in described}
+    expected = [str(field.column) for field in model._meta.concrete_fields]
+    if missing := [column for column in expected if column not in found]:
+        return f"the table {table} has no column {', '.join(missing)}."
+    hostile.compile_statements(connection, table, expected)
+    return ""
 
 
 def _check_pragmas(connection: BaseDatabaseWrapper) -> None:

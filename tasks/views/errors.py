@@ -23,6 +23,10 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _error(request, 400, "This request is not right", reason)
 
 
+def cut_off(request: HttpRequest) -> HttpResponse:
+    return _error(request, 400, "This request is not right", "Not all of it arrived.")
+
+
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _error(request, 403, "You may not do this", "Ask an administrator for the permission.")
 
@@ -54,21 +58,11 @@ def too_long(request: HttpRequest) -> HttpResponse:
 
 
 def too_many(request: HttpRequest, seconds: int) -> HttpResponse:
-    reason = f"Other pages are still being made for you. Try again in {seconds} seconds."
-    response = _error(request, 429, "One moment", reason)
-    response.headers["Retry-After"] = str(seconds)
-    return response
-
-
-def cut_off(request: HttpRequest) -> HttpResponse:
-    return _error(request, 400, "This request is not right", "Not all of it arrived.")
+    return _later(request, 429, "Other pages are still being made for you.", seconds)
 
 
 def too_busy(request: HttpRequest, seconds: int) -> HttpResponse:
-    reason = f"Other forms are still being received. Try again in {seconds} seconds."
-    response = _error(request, 503, "One moment", reason)
-    response.headers["Retry-After"] = str(seconds)
-    return response
+    return _later(request, 503, "Other forms are still being received.", seconds)
 
 
 def unavailable(request: HttpRequest, reason: str) -> HttpResponse:
@@ -83,6 +77,12 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
         "This form has expired",
         "Go back, load the page again, and send it once more.",
     )
+
+
+def _later(request: HttpRequest, status: int, reason: str, seconds: int) -> HttpResponse:
+    response = _error(request, status, "One moment", f"{reason} Try again in {seconds} seconds.")
+    response.headers["Retry-After"] = str(seconds)
+    return response
 
 
 def _error(request: HttpRequest, status: int, heading: str, reason: str) -> HttpResponse:

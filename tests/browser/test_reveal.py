@@ -87,6 +87,12 @@ def open_thread(browser: webdriver.Chrome, server: Server, query: str = "") -> s
     return address
 
 
+def show_secrets(browser: webdriver.Chrome, server: Server) -> None:
+    open_thread(browser, server)
+    button(browser, "show").click()
+    wait(browser).until(expect.visibility_of_element_located(NOTICE))
+
+
 @pytest.mark.parametrize("has_script", [True, False])
 def test_secrets_are_shown_and_hidden(page: webdriver.Chrome, server: Server, has_script: bool):
     add_thread(server)
@@ -115,9 +121,7 @@ def test_page_that_is_left_open_hides_them_by_itself(
     page: webdriver.Chrome, server: Server, has_script: bool
 ):
     add_thread(server)
-    open_thread(page, server)
-    button(page, "show").click()
-    wait(page).until(expect.visibility_of_element_located(NOTICE))
+    show_secrets(page, server)
     make_almost_over(server)
     allow_script(page, has_script)
 
@@ -132,9 +136,7 @@ def test_what_one_window_hides_is_gone_from_the_page_of_a_run_in_another(
     page: webdriver.Chrome, server: Server
 ):
     add_thread(server, "running")
-    open_thread(page, server)
-    button(page, "show").click()
-    wait(page).until(expect.visibility_of_element_located(NOTICE))
+    show_secrets(page, server)
     page.execute_script("document.title = 'as it was loaded'")
     first = page.current_window_handle
     page.switch_to.new_window("window")
@@ -155,9 +157,7 @@ def test_later_piece_with_secrets_comes_into_no_page_without(
     open_thread(page, server)
     first = page.current_window_handle
     page.switch_to.new_window("window")
-    open_thread(page, server)
-    button(page, "show").click()
-    wait(page).until(expect.visibility_of_element_located(NOTICE))
+    show_secrets(page, server)
 
     page.switch_to.window(first)
     assert page.find_elements(*NOTICE) == []
@@ -168,9 +168,7 @@ def test_later_piece_with_secrets_comes_into_no_page_without(
 
 def test_text_that_is_left_open_is_loaded_again(page: webdriver.Chrome, server: Server):
     add_thread(server)
-    open_thread(page, server)
-    button(page, "show").click()
-    wait(page).until(expect.visibility_of_element_located(NOTICE))
+    show_secrets(page, server)
     make_almost_over(server)
 
     page.get(f"http://127.0.0.1:{server.port}/thread/raw/?id=cli")
