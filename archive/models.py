@@ -183,8 +183,7 @@ class Reveal(models.Model):
     """That somebody saw a thread with its secrets; written before any is shown."""
 
     store = models.TextField()  # where the thread was
-    key = models.CharField(max_length=32)  # both as a cleared thread has them
-    stored_id = models.BinaryField()
+    stored_id = models.BinaryField()  # as a cleared thread has it
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )

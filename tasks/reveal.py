@@ -40,7 +40,6 @@ def begin(request: HttpRequest, thread_id: str) -> None:
         _write_end(request.session.get(KEPT), now)
         row = Reveal.objects.create(
             store=workspace.identity(),
-            key=key_of(thread_id),
             stored_id=thread_id.encode(),
             user=user,
             user_name=user.get_username(),

@@ -164,7 +164,6 @@ def fill_site(text: str, more: list[str]) -> None:
     for each in more:
         Reveal.objects.create(
             store=workspace.identity(),
-            key=key_of(each),
             stored_id=each.encode(),
             user=user,
             user_name=each,

@@ -23,7 +23,6 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("store", models.TextField()),
-                ("key", models.CharField(max_length=32)),
                 ("stored_id", models.BinaryField()),
                 ("user_name", models.TextField(blank=True)),
                 ("address", models.TextField(blank=True)),

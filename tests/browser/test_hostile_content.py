@@ -98,7 +98,7 @@ BY_SCRIPT = {"data-told", "data-theme", "data-hx-revealed"}
 NOT_OPENED = {
     *("clear-selected", "clearing-confirm", "clearing-go-on", "clearing-cancel"),
     *("clearing-restore", "sign-out", "logout", "jsi18n", "autocomplete", "view_on_site"),
-    *("password_change_done", "login"),
+    *("password_change_done", "login", "favicon"),
 }
 
 

@@ -22,7 +22,8 @@ document.addEventListener("change", (event) => {
 // a row that has come may be unselected, and one that is gone takes its selection along
 document.body.addEventListener("htmx:afterSwap", showSelection);
 // a page that the browser kept comes back without a selection
-window.addEventListener("pageshow", () => {
+window.addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
   for (const box of boxes()) box.checked = false;
   showSelection();
 });
