@@ -64,6 +64,11 @@ class Confirmation:
         return sum(row.was_running for row in self.rows)
 
     @property
+    def idle(self) -> int:
+        """How many are cleared where those that run are kept; 0 where none runs."""
+        return self.count - self.running if self.running else 0
+
+    @property
     def must_be_typed(self) -> bool:
         return self.count > TYPED_OVER
 

@@ -82,12 +82,19 @@ class Term:
 
     def places(self, text: str, until: float = math.inf) -> Iterator[tuple[int, int]]:
         """Where the text stands, from and to; those found until `time.monotonic()` is past this."""
-        found = self._literal_places if self._literal else self._pattern_places
-        after = 0
-        for start in range(0, len(text), PIECE if self._literal else PIECE_OF_PATTERN):
+        for place in self._all_places(text):
             if time.monotonic() > until:
                 self.was_stopped = True
                 return
+            if place:
+                yield place
+
+    def _all_places(self, text: str) -> Iterator[tuple[int, int] | None]:
+        """Them all, and None before each piece of the text."""
+        found = self._literal_places if self._literal else self._pattern_places
+        after = 0
+        for start in range(0, len(text), PIECE if self._literal else PIECE_OF_PATTERN):
+            yield None
             for place in found(text, start, after):
                 yield place
                 after = place[1]

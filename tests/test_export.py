@@ -433,3 +433,20 @@ def test_markdown_leaves_code_and_links_as_they_are(viewer: Client):
     task(execution_history_json=encode_history(history(said), "history"))
 
     assert said in body(fetch(viewer, "md"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\x1b[32mpassword\x1b[0m: \x1b[33mHunter22\x1b[0m",
+        "<password>Hunter22</password>",
+        "```\npassword: Hunter22\n```",
+    ],
+)
+def test_markdown_is_masked_before_it_is_written(viewer: Client, text: str):
+    said = history(text, text, f"[Tool results]\n<tool_result>\n{text}\n</tool_result>")
+    task(
+        execution_history_json=encode_history(said, "history"), final_response=text, last_error=text
+    )
+
+    assert "Hunter22" not in body(fetch(viewer, "md"))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tasks import search
 from tasks.reading import find
+from tasks.reading.secrecy import Hidden
 from tests.factories import history
 
 
@@ -45,10 +46,10 @@ def test_hits_end_at_the_most_that_are_counted():
 
 @pytest.mark.parametrize("query", ["needle", "né"])
 def test_find_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch, query: str):
-    clock = count()  # a second for each look at it, and so for each piece
+    clock = count()  # a second for each look at it, and so for each piece and each place
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
 
-    found = find.hits(query, history(query + "." * search.PIECE + query), seconds=1)
+    found = find.hits(query, history(query + "." * search.PIECE + query), seconds=2)
 
     assert ([hit.text for hit in found], found.may_be_more) == ([query], True)
 
@@ -71,3 +72,21 @@ def test_places_do_not_depend_on_the_pieces(text: str, query: str, size: int):
         places = list(search.Term(query).places(text))
 
     assert places == [found.span() for found in re.finditer(re.escape(query), text)]
+
+
+def test_find_ends_in_a_text_full_of_secrets(monkeypatch: pytest.MonkeyPatch):
+    looked_at: list[int] = []
+    around = Hidden.around
+
+    def counted(hidden: Hidden, *place: int) -> tuple[str, str, str] | None:
+        looked_at.append(place[0])
+        return around(hidden, *place)
+
+    clock = count()
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(Hidden, "around", counted)
+    text = "\n".join(f"password: a1a1a1a1a1{number}" for number in range(2_000))
+    found = find.hits("a1a1", history(text), seconds=100)
+
+    assert (list(found), found.may_be_more) == ([], True)
+    assert 90 < len(looked_at) < 110

@@ -1,4 +1,7 @@
-"""A task as a Markdown document for people to read."""
+"""A task as a Markdown document for people to read.
+
+Each text is masked before anything is put into or around it that would hide what it is.
+"""
 
 import re
 from collections.abc import Iterator
@@ -62,8 +65,8 @@ def _message(message: Message) -> Iterator[str]:
             yield from _result(result)
     elif message.role == "assistant":
         if message.reasoning:
-            thought = secrecy.whole(message.reasoning.whole)  # a key is none between the quotes
-            yield "".join(f"> {line}\n" for line in _harmless(thought).split("\n")) + "\n"
+            thought = _harmless(message.reasoning.whole)
+            yield "".join(f"> {line}\n" for line in thought.split("\n")) + "\n"
         for part in message.parts:
             yield from _part(part)
     else:
@@ -111,7 +114,7 @@ def _output(output: Output) -> str:
 
 def _inline(text: str) -> str:
     """Harmless Markdown in one line."""
-    return _HARMFUL.sub(_escaped, _line(text))
+    return _HARMFUL.sub(_escaped, _line(secrecy.whole(text)))
 
 
 def _harmless(text: str) -> str:
@@ -122,7 +125,7 @@ def _harmless(text: str) -> str:
     """
     if len(text) > MARKDOWN_LENGTH:
         return _fenced(text)  # it would take long to be read
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = secrecy.whole(text).replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
     kept, end = _code_lines(text, lines)
     made = (
@@ -156,12 +159,14 @@ def _escaped(found: re.Match[str]) -> str:
 
 def _fenced(text: str, language: str = "") -> str:
     """A code block whose fence is longer than any that the text holds."""
+    text = secrecy.whole(text)
     fence = "`" * max(3, 1 + _longest_run(text))
     return f"{fence}{language}\n{text.removesuffix(chr(10))}\n{fence}\n\n"
 
 
 def _code(text: str) -> str:
     """Code in a line of text."""
+    text = secrecy.whole(text)
     ticks = "`" * (1 + _longest_run(text))
     padding = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{ticks}{padding}{_line(text)}{padding}{ticks}"

@@ -5,6 +5,7 @@
 it, to look for something in it, and to show a value apart from its name.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -88,7 +89,7 @@ class Hidden:
 
         `before` and `after` are how many characters of the text are wanted there.
         """
-        spans = [] if is_lifted() else self._near(start)
+        spans = [] if is_lifted() else self._between(start - before, end + after, start)
         if any(span[0] < end and start < span[1] for span in spans):
             return None
         return (
@@ -96,6 +97,12 @@ class Hidden:
             self._text[start:end],
             self._piece(end, min(len(self._text), end + after), spans),
         )
+
+    def _between(self, first: int, last: int, place: int) -> list[tuple[int, int]]:
+        """Those that touch a stretch of text around a place; of many, only these are looked at."""
+        spans = self._near(place)
+        start = bisect_right(spans, first, key=lambda span: span[1])
+        return spans[start : bisect_left(spans, last, lo=start, key=lambda span: span[0])]
 
     def _near(self, place: int) -> list[tuple[int, int]]:
         number = place // _WINDOW
