@@ -1,6 +1,7 @@
 """The pages of clearing: what they ask, what they refuse, what they show."""
 
 import json
+import re
 
 import pytest
 from django.db import OperationalError
@@ -328,3 +329,15 @@ def test_silent_thread_is_called_stalled_as_elsewhere(operator: Client):
 
     assert "status-stalled" in shown and "status-running" not in shown
     assert "silent since" in shown
+
+
+@pytest.mark.parametrize(("running", "idle"), [(0, None), (1, "2 threads"), (2, "1 thread")])
+def test_button_says_how_many_are_cleared_where_the_running_are_kept(
+    operator: Client, running: int, idle: str | None
+):
+    for number in range(3):
+        task(f"t{number}", status="running" if number < running else "completed")
+    asked = operator.post("/clear/", {"all": "1"}, follow=True).content.decode()
+
+    found = re.search(r'class="without-running">([^<]*)<', asked)
+    assert (found and found[1]) == idle
