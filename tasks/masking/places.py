@@ -31,6 +31,7 @@ _SQLPLUS = r"sqlplus[ ](?:-\w{1,8}[ ]){0,3}[\w.]{1,64}+/(?P<bare>[^\s/@\"'\\]{1,
 _AWS = rf"aws configure set[ ]\S{{0,40}}(?:secret|token)\w{{0,40}}[ ]{_BARE}"
 _NPM = rf"npm config set[ ]\S{{0,200}}_(?:authtoken|auth|password)[ =]{_BARE}"
 _ENCODED = r"%2f%2f[\w.-]{0,64}+%3a(?P<bare>(?:[\w.!~*-]|%(?!40|2f)[0-9a-f]{2}){1,256}+)%40"
+_DIGEST = r"response=(?:\\{0,15}[\"'])(?P<bare>[0-9a-f]{16,128}+)"
 # What must be in the text, the place, and whether its value must stand out there.
 _PLACES = tuple(
     (sign, re.compile(pattern), must_stand_out)
@@ -44,6 +45,7 @@ _PLACES = tuple(
         ("aws configure", _AWS, False),
         ("npm config", _NPM, False),
         ("%2f%2f", _ENCODED, False),
+        ("response=", _DIGEST, False),
     )
 )
 

@@ -77,7 +77,7 @@ def is_secret_name(name: str) -> bool:
     if last in ("key", "keys"):
         return last == "key" and before in _KEYS
     if last in ("sig", "signature"):
-        return (len(words) == 1 and last == "sig") or before in ("amz", "goog")
+        return (len(words) == 1 and last == "sig") or before in ("amz", "goog", "oauth")
     if last in _WORDS:
         return before not in _HARMLESS
     return last.endswith(_ENDINGS) and before not in _HARMLESS
