@@ -282,6 +282,18 @@ https://discord.com/api/webhooks/«12345678901234567/q7Zk2LmX9vB4tR8sWc3NyH6pDf1
 https://api.telegram.org/bot«1234567890:q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeU»/getMe
 """)
 
+NAMED += _lines(r"""
+STRIPE_KEY=«abcd1234efgh»
+export OPENWEATHER_KEY="«abcd1234efgh»"
+FERNET_KEY=«abcDEF123=»
+GITHUB_PAT=«abcd1234efgh5678»
+MAPS_KEY: «abcd1234efgh»
+{"MAPS_KEY": "«abcd1234efgh»"}
+{"env": "{\"MAPS_KEY\": \"«abcd1234efgh»\"}"}
+PresharedKey = «yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=»
+password: «correct-horse-battery-staple»
+""")
+
 # The same with lines in them.
 NAMED_IN_LINES = [
     '["X-Api-Key",\n   "«abcdef123456»"]',
@@ -320,6 +332,11 @@ NAMED_IN_JSON = [
 {"a": "hi\nAPI key: «q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5a»"}
 {"a": "Password:\n«hunter2x»\n"}
 {"a": "password:\t«hunter2»"}
+{"env":"STRIPE_KEY=«abcd1234efgh»\nA=1"}
+{"command":"MYSQL_ROOT_PASSWORD: «letmein»\nX: y"}
+{"content":"password: «letmein»"}
+{"content": "SMTP_PASS: «letmeinnow»"}
+{"a": 1, "content": "password: «correct-horse-battery-staple»\nuser: maya"}
 """),
     '{"client_secret":\n "«abcdefgh»"}',
     '["X-Api-Key",\n   "«abcdef123456»"]',
@@ -562,6 +579,22 @@ token = oauth2_token
 {password: password1, token: token2}
 password = self.token2.value
 withCredentials:false,timeout:0
+""")
+
+CLEAN += _lines(r"""
+PRIMARY_KEY=abcd1234efgh
+PUBLIC_KEY=abcd1234efgh
+CACHE_KEY = "abcd1234efgh"
+{"SORT_KEY": "user1234name"}
+KEY=abcd1234efgh
+STRIPE_KEY=your-key-here-1234
+STRIPE_KEY=$STRIPE_KEY_2
+STRIPE_KEY=short1
+STRIPE_KEY = os.environ["STRIPE_KEY1"]
+REDIS_KEY = "users:by_name:v2"
+MAX_PAT=12345678
+{"content":"password: required"}
+["passwd:gecos", "password: must be set"]
 """)
 
 SECRET_NAMES = _lines(

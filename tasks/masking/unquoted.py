@@ -4,6 +4,7 @@ import re
 
 from tasks.masking.values import (
     COLOUR,
+    SPACE,
     Place,
     has_digit_and_letter,
     is_code,
@@ -16,11 +17,13 @@ from tasks.masking.values import (
     stands_out,
 )
 
+_TEXT = rf"[\"']{SPACE}[:,]{SPACE}\\{{0,15}}\""  # the start of one in JSON
 _LINE_START = re.compile(
-    rf"(?:^|\n|\\n)(?:[ \t>|+-]|{COLOUR})*"
+    rf"(?:^|\n|\\n|{_TEXT})(?:[ \t>|+-]|{COLOUR})*"
     r"(?:(?:export|set|env|ENV|ARG|local|declare -x|setx)[ ]+)?[\"']?\Z"
 )
 _LINE_END = re.compile(rf"[ \t]*+(?:{COLOUR})*+[ \t]*+[,;]?(?:\r?\n|\\+[nr\"]|\"|\Z|[ \t]++[#/])")
+_WORDS = re.compile(r"[A-Za-z0-9]{2,20}(?:-[A-Za-z0-9]{2,20}){3,9}")  # a password of words
 _CALL = re.compile(
     r"[\w.$]+\(.*|(?:[<|&]|\$[({]).*"
     r"|(?:os|sys|self|this|process|settings|config|args|options|env|app)\..*",
@@ -103,7 +106,8 @@ def _fits(place: Place, text: str, value: str, end: int) -> bool:
     if not in_line or is_variable_name(value) or len(value) < 4:
         return False
     if is_label(value):
-        return password and _is_form(place, text, end) and value[:1].isupper()
+        is_form = _is_form(place, text, end) and value[:1].isupper()
+        return password and (is_form or (place.sep == ":" and bool(_WORDS.fullmatch(value))))
     if place.sep == ":":
         shortest = 6 if re.search(r"[-_ ]", place.name) else 12
         return password or (len(value) >= 8 and is_mixed(value)) or len(value) >= shortest

@@ -50,7 +50,7 @@ _WORDS = _words(
 _KEYS = _words(
     "api access secret private signing sign encryption encrypt auth master service account "
     "accountkey storage admin app application client consumer deploy license licence session "
-    "shared subscription webhook bot openai anthropic functions host webapp wep wpa"
+    "shared preshared subscription webhook bot openai anthropic functions host webapp wep wpa"
 )
 # Tokens and secrets that are none: of paging, of parsing, of models of language.
 _HARMLESS = _words(
