@@ -342,6 +342,28 @@ NAMED_IN_JSON = [
     '["X-Api-Key",\n   "«abcdef123456»"]',
 ]
 
+NAMED_IN_JSON += _lines(r"""
+{"selector":"#password","text":"«Hunter22»"}
+{"selector":"#password","text":"«Hunter\"22»"}
+{"text":"«letmein»","selector":"#password"}
+{"element": "Password field", "ref": "e12", "text": "«Hunter22»", "submit": true}
+{"selector": "input[name=\"password\"]", "value": "«Hunter22»"}
+{"code": "page.fill('input[name=password]', '«Hunter22»')"}
+{"code": "page.fill(\"#password\", \"«letmein»\")\npage.click('#go')"}
+{"secrets":{"db":"«Hunter22»"}}
+{"passwords": {"maya": "«Hunter22»"}, "a": "b1234567"}
+{"tokens":{"kind":"x","n":1,"access":"«abcd1234efgh5678»"}}
+{"credentials":{"user":"maya99","value":"«Hunter22»"}}
+""")
+NAMED += _lines(r"""
+page.fill('input[name=password]', '«Hunter22»')
+page.type("#pwd", "«Hunter22»")
+await page.locator('#password').fill('«letmein»');
+driver.find_element(By.ID, 'password').send_keys('«Hunter22»')
+page.get_by_label("Password").fill("«Hunter22»")
+{'secrets': {'db': '«Hunter22»'}}
+""")
+
 # Texts with more than one secret, in JSON and without.
 NAMED_TWICE = _lines(r"""
 Authorization: Digest username="maya", realm="r", response="«0123456789abcdef0123456789abcdef»"
@@ -594,6 +616,17 @@ STRIPE_KEY = os.environ["STRIPE_KEY1"]
 REDIS_KEY = "users:by_name:v2"
 MAX_PAT=12345678
 {"content":"password: required"}
+{"selector":"#username","text":"Hunter22"}
+{"id":"password","text":"Password"}
+{"name":"password","text":"Enter your password"}
+{"selector":"#password","text":"<password>"}
+[{"selector":"#password"},{"selector":"#title","text":"Hunter22"}]
+page.fill('#password', password)
+page.fill('#password', 'password')
+page.fill('#user', 'Hunter22')
+{"tokens":{"input":12345678,"model":"gpt-4o2"}}
+{"tokens":{"primary":"#a1b2c3","size":"12.5px"}}
+{"secrets":{"db":"${DB_SECRET1}","inner":{"a":"b1234567"}}}
 ["passwd:gecos", "password: must be set"]
 """)
 
@@ -637,5 +670,6 @@ HOSTILE = [
     "password=\\'+ a ", 'password=\\\\"+ a ', 'password=\\\\\\"+ a ', "password=`+ a ",
     "-----END PRIVATE KEY-----", alnum(29) + " ", "-----END PRIVATE KEY-----" + alnum(40) + "\n",
     "sk-a-", "password=a&", "password=\n", "curl --cookie a=", "'password':[", 
-    '"secrets":{"value":',
+    '"secrets":{"value":', "_KEY=", 'A_KEY="', '{"id":"password","text":"', '"text":"password',
+    "fill('password','", "fill('", '{"secrets":{"a":"b",', '"secrets":{',
 ]  # fmt: skip
