@@ -362,6 +362,28 @@ await page.locator('#password').fill('«letmein»');
 driver.find_element(By.ID, 'password').send_keys('«Hunter22»')
 page.get_by_label("Password").fill("«Hunter22»")
 {'secrets': {'db': '«Hunter22»'}}
+| password | «Hunter22» |
+| DB_PASSWORD | `«Hunter22»` |
+| **API key** | «abcd1234efgh» |
+curl -u 'maya:«Hunter 22»'
+curl -u "maya:«Hunter 22»" https://x
+DB_PASSWORD=«p&ss=w0rd»
+export DB_PASSWORD=«p&ss=w0rd»
+""")
+NAMED_IN_LINES += [
+    "password\t«Hunter22»",
+    "user\tmaya\nDB_PASSWORD\t«Hunter22»\nhost\tdb",
+    'A=1\nB_TOKEN="«multi\nline12secret»"\nC=2',
+    '{"\x1b[01;31m\x1b[Kpassword\x1b[m\x1b[K": "«Hunter22»"}',
+    "https://maya:«\x1b[31mHunter22\x1b[0m»@h",
+]
+NAMED_IN_JSON += _lines(r"""
+{"a": "user\tmaya\nDB_PASSWORD\t«Hunter22»\nhost\tdb"}
+{"a": "| a | b |\n| password | «Hunter22» |\n"}
+{"a": "B_TOKEN=\"«multi\nline12secret»\""}
+{"a": "DB_PASSWORD=«p&ss=w0rd»\nB=1"}
+{"a": "{\"\u001b[01;31m\u001b[Kpassword\u001b[m\u001b[K\": \"«Hunter22»\"}"}
+{"a": "https://maya:«\u001b[31mHunter22\u001b[0m»@h"}
 """)
 
 # Texts with more than one secret, in JSON and without.
@@ -627,6 +649,11 @@ page.fill('#user', 'Hunter22')
 {"tokens":{"input":12345678,"model":"gpt-4o2"}}
 {"tokens":{"primary":"#a1b2c3","size":"12.5px"}}
 {"secrets":{"db":"${DB_SECRET1}","inner":{"a":"b1234567"}}}
+| user | password |
+| password | password2 |
+| password | VARCHAR(255) |
+| token | The token of the user1 |
+https://example.org/?PASSWORD_X=a&b=1
 ["passwd:gecos", "password: must be set"]
 """)
 
@@ -671,5 +698,7 @@ HOSTILE = [
     "-----END PRIVATE KEY-----", alnum(29) + " ", "-----END PRIVATE KEY-----" + alnum(40) + "\n",
     "sk-a-", "password=a&", "password=\n", "curl --cookie a=", "'password':[", 
     '"secrets":{"value":', "_KEY=", 'A_KEY="', '{"id":"password","text":"', '"text":"password',
+    "|password|", "\ta1b2", "| a ", 'A_TOKEN="a\n', "PASSWORD=&a=", "\nPASSWORD=&a=",
+    "curl -u 'a:a ", "://a:\x1b[31m",
     "fill('password','", "fill('", '{"secrets":{"a":"b",', '"secrets":{',
 ]  # fmt: skip

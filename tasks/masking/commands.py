@@ -38,8 +38,9 @@ _COMMANDS = tuple(
 )
 _NO_ARGUMENT = re.compile(r"[0-9]{1,3}|27[0-9]{3}|[0-9]+:[0-9]+|\S+\.(?:zip|7z)")
 _USER = re.compile(
-    r"-(?:[a-zA-Z]{0,6}u|-user|-proxy-user|U|a|-auth)[ =]{0,3}(?:\\{0,15}[\"'])?"
-    r"(?P<user>[^\s:\"'\\$`/]{1,128}+):(?!//)(?P<value>[^\s\"'\\`]{1,512}+)"
+    r"-(?:[a-zA-Z]{0,6}u|-user|-proxy-user|U|a|-auth)[ =]{0,3}(?P<open>\\{0,15}[\"'])?"
+    r"(?P<user>[^\s:\"'\\$`/]{1,128}+):(?!//)"
+    r"(?P<value>(?(open)[^\n\"'\\`]{1,512}+(?=(?P=open))|(?!))|[^\s\"'\\`]{1,512}+)"
 )
 _USER_PROGRAMS = ("curl", "http", "wget", "mosquitto")
 _NETRC = re.compile(

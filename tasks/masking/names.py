@@ -41,6 +41,7 @@ _CREDENTIALS = re.compile(
 )
 # These have names of their own for what they hold.
 _WITH_NAMES = re.compile(r"(?i)(?:Digest|OAuth)[ ]++[a-z_]{2,40}+=\\{0,15}[\"']")
+_IN_LINES = re.compile(r"[^\"'`\\]{1,1024}+(?=[\"'][ \t]*+(?:\n|\Z))")
 _TEXT_IN_JSON = re.compile(r"\[?\\{0,15}[\"']|\[\s")
 _OBJECT = re.compile(
     rf"\{{{SPACE}\\{{0,15}}[\"'](?:value|raw|plain|plaintext|current)\\{{0,15}}[\"']{SPACE}:{SPACE}"
@@ -215,6 +216,9 @@ class _Names:
         if place.is_broken and not place.closed and place.sep != ":":
             return None
         start, end = opened.end(), quoted_end(text, opened, self.in_json)
+        if end is None and place.sep == "=" and place.name.isupper() and not place.spaced:
+            lines = _IN_LINES.match(text, opened.end()) if starts_line(text, place.start) else None
+            end = lines.end() if lines and text.startswith(quote, lines.end()) else None
         if end is None:
             return self._unquoted(place, start, unclosed=True)
         scheme = _SCHEME.match(text, start, end)
@@ -250,6 +254,10 @@ class _Names:
         block = _BLOCK.match(text, start) if place.sep == ":" else None
         if block:
             return self._unquoted(place._replace(is_broken=True), block.end())
+        is_setting = place.sep == "=" and place.name.isupper() and not place.spaced
+        if is_setting and text.startswith("&", end) and starts_line(text, place.start):
+            end = self._end(_RUN, start)
+            value = text[start : min(end, start + _TESTED)]
         if not unclosed and is_opened(place, value):
             return None
         number = _JSON_NUMBER.match(value) if place.closed else None

@@ -1,4 +1,4 @@
-"""Secrets among settings: keys of services in capitals."""
+"""Secrets among settings: keys of services in capitals, rows of a table of settings."""
 
 import re
 from collections.abc import Iterator
@@ -10,9 +10,11 @@ from tasks.masking.values import (
     is_code,
     is_gap,
     is_label,
+    is_password_name,
     is_reference,
     is_secret_name,
     is_variable_name,
+    stands_out,
     without_end,
 )
 
@@ -31,6 +33,34 @@ _OTHER_KEYS = re.compile(
 _PARTS = re.compile(  # "users:by_name:v2"
     r"(?:[A-Za-z]{1,24}[0-9]{0,2}|[0-9]{1,4})(?:[_.:/-](?:[A-Za-z]{1,24}[0-9]{0,2}|[0-9]{1,4})){1,9}"
 )
+_ROW = re.compile(
+    r"\|[ ]{0,20}[`*]{0,2}(?P<name>[\w.-]{2,64}+(?:[ ][\w.-]{1,40}+){0,2}+)[`*]{0,2}[ ]{0,60}"
+    r"\|[ ]{0,20}`?(?P<value>[^\s|`\"'\\]{4,256}+)`?[ ]{0,60}(?=\|)"
+)
+_TABBED = re.compile(
+    r"(?:\t|\\{1,15}t)(?P<value>[^\s|`\"'\\]{4,256}+)(?=[ \r]?(?:\n|\Z|\\{1,15}[nr\"]|\"))"
+)
+_BEFORE_NAME = re.compile(r"[\n\t\"]|\\+[nt]")
+
+
+def by_row(text: str, lower: str) -> Iterator[Span]:
+    """The values in rows of a name and a value: `| password | ... |`, or with a tab between."""
+    if "|" in lower:
+        for found in _ROW.finditer(text):
+            if _is_in_row(found["name"], found["value"]):
+                yield Span(*found.span("value"), "name")
+    if "\t" in lower or "\\t" in lower:
+        for found in _TABBED.finditer(text):
+            before = text[max(0, found.start() - _LONGEST_NAME) : found.start()]
+            if _is_in_row(_BEFORE_NAME.split(before)[-1].strip(), found["value"]):
+                yield Span(*found.span("value"), "name")
+
+
+def _is_in_row(name: str, value: str) -> bool:
+    """Whether a row holds a secret, and is not the head of a table."""
+    if not is_secret_name(name) or not stands_out(value) or is_secret_name(value):
+        return False
+    return (is_password_name(name) or len(value) >= 8) and _is_key(value)
 
 
 def by_setting(text: str, lower: str) -> Iterator[Span]:
