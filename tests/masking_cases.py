@@ -370,6 +370,28 @@ curl -u "maya:«Hunter 22»" https://x
 DB_PASSWORD=«p&ss=w0rd»
 export DB_PASSWORD=«p&ss=w0rd»
 """)
+NAMED += _lines(r"""
+const API_KEY: &str = "«abcd1234efgh5678»";
+const API_KEY: &'static str = "«abcd1234efgh5678»";
+const key = process.env.API_KEY || '«abcd1234efgh»'
+const key = process.env.API_KEY ?? "«abcd1234efgh»";
+Invalid API key provided: «abcd1234efgh5678ijkl»
+login failed for user maya with password «Hunter22»
+setenv DB_PASSWORD «Hunter22»
+ngrok config add-authtoken «abcd1234efgh5678»
+kubectl create secret generic x --from-literal=key=«abcd1234»
+dsn: "maya:«Hunter22»@tcp(db:3306)/x"
+hydra -l root -p «Hunter22» ssh://h
+smbclient -U maya%«Hunter22» //h/x
+smbclient -U 'maya%«Hunter22»' //h/x
+evil-winrm -i h -u maya -p «Hunter22»
+crackmapexec smb h -u maya -p '«Hunter22»'
+nxc smb h -u maya -p «Hunter22»
+xfreerdp /u:maya /p:«Hunter22» /v:h
+contraseña: «Hunter22»
+Mot de passe : «Hunter22»
+Das Passwort lautet: «Hunter22»
+""")
 NAMED_IN_LINES += [
     "password\t«Hunter22»",
     "user\tmaya\nDB_PASSWORD\t«Hunter22»\nhost\tdb",
@@ -378,6 +400,10 @@ NAMED_IN_LINES += [
     "https://maya:«\x1b[31mHunter22\x1b[0m»@h",
 ]
 NAMED_IN_JSON += _lines(r"""
+{"a": "la contrase\u00f1a: «Hunter22»"}
+{"a": "dsn: \"maya:«Hunter22»@tcp(db:3306)/x\""}
+{"a": "const key = process.env.API_KEY || \"«abcd1234efgh»\""}
+{"a": "smbclient -U \"maya%«Hunter22»\" //h/x"}
 {"a": "user\tmaya\nDB_PASSWORD\t«Hunter22»\nhost\tdb"}
 {"a": "| a | b |\n| password | «Hunter22» |\n"}
 {"a": "B_TOKEN=\"«multi\nline12secret»\""}
@@ -654,6 +680,19 @@ page.fill('#user', 'Hunter22')
 | password | VARCHAR(255) |
 | token | The token of the user1 |
 https://example.org/?PASSWORD_X=a&b=1
+Token: '#dcdccc'
+Token: #dcdccc
+.. _`Bearer Token`: https://example.org/rfc6750
+["passwd:gecos", "x"]
+  "passwd:gecos",
+{"completion_token":12345678}
+key = process.env.API_KEY || ''
+const token = cookie.token || "default"
+if (!token || 'a1' === x)
+failed with password authentication
+Invalid API key provided: please check
+mot de passe : obligatoire
+nxc smb 10.0.0.1 -p 445
 ["passwd:gecos", "password: must be set"]
 """)
 

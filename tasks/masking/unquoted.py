@@ -86,7 +86,7 @@ def _is_form(place: Place, text: str, end: int) -> bool:
 def _fits(place: Place, text: str, value: str, end: int) -> bool:
     """Whether a value may be a secret after such a name and sign."""
     password = is_password_name(place.name)
-    if place.sep == ",":
+    if place.sep in (",", "||", "??"):
         return False
     if place.is_broken:
         return place.sep == ":" and _fills_line(text, value, end)
@@ -98,6 +98,8 @@ def _fits(place: Place, text: str, value: str, end: int) -> bool:
         return _fits_field(place, text, value, end)
     if not password and place.sep == ":" and text[place.start - 1 : place.start] == ":":
         return False  # "arn:aws:secretsmanager:secret:name"
+    if text[place.value - 1] == ":" and text[place.start - 1 : place.start] == '"':
+        return stands_out(value) and has_digit_and_letter(value)  # not "passwd:gecos" in a list
     in_line = bool(_LINE_END.match(text, end)) and starts_line(text, place.start)
     if stands_out(value) and not is_variable_name(value):
         if value.isdigit() and not password:
