@@ -681,6 +681,10 @@ page.fill('#user', 'Hunter22')
 | token | The token of the user1 |
 https://example.org/?PASSWORD_X=a&b=1
 Token: '#dcdccc'
+{"selector":"#password-help","text":"Use 8 characters"}
+{"id":"password","content":"h1. Heading"}
+SSH_KEY=/home/maya/.ssh/id_ed25519
+GPG_KEY=A035C8C19219BA821ECEA86B64E628F8D684696D
 Token: #dcdccc
 .. _`Bearer Token`: https://example.org/rfc6750
 ["passwd:gecos", "x"]

@@ -21,7 +21,11 @@ _NEAR = 160  # characters between a field and what is typed into it
 _FAR = 2000  # characters of an object that are looked at
 _LONGEST = 1024
 _FIELDS = ("password", "passwd", "passphrase", "passcode", "pwd", "otp")
-_NAMED = rf"(?:{'|'.join(_FIELDS)})\b(?<!\wotp)"
+_SIGNS = ("passw", "passphrase", "passcode", "pwd", "otp")
+_NAMED = (
+    rf"(?:{'|'.join(_FIELDS)})\b(?<!\wotp)"
+    r"(?!-(?:help|hint|error|label|strength|reset|message))"
+)
 _TYPED = re.compile(
     r"(?:text|value|content|input|keys)"
     rf"(?:(?<=[\"']text)|(?<=[\"']keys)|(?<=[\"']value)|(?<=[\"']input)|(?<=[\"']content))"
@@ -40,7 +44,7 @@ _FIELD_BEFORE = re.compile(rf"{_NAMED}[^\n;]{{0,12}}\)\.\Z")
 _HAS_PASSWORD = re.compile(_NAMED)
 _SEVERAL = tuple(
     (name, re.compile(rf"{name}(?P<closed>{_QUOTE}){SPACE}:{SPACE}\{{{SPACE}"))
-    for name in ("secrets", "passwords", "tokens", "credentials", "creds", "api_keys", "apikeys")
+    for name in ("secrets", "passwords", "tokens", "credentials")
 )
 _KEY = re.compile(rf"{_QUOTE}(?P<key>[\w .@/-]{{1,64}}+)(?P<closed>{_QUOTE}){SPACE}:{SPACE}")
 _PLAIN = re.compile(r"[\w.+-]{1,40}+")
@@ -55,7 +59,7 @@ _NO_SECRET = re.compile(r"#[0-9A-Fa-f]{3,8}|[\d.]+[a-z%]{0,3}|\d{4}-\d\d.*|\S+@\
 def by_object(text: str, lower: str) -> Iterator[Span]:
     """What is typed into the field of a password, and what an object of secrets holds."""
     in_json = is_in_json(text)
-    if any(field in lower for field in _FIELDS):
+    if any(sign in lower for sign in _SIGNS):
         yield from _in_records(text, lower, in_json)
         yield from _in_calls(text, lower, in_json)
     for sign, pattern in _SEVERAL:
@@ -87,7 +91,11 @@ def _in_records(text: str, lower: str, in_json: bool) -> Iterator[Span]:
         after = re.split("[{}]", lower[ends[1] : ends[1] + _NEAR], maxsplit=1)[0]
         field = _FIELD.search(before) or _FIELD.search(after)
         value = text[slice(*ends)]
-        if field and (field["sure"] or stands_out(value)) and _is_typed(value):
+        if (
+            field
+            and (field["sure"] or (stands_out(value) and " " not in value))
+            and _is_typed(value)
+        ):
             yield Span(*ends, "field")
 
 

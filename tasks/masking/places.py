@@ -34,7 +34,7 @@ _ENCODED = r"%2f%2f[\w.-]{0,64}+%3a(?P<bare>(?:[\w.!~*-]|%(?!40|2f)[0-9a-f]{2}){
 _PROVIDED = rf"key provided:[ ]{_BARE}"
 _WITH = rf"with password[ ]{_BARE}"
 _NGROK = rf"ngrok[ ](?:config[ ])?(?:add-)?authtoken[ ]{_BARE}"
-_DSN = r":(?P<bare>[^\s:@\"'\\/]{1,256}+)@(?:tcp|unix)\("
+_DSN = r":(?P<bare>[^\s:@\"'\\/]{1,256}+)@tcp\("
 _N, _O = r"(?:ñ|\\{1,15}u00f1)", r"[ ]?:[ ]{1,4}"
 _SPANISH = rf"contrase{_N}a(?:{_O}|[ ]es[ ]){_BARE}"
 _FRENCH = rf"mot de passe(?:{_O}|[ ]est[ ]){_BARE}"
@@ -58,7 +58,6 @@ _PLACES = tuple(
         ("with password ", _WITH, True),
         ("ngrok", _NGROK, True),
         ("@tcp(", _DSN, False),
-        ("@unix(", _DSN, False),
         ("contrase", _SPANISH, True),
         ("mot de passe", _FRENCH, True),
         ("passwort ", _GERMAN, True),

@@ -27,8 +27,8 @@ _KEY = re.compile(
 )
 # Keys that are none to a lock: of tables, of stores, of what everyone may see.
 _OTHER_KEYS = re.compile(
-    "PRIMARY|FOREIGN|PUBLIC|PUB|SORT|PARTITION|CACHE|ROUTING|INDEX|HASH|UNIQUE|OBJECT|LOOKUP|GROUP|"
-    "MAP|DICT|ITEM|ROW|COLUMN|REGISTRY|PROJECT|SHORTCUT|HOT|IDEMPOTENCY|SHARD|STORE|STORAGE"
+    "GPG|PGP|PRIMARY|FOREIGN|PUBLIC|PUB|SORT|PARTITION|CACHE|ROUTING|INDEX|HASH|UNIQUE|OBJECT|LOOKUP|"
+    "GROUP|MAP|DICT|ITEM|ROW|COLUMN|REGISTRY|PROJECT|SHORTCUT|HOT|IDEMPOTENCY|SHARD|STORE|STORAGE"
 )
 _PARTS = re.compile(  # "users:by_name:v2"
     r"(?:[A-Za-z]{1,24}[0-9]{0,2}|[0-9]{1,4})(?:[_.:/-](?:[A-Za-z]{1,24}[0-9]{0,2}|[0-9]{1,4})){1,9}"
@@ -84,7 +84,9 @@ def by_setting(text: str, lower: str) -> Iterator[Span]:
 
 def _is_key(value: str) -> bool:
     """Whether a value is a random one, and no word, name or call."""
-    if MASK in value or not has_digit_and_letter(value) or is_gap(value) or is_code(value):
+    if value.startswith(("/", "~", ".")) or MASK in value:
+        return False
+    if not has_digit_and_letter(value) or is_gap(value) or is_code(value):
         return False
     return not (
         is_variable_name(value)
