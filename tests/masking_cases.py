@@ -729,7 +729,9 @@ PIECES = [
     "\ud800", "\0", "İ", "is", "**", "</password>", "name", "value",
     "\x1b[32m", "\\u001b[m", "%3D", "%2F%2F", "%3A", "%40", "echo ", " | sudo -S", " for ", "|",
     "-----END PRIVATE KEY-----", "passwords", "secrets", "→", "auth=(", "PASSWORD", "\xa0", "\t",
-    'name="password"', ' value="', "sqlplus a/", "aws configure set my_secret ", "setx API_TOKEN ",
+    'name="password"', ' value="', "A_KEY", "ab12cd34ef", '"selector":', '"text":', "#password",
+    "fill(", "| ", "credentials", "{", "\t", "&b=", "||", "response=", "curl -u 'a:", "Digest a=",
+    "\x1b[K", "sqlplus a/", "aws configure set my_secret ", "setx API_TOKEN ",
 ]  # fmt: skip
 
 # Of these, one after another, long texts are made.
