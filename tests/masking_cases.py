@@ -282,6 +282,18 @@ https://discord.com/api/webhooks/«12345678901234567/q7Zk2LmX9vB4tR8sWc3NyH6pDf1
 https://api.telegram.org/bot«1234567890:q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeU»/getMe
 """)
 
+NAMED += _lines(r"""
+STRIPE_KEY=«abcd1234efgh»
+export OPENWEATHER_KEY="«abcd1234efgh»"
+FERNET_KEY=«abcDEF123=»
+GITHUB_PAT=«abcd1234efgh5678»
+MAPS_KEY: «abcd1234efgh»
+{"MAPS_KEY": "«abcd1234efgh»"}
+{"env": "{\"MAPS_KEY\": \"«abcd1234efgh»\"}"}
+PresharedKey = «yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=»
+password: «correct-horse-battery-staple»
+""")
+
 # The same with lines in them.
 NAMED_IN_LINES = [
     '["X-Api-Key",\n   "«abcdef123456»"]',
@@ -320,10 +332,92 @@ NAMED_IN_JSON = [
 {"a": "hi\nAPI key: «q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5a»"}
 {"a": "Password:\n«hunter2x»\n"}
 {"a": "password:\t«hunter2»"}
+{"env":"STRIPE_KEY=«abcd1234efgh»\nA=1"}
+{"command":"MYSQL_ROOT_PASSWORD: «letmein»\nX: y"}
+{"content":"password: «letmein»"}
+{"content": "SMTP_PASS: «letmeinnow»"}
+{"a": 1, "content": "password: «correct-horse-battery-staple»\nuser: maya"}
 """),
     '{"client_secret":\n "«abcdefgh»"}',
     '["X-Api-Key",\n   "«abcdef123456»"]',
 ]
+
+NAMED_IN_JSON += _lines(r"""
+{"selector":"#password","text":"«Hunter22»"}
+{"selector":"#password","text":"«Hunter\"22»"}
+{"text":"«letmein»","selector":"#password"}
+{"element": "Password field", "ref": "e12", "text": "«Hunter22»", "submit": true}
+{"selector": "input[name=\"password\"]", "value": "«Hunter22»"}
+{"code": "page.fill('input[name=password]', '«Hunter22»')"}
+{"code": "page.fill(\"#password\", \"«letmein»\")\npage.click('#go')"}
+{"secrets":{"db":"«Hunter22»"}}
+{"passwords": {"maya": "«Hunter22»"}, "a": "b1234567"}
+{"tokens":{"kind":"x","n":1,"access":"«abcd1234efgh5678»"}}
+{"credentials":{"user":"maya99","value":"«Hunter22»"}}
+""")
+NAMED += _lines(r"""
+page.fill('input[name=password]', '«Hunter22»')
+page.type("#pwd", "«Hunter22»")
+await page.locator('#password').fill('«letmein»');
+driver.find_element(By.ID, 'password').send_keys('«Hunter22»')
+page.get_by_label("Password").fill("«Hunter22»")
+{'secrets': {'db': '«Hunter22»'}}
+| password | «Hunter22» |
+| DB_PASSWORD | `«Hunter22»` |
+| **API key** | «abcd1234efgh» |
+curl -u 'maya:«Hunter 22»'
+curl -u "maya:«Hunter 22»" https://x
+DB_PASSWORD=«p&ss=w0rd»
+export DB_PASSWORD=«p&ss=w0rd»
+""")
+NAMED += _lines(r"""
+const API_KEY: &str = "«abcd1234efgh5678»";
+const API_KEY: &'static str = "«abcd1234efgh5678»";
+const key = process.env.API_KEY || '«abcd1234efgh»'
+const key = process.env.API_KEY ?? "«abcd1234efgh»";
+Invalid API key provided: «abcd1234efgh5678ijkl»
+login failed for user maya with password «Hunter22»
+setenv DB_PASSWORD «Hunter22»
+ngrok config add-authtoken «abcd1234efgh5678»
+kubectl create secret generic x --from-literal=key=«abcd1234»
+dsn: "maya:«Hunter22»@tcp(db:3306)/x"
+hydra -l root -p «Hunter22» ssh://h
+smbclient -U maya%«Hunter22» //h/x
+smbclient -U 'maya%«Hunter22»' //h/x
+evil-winrm -i h -u maya -p «Hunter22»
+crackmapexec smb h -u maya -p '«Hunter22»'
+nxc smb h -u maya -p «Hunter22»
+xfreerdp /u:maya /p:«Hunter22» /v:h
+contraseña: «Hunter22»
+Mot de passe : «Hunter22»
+Das Passwort lautet: «Hunter22»
+""")
+NAMED_IN_LINES += [
+    "password\t«Hunter22»",
+    "user\tmaya\nDB_PASSWORD\t«Hunter22»\nhost\tdb",
+    'A=1\nB_TOKEN="«multi\nline12secret»"\nC=2',
+    '{"\x1b[01;31m\x1b[Kpassword\x1b[m\x1b[K": "«Hunter22»"}',
+    "https://maya:«\x1b[31mHunter22\x1b[0m»@h",
+]
+NAMED_IN_JSON += _lines(r"""
+{"a": "la contrase\u00f1a: «Hunter22»"}
+{"a": "dsn: \"maya:«Hunter22»@tcp(db:3306)/x\""}
+{"a": "const key = process.env.API_KEY || \"«abcd1234efgh»\""}
+{"a": "smbclient -U \"maya%«Hunter22»\" //h/x"}
+{"a": "user\tmaya\nDB_PASSWORD\t«Hunter22»\nhost\tdb"}
+{"a": "| a | b |\n| password | «Hunter22» |\n"}
+{"a": "B_TOKEN=\"«multi\nline12secret»\""}
+{"a": "DB_PASSWORD=«p&ss=w0rd»\nB=1"}
+{"a": "{\"\u001b[01;31m\u001b[Kpassword\u001b[m\u001b[K\": \"«Hunter22»\"}"}
+{"a": "https://maya:«\u001b[31mHunter22\u001b[0m»@h"}
+""")
+
+# Texts with more than one secret, in JSON and without.
+NAMED_TWICE = _lines(r"""
+Authorization: Digest username="maya", realm="r", response="«0123456789abcdef0123456789abcdef»"
+Authorization: OAuth oauth_consumer_key="«key12345678»", oauth_token="«tok12345678»", oauth_nonce="a1b2c3d4", oauth_signature="«sig12345678»"
+curl -H 'Authorization: OAuth oauth_token="«tok12345678»", oauth_signature="«sig12345678»"' https://x
+""")  # noqa: E501
 
 CLEAN_IN_LINES = [
     '{"password": ["This field is required."]}',
@@ -557,6 +651,55 @@ password = self.token2.value
 withCredentials:false,timeout:0
 """)
 
+CLEAN += _lines(r"""
+PRIMARY_KEY=abcd1234efgh
+PUBLIC_KEY=abcd1234efgh
+CACHE_KEY = "abcd1234efgh"
+{"SORT_KEY": "user1234name"}
+KEY=abcd1234efgh
+STRIPE_KEY=your-key-here-1234
+STRIPE_KEY=$STRIPE_KEY_2
+STRIPE_KEY=short1
+STRIPE_KEY = os.environ["STRIPE_KEY1"]
+REDIS_KEY = "users:by_name:v2"
+MAX_PAT=12345678
+{"content":"password: required"}
+{"selector":"#username","text":"Hunter22"}
+{"id":"password","text":"Password"}
+{"name":"password","text":"Enter your password"}
+{"selector":"#password","text":"<password>"}
+[{"selector":"#password"},{"selector":"#title","text":"Hunter22"}]
+page.fill('#password', password)
+page.fill('#password', 'password')
+page.fill('#user', 'Hunter22')
+{"tokens":{"input":12345678,"model":"gpt-4o2"}}
+{"tokens":{"primary":"#a1b2c3","size":"12.5px"}}
+{"secrets":{"db":"${DB_SECRET1}","inner":{"a":"b1234567"}}}
+| user | password |
+| password | password2 |
+| password | VARCHAR(255) |
+| token | The token of the user1 |
+https://example.org/?PASSWORD_X=a&b=1
+Token: '#dcdccc'
+{"selector":"#password-help","text":"Use 8 characters"}
+{"id":"password","content":"h1. Heading"}
+SSH_KEY=/home/maya/.ssh/id_ed25519
+GPG_KEY=A035C8C19219BA821ECEA86B64E628F8D684696D
+Token: #dcdccc
+.. _`Bearer Token`: https://example.org/rfc6750
+["passwd:gecos", "x"]
+  "passwd:gecos",
+{"completion_token":12345678}
+key = process.env.API_KEY || ''
+const token = cookie.token || "default"
+if (!token || 'a1' === x)
+failed with password authentication
+Invalid API key provided: please check
+mot de passe : obligatoire
+nxc smb 10.0.0.1 -p 445
+["passwd:gecos", "password: must be set"]
+""")
+
 SECRET_NAMES = _lines(
     """
 password Password db_password DB_PASSWORD userPassword passwd passphrase pgpassword pwd
@@ -586,7 +729,9 @@ PIECES = [
     "\ud800", "\0", "İ", "is", "**", "</password>", "name", "value",
     "\x1b[32m", "\\u001b[m", "%3D", "%2F%2F", "%3A", "%40", "echo ", " | sudo -S", " for ", "|",
     "-----END PRIVATE KEY-----", "passwords", "secrets", "→", "auth=(", "PASSWORD", "\xa0", "\t",
-    'name="password"', ' value="', "sqlplus a/", "aws configure set my_secret ", "setx API_TOKEN ",
+    'name="password"', ' value="', "A_KEY", "ab12cd34ef", '"selector":', '"text":', "#password",
+    "fill(", "| ", "credentials", "{", "\t", "&b=", "||", "response=", "curl -u 'a:", "Digest a=",
+    "\x1b[K", "sqlplus a/", "aws configure set my_secret ", "setx API_TOKEN ",
 ]  # fmt: skip
 
 # Of these, one after another, long texts are made.
@@ -597,5 +742,8 @@ HOSTILE = [
     "password=\\'+ a ", 'password=\\\\"+ a ', 'password=\\\\\\"+ a ', "password=`+ a ",
     "-----END PRIVATE KEY-----", alnum(29) + " ", "-----END PRIVATE KEY-----" + alnum(40) + "\n",
     "sk-a-", "password=a&", "password=\n", "curl --cookie a=", "'password':[", 
-    '"secrets":{"value":',
+    '"secrets":{"value":', "_KEY=", 'A_KEY="', '{"id":"password","text":"', '"text":"password',
+    "|password|", "\ta1b2", "| a ", 'A_TOKEN="a\n', "PASSWORD=&a=", "\nPASSWORD=&a=",
+    "curl -u 'a:a ", "://a:\x1b[31m",
+    "fill('password','", "fill('", '{"secrets":{"a":"b",', '"secrets":{',
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Secrets in texts: what is found, what is left alone, and what holds for every text."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from tests.masking_cases import (
     NAMED,
     NAMED_IN_JSON,
     NAMED_IN_LINES,
+    NAMED_TWICE,
     OTHER_NAMES,
     PIECES,
     SECRET_NAMES,
@@ -45,6 +47,18 @@ def test_a_named_secret_is_masked_in_json_at_every_depth(text, depth):
     for _ in range(depth):
         shown = json.loads(shown)["arguments"]
     assert shown == before + MASK + after
+
+
+@pytest.mark.parametrize("text", NAMED_TWICE)
+@pytest.mark.parametrize("depth", range(4))
+def test_each_of_more_secrets_is_masked_in_json_at_every_depth(text, depth):
+    shown, expected = re.sub("[«»]", "", text), re.sub("«[^»]*»", MASK, text)
+    for _ in range(depth):
+        shown = json.dumps({"arguments": shown})
+    shown = masked(shown)
+    for _ in range(depth):
+        shown = json.loads(shown)["arguments"]
+    assert shown == expected
 
 
 @pytest.mark.parametrize("token", TOKENS)

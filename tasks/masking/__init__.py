@@ -8,8 +8,10 @@ from collections.abc import Iterable
 
 from tasks.masking.commands import by_command, by_pair, by_statement
 from tasks.masking.names import by_name
+from tasks.masking.objects import by_object
 from tasks.masking.places import by_place
 from tasks.masking.rules import FINDERS
+from tasks.masking.settings import by_row, by_setting
 from tasks.masking.values import MASK, Span, is_secret_name
 
 __all__ = [
@@ -31,7 +33,16 @@ def found(text: str) -> list[Span]:
     """Where the secrets of a text are, in order, none over another."""
     lower = lowered(text)
     spans: list[Span] = []
-    for by_what in (by_name, by_pair, by_statement, by_command, by_place):
+    for by_what in (
+        by_name,
+        by_pair,
+        by_statement,
+        by_command,
+        by_place,
+        by_row,
+        by_setting,
+        by_object,
+    ):
         spans.extend(by_what(text, lower))
     for sign, finder in FINDERS:
         if sign in lower:

@@ -18,11 +18,11 @@ _COMMANDS = tuple(
         ("mariadb", r"-p(?=\S)"),
         ("sshpass", r"-p[ ]?"),
         ("redis-cli", r"-a[ ]{1,4}"),
-        ("docker login", r"-p[ ]{1,4}"),
-        ("podman login", r"-p[ ]{1,4}"),
         ("ldap", r"-w[ ]{1,4}"),
-        ("az login", r"-p[ ]{1,4}"),
-        ("mongo", r"-p[ ]{1,4}"),
+        ("xfreerdp", r"/p:"),
+        ("smbclient", r"(?:-U|--user)[ =]?[^\s%\"'\\]{1,64}%"),
+        ("smbclient", r"(?:-U|--user)[ =]?(?=[\\\"']{1,4})[\\]{0,15}[\"'][^\s%\"'\\]{1,64}%"),
+        ("create secret", r"--from-literal[ =][\w.-]{1,64}="),
         ("zip", r"-P[ ]?"),
         ("7z", r"-p(?=\S)"),
         ("openssl", r"-pass(?:in|out)?[ ]{1,4}pass:"),
@@ -36,10 +36,17 @@ _COMMANDS = tuple(
         ("curl", r"(?:-b|--cookie)[ ](?=[\\\"']{1,4}[^\s=]{0,100}=)"),
     )
 )
+# Programs that share a flag: what is looked for is the flag, which is rarer than they are many.
+_WITH_P = (
+    "docker login", "podman login", "az login", "mongo", "hydra", "medusa", "evil-winrm",
+    "crackmapexec", "nxc", "netexec",
+)  # fmt: skip
+_P = re.compile(r"-p[ ]{1,4}" + _QUOTED)
 _NO_ARGUMENT = re.compile(r"[0-9]{1,3}|27[0-9]{3}|[0-9]+:[0-9]+|\S+\.(?:zip|7z)")
 _USER = re.compile(
-    r"-(?:[a-zA-Z]{0,6}u|-user|-proxy-user|U|a|-auth)[ =]{0,3}(?:\\{0,15}[\"'])?"
-    r"(?P<user>[^\s:\"'\\$`/]{1,128}+):(?!//)(?P<value>[^\s\"'\\`]{1,512}+)"
+    r"-(?:[a-zA-Z]{0,6}u|-user|-proxy-user|U|a|-auth)[ =]{0,3}(?P<open>\\{0,15}[\"'])?"
+    r"(?P<user>[^\s:\"'\\$`/]{1,128}+):(?!//)"
+    r"(?P<value>(?(open)[^\n\"'\\`]{1,512}+(?=(?P=open))|(?!))|[^\s\"'\\`]{1,512}+)"
 )
 _USER_PROGRAMS = ("curl", "http", "wget", "mosquitto")
 _NETRC = re.compile(
@@ -93,12 +100,9 @@ def by_command(text: str, lower: str) -> Iterator[Span]:
     """The secrets among the arguments of programs, and in files of their accounts."""
     for program, pattern in _COMMANDS:
         if program in lower:
-            for found in pattern.finditer(text):
-                part = _part(found)
-                if is_gap(found[part]) or _NO_ARGUMENT.fullmatch(found[part]):
-                    continue
-                if _is_argument(lower, program, found.start()):
-                    yield Span(*found.span(part), "command")
+            yield from _arguments(text, lower, (program,), pattern)
+    if "-p " in lower:
+        yield from _arguments(text, lower, _WITH_P, _P)
     if any(program in lower for program in _USER_PROGRAMS):
         for found in _USER.finditer(text):
             near = any(_is_argument(lower, program, found.start()) for program in _USER_PROGRAMS)
@@ -111,6 +115,18 @@ def by_command(text: str, lower: str) -> Iterator[Span]:
         for found in _BEARER.finditer(lower):
             if any(character.isdigit() for character in found["value"]):
                 yield Span(*found.span("value"), "bearer")
+
+
+def _arguments(
+    text: str, lower: str, programs: tuple[str, ...], pattern: re.Pattern[str]
+) -> Iterator[Span]:
+    """What a pattern finds after one of the programs that it is of."""
+    for found in pattern.finditer(text):
+        part = _part(found)
+        if is_gap(found[part]) or _NO_ARGUMENT.fullmatch(found[part]):
+            continue
+        if any(_is_argument(lower, program, found.start()) for program in programs):
+            yield Span(*found.span(part), "command")
 
 
 def _part(found: re.Match[str]) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from tasks.masking.quotes import ENDS_JSON, OPENED, is_in_json, is_like, quoted_end
 from tasks.masking.signs import DOCKER, FLAG, NAMED
 from tasks.masking.unquoted import is_opened, is_unquoted_secret, starts_line
 from tasks.masking.values import (
@@ -25,11 +26,6 @@ _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 _LONGEST_NAME = 64
 
 _TESTED = 256  # characters of an unquoted value that say what it is
-_OPENED = re.compile(
-    r"(?:[bruf]{1,2})?(?P<slashes>\\{0,15})(?P<quote>[\"'`])(?!(?P=quote)(?P=quote))", re.ASCII
-)
-_QUOTES = {quote: re.compile(rf"(?P<slashes>\\*+)(?P<quote>[\"{quote}])|\n") for quote in "\"'`"}
-_ENDS_JSON = re.compile(rf"{SPACE}(?:[,\]}}:]|\Z)")
 _COLOUR = re.compile(COLOUR)
 _ESCAPE = r"\\++(?![\\nrtbfu/\"'\s`]|(?:[xX]1[bB]|033|e)\[)"
 _RUN = re.compile(rf"(?:[^\s\"'`<>\\\x1b]|{_ESCAPE}.|\\++/(?=[^\s\"']))*+", re.DOTALL)
@@ -43,6 +39,9 @@ _SCHEME = re.compile(
 _CREDENTIALS = re.compile(
     r"[^\s\"'\\]++(?![ \t]++[A-Za-z]{2})|[\w-]{2,40}+[ ](?=[^\s\"'\\=]{0,40}[0-9=])[^\s\"'\\]{8}"
 )
+# These have names of their own for what they hold.
+_WITH_NAMES = re.compile(r"(?i)(?:Digest|OAuth)[ ]++[a-z_]{2,40}+=\\{0,15}[\"']")
+_IN_LINES = re.compile(r"[^\"'`\\]{1,1024}+(?=[\"'][ \t]*+(?:\n|\Z))")
 _TEXT_IN_JSON = re.compile(r"\[?\\{0,15}[\"']|\[\s")
 _OBJECT = re.compile(
     rf"\{{{SPACE}\\{{0,15}}[\"'](?:value|raw|plain|plaintext|current)\\{{0,15}}[\"']{SPACE}:{SPACE}"
@@ -84,7 +83,7 @@ class _Names:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.in_json = text[:200].lstrip()[:1] in ("{", "[", '"')
+        self.in_json = is_in_json(text)
         # The last run that each pattern took and the last unquoted value, from and to: many names
         # in one of these would take quadratic time otherwise.
         self.ends: dict[re.Pattern[str], tuple[int, int]] = {}
@@ -152,9 +151,9 @@ class _Names:
                 yield inner
         item = _LIST.match(self.text, place.value)
         while item:
-            quoted = _OPENED.match(self.text, item.end())
-            end = self._quoted_end(quoted) if quoted else None
-            if not quoted or end is None or not _is_like(quoted, place.closed):
+            quoted = OPENED.match(self.text, item.end())
+            end = quoted_end(self.text, quoted, self.in_json) if quoted else None
+            if not quoted or end is None or not is_like(quoted, place.closed):
                 return
             start, value = quoted.end(), self.text[quoted.end() : end]
             is_sure = is_password_name(place.name) or stands_out(value)
@@ -195,7 +194,7 @@ class _Names:
     def value(self, place: Place) -> Span | None:
         """The value at a place, in quotes or not, if it is a secret."""
         text, name = self.text, place.name.lower()
-        opened = _OPENED.match(text, place.value)
+        opened = OPENED.match(text, place.value)
         if not opened and place.sep in ":=" and not place.is_broken:
             if "cookie" in name and place.sep == ":":
                 pair = _COOKIE.match(text, place.value)
@@ -203,6 +202,8 @@ class _Names:
                     return None  # a cookie that is taken away
                 return self._header(place, place.value) if pair else None
             if "authorization" in name:
+                if _WITH_NAMES.match(text, place.value):
+                    return None
                 scheme = _SCHEME.match(text, place.value)
                 if not scheme and not _CREDENTIALS.match(text, place.value):
                     return None  # "see section 4"
@@ -214,14 +215,17 @@ class _Names:
             return None  # the quote ends what the name is in
         if place.is_broken and not place.closed and place.sep != ":":
             return None
-        start, end = opened.end(), self._quoted_end(opened)
+        start, end = opened.end(), quoted_end(text, opened, self.in_json)
+        if end is None and place.sep == "=" and place.name.isupper() and not place.spaced:
+            lines = _IN_LINES.match(text, opened.end()) if starts_line(text, place.start) else None
+            end = lines.end() if lines and text.startswith(quote, lines.end()) else None
         if end is None:
             return self._unquoted(place, start, unclosed=True)
         scheme = _SCHEME.match(text, start, end)
         if scheme and scheme.end() < end:
             start = scheme.end()
         in_json = self.in_json or opened["slashes"]
-        if in_json and not _is_like(opened, place.closed) and _ENDS_JSON.match(text, opened.end()):
+        if in_json and not is_like(opened, place.closed) and ENDS_JSON.match(text, opened.end()):
             return None  # likewise, in JSON
         if is_quoted_secret(place, text[start:end], opened["quote"]):
             return Span(start, end, "name")
@@ -243,24 +247,6 @@ class _Names:
             return None
         return Span(start, max(end, start + len(value)), "header")
 
-    def _quoted_end(self, opened: re.Match[str]) -> int | None:
-        """Where a quoted value ends; None where its line does first. Escapes count by level."""
-        text, quote, slashes = self.text, opened["quote"], len(opened["slashes"])
-        for found in _QUOTES[quote].finditer(text, opened.end()):
-            if found[0] == "\n":
-                return None
-            count = len(found["slashes"])
-            ends = found.end() - (1 << _level(count))
-            if found["quote"] == '"' == quote:
-                if _level(count) <= _level(slashes):
-                    return ends
-            elif found["quote"] == quote:
-                if count <= slashes or count % 2 == 0:
-                    return found.end() - 1 - min(count, slashes)
-            elif (self.in_json or count) and _ENDS_JSON.match(text, found.end()):
-                return ends
-        return len(text)
-
     def _unquoted(self, place: Place, start: int, unclosed: bool = False) -> Span | None:
         """A value without quotes, or one whose quote is never closed."""
         text, end = self.text, self._field_end(start)
@@ -268,6 +254,10 @@ class _Names:
         block = _BLOCK.match(text, start) if place.sep == ":" else None
         if block:
             return self._unquoted(place._replace(is_broken=True), block.end())
+        is_setting = place.sep == "=" and place.name.isupper() and not place.spaced
+        if is_setting and text.startswith("&", end) and starts_line(text, place.start):
+            end = self._end(_RUN, start)
+            value = text[start : min(end, start + _TESTED)]
         if not unclosed and is_opened(place, value):
             return None
         number = _JSON_NUMBER.match(value) if place.closed else None
@@ -285,14 +275,3 @@ class _Names:
             return None if is_gap(value) or is_code(value) else Span(start, end, "name")
         sure = is_unquoted_secret(place, text, value, whole, end)
         return Span(start, end, "name") if sure else None
-
-
-def _is_like(opened: re.Match[str], closed: str) -> bool:
-    """Whether a quote is of the kind and the level of the one that ends the name."""
-    is_deep = _level(len(opened["slashes"])) >= _level(len(closed) - 1) if closed else False
-    return is_deep and opened["quote"] == closed[-1]
-
-
-def _level(slashes: int) -> int:
-    """How many times a quote after so many backslashes has been escaped: 0, 1, 3, 7 are 0 to 3."""
-    return (~slashes & (slashes + 1)).bit_length() - 1

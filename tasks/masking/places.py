@@ -31,6 +31,15 @@ _SQLPLUS = r"sqlplus[ ](?:-\w{1,8}[ ]){0,3}[\w.]{1,64}+/(?P<bare>[^\s/@\"'\\]{1,
 _AWS = rf"aws configure set[ ]\S{{0,40}}(?:secret|token)\w{{0,40}}[ ]{_BARE}"
 _NPM = rf"npm config set[ ]\S{{0,200}}_(?:authtoken|auth|password)[ =]{_BARE}"
 _ENCODED = r"%2f%2f[\w.-]{0,64}+%3a(?P<bare>(?:[\w.!~*-]|%(?!40|2f)[0-9a-f]{2}){1,256}+)%40"
+_PROVIDED = rf"key provided:[ ]{_BARE}"
+_WITH = rf"with password[ ]{_BARE}"
+_NGROK = rf"ngrok[ ](?:config[ ])?(?:add-)?authtoken[ ]{_BARE}"
+_DSN = r":(?P<bare>[^\s:@\"'\\/]{1,256}+)@tcp\("
+_N, _O = r"(?:ñ|\\{1,15}u00f1)", r"[ ]?:[ ]{1,4}"
+_SPANISH = rf"contrase{_N}a(?:{_O}|[ ]es[ ]){_BARE}"
+_FRENCH = rf"mot de passe(?:{_O}|[ ]est[ ]){_BARE}"
+_GERMAN = rf"passwort (?:lautet|ist)(?:{_O}|[ ]){_BARE}"
+_DIGEST = r"response=(?:\\{0,15}[\"'])(?P<bare>[0-9a-f]{16,128}+)"
 # What must be in the text, the place, and whether its value must stand out there.
 _PLACES = tuple(
     (sign, re.compile(pattern), must_stand_out)
@@ -44,6 +53,14 @@ _PLACES = tuple(
         ("aws configure", _AWS, False),
         ("npm config", _NPM, False),
         ("%2f%2f", _ENCODED, False),
+        ("response=", _DIGEST, False),
+        ("key provided:", _PROVIDED, True),
+        ("with password ", _WITH, True),
+        ("ngrok", _NGROK, True),
+        ("@tcp(", _DSN, False),
+        ("contrase", _SPANISH, True),
+        ("mot de passe", _FRENCH, True),
+        ("passwort ", _GERMAN, True),
     )
 )
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from tasks.masking.private_keys import private_keys
-from tasks.masking.values import Span, has_digit_and_letter, is_gap
+from tasks.masking.values import COLOUR, Span, has_digit_and_letter, is_gap
 
 _W = r"[A-Za-z0-9_-]"
 _A = r"[A-Za-z0-9]"
@@ -226,7 +226,8 @@ _SAMPLE = re.compile(
     r"(?i)key|pass(?:word|wd)?|pwd|secret|token|user(?:name)?|(?:access|secret)_key"
 )
 _ADDRESS = re.compile(
-    r"://(?:(?!\d{1,5}[/?#])(?P<user>[^\s\"'<>\\/@:`]{0,128}+):(?P<password>[^\s\"'<>\\/`]{1,512})"
+    r"://(?:(?!\d{1,5}[/?#])(?P<user>[^\s\"'<>\\/@:`]{0,128}+):"
+    rf"(?P<password>(?:[^\s\"'<>\\/`]|{COLOUR}){{1,512}})"
     r"|(?P<token>[A-Za-z0-9_.~-]{20,512}+))@(?=[\w\[.$({%-])"
 )
 

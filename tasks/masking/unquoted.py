@@ -4,6 +4,7 @@ import re
 
 from tasks.masking.values import (
     COLOUR,
+    SPACE,
     Place,
     has_digit_and_letter,
     is_code,
@@ -16,11 +17,13 @@ from tasks.masking.values import (
     stands_out,
 )
 
+_TEXT = rf"[\"']{SPACE}[:,]{SPACE}\\{{0,15}}\""  # the start of one in JSON
 _LINE_START = re.compile(
-    rf"(?:^|\n|\\n)(?:[ \t>|+-]|{COLOUR})*"
+    rf"(?:^|\n|\\n|{_TEXT})(?:[ \t>|+-]|{COLOUR})*"
     r"(?:(?:export|set|env|ENV|ARG|local|declare -x|setx)[ ]+)?[\"']?\Z"
 )
 _LINE_END = re.compile(rf"[ \t]*+(?:{COLOUR})*+[ \t]*+[,;]?(?:\r?\n|\\+[nr\"]|\"|\Z|[ \t]++[#/])")
+_WORDS = re.compile(r"[A-Za-z0-9]{2,20}(?:-[A-Za-z0-9]{2,20}){3,9}")  # a password of words
 _CALL = re.compile(
     r"[\w.$]+\(.*|(?:[<|&]|\$[({]).*"
     r"|(?:os|sys|self|this|process|settings|config|args|options|env|app)\..*",
@@ -83,7 +86,7 @@ def _is_form(place: Place, text: str, end: int) -> bool:
 def _fits(place: Place, text: str, value: str, end: int) -> bool:
     """Whether a value may be a secret after such a name and sign."""
     password = is_password_name(place.name)
-    if place.sep == ",":
+    if place.sep in (",", "||", "??"):
         return False
     if place.is_broken:
         return place.sep == ":" and _fills_line(text, value, end)
@@ -95,6 +98,8 @@ def _fits(place: Place, text: str, value: str, end: int) -> bool:
         return _fits_field(place, text, value, end)
     if not password and place.sep == ":" and text[place.start - 1 : place.start] == ":":
         return False  # "arn:aws:secretsmanager:secret:name"
+    if text[place.value - 1] == ":" and text[place.start - 1 : place.start] == '"':
+        return stands_out(value) and has_digit_and_letter(value)  # not "passwd:gecos" in a list
     in_line = bool(_LINE_END.match(text, end)) and starts_line(text, place.start)
     if stands_out(value) and not is_variable_name(value):
         if value.isdigit() and not password:
@@ -103,7 +108,8 @@ def _fits(place: Place, text: str, value: str, end: int) -> bool:
     if not in_line or is_variable_name(value) or len(value) < 4:
         return False
     if is_label(value):
-        return password and _is_form(place, text, end) and value[:1].isupper()
+        is_form = _is_form(place, text, end) and value[:1].isupper()
+        return password and (is_form or (place.sep == ":" and bool(_WORDS.fullmatch(value))))
     if place.sep == ":":
         shortest = 6 if re.search(r"[-_ ]", place.name) else 12
         return password or (len(value) >= 8 and is_mixed(value)) or len(value) >= shortest

@@ -50,14 +50,14 @@ _WORDS = _words(
 _KEYS = _words(
     "api access secret private signing sign encryption encrypt auth master service account "
     "accountkey storage admin app application client consumer deploy license licence session "
-    "shared subscription webhook bot openai anthropic functions host webapp wep wpa"
+    "shared preshared subscription webhook bot openai anthropic functions host webapp wep wpa"
 )
 # Tokens and secrets that are none: of paging, of parsing, of models of language.
 _HARMLESS = _words(
     "page pagination continuation next sync resume cancel cancellation stop max min num no pad eos "
     "bos unk cls mask sep special per total input output prompt first last end start missing "
     "invalid wrong has is lex prefix suffix sub word image delimiter bad peek whitespace begin "
-    "bypass forgot existing"
+    "bypass forgot existing completion reasoning cached"
 )
 
 
@@ -77,7 +77,7 @@ def is_secret_name(name: str) -> bool:
     if last in ("key", "keys"):
         return last == "key" and before in _KEYS
     if last in ("sig", "signature"):
-        return (len(words) == 1 and last == "sig") or before in ("amz", "goog")
+        return (len(words) == 1 and last == "sig") or before in ("amz", "goog", "oauth")
     if last in _WORDS:
         return before not in _HARMLESS
     return last.endswith(_ENDINGS) and before not in _HARMLESS
@@ -200,6 +200,7 @@ def is_variable_name(value: str) -> bool:
 
 _REFERENCE = re.compile(r"(?:id|type|src|source|env|name)=.*|[a-z]{4,20}[0-9]{0,2}")
 _STORES = ("arn:", "vault:", "op://", "ssm:", "secretsmanager:", "file:", "env:", "ref+")
+_COLOUR_OR_LINK = re.compile(r"#(?:[0-9A-Fa-f]{3,4}){1,2}|https?://[^\s@?]*")
 _PART_OF_PATH = re.compile(r"[A-Za-z]?[a-z]{0,24}[0-9]{0,4}")
 
 
@@ -207,7 +208,7 @@ def is_reference(name: str, value: str) -> bool:
     """Whether a value says where the secret is: a path, "id=npm", "credentials: include2"."""
     if is_password_name(name) or len(value) > 200:
         return False
-    if value.startswith(_STORES):
+    if value.startswith(_STORES) or _COLOUR_OR_LINK.fullmatch(value):
         return True
     if value.startswith(("~/", "./", "../")) or value.count("/") > 1:
         return all(_PART_OF_PATH.fullmatch(part) for part in re.split(r"[/._~-]", value))
@@ -269,7 +270,7 @@ def is_quoted_secret(place: Place, value: str, quote: str) -> bool:
         return False
     if not place.closed and _JOINED.match(value):
         return False  # between two texts that are put together, not in one
-    if place.sep in (",", "==", "==="):
+    if place.sep in (",", "==", "===", "||", "??"):
         return (
             stands_out(value)
             and " " not in value
