@@ -417,7 +417,7 @@ NAMED_TWICE = _lines(r"""
 Authorization: Digest username="maya", realm="r", response="«0123456789abcdef0123456789abcdef»"
 Authorization: OAuth oauth_consumer_key="«key12345678»", oauth_token="«tok12345678»", oauth_nonce="a1b2c3d4", oauth_signature="«sig12345678»"
 curl -H 'Authorization: OAuth oauth_token="«tok12345678»", oauth_signature="«sig12345678»"' https://x
-""")  # noqa: E501
+""")  # noqa: E501 (texts as they come)
 
 CLEAN_IN_LINES = [
     '{"password": ["This field is required."]}',
