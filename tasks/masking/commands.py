@@ -84,7 +84,7 @@ def by_pair(text: str, lower: str) -> Iterator[Span]:
         if part == "bare" and not found[0].startswith("value:"):
             continue  # a number in JSON
         if name and is_secret_name(name["name"]) and not is_gap(found[part]):
-            yield Span(*found.span(part), "name")
+            yield Span(*found.span(part))
 
 
 def by_statement(text: str, lower: str) -> Iterator[Span]:
@@ -93,7 +93,7 @@ def by_statement(text: str, lower: str) -> Iterator[Span]:
         part = _part(found)
         sure = found[0].startswith("identified" if found["open"] else "requirepass")
         if (sure or (found["open"] and stands_out(found[part]))) and not is_gap(found[part]):
-            yield Span(*found.span(part), "name")
+            yield Span(*found.span(part))
 
 
 def by_command(text: str, lower: str) -> Iterator[Span]:
@@ -107,14 +107,14 @@ def by_command(text: str, lower: str) -> Iterator[Span]:
         for found in _USER.finditer(text):
             near = any(_is_argument(lower, program, found.start()) for program in _USER_PROGRAMS)
             if near and not is_gap(found["value"]):
-                yield Span(*found.span("value"), "command")
+                yield Span(*found.span("value"))
     for sign, pattern in (("login", _NETRC), (":", _PGPASS), ("chpasswd", _CHPASSWD)):
         if sign in lower:
             yield from _values(pattern, text)
     if "bearer" in lower:
         for found in _BEARER.finditer(lower):
             if any(character.isdigit() for character in found["value"]):
-                yield Span(*found.span("value"), "bearer")
+                yield Span(*found.span("value"))
 
 
 def _arguments(
@@ -126,7 +126,7 @@ def _arguments(
         if is_gap(found[part]) or _NO_ARGUMENT.fullmatch(found[part]):
             continue
         if any(_is_argument(lower, program, found.start()) for program in programs):
-            yield Span(*found.span(part), "command")
+            yield Span(*found.span(part))
 
 
 def _part(found: re.Match[str]) -> str:
@@ -137,7 +137,7 @@ def _part(found: re.Match[str]) -> str:
 def _values(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
     for found in pattern.finditer(text):
         if not is_gap(found["value"]):
-            yield Span(*found.span("value"), "command")
+            yield Span(*found.span("value"))
 
 
 def _is_argument(lower: str, program: str, position: int) -> bool:

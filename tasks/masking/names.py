@@ -159,7 +159,7 @@ class _Names:
             is_sure = is_password_name(place.name) or stands_out(value)
             is_new = end > start and MASK not in value
             if is_new and is_sure and is_quoted_secret(place, value, quoted["quote"]):
-                yield Span(start, end, "name")
+                yield Span(start, end)
             item = _NEXT_ITEM.match(self.text, end)
 
     def _end(self, pattern: re.Pattern[str], start: int) -> int:
@@ -189,7 +189,7 @@ class _Names:
         is_named = bool(_ATTRIBUTE.search(before)) and stands_out(content)
         if not (before.endswith("<") or is_named) or is_gap(content):
             return None
-        return None if _BREAKS.search(content) else Span(place.value, end, "name")
+        return None if _BREAKS.search(content) else Span(place.value, end)
 
     def value(self, place: Place) -> Span | None:
         """The value at a place, in quotes or not, if it is a secret."""
@@ -228,7 +228,7 @@ class _Names:
         if in_json and not is_like(opened, place.closed) and ENDS_JSON.match(text, opened.end()):
             return None  # likewise, in JSON
         if is_quoted_secret(place, text[start:end], opened["quote"]):
-            return Span(start, end, "name")
+            return Span(start, end)
         return None
 
     def _header(self, place: Place, start: int) -> Span | None:
@@ -245,7 +245,7 @@ class _Names:
             return None
         if value.startswith(("$", "{", "<", "[")) and " " not in value:
             return None
-        return Span(start, max(end, start + len(value)), "header")
+        return Span(start, max(end, start + len(value)))
 
     def _unquoted(self, place: Place, start: int, unclosed: bool = False) -> Span | None:
         """A value without quotes, or one whose quote is never closed."""
@@ -264,7 +264,7 @@ class _Names:
         if number and not value[number.end() :].strip(",]}"):
             least = 4 if is_password_name(place.name) else 8
             is_long = len(number[0]) >= least
-            return Span(start, start + number.end(), "name", place.closed) if is_long else None
+            return Span(start, start + number.end(), place.closed) if is_long else None
         whole = value
         if end - start <= _TESTED:
             value = without_end(value)
@@ -272,6 +272,6 @@ class _Names:
         if not value:
             return None
         if unclosed:
-            return None if is_gap(value) or is_code(value) else Span(start, end, "name")
+            return None if is_gap(value) or is_code(value) else Span(start, end)
         sure = is_unquoted_secret(place, text, value, whole, end)
-        return Span(start, end, "name") if sure else None
+        return Span(start, end) if sure else None

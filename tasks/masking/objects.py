@@ -96,7 +96,7 @@ def _in_records(text: str, lower: str, in_json: bool) -> Iterator[Span]:
             and (field["sure"] or (stands_out(value) and " " not in value))
             and _is_typed(value)
         ):
-            yield Span(*ends, "field")
+            yield Span(*ends)
 
 
 def _in_calls(text: str, lower: str, in_json: bool) -> Iterator[Span]:
@@ -110,7 +110,7 @@ def _in_calls(text: str, lower: str, in_json: bool) -> Iterator[Span]:
             is_password = bool(_HAS_PASSWORD.search(field))
         ends = _quoted(text, found.end(), "", in_json) if is_password else None
         if ends and _is_typed(text[slice(*ends)]):
-            yield Span(*ends, "field")
+            yield Span(*ends)
 
 
 def _is_typed(value: str) -> bool:
@@ -127,7 +127,7 @@ def _in_object(text: str, found: re.Match[str], in_json: bool) -> Iterator[Span]
         if ends:
             value = text[slice(*ends)]
             if not _TELLING.fullmatch(key["key"]) and _is_held(value):
-                yield Span(*ends, "object")
+                yield Span(*ends)
             closing = re.compile(_QUOTE).match(text, ends[1])
             position = closing.end() if closing else ends[1]
         else:

@@ -75,4 +75,4 @@ def by_place(text: str, lower: str) -> Iterator[Span]:
                 if is_gap(value) or is_secret_name(value) or value.startswith("$") or MASK in value:
                     continue
                 if stands_out(value) or not must_stand_out:
-                    yield Span(start, end, "place")
+                    yield Span(start, end)

@@ -45,7 +45,7 @@ def private_keys(text: str) -> Iterator[Span]:
             continue
         line = _LINE.match(text, head.end())
         while line:
-            yield Span(*line.span("value"), "private-key")
+            yield Span(*line.span("value"))
             line = _LINE.match(text, line.end())
     for foot in _FOOT.finditer(text):
         yield from _last_lines(text, max(since, foot.start() - _LONGEST), foot.start())
@@ -59,7 +59,7 @@ def _whole(text: str, start: int, end: int) -> Iterator[Span]:
     while end > start and text[end - 1] == "\\":
         end -= 1
     if end - start > 2:
-        yield Span(start, end, "private-key")
+        yield Span(start, end)
 
 
 def _last_lines(text: str, since: int, end: int) -> list[Span]:
@@ -70,6 +70,6 @@ def _last_lines(text: str, since: int, end: int) -> list[Span]:
         if between and between.end() < line.start():
             spans.clear()
         if spans or line.end() - line.start() >= 30:
-            spans.append(Span(*line.span(), "private-key"))
+            spans.append(Span(*line.span()))
     last = _BETWEEN.match(text, spans[-1].end) if spans else None
     return spans if last and last.end() >= end else []

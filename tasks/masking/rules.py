@@ -172,7 +172,7 @@ def _shapes_in(text: str, position: int, end: int) -> Iterator[Span]:
         token = pattern.match(text, rest) if shown or _is_boundary(text, start) else None
         position = token.end() if token else start + 1
         if token and (kind in _SURE or has_digit_and_letter(token[0]) or _two_cases(token[0])):
-            yield Span(token.start() if shown else start, token.end(), kind)
+            yield Span(token.start() if shown else start, token.end())
 
 
 def _two_cases(token: str) -> bool:
@@ -208,7 +208,7 @@ def others(text: str) -> Iterator[Span]:
             for found in pattern.finditer(text):
                 start = found.start() - _count(text, found.start(), before)
                 if found.start() - start in counts and (kind != "discord" or text[start] in "MNO"):
-                    yield Span(start, found.end(), kind)
+                    yield Span(start, found.end())
 
 
 def _count(text: str, end: int, characters: str) -> int:
@@ -242,7 +242,7 @@ def addresses(text: str) -> Iterator[Span]:
         if part == "password" and (len(value) == 1 or _SAMPLE.fullmatch(value)):
             continue
         if not is_gap(value) and not value.startswith(("$", "{", "%")):
-            yield Span(*found.span(part), "url")
+            yield Span(*found.span(part))
 
 
 # Each with what must be in the (lower-cased) text for it to be looked for.

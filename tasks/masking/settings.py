@@ -48,12 +48,12 @@ def by_row(text: str, lower: str) -> Iterator[Span]:
     if "|" in lower:
         for found in _ROW.finditer(text):
             if _is_in_row(found["name"], found["value"]):
-                yield Span(*found.span("value"), "name")
+                yield Span(*found.span("value"))
     if "\t" in lower or "\\t" in lower:
         for found in _TABBED.finditer(text):
             before = text[max(0, found.start() - _LONGEST_NAME) : found.start()]
             if _is_in_row(_BEFORE_NAME.split(before)[-1].strip(), found["value"]):
-                yield Span(*found.span("value"), "name")
+                yield Span(*found.span("value"))
 
 
 def _is_in_row(name: str, value: str) -> bool:
@@ -79,7 +79,7 @@ def by_setting(text: str, lower: str) -> Iterator[Span]:
         part = "quoted" if found["open"] else "bare"
         value = found[part] if found["open"] else without_end(found[part])
         if len(value) >= 8 and _is_key(value):
-            yield Span(found.start(part), found.start(part) + len(value), "name")
+            yield Span(found.start(part), found.start(part) + len(value))
 
 
 def _is_key(value: str) -> bool:

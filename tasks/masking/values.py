@@ -15,7 +15,6 @@ class Span(NamedTuple):
 
     start: int
     end: int  # that of a slice
-    kind: str  # what found it, for whoever mends the rules
     quote: str = ""  # that the mask needs and the value has not, as it is a number in JSON
 
     @property
