@@ -53,9 +53,9 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gloamy_site.settings")
     os.environ.update(environment_from(sys.argv[1:]))
     try:
-        from django.conf import settings
-        from django.core.exceptions import ImproperlyConfigured
-        from django.core.management import execute_from_command_line
+        from django.conf import settings  # noqa: PLC0415 - so that its lack can be told
+        from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415 - likewise
+        from django.core.management import execute_from_command_line  # noqa: PLC0415 - likewise
     except ImportError as error:
         sys.exit(f"{error}. Install what it needs: pip install -r requirements.txt")
     try:

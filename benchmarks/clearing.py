@@ -93,13 +93,13 @@ def set_up(file: Path, site: Path) -> None:
 def clear() -> tuple[Any, float]:
     """Clear all that has ended; the act, and how long it took."""
     from archive.models import Source
-    from tasks import clearing
+    from tasks.clearing import lifecycle
     from tasks.models import TaskRecord
 
     ended = TaskRecord.objects.filter(status="completed")
     began = time.monotonic()
     ids = list(ended.values_list("thread_id", flat=True))
-    act = clearing.clear(ids, clearing.Actor(Source.COMMAND, name="benchmark"))
+    act = lifecycle.clear(ids, lifecycle.Actor(Source.COMMAND, name="benchmark"))
     return act, time.monotonic() - began
 
 

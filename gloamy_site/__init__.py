@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+import django
+from django import conf
+
 
 def connect(workspace: str | Path | None = None, *, database_url: str | None = None) -> None:
     """Make `tasks.service` and `tasks.models` usable in a program of its own, such as an agent.
@@ -14,10 +17,7 @@ def connect(workspace: str | Path | None = None, *, database_url: str | None = N
     Raises ImproperlyConfigured for a workspace or a URL that cannot be used, and
     tasks.store.workspace.WorkspaceError for what is there and is no store.
     """
-    import django
-    from django.conf import settings
-
-    if settings.configured:
+    if conf.settings.configured:
         raise RuntimeError("Django is set up already; this comes before anything else of it.")
     if workspace is not None:
         os.environ["GLOAMY_WORKSPACE"] = str(workspace)
@@ -26,7 +26,10 @@ def connect(workspace: str | Path | None = None, *, database_url: str | None = N
     os.environ["DJANGO_SETTINGS_MODULE"] = "gloamy_site.settings"
     django.setup()
 
-    from tasks.store.workspace import never_create_store, open_store
+    from tasks.store.workspace import (  # noqa: PLC0415 - needs the models
+        never_create_store,
+        open_store,
+    )
 
     open_store()
     never_create_store()

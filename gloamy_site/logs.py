@@ -2,7 +2,7 @@
 
 import logging
 
-from tasks.printed import lines, one_line
+from tasks.escaping import lines, one_line
 
 LONGEST_OF_VISITOR = 500  # characters of a line in which a visitor chooses an address or a host
 

@@ -22,14 +22,14 @@ from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 from django.utils.http import escape_leading_slashes
 
-from gloamy_site import bodies
-from tasks.limits import Places
-from tasks.reading import masked_answers, secrecy
-from tasks.reading.unseen import visible_page
-from tasks.sign_in_limit import place
+from gloamy_site import request_body
+from gloamy_site.sign_in.limiter import place
+from tasks.secrets import request_masking, response_masking
 from tasks.store.errors import translated
 from tasks.store.workspace import store_connection
+from tasks.transcript.invisible import visible_page
 from tasks.views import errors
+from tasks.views.limits import Places
 
 METHODS = ["GET", "HEAD", "POST", "OPTIONS"]
 HEADERS = {
@@ -63,7 +63,7 @@ class RequestMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        refused = refusal(request) or bodies.read(request, length_of(request))
+        refused = refusal(request) or request_body.read(request, length_of(request))
         response = refused or self.get_response(request)
         if response.status_code == 405 and not response.streaming and not response.content:
             response = with_a_page(request, response)
@@ -145,12 +145,12 @@ class PageMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with secrecy.kept():
+        with request_masking.kept():
             response = self.get_response(request)
-            if not secrecy.is_lifted():
+            if not request_masking.is_lifted():
                 mask(response)
             elif isinstance(response, StreamingHttpResponse):  # whose pieces are made later on
-                response.streaming_content = secrecy.as_now(iter(response))
+                response.streaming_content = request_masking.as_now(iter(response))
         if not response.streaming and response.get("Content-Type", "").startswith("text/html"):
             response.content = visible_page(response.content.decode()).encode()
         return response
@@ -173,11 +173,11 @@ def mask(response: HttpResponseBase) -> None:
     if kind in PROGRAMS:
         return
     if isinstance(response, StreamingHttpResponse):
-        response.streaming_content = masked_answers.stream(iter(response))
+        response.streaming_content = response_masking.stream(iter(response))
     elif isinstance(response, HttpResponse) and kind == "text/html":
-        response.content = masked_answers.page(response.content.decode()).encode()
+        response.content = response_masking.page(response.content.decode()).encode()
     elif isinstance(response, HttpResponse):
-        response.content = masked_answers.text(response.content)
+        response.content = response_masking.text(response.content)
 
 
 def is_too_large(error: Error) -> bool:

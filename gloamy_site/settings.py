@@ -26,8 +26,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from gloamy_site import proxy
 from gloamy_site.logs import keep_short
-from gloamy_site.readonly import read_only_address
 from gloamy_site.secret_key import secret_key
+from tasks.store.sqlite_uri import read_only_address
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -219,7 +219,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "tasks.store.workspace.context",
-                "tasks.heartbeat.context",
+                "tasks.store.daemon.context",
             ],
         },
     },
@@ -258,7 +258,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SECURE_REFERRER_POLICY = "same-origin"  # no-referrer would make the Origin of a form null
 
-# What a request may hold; tasks/limits.py bounds heavy work.
+# What a request may hold; tasks/views/limits.py bounds heavy work.
 LONGEST_QUERY = 60_000  # characters; an id may be 9,000 bytes, each as %XX and more
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000  # bytes of a body
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1_000

@@ -7,7 +7,7 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.decorators.http import require_safe
 
-from tasks.views.sign_in import SignInView, sign_in_for_admin
+from gloamy_site.sign_in.views import SignInView, sign_in_for_admin, sign_in_with_link
 
 
 @login_not_required
@@ -18,11 +18,8 @@ def favicon(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [
-    path(
-        "sign-in/",
-        SignInView.as_view(),
-        name="sign-in",
-    ),
+    path("sign-in/", SignInView.as_view(), name="sign-in"),
+    path("sign-in/link/", sign_in_with_link, name="sign-in-link"),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
     # One way to sign in, for the admin too.
     path(

@@ -18,7 +18,7 @@ def load_application(target: str) -> Any:
     _end_with_the_server()
     # Python must not be taken down under granian's threads: one that still runs would abort.
     atexit.register(os._exit, 0)
-    from gloamy_site.wsgi import application
+    from gloamy_site.wsgi import application  # noqa: PLC0415 - opens the store
 
     return application
 

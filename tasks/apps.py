@@ -1,4 +1,8 @@
 from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_out
+from django.db.backends.signals import connection_created
+
+from tasks.fields import support_datetime_functions
 
 
 class TasksConfig(AppConfig):
@@ -6,17 +10,20 @@ class TasksConfig(AppConfig):
     verbose_name = "Task store"
 
     def ready(self) -> None:
-        from django.contrib.auth.signals import user_logged_out
-        from django.db.backends.signals import connection_created
-
-        from tasks.fields import support_datetime_functions
-        from tasks.reveal import end_at_sign_out
-        from tasks.store.hostile import harden
-        from tasks.store.opened import remember
-        from tasks.store.sql import add_functions
-        from tasks.store.workspace import bound_waits
+        from tasks.secrets.reveal import end_at_sign_out  # noqa: PLC0415 - needs the models
+        from tasks.store import (  # noqa: PLC0415 - likewise
+            file_identity,
+            transactions,
+            untrusted,
+            workspace,
+        )
 
         support_datetime_functions()
-        for receiver in (harden, remember, bound_waits, add_functions):
+        for receiver in (
+            untrusted.harden,
+            file_identity.remember,
+            workspace.bound_waits,
+            transactions.add_functions,
+        ):
             connection_created.connect(receiver)
         user_logged_out.connect(end_at_sign_out)

@@ -13,18 +13,17 @@ from django.db.models import F, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Left, Length, StrIndex
 from django.db.models.lookups import GreaterThan
 
-from archive.models import Clearing, Source  # Django looks for models here
-from tasks.decoded import Decoded
+from masking import MARGIN
+from tasks import large_values
 from tasks.fields import Rfc3339Field, now, storable
-from tasks.masking import MARGIN
+from tasks.json_column import Decoded
+from tasks.large_values import BoundedQuerySet
 from tasks.messages import (
     decode_history,
     decode_items,
     encode_history,
     encode_items,
 )
-from tasks.store import beginnings
-from tasks.store.beginnings import BoundedQuerySet
 
 PREFIX_LENGTH = 16_384  # characters of a history that a list may look at
 LOOKED_AT = 1_000_000  # characters of a resumable history that a page looks at for a user turn
@@ -63,17 +62,6 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
         """The tasks of a thread, the latest first."""
         stored = storable(thread_id, connections[self.db].vendor)
         return self.filter(thread_id=stored).order_by("-updated_at", "-task_id")
-
-    def clear(self, *, by: str = "", reason: str = "", with_running: bool = False) -> Clearing:
-        """Clear the threads of these tasks, whole, as the pages do: archived and on record.
-
-        Threads that run are kept unless told otherwise. The answer tells what was done.
-        """
-        from tasks import clearing  # which stands above the models
-
-        thread_ids = list(self.order_by().values_list("thread_id", flat=True).distinct())
-        actor = clearing.Actor(Source.CODE, name=by)
-        return clearing.clear(thread_ids, actor, reason=reason, with_running=with_running)
 
     def latest_of_thread(self) -> Self:
         """One task for each thread: the one that the thread shows and resumes with."""
@@ -121,7 +109,7 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
         """
         column = "resumable_history_json"
         if connections[self.db].vendor == "sqlite":
-            return beginnings.without(self, column, USER_TURN, PREFIX_LENGTH)
+            return large_values.without(self, column, USER_TURN, PREFIX_LENGTH)
         start = Left(column, PREFIX_LENGTH)
         return self.alias(user_turn=StrIndex(start, Value(USER_TURN))).filter(user_turn=0)
 

@@ -36,7 +36,7 @@ from tasks.sanitization import (
     resumable_turns_to_conversation_messages,
     strip_tool_call_tags,
 )
-from tasks.store import sql, statements, thread_sql
+from tasks.store import statements, thread_statements, transactions
 from tasks.store.errors import (
     CorruptRecordError,
     IdTooLongError,
@@ -130,10 +130,10 @@ def save_snapshot(snapshot: TaskSnapshot) -> None:
         "final_response": snapshot.final_response,
         "last_error": snapshot.last_error,
     }
-    with sql.writing(snapshot.thread_id, snapshot.task_id) as (cursor, values["now"]):
+    with transactions.writing(snapshot.thread_id, snapshot.task_id) as (cursor, values["now"]):
         if not status.is_terminal:
-            sql.run(cursor, statements.END_LAST_RUN, values)
-        sql.run(cursor, statements.SAVE_SNAPSHOT, values)
+            transactions.run(cursor, statements.END_LAST_RUN, values)
+        transactions.run(cursor, statements.SAVE_SNAPSHOT, values)
 
 
 def record_checkpoint(update: TaskCheckpointUpdate) -> None:
@@ -151,9 +151,9 @@ def record_checkpoint(update: TaskCheckpointUpdate) -> None:
         "note": update.checkpoint_note,
         "items": encode_items(update.items, "items"),
     }
-    with sql.writing(update.thread_id, update.task_id) as (cursor, values["now"]):
-        sql.run(cursor, statements.RECORD_CHECKPOINT, values)
-        sql.run(cursor, statements.ADD_CHECKPOINT, values)
+    with transactions.writing(update.thread_id, update.task_id) as (cursor, values["now"]):
+        transactions.run(cursor, statements.RECORD_CHECKPOINT, values)
+        transactions.run(cursor, statements.ADD_CHECKPOINT, values)
 
 
 def load_by_thread_id(thread_id: str) -> StoredTask | None:
@@ -162,7 +162,7 @@ def load_by_thread_id(thread_id: str) -> StoredTask | None:
     Raises CorruptRecordError where a row cannot be decoded.
     """
     _check_text(thread_id, "thread_id")
-    row, checkpoints = sql.load_task(thread_id)
+    row, checkpoints = transactions.load_task(thread_id)
     return None if row is None else stored_task(row, checkpoints)
 
 
@@ -176,14 +176,14 @@ def delete_by_thread_id(
     """
     _check_text(thread_id, "thread_id")
     if expected is None and not overwrite:
-        with sql.changing() as cursor:
-            sql.delete_thread(cursor, thread_id)
+        with transactions.changing() as cursor:
+            transactions.delete_thread(cursor, thread_id)
         return
-    with thread_sql.freeing(overwrite=overwrite), sql.changing() as cursor:
-        thread_sql.lock_thread(cursor, thread_id)
+    with thread_statements.freeing(overwrite=overwrite), transactions.changing() as cursor:
+        thread_statements.lock_thread(cursor, thread_id)
         if expected is not None and fetch(cursor, thread_id, to_delete=True) != expected:
             raise ThreadChangedError(f"The thread {thread_id!r} has changed.")
-        sql.delete_thread(cursor, thread_id)
+        transactions.delete_thread(cursor, thread_id)
 
 
 def clear_session(thread_id: str) -> None:
@@ -197,7 +197,7 @@ def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None]
     Raises CorruptRecordError where the history cannot be decoded.
     """
     _check_text(thread_id, "thread_id")
-    row = sql.load_resumable(thread_id)
+    row = transactions.load_resumable(thread_id)
     if row is None:
         return None
     stored = stored_resumable(row)

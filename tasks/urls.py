@@ -1,6 +1,6 @@
 from django.urls import path
 
-from tasks.views import clear, cleared, export, secrets, sign_in, thread, threads
+from tasks.views import clear, cleared, export, secrets, thread, threads
 
 urlpatterns = [
     path("", threads.threads, name="threads"),
@@ -21,5 +21,4 @@ urlpatterns = [
     path("cleared/<int:pk>/go-on/", cleared.go_on, name="clearing-go-on"),
     path("cleared/<int:pk>/cancel/", cleared.cancel, name="clearing-cancel"),
     path("cleared/<int:pk>/restore/", cleared.restore, name="clearing-restore"),
-    path("sign-in/link/", sign_in.sign_in_with_link, name="sign-in-link"),
 ]

@@ -6,7 +6,7 @@ from django.test import Client
 from django.urls import reverse
 
 from archive.models import Clearing
-from tasks.templatetags.threads import thread_url
+from tasks.addresses import thread_url
 
 
 def form_of(page: Any, **more: str) -> dict[str, str]:

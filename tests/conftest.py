@@ -13,9 +13,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from hypothesis import settings as hypothesis_settings
 
-from gloamy_site import bodies, middleware, routers
-from tasks import limits
-from tasks.store import sql
+from gloamy_site import middleware, request_body, routers
+from tasks.store import transactions
+from tasks.views import limits
 from tests import postgres
 from tests.factories import skip
 from tests.server import Server
@@ -73,7 +73,7 @@ def places(monkeypatch: pytest.MonkeyPatch) -> limits.Places:
 @pytest.fixture(autouse=True)
 def nobody_waits() -> None:
     """No form is under way and no address is kept: all tests come from one address."""
-    for places in (bodies._strangers, bodies._known, middleware._waiting):
+    for places in (request_body._strangers, request_body._known, middleware._waiting):
         places._taken.clear()
 
 
@@ -96,7 +96,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """What the verbs take for the time: each write is at `clock.at(1)`, `clock.at(2)` and so on."""
     clock = Clock()
-    monkeypatch.setattr(sql, "now_rfc3339", clock)
+    monkeypatch.setattr(transactions, "now_rfc3339", clock)
     return clock
 
 

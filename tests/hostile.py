@@ -16,9 +16,9 @@ from django.utils import timezone
 
 from archive.models import ClearedThread, Clearing, Fate, Reveal, Source, Stage, key_of
 from tasks.models import TaskRecord
-from tasks.reading import unseen
 from tasks.store import workspace
 from tasks.store.workspace import store_connection
+from tasks.transcript import invisible
 from tests import payloads
 from tests.factories import TABLES
 
@@ -247,7 +247,7 @@ ADDRESSES = {"href", "src", "action", "formaction", "hx-get", "hx-post"}
 EXACT = {"value", "data-text", "data-query", "datetime"}  # what is sent or copied, as it is
 LOCAL = re.compile(r"(?:/(?![/\\])|\?|#|\.\./password/$|$)")  # the last is Django's own
 REMOTE = re.compile(r"https?://|mailto:", re.IGNORECASE)
-UNSEEN = re.compile(rf"(?!\r\n)(?:{unseen.UNSEEN.pattern})")
+UNSEEN = re.compile(rf"(?!\r\n)(?:{invisible.UNSEEN.pattern})")
 
 
 class Page(HTMLParser):

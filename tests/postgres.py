@@ -99,7 +99,7 @@ def _account() -> dict[str, Any]:
     """How to tell `subprocess` whom to run a program as: nobody if we are root."""
     if os.geteuid() != 0:
         return {}
-    import pwd  # not on Windows
+    import pwd  # noqa: PLC0415 - not on Windows
 
     nobody = pwd.getpwnam("nobody")
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}

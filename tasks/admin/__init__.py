@@ -3,8 +3,6 @@
 from django.contrib import admin
 
 from tasks.admin.checkpoints import TaskCheckpointAdmin as TaskCheckpointAdmin
-from tasks.admin.ids import id_in_path as id_in_path
-from tasks.admin.ids import task_address as task_address
 from tasks.admin.tasks import TaskRecordAdmin as TaskRecordAdmin
 
 admin.site.site_header = admin.site.site_title = "gloamy tasks"

@@ -13,10 +13,10 @@ from django.utils.decorators import method_decorator
 
 from tasks.admin.changelist import OWN, ChangeList, Place
 from tasks.fields import to_text
-from tasks.limits import heavy, heavy_if
-from tasks.reading import secrecy
-from tasks.store.findings import Finding
-from tasks.store.integrity import Cell, cell_findings
+from tasks.maintenance.findings import Finding
+from tasks.maintenance.store_check import Cell, cell_findings
+from tasks.secrets import request_masking
+from tasks.views.limits import heavy, heavy_if
 
 if TYPE_CHECKING:
     AdminBase = admin.ModelAdmin[Any]
@@ -139,7 +139,7 @@ def wrong_values(found: Model, columns: tuple[str, ...]) -> list[str]:
     for column in columns:
         value = getattr(found, column)
         kind = KINDS.get(type(value), "text")
-        cell = Cell(kind, secrecy.whole(to_text(value)) if kind == "text" else value)
+        cell = Cell(kind, request_masking.whole(to_text(value)) if kind == "text" else value)
         findings = cell_findings(type(found), column, cell, Finding("", ""))
         wrong += [f"{column}: {finding.text}" for finding in findings]
     return wrong

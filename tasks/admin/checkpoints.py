@@ -7,6 +7,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 
+from tasks.addresses import task_address, thread_url
 from tasks.admin.base import ReadOnlyAdmin, wrong_place, wrong_values
 from tasks.admin.changelist import AFTER, Place
 from tasks.admin.filters import (
@@ -16,14 +17,14 @@ from tasks.admin.filters import (
     TaskProviderFilter,
     TaskStatusFilter,
 )
-from tasks.admin.ids import AdminRecords, task_address
+from tasks.admin.records import AdminRecords
 from tasks.fields import storable
 from tasks.models import TaskCheckpoint
-from tasks.reading import secrecy
-from tasks.reading.steps import Step, outlines
-from tasks.search import Term
+from tasks.secrets import request_masking
 from tasks.store.workspace import store_connection
-from tasks.templatetags.threads import absolute, shown_id, thread_url
+from tasks.templatetags.threads import absolute, shown_id
+from tasks.transcript.search import Term
+from tasks.transcript.steps import Step, outlines
 
 SHORT = ("id", "task_id", "step_index", "created_at")
 
@@ -88,15 +89,15 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
 
     @admin.display(description="task")
     def task_shown(self, checkpoint: TaskCheckpoint) -> str:
-        return secrecy.beginning(shown_id(checkpoint.task_id), 300)
+        return request_masking.beginning(shown_id(checkpoint.task_id), 300)
 
     @admin.display(description="step")
     def step_shown(self, checkpoint: TaskCheckpoint) -> str:
-        return secrecy.beginning(str(checkpoint.step_index), 100)
+        return request_masking.beginning(str(checkpoint.step_index), 100)
 
     @admin.display(description="taken")
     def taken(self, checkpoint: TaskCheckpoint) -> str:
-        return secrecy.beginning(absolute(checkpoint.created_at), 100)
+        return request_masking.beginning(absolute(checkpoint.created_at), 100)
 
     def context_of(self, request: HttpRequest, found: Any) -> dict[str, Any]:
         task = AdminRecords.all_tasks().heads().filter(pk=found.task_id).first()

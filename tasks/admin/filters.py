@@ -12,8 +12,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from tasks.fields import to_value
-from tasks.filters import PERIOD_LENGTHS
-from tasks.forms import PERIODS
+from tasks.listing.filters import PERIOD_LENGTHS
+from tasks.listing.forms import PERIODS
 from tasks.models import TaskRecord, TaskStatus
 
 LONGEST_VALUE = 300  # characters

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from archive.models import Source
-from tasks import clearing, transcript
+from tasks.addresses import id_from_path, id_in_path, is_nameless, thread_url
 from tasks.admin.base import ReadOnlyAdmin, wrong_place, wrong_values
 from tasks.admin.changelist import AFTER, Place
 from tasks.admin.filters import (
@@ -24,16 +24,18 @@ from tasks.admin.filters import (
     ProviderFilter,
     StatusFilter,
 )
-from tasks.admin.ids import AdminRecords, id_from_path, id_in_path, is_nameless, name_of
-from tasks.clearing import Actor
+from tasks.admin.records import AdminRecords, name_of
+from tasks.clearing import lifecycle
+from tasks.clearing.lifecycle import Actor
 from tasks.fields import storable, to_text
+from tasks.large_values import is_spoilt
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
-from tasks.reading import secrecy
-from tasks.reading.steps import attempts, outlines
-from tasks.search import Term
-from tasks.store.rowid import is_spoilt
+from tasks.secrets import request_masking
 from tasks.store.workspace import store_connection
-from tasks.templatetags.threads import absolute, shown_id, thread_url
+from tasks.templatetags.threads import absolute, shown_id
+from tasks.transcript import history
+from tasks.transcript.search import Term
+from tasks.transcript.steps import attempts, outlines
 from tasks.views.common import may_clear
 from tasks.views.thread_tabs import LONGEST_COUNTED, STORED_SHORT, TABS, Stored
 from tasks.views.threads import LONGEST_PLACE
@@ -111,10 +113,14 @@ class TaskRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="task")
     def shown(self, record: TaskRecord) -> str:
-        own = "(no id)" if record.pk is None else secrecy.beginning(shown_id(record.task_id), 300)
+        own = (
+            "(no id)"
+            if record.pk is None
+            else request_masking.beginning(shown_id(record.task_id), 300)
+        )
         if record.thread_id == record.task_id:
             return own
-        return f"{own} of thread {secrecy.beginning(shown_id(record.thread_id), 200)}"
+        return f"{own} of thread {request_masking.beginning(shown_id(record.thread_id), 200)}"
 
     @admin.display(description="status")
     def state(self, record: TaskRecord) -> str:
@@ -122,29 +128,29 @@ class TaskRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="channel")
     def channel_short(self, record: TaskRecord) -> str:
-        return secrecy.beginning(str(record.channel), 100)
+        return request_masking.beginning(str(record.channel), 100)
 
     @admin.display(description="provider")
     def provider_short(self, record: TaskRecord) -> str:
-        return secrecy.beginning(str(record.provider), 100)
+        return request_masking.beginning(str(record.provider), 100)
 
     @admin.display(description="model")
     def model_short(self, record: TaskRecord) -> str:
-        return secrecy.beginning(str(record.model), 100)
+        return request_masking.beginning(str(record.model), 100)
 
     @admin.display(description="last active", ordering="updated_at")
     def active(self, record: TaskRecord) -> str:
-        return secrecy.beginning(absolute(record.updated_at), 100)
+        return request_masking.beginning(absolute(record.updated_at), 100)
 
     def context_of(self, request: HttpRequest, found: Any) -> dict[str, Any]:
         tab = request.GET.get("show", "transcript")
         tab = tab if tab in TABS_SHOWN else "transcript"
-        thread = transcript.Thread(found)
+        thread = history.Thread(found)
         steps = TaskCheckpoint.objects.filter(task_id=found.pk)
         count = steps.count()
         context = self._tab(request, tab, thread, steps)
         return context | {
-            "title": f"Task {secrecy.beginning(shown_id(found.task_id), 200)}",
+            "title": f"Task {request_masking.beginning(shown_id(found.task_id), 200)}",
             "record": found,
             "thread": thread,
             "tab": tab,
@@ -173,7 +179,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     def action_checkbox(self, obj: TaskRecord) -> SafeString:
         if is_nameless(obj.pk):
             return SafeString()
-        label = f"Select {secrecy.beginning(shown_id(obj.task_id), 200)}"
+        label = f"Select {request_masking.beginning(shown_id(obj.task_id), 200)}"
         attributes = {"class": "action-select", "aria-label": label}
         box = CheckboxInput(attributes, check_test=lambda value: False)
         return box.render(ACTION_CHECKBOX_NAME, id_in_path(obj.task_id))
@@ -206,7 +212,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
             self.message_user(request, "Those tasks are gone. Nothing was cleared.", "warning")
             return None
         by = Actor(Source.ADMIN, request.user, address=request.META.get("REMOTE_ADDR", ""))
-        return redirect("clearing", clearing.draft(threads, by, is_measured=True).pk)
+        return redirect("clearing", lifecycle.draft(threads, by, is_measured=True).pk)
 
 
 def _known(record: TaskRecord) -> str | None:
@@ -225,7 +231,7 @@ def _texts(record: TaskRecord) -> list[Stored]:
     ]
 
 
-def _unreadable(thread: transcript.Thread, tab: str, count: int) -> list[str]:
+def _unreadable(thread: history.Thread, tab: str, count: int) -> list[str]:
     """What is wrong with the large columns, of those that are read for the page or are short."""
     record: Any = thread.record
     wrong = []

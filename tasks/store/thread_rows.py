@@ -14,8 +14,8 @@ import msgspec
 from django.db.backends.utils import CursorWrapper
 from msgspec.msgpack import Ext
 
-from tasks.store import sql, thread_sql
-from tasks.store.thread_sql import CHECKPOINT_COLUMNS, TASK_COLUMNS
+from tasks.store import thread_statements, transactions
+from tasks.store.thread_statements import CHECKPOINT_COLUMNS, TASK_COLUMNS
 
 VERSION = 1
 NOT_UTF8 = 1  # the code of an Ext
@@ -80,18 +80,20 @@ def unpack(data: bytes) -> ThreadRows:
 
 def read(thread_id: str) -> ThreadRows:
     """The rows of a thread at one moment; none where it is not there. Takes no lock."""
-    with sql.reading() as cursor:
+    with transactions.reading() as cursor:
         return fetch(cursor, thread_id)
 
 
 def fetch(cursor: CursorWrapper, thread_id: str, *, to_delete: bool = False) -> ThreadRows:
     ids = {"thread_id": thread_id}
     with exactly(cursor):
-        sql.run(
-            cursor, thread_sql.TASKS_TO_DELETE if to_delete else thread_sql.TASKS_OF_THREAD, ids
+        transactions.run(
+            cursor,
+            thread_statements.TASKS_TO_DELETE if to_delete else thread_statements.TASKS_OF_THREAD,
+            ids,
         )
         tasks = cursor.fetchall()
-        sql.run(cursor, thread_sql.CHECKPOINTS_OF_THREAD, ids)
+        transactions.run(cursor, thread_statements.CHECKPOINTS_OF_THREAD, ids)
         return ThreadRows(tasks, cursor.fetchall())
 
 
@@ -105,7 +107,7 @@ def _insert(cursor: CursorWrapper, table: str, columns: Sequence[str], rows: lis
     for row in rows:
         texts = {index for index, value in enumerate(row) if type(value) is Ext}
         values = [bytes(v.data) if type(v) is Ext else v for v in row]
-        thread_sql.insert(cursor, table, columns, values, texts)
+        thread_statements.insert(cursor, table, columns, values, texts)
 
 
 @contextmanager

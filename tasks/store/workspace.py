@@ -16,10 +16,10 @@ from django.db.migrations.exceptions import InconsistentMigrationHistory
 from django.db.models import Model
 from django.http import HttpRequest
 
-from gloamy_site.readonly import read_only_address
+from tasks.escaping import one_line
 from tasks.models import TaskCheckpoint, TaskRecord
-from tasks.printed import one_line
-from tasks.store import filesystem, hostile
+from tasks.store import filesystem, untrusted
+from tasks.store.sqlite_uri import read_only_address
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ def show_bad_text(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -
     Only for the browser: an agent shall not go on with a text that is not what was stored.
     """
     if connection.vendor == "sqlite":
-        connection.connection.text_factory = hostile.shown
+        connection.connection.text_factory = untrusted.shown
 
 
 def bound_waits(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
@@ -220,7 +220,7 @@ def _check_sqlite_file(connection: BaseDatabaseWrapper) -> None:
     in_workspace = file.parent == settings.WORKSPACE / "state"
     inside = settings.WORKSPACE if in_workspace else file.parent
     may_be_linked = settings.LINKED_STORE or connection is not store_connection()
-    if wrong := hostile.wrong_file(file, inside, may_be_linked=may_be_linked):
+    if wrong := untrusted.wrong_file(file, inside, may_be_linked=may_be_linked):
         raise WorkspaceError(wrong)
     if connection.connection is not None:
         return
@@ -244,7 +244,7 @@ def _check_answer(connection: BaseDatabaseWrapper, name: str) -> None:
 
 def _reason(error: Exception) -> str:
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return one_line(line.rstrip("."))[: hostile.LONGEST_NAME]
+    return one_line(line.rstrip("."))[: untrusted.LONGEST_NAME]
 
 
 def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> bool:
@@ -255,7 +255,7 @@ def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> boo
     try:
         with connection.cursor() as cursor:
             tables = set(connection.introspection.table_names(cursor)) - {"django_migrations"}
-        wrong = hostile.wrong_schema(connection)
+        wrong = untrusted.wrong_schema(connection)
         if not wrong and may_be_empty and not tables:
             return True
         for model in (TaskRecord, TaskCheckpoint):
@@ -279,7 +279,7 @@ def _wrong_table(connection: BaseDatabaseWrapper, model: type[Model], tables: se
     expected = [str(field.column) for field in model._meta.concrete_fields]
     if missing := [column for column in expected if column not in found]:
         return f"the table {table} has no column {', '.join(missing)}."
-    hostile.compile_statements(connection, table, expected)
+    untrusted.compile_statements(connection, table, expected)
     return ""
 
 

@@ -1,10 +1,10 @@
-"""Texts of messages and tool calls as HTML, see `tasks.reading.rendering`."""
+"""Texts of messages and tool calls as HTML, see `tasks.transcript.rendering`."""
 
 from django import template
 from django.utils.safestring import SafeString
 
-from tasks.reading import rendering
-from tasks.reading.rendering import Budget
+from tasks.transcript import rendering
+from tasks.transcript.rendering import Budget
 
 register = template.Library()
 

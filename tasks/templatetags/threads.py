@@ -3,37 +3,22 @@
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
-from urllib.parse import quote
 
 from django import template
-from django.conf import settings
 from django.template.defaultfilters import stringfilter
-from django.urls import reverse
 from django.utils import timezone
 
+from tasks.addresses import thread_url, token_of
 from tasks.fields import read_stored, to_text
 from tasks.models import TaskStatus
-from tasks.reading import secrecy, texts
-from tasks.tokens import token_of
+from tasks.secrets import request_masking
+from tasks.transcript import text_preview
 
 register = template.Library()
+register.simple_tag(thread_url)
 
-TOO_LONG = "too-long="  # in the place of an id that no address has room for
 LONGEST_VALUE = 100  # characters of what stands where a time or a number should
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-
-
-@register.simple_tag
-def thread_url(name: str, thread_id: Any, **parameters: Any) -> str:
-    """The address of a view of one thread. An id may hold anything, so it is never in the path.
-
-    A parameter that is None is left out, as is the id of a task that a spoilt row lacks. An id too
-    long for any address gives that of the page that says so.
-    """
-    given = {"id": str(thread_id)}
-    given |= {key: str(value) for key, value in parameters.items() if value is not None}
-    query = "&".join(f"{key}={quote(value, safe='')}" for key, value in given.items())
-    return f"{reverse(name)}?{query if len(query) <= settings.LONGEST_QUERY else TOO_LONG}"
 
 
 @register.simple_tag(takes_context=True)
@@ -57,19 +42,19 @@ def shown_id(thread_id: Any) -> str:
 @stringfilter
 def cut(text: str, length: int) -> str:
     """At most so many characters, marked as cut; nothing of a secret that the cut goes through."""
-    return secrecy.shortened(text, length)
+    return request_masking.shortened(text, length)
 
 
 @register.filter
 @stringfilter
 def start(text: str, length: int) -> str:
     """The same, not marked."""
-    return secrecy.beginning(text, length)
+    return request_masking.beginning(text, length)
 
 
 def _as_it_is(value: Any) -> str:
     """A stored value that is no time or no number, as far as there is room for it."""
-    return secrecy.shortened(str(value), LONGEST_VALUE)
+    return request_masking.shortened(str(value), LONGEST_VALUE)
 
 
 @register.filter
@@ -174,7 +159,7 @@ def size(characters: int | None) -> str:
 
 @register.filter
 def in_bytes(length: int) -> str:
-    return texts.size(length)
+    return text_preview.size(length)
 
 
 @register.filter

@@ -14,19 +14,20 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods, require_POST
 
 from archive.models import ClearedThread, Clearing, Source
-from tasks import clearing, confirmation, transcript
-from tasks.clearing import Actor
-from tasks.confirmation import Change, Confirmation
+from tasks.addresses import id_of
+from tasks.clearing import confirmation, lifecycle
+from tasks.clearing.confirmation import Change, Confirmation
+from tasks.clearing.lifecycle import Actor
 from tasks.fields import storable
-from tasks.filters import Filters
-from tasks.heartbeat import daemon
-from tasks.limits import heavy
+from tasks.listing.filters import Filters
+from tasks.listing.thread_list import ThreadList
 from tasks.models import TaskRecord
+from tasks.store.daemon import daemon
 from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import shown_id
-from tasks.thread_list import ThreadList
-from tasks.tokens import id_of
+from tasks.transcript import history
 from tasks.views.common import can_clear, can_view, list_url, no_such_thread, thread_id_of
+from tasks.views.limits import heavy
 
 CONFLICT = 409
 SHOWN_ROWS = 20
@@ -68,7 +69,7 @@ def clear_selected(request: HttpRequest) -> HttpResponse:
     if not ids:
         messages.error(request, "No thread is selected.")
         return redirect("threads")
-    act = clearing.draft(ids, actor(request, Source.LIST), filter_text=query, is_measured=True)
+    act = lifecycle.draft(ids, actor(request, Source.LIST), filter_text=query, is_measured=True)
     return redirect("clearing", act.pk)
 
 
@@ -94,7 +95,7 @@ def _with_titles(rows: Sequence[ClearedThread]) -> Sequence[ClearedThread]:
     """The rows with what their threads are about now, for a person to recognise them by."""
     ids = [storable(row.thread_id, store_connection().vendor) for row in rows]
     latest = TaskRecord.objects.filter(thread_id__in=ids).latest_of_thread().for_list()
-    titles = {record.thread_id: transcript.title(record) for record in latest}
+    titles = {record.thread_id: history.title(record) for record in latest}
     for row, id_ in zip(rows, ids, strict=True):
         row.title = titles.get(id_, "")
     return rows
@@ -119,16 +120,16 @@ def _cleared(request: HttpRequest, thread_id: str, shown: Confirmation) -> bool:
     if settings.TASKS_READ_ONLY:
         messages.error(request, "Nothing was cleared: The store is read-only.")
         return False
-    act = clearing.draft([thread_id], actor(request, Source.THREAD_PAGE))
+    act = lifecycle.draft([thread_id], actor(request, Source.THREAD_PAGE))
     if confirmation.of_draft(act).version != shown.version:
         act.delete()
         shown.errors.append("It changed this moment. Look again.")
         return False
-    clearing.confirm(act, **confirmation.options(request.POST))
+    lifecycle.confirm(act, **confirmation.options(request.POST))
     try:
-        clearing.run_for(act, SECONDS_OF_ONE)
+        lifecycle.run_for(act, SECONDS_OF_ONE)
     except Error as error:
-        clearing.cancel(act)
+        lifecycle.cancel(act)
         messages.error(request, f"Nothing was cleared: {str(error).rstrip('.')}.")
         return False
     return _told(request, act, thread_id)

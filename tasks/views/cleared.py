@@ -11,12 +11,12 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from archive.models import ClearedThread, Clearing, Fate, Source, Stage
-from tasks import batches, clearing, confirmation, restoring, summaries
+from tasks.clearing import batches, confirmation, lifecycle, restoring, summaries
 from tasks.fields import read_stored
-from tasks.limits import heavy
 from tasks.store import workspace
 from tasks.views.clear import CONFLICT, actor, confirm_page, refuse_read_only
 from tasks.views.common import can_clear, can_view, number_in
+from tasks.views.limits import heavy
 
 ACTS_PER_PAGE, THREADS_PER_PAGE = 50, 50
 SECONDS, SECONDS_WITHOUT_SCRIPT = 1.0, 5.0  # of work in one request
@@ -75,7 +75,7 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
         return confirm_page(request, shown, status=CONFLICT, act=found, is_stale=True)
     if not shown.check(request.POST):
         return confirm_page(request, shown, act=found)
-    clearing.confirm(found, **confirmation.options(request.POST))
+    lifecycle.confirm(found, **confirmation.options(request.POST))
     _run(request, found, SECONDS)
     query = "?go=on" if found.stage == Stage.RUNNING else ""
     return redirect(f"{request.path.removesuffix('confirm/')}{query}")
@@ -98,8 +98,8 @@ def go_on(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _run(request: HttpRequest, found: Clearing, seconds: float) -> None:
     try:
-        clearing.run_for(found, seconds)
-    except clearing.BusyError:
+        lifecycle.run_for(found, seconds)
+    except lifecycle.BusyError:
         found.refresh_from_db()  # another window works on it
     except Error as error:
         messages.error(request, f"Broken off: {error}")
@@ -110,7 +110,7 @@ def _run(request: HttpRequest, found: Clearing, seconds: float) -> None:
 @can_view
 @can_clear
 def cancel(request: HttpRequest, pk: int) -> HttpResponse:
-    clearing.cancel(_act(request, pk))
+    lifecycle.cancel(_act(request, pk))
     return redirect("clearing", pk)
 
 
@@ -129,7 +129,7 @@ def restore(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("clearing", pk)
 
 
-def _restore_one(request: HttpRequest, found: Clearing, by: clearing.Actor) -> None:
+def _restore_one(request: HttpRequest, found: Clearing, by: lifecycle.Actor) -> None:
     number = number_in(request.POST, "thread") or 0
     row = found.threads.filter(pk=number).select_related("clearing").first()
     if row is None:
@@ -149,7 +149,7 @@ def _restore_one(request: HttpRequest, found: Clearing, by: clearing.Actor) -> N
         messages.success(request, "Restored, as it was.")
 
 
-def _restore_all(request: HttpRequest, found: Clearing, by: clearing.Actor) -> None:
+def _restore_all(request: HttpRequest, found: Clearing, by: lifecycle.Actor) -> None:
     restored, refused = restoring.restore_for(found, SECONDS_WITHOUT_SCRIPT, by=by)
     if restored:
         restoring.log(found, by, restored)

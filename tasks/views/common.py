@@ -9,10 +9,10 @@ from django.http import Http404, HttpRequest, QueryDict
 from django.urls import reverse
 
 from archive.models import cleared_before
-from tasks import reveal
+from tasks.large_values import is_spoilt
 from tasks.models import TaskRecord, TaskRecordQuerySet
+from tasks.secrets import reveal
 from tasks.store import workspace
-from tasks.store.rowid import is_spoilt
 
 can_view = permission_required("tasks.view_taskrecord", raise_exception=True)
 can_clear = permission_required("tasks.clear_thread", raise_exception=True)

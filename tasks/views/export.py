@@ -6,14 +6,14 @@ from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
-from tasks import reveal
-from tasks.limits import heavy
 from tasks.models import TaskRecord
-from tasks.reading.export import FORMATS, file_name
-from tasks.reading.texts import size
-from tasks.transcript import Thread
+from tasks.secrets import reveal
+from tasks.transcript.export import FORMATS, file_name
+from tasks.transcript.history import Thread
+from tasks.transcript.text_preview import size
 from tasks.views.common import can_view, no_such_thread, thread_id_of
 from tasks.views.errors import too_large_to_export
+from tasks.views.limits import heavy
 
 
 @require_safe

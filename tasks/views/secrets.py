@@ -10,9 +10,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from archive.models import Reveal
-from tasks import reveal
+from tasks.addresses import thread_url
+from tasks.secrets import reveal
 from tasks.store import workspace
-from tasks.templatetags.threads import thread_url
 from tasks.views.common import can_reveal, can_view, number_in, tasks_of, the_task, thread_id_of
 
 PER_PAGE = 50

@@ -19,20 +19,20 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from tasks import reveal, transcript
-from tasks.admin import task_address
+from tasks import large_values
+from tasks.addresses import task_address, thread_url
 from tasks.fields import to_text
-from tasks.filters import Filters
-from tasks.heartbeat import daemon
-from tasks.limits import heavy, heavy_if
+from tasks.listing.filters import Filters
+from tasks.listing.thread_list import neighbours
 from tasks.models import STORED_TEXTS, USER_TURN, TaskCheckpoint, TaskRecord, TaskStatus
-from tasks.reading.export import FORMATS
-from tasks.reading.picture import picture
-from tasks.reading.steps import UNREADABLE, outlines, seconds_of_last_attempt
-from tasks.store import beginnings
-from tasks.templatetags.threads import thread_url
-from tasks.thread_list import neighbours
+from tasks.secrets import reveal
+from tasks.store.daemon import daemon
+from tasks.transcript import history
+from tasks.transcript.export import FORMATS
+from tasks.transcript.steps import UNREADABLE, outlines, seconds_of_last_attempt
+from tasks.transcript.timeline import picture
 from tasks.views.common import can_view, mark_returned, shows_thread, tasks_of, the_task
+from tasks.views.limits import heavy, heavy_if
 from tasks.views.thread_tabs import LONGEST_COUNTED, TABS
 
 MOST_TASKS = 50  # of a thread that its page lists
@@ -85,7 +85,7 @@ def _piece_context(request: HttpRequest) -> dict[str, Any]:
     """One tab's entries around the one that the address names."""
     record = the_task(request, tasks_of(request).for_page())
     mark_returned([record])
-    shown = transcript.Thread(record)
+    shown = history.Thread(record)
     # not record.checkpoints: a spoilt row may have no id
     checkpoints = TaskCheckpoint.objects.filter(task_id=record.task_id)
     found = outlines(checkpoints.outlined(), record)
@@ -111,7 +111,7 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
     other_tasks = list(others.only("thread_id", "status", "updated_at")[:MOST_TASKS])
     failures = [step for step in found if step.failed]
     return context | {
-        "title": transcript.title(record),
+        "title": history.title(record),
         "live_tag": tag,
         "latest_address": _latest_address(context),
         "step_address": _step_address(request),
@@ -183,16 +183,16 @@ def _way_back(request: HttpRequest, record: TaskRecord) -> dict[str, str]:
     return {"list": f"{reverse('threads')}?{query}" if query else reverse("threads"), **beside}
 
 
-def _message_count(shown: transcript.Thread, tab: str) -> int | None:
+def _message_count(shown: history.Thread, tab: str) -> int | None:
     """How many messages there are; None where that would mean to read many megabytes."""
     return len(shown.messages) if _is_read(shown, tab) and not shown.problem else None
 
 
-def _is_read(shown: transcript.Thread, tab: str) -> bool:
+def _is_read(shown: history.Thread, tab: str) -> bool:
     return shown.length <= LONGEST_COUNTED or tab == "transcript"
 
 
-def _resumes(shown: transcript.Thread, tab: str) -> dict[str, Any]:
+def _resumes(shown: history.Thread, tab: str) -> dict[str, Any]:
     """Whether the agent can resume, with how many turns if that is known, and what is wrong."""
     is_long = shown.resumable_length > LONGEST_COUNTED
     if shown.is_resume_too_large or (is_long and tab != "resume"):
@@ -240,7 +240,7 @@ def message(request: HttpRequest) -> HttpResponseBase:
     number = request.GET.get("message", "")
     if not number:
         return _stored_text(request)
-    shown = transcript.Thread(the_task(request, tasks_of(request).for_list()))
+    shown = history.Thread(the_task(request, tasks_of(request).for_list()))
     if shown.is_too_large:
         raise Http404(f"The history cannot be read: {shown.problem}.")
     for entry in shown.messages:
@@ -263,7 +263,7 @@ def _stored_text(request: HttpRequest) -> HttpResponseBase:
         raise BadRequest(f"A task stores no text “{column[:200]}”.")
     record = the_task(request, tasks_of(request).with_beginnings(text=(column, 1)))
     if (record.text_length or 0) > settings.LARGEST_HISTORY:  # type: ignore[attr-defined]
-        pieces = beginnings.in_pieces(record, column)
+        pieces = large_values.in_pieces(record, column)
         return StreamingHttpResponse(pieces, content_type=PLAIN_TEXT)
     text = getattr(record, column)
     return _plain_text("" if text is None else str(text))

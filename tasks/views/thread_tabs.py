@@ -9,15 +9,16 @@ from typing import Any
 from django.core.paginator import Paginator
 from django.http import HttpRequest
 
+from masking import MARGIN
 from tasks.fields import to_text
-from tasks.masking import MARGIN
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
-from tasks.reading import find, resume, secrecy
-from tasks.reading.origins import messages_of, steps_of, tell_outcomes
-from tasks.reading.pieces import Piece, piece_with
-from tasks.reading.steps import Outline, Step, steps
-from tasks.reading.texts import SHOWN_LENGTH
-from tasks.transcript import Message, Thread
+from tasks.secrets import request_masking
+from tasks.transcript import find, resume
+from tasks.transcript.history import Message, Thread
+from tasks.transcript.paging import Piece, piece_with
+from tasks.transcript.step_messages import messages_of, steps_of, tell_outcomes
+from tasks.transcript.steps import Outline, Step, steps
+from tasks.transcript.text_preview import SHOWN_LENGTH
 
 LONGEST_COUNTED = 4_000_000  # characters of a history that is read for no more than its outline
 LONGEST_TOLD = 4_000_000  # characters of the steps that a transcript takes the outcomes from
@@ -51,7 +52,7 @@ class Stored:
     @property
     def shown(self) -> Any:
         is_text = isinstance(self.start, str)
-        return secrecy.beginning(self.start, SHOWN_LENGTH) if is_text else self.start
+        return request_masking.beginning(self.start, SHOWN_LENGTH) if is_text else self.start
 
     @property
     def is_cut(self) -> bool:

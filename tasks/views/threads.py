@@ -13,17 +13,19 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from tasks import live, transcript
+from tasks.addresses import thread_url
 from tasks.fields import read_stored
-from tasks.filters import Cursor, Filters
-from tasks.forms import PERIODS, PLACES, SORTS, STATES
-from tasks.heartbeat import daemon
-from tasks.limits import heavy_if
+from tasks.listing import change_token
+from tasks.listing.filters import Cursor, Filters
+from tasks.listing.forms import PERIODS, PLACES, SORTS, STATES
+from tasks.listing.thread_list import COUNTED, Page, ThreadList
 from tasks.models import USER_TURN, TaskRecord
-from tasks.search import UNREADABLE, Hit
-from tasks.templatetags.threads import absolute, thread_url
-from tasks.thread_list import COUNTED, Page, ThreadList
+from tasks.store.daemon import daemon
+from tasks.templatetags.threads import absolute
+from tasks.transcript import history
+from tasks.transcript.search import UNREADABLE, Hit
 from tasks.views.common import can_view, mark_returned, may_clear
+from tasks.views.limits import heavy_if
 
 THREADS_PER_PAGE = 50
 CHOICES_FROM = 1_000  # of the newest tasks, whose channels and models are offered
@@ -43,7 +45,7 @@ def _searches_messages(request: HttpRequest) -> bool:
 def threads(request: HttpRequest) -> HttpResponse:
     """The threads that pass the filters, a page at a time; to a poll, what is new or nothing."""
     now = daemon()
-    version = live.version(now)
+    version = change_token.version(now)
     if request.GET.get("seen") == version:
         return HttpResponse(status=204)
     shown = ThreadList(Filters.of(request.GET), now)
@@ -103,14 +105,14 @@ def _row(record: Any, page: Page, shown: ThreadList, query: str) -> Row:
     return Row(
         record=record,
         key=_key(record),
-        title=transcript.title(record),
+        title=history.title(record),
         url=thread_url("thread", record.thread_id, **back),
         is_stalled=shown.daemon.is_stalled(record),
         cannot_resume=USER_TURN not in str(record.resumable_start),
         is_unreadable=not str(record.history_start).lstrip().startswith("["),
         is_too_long=len(str(record.thread_id)) > settings.LONGEST_QUERY,
         reason=_first_line(record.error_start),
-        note=transcript.note_line(str(record.note_start or "")),
+        note=history.note_line(str(record.note_start or "")),
         hits=[(hit, _message_url(record, hit, shown.filters.q, back)) for hit in hits[:HITS_SHOWN]],
         more_hits=max(0, len(hits) - HITS_SHOWN),
     )

@@ -24,9 +24,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions as expect
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tasks.admin import id_in_path
+from tasks.addresses import id_in_path, thread_url
 from tasks.fields import to_text
-from tasks.templatetags.threads import thread_url
 from tests import hostile, payloads
 from tests.browser.conftest import opened_browser
 from tests.browser.pages import sign_in

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from tasks.store import integrity, sources
-from tasks.store.findings import Finding
+from tasks.maintenance import read_sources, store_check
+from tasks.maintenance.findings import Finding
 from tasks.store.workspace import location
 
 
@@ -36,12 +36,12 @@ class Command(BaseCommand):
 
     def findings(self) -> Iterator[Finding]:
         try:
-            source = sources.open_store()
-        except sources.ERRORS as error:
+            source = read_sources.open_store()
+        except read_sources.ERRORS as error:
             reason = getattr(error, "strerror", None) or error
             raise CommandError(f"{location()}: the store cannot be opened: {reason}.") from error
         try:
-            yield from integrity.findings(source)
+            yield from store_check.findings(source)
         finally:
             source.close()
 

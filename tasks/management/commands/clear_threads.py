@@ -12,15 +12,15 @@ from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
 from archive.models import Clearing, Fate, Source, Stage
-from tasks import clearing, confirmation, summaries
-from tasks.clearing import Actor
-from tasks.confirmation import Confirmation
+from tasks.clearing import confirmation, lifecycle, summaries
+from tasks.clearing.confirmation import Confirmation
+from tasks.clearing.lifecycle import Actor
+from tasks.escaping import one_line
 from tasks.fields import to_value
-from tasks.heartbeat import daemon
+from tasks.maintenance.progress import Progress
 from tasks.models import TaskRecord, TaskRecordQuerySet, TaskStatus
-from tasks.printed import one_line
-from tasks.progress import Progress
-from tasks.store import sql
+from tasks.store import transactions
+from tasks.store.daemon import daemon
 from tasks.templatetags.threads import shown_id
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -86,7 +86,9 @@ class Command(BaseCommand):
     def chosen(self, options: dict[str, Any]) -> list[str]:
         """The ids of the threads; without those that run unless they are wanted."""
         tasks = self.filtered(options)
-        with sql.reading_as_stored():  # an id that is not UTF-8 is none that can be asked for
+        with (
+            transactions.reading_as_stored()
+        ):  # an id that is not UTF-8 is none that can be asked for
             found_ids = list(tasks.order_by().values_list("thread_id", flat=True))
         ids = [id_ for id_ in found_ids if isinstance(id_, str)]
         if options["running"] or options["stalled"]:
@@ -110,7 +112,7 @@ class Command(BaseCommand):
 
     def show(self, ids: list[str]) -> None:
         """The numbers, and the largest threads."""
-        act = clearing.draft(ids, self.actor(), is_measured=True)
+        act = lifecycle.draft(ids, self.actor(), is_measured=True)
         shown = confirmation.of_draft(act)
         act.delete()
         at_least = "" if shown.is_measured else "at least "
@@ -133,8 +135,8 @@ class Command(BaseCommand):
             self.stdout.write(f"While {name} is deleted, a live agent waits about {seconds:.1f} s.")
 
     def clear(self, ids: list[str], options: dict[str, Any], asked: str) -> None:
-        act = clearing.draft(ids, self.actor(), filter_text=asked)
-        clearing.confirm(
+        act = lifecycle.draft(ids, self.actor(), filter_text=asked)
+        lifecycle.confirm(
             act,
             with_running=options["running"] or options["stalled"],
             is_erasing=options["erase"],
@@ -151,13 +153,13 @@ class Command(BaseCommand):
     def run(self, act: Clearing) -> None:
         progress = Progress(self.stderr, act.planned)
         try:
-            for done in clearing.run(act):
+            for done in lifecycle.run(act):
                 progress.show(done.done, f"{done.done} of {done.planned} threads")
         except KeyboardInterrupt:
-            clearing.cancel(act)
+            lifecycle.cancel(act)
             progress.clear()
             raise
-        except (Error, clearing.BusyError) as error:
+        except (Error, lifecycle.BusyError) as error:
             progress.clear()
             told = one_line(f"Broken off after {act.cleared} threads: {error}")
             raise CommandError(told) from error

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from archive.models import Clearing
-from tasks import expiry
+from tasks.clearing import retention
 from tasks.management.commands.clear_threads import age
 
 
@@ -21,5 +21,5 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         acts = Clearing.objects.filter(pk=options["clearing"]) if options["clearing"] else None
-        count = expiry.empty_archive(options["older_than"], acts)
+        count = retention.empty_archive(options["older_than"], acts)
         self.stdout.write(f"{count} threads forgotten.")

@@ -11,8 +11,9 @@ import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from tasks.progress import Progress
-from tasks.store import lines, transfer, workspace
+from tasks.maintenance import export_format, transfer
+from tasks.maintenance.progress import Progress
+from tasks.store import workspace
 
 
 class Command(BaseCommand):
@@ -32,7 +33,7 @@ class Command(BaseCommand):
             raise SystemExit(1) from None
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}.") from error
-        except lines.Refused as error:
+        except export_format.Refused as error:
             raise CommandError(f"{error}.") from error
         except DatabaseError as error:
             raise CommandError(f"The store cannot be read: {error}.") from error
@@ -42,11 +43,11 @@ class Command(BaseCommand):
     def export(self, file: IO[bytes], threads: list[str] | None) -> int:
         progress = Progress(self.stderr, None if threads else transfer.count())
         tally = transfer.Tally()
-        write(file, lines.Header())
+        write(file, export_format.Header())
         for task_id in self.of_threads(threads, progress) if threads else transfer.task_ids():
             try:
                 task = transfer.read(task_id)
-            except lines.Refused as error:
+            except export_format.Refused as error:
                 progress.failed(f"Left out: {error}.")
                 continue
             if task is not None:
@@ -54,7 +55,7 @@ class Command(BaseCommand):
                 tally.tasks += 1
                 tally.checkpoints += len(task.checkpoints)
             progress.show(tally.tasks, f"{tally.tasks} tasks")
-        write(file, lines.End(tally.tasks, tally.checkpoints))
+        write(file, export_format.End(tally.tasks, tally.checkpoints))
         for sentence in () if threads else transfer.out_of_reach():
             progress.failed(sentence)
         progress.clear()

@@ -9,8 +9,9 @@ from typing import IO, Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from tasks.progress import Progress
-from tasks.store import lines, transfer, workspace
+from tasks.maintenance import export_format, transfer
+from tasks.maintenance.progress import Progress
+from tasks.store import workspace
 
 
 class Command(BaseCommand):
@@ -46,13 +47,13 @@ class Command(BaseCommand):
         for number, line in enumerate(file, 1):
             read += len(line)
             try:
-                parsed = lines.parse(line)
-                if number == 1 or end or isinstance(parsed, lines.Header):
+                parsed = export_format.parse(line)
+                if number == 1 or end or isinstance(parsed, export_format.Header):
                     check_place(parsed, number)
-                if isinstance(parsed, lines.Task):
+                if isinstance(parsed, export_format.Task):
                     done[store(parsed, options, progress)] += 1
-                end = parsed if isinstance(parsed, lines.End) else None
-            except lines.Refused as error:
+                end = parsed if isinstance(parsed, export_format.End) else None
+            except export_format.Refused as error:
                 if number == 1:
                     raise CommandError(f"This is no export of threads: {error}.") from error
                 progress.failed(f"Line {number}: {error}.")
@@ -64,7 +65,7 @@ class Command(BaseCommand):
         return progress.failures
 
 
-def store(task: lines.Task, options: dict[str, Any], progress: Progress) -> str:
+def store(task: export_format.Task, options: dict[str, Any], progress: Progress) -> str:
     """What was done with the task, in a word."""
     if options["dry_run"]:
         return "valid"
@@ -76,9 +77,11 @@ def store(task: lines.Task, options: dict[str, Any], progress: Progress) -> str:
 def check_place(line: Any, number: int) -> None:
     """Raise Refused for a line that is not the header at the top, or comes after the last."""
     if number > 1:
-        raise lines.Refused("only a task, or the last line once, may stand here")
-    if line != lines.Header():
-        raise lines.Refused(f"its first line is not that of version {lines.VERSION}")
+        raise export_format.Refused("only a task, or the last line once, may stand here")
+    if line != export_format.Header():
+        raise export_format.Refused(
+            f"its first line is not that of version {export_format.VERSION}"
+        )
 
 
 def size(file: IO[bytes]) -> int | None:

@@ -9,8 +9,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
-from tasks.heartbeat import daemon
 from tasks.store import workspace
+from tasks.store.daemon import daemon
 
 LARGE = 1 << 30  # bytes; an index of a gigabyte takes one to two seconds
 

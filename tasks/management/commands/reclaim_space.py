@@ -5,11 +5,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from tasks import space
-from tasks.heartbeat import daemon
+from tasks.maintenance import disk_space
+from tasks.maintenance.disk_space import Space
 from tasks.management.commands.clear_threads import plain_size
-from tasks.space import Space
-from tasks.store import thread_sql, workspace
+from tasks.store import thread_statements, workspace
+from tasks.store.daemon import daemon
 
 
 class Command(BaseCommand):
@@ -22,22 +22,22 @@ class Command(BaseCommand):
         parser.add_argument("--vacuum", action="store_true", help="rewrite the file without it")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        before = space.of_store()
+        before = disk_space.of_store()
         self.show(before)
         if not options["vacuum"]:
             return
         self.refuse(before)
         try:
-            space.vacuum()
+            disk_space.vacuum()
         except DatabaseError as error:
             raise CommandError(f"The file is as it was: {error}") from error
-        after = space.of_store()
+        after = disk_space.of_store()
         self.show(after)
         given_back = before.file + before.log - after.file - after.log
         self.stdout.write(f"{plain_size(max(given_back, 0))} given back.")
 
     def show(self, found: Space) -> None:
-        if thread_sql.is_postgresql(thread_sql.store()):
+        if thread_statements.is_postgresql(thread_statements.store()):
             self.stdout.write(f"The two tables take {plain_size(found.file)} with their indexes.")
             return
         self.stdout.write(
@@ -51,7 +51,7 @@ class Command(BaseCommand):
         """Raise CommandError where the file cannot or should not be rewritten now."""
         if settings.TASKS_READ_ONLY:
             raise CommandError("The store is read-only.")
-        if thread_sql.is_postgresql(thread_sql.store()):
+        if thread_statements.is_postgresql(thread_statements.store()):
             return
         if daemon().state == "alive":
             raise CommandError(

@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from archive.models import Clearing, Stage
-from tasks import clearing
+from tasks.clearing import lifecycle
 from tasks.store import workspace
 
 
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         unfinished = unfinished.exclude(stage=Stage.DONE)
         free = unfinished if options["now"] else unfinished.free()
         for act in free.order_by("pk"):
-            self.report(act, clearing.repair(act))
+            self.report(act, lifecycle.repair(act))
         if busy := unfinished.count() - free.count():
             self.stdout.write(f"{busy} under way in another process, and left alone; see --now.")
 

@@ -1,0 +1,201 @@
+import errno
+import multiprocessing
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server import MPServer
+
+from gloamy_site.sign_in.links import administrator, sign_in_link
+from gloamy_site.worker import load_application
+from manage import DEMO_MARK
+from tasks.demo import SimulatedAgent, fill
+from tasks.store import workspace
+from tasks.views.limits import THREADS
+
+LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect, not to listen
+
+LONGEST_HEAD = (
+    10_000  # milliseconds that a request's head may take; gloamy_site/request_body.py has more
+)
+LARGEST_HEAD = 128 * 1024  # bytes of a request before its body; an address has up to 64 KB
+
+
+class Command(BaseCommand):
+    help = "Set everything up, print a sign-in link, and run the task browser."
+    requires_system_checks = ()
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        # manage.py knows the options by their whole names only
+        return super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        # manage.py has read these two already: they decide the settings.
+        parser.add_argument("--workspace", help="folder of the agent (~/.gloamy/workspace)")
+        parser.add_argument("--demo", action="store_true", help="open made-up threads instead")
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+        parser.add_argument("--port", type=int, default=8765, help="port to listen on (8765)")
+        parser.add_argument(
+            "--no-link", action="store_true", help="print no sign-in link, where a log keeps it"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        host, port = options["host"], options["port"]
+        try:
+            check_options(options)
+            check_address(host, port)
+            self.stdout.write(set_up(), ending="")
+        except (workspace.WorkspaceError, CommandError) as error:  # of its own, and of migrate's
+            self.stderr.write(str(error))
+            raise SystemExit(1) from None
+        if options["demo"]:
+            fill()
+        self.announce(self.welcome(host, port, with_link=not options["no_link"]), host, port)
+        with demo_at_work() if options["demo"] else nullcontext():
+            server(host, port).serve(target_loader=load_application)
+        self.stdout.write("Stopped.")
+
+    def announce(self, welcome: str, host: str, port: int) -> None:
+        """Print the welcome as soon as the server answers, and not before: its link works then."""
+        connections.close_all()
+
+        def wait() -> None:
+            while not answers(host, port):
+                time.sleep(0.05)
+            self.stdout.write(welcome)
+
+        threading.Thread(target=wait, daemon=True).start()
+
+    def welcome(self, host: str, port: int, *, with_link: bool) -> str:
+        user = administrator()
+        address = settings.SITE_URL or f"http://{name_for_links(host)}:{port}"
+        manage = f"{shortest(sys.executable)} {shortest(sys.argv[0])}"
+        read_only = "The store is read-only: clearing is off.\n" if settings.TASKS_READ_ONLY else ""
+        warning = workspace.warning()
+        link = (
+            f"Sign in once with this link, within {settings.SESAME_MAX_AGE // 60} minutes:\n\n"
+            f"    {sign_in_link(user, address)}\n\n"
+            if with_link
+            else f"To sign in: {manage} sign_in_link --server {address}\n"
+        )
+        return (
+            f"gloamy tasks shows {workspace.location()} at {address}\n\n"
+            f"{link}"
+            f"To sign in with a password: {manage} changepassword {user.get_username()}\n"
+            f"{read_only}{warning}Ctrl-C stops the server."
+        )
+
+
+def shortest(path: str) -> str:
+    """A path as one would type it here."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
+
+
+def name_for_links(host: str) -> str:
+    """What a browser on this machine calls the server."""
+    host = LOCAL_HOSTS.get(host, host)
+    return f"[{host}]" if ":" in host else host
+
+
+def answers(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((LOCAL_HOSTS.get(host, host), port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """Raise WorkspaceError unless the settings were made for these options."""
+    given = options["workspace"]
+    if given and Path(given).expanduser().resolve() != settings.WORKSPACE.resolve():
+        raise workspace.WorkspaceError(f"{given} is not opened: start `manage.py serve` itself.")
+    if settings.IS_HTTPS and not settings.TRUSTED_PROXY:
+        raise workspace.WorkspaceError(
+            "SITE_URL has https, which this server leaves to a proxy: set TRUSTED_PROXY to its"
+            " address, such as 127.0.0.1."
+        )
+    if options["demo"] and not (settings.WORKSPACE / DEMO_MARK).exists():
+        raise workspace.WorkspaceError(
+            f"{settings.WORKSPACE} is no demo: --demo needs a folder that is not there yet."
+        )
+
+
+def set_up() -> str:
+    """Bring both databases up to date, and what is to be said of it.
+
+    Raises WorkspaceError where the store cannot be used.
+    """
+    workspace.prepare()
+    workspace.check_databases()
+    said = StringIO()
+    call_command("migrate", verbosity=0, interactive=False, stderr=said)
+    call_command("clearsessions")
+    workspace.check_store()
+    return "" if settings.TASKS_READ_ONLY else said.getvalue()  # the welcome says that
+
+
+@contextmanager
+def demo_at_work() -> Iterator[None]:
+    """One simulated agent, so that a newcomer sees something move."""
+    agent = SimulatedAgent()
+    agent.start()
+    try:
+        yield
+    finally:
+        agent.stop()
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise WorkspaceError unless a server can listen there."""
+    if not host:
+        raise workspace.WorkspaceError("--host names no address.")
+    if not 0 < port < 65_536:
+        raise workspace.WorkspaceError(f"{port} is no port; choose one from 1 to 65535.")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, *_, address = found[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        hint = " Choose another with --port." if error.errno == errno.EADDRINUSE else ""
+        raise workspace.WorkspaceError(
+            f"Cannot listen on {host} port {port}: {error.strerror}.{hint}"
+        ) from error
+
+
+def server(host: str, port: int) -> MPServer:
+    # A forked worker could inherit a lock that the demo's thread holds at that moment.
+    multiprocessing.set_start_method("spawn")
+    made = MPServer(
+        "gloamy_site.wsgi:application",
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=LONGEST_HEAD, max_buffer_size=LARGEST_HEAD
+        ),
+        blocking_threads=THREADS,
+        log_level=LogLevels.error,
+        workers_kill_timeout=5,  # seconds that requests get to end after Ctrl-C
+        working_dir=Path(settings.BASE_DIR),
+    )
+    # A closed terminal ends it, too; by itself, granian would reload.
+    made.signal_handler_reload = made.signal_handler_interrupt  # type: ignore[method-assign]
+    return made

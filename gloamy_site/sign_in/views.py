@@ -1,0 +1,131 @@
+"""Signing in, with a password or with a one-time link."""
+
+from typing import Any
+
+from django.contrib.auth import authenticate, login
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.models import User
+from django.contrib.auth.views import LoginView
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render, resolve_url
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.http import require_http_methods
+from sesame.utils import get_user
+
+from gloamy_site.sign_in import limiter
+
+LINK_COOKIE = "gloamy_link"
+LINK_COOKIE_AGE = 5 * 60  # seconds to press the button
+
+
+class SignInView(LoginView):
+    """Sign in with a password, and go on to the page that was wanted."""
+
+    template_name = "tasks/sign_in.html"
+    redirect_authenticated_user = True
+    http_method_names = ("get", "head", "post", "options")
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        seconds = limiter.seconds_to_wait(request, request.POST.get("username", ""))
+        return self.wait(seconds) if seconds else super().post(request, *args, **kwargs)
+
+    def wait(self, seconds: int) -> HttpResponse:
+        form = self.get_form_class()(self.request)  # empty: nothing is looked at
+        context = self.get_context_data(form=form, minutes=-(-seconds // 60))
+        headers = {"Retry-After": str(seconds)}
+        return self.render_to_response(context, status=429, headers=headers)
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        username = self.request.POST["username"]
+        limiter.succeeded(self.request, username)
+        wanted = wanted_page(self.request)
+        response = super().form_valid(form)
+        limiter.remember_browser(self.request, response, username)
+        if wanted:
+            # by hand: a redirect proper refuses an address over 16,384 characters
+            response.headers["Location"] = wanted
+        return response
+
+
+def sign_in_for_admin(request: HttpRequest) -> HttpResponse:
+    """Where the admin sends whoever may not use it. One who is no staff signs in anew in vain."""
+    if request.user.is_authenticated and not request.user.is_staff:
+        raise PermissionDenied
+    query = request.GET.urlencode(safe="/")
+    return redirect(f"{reverse('sign-in')}?{query}" if query else "sign-in")
+
+
+def used_up(user: User) -> bool:
+    """Whether this is the one request, of several at once, that the user's link signs in."""
+    unused = User.objects.filter(pk=user.pk, last_login=user.last_login)
+    return bool(unused.update(last_login=timezone.now()))
+
+
+@login_not_required
+@never_cache
+@sensitive_post_parameters("token")
+@sensitive_variables("token")
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in_with_link(request: HttpRequest) -> HttpResponse:
+    """Sign in with a one-time link. Only the POST uses it up, so a link preview does no harm.
+
+    The link's token goes into a cookie at once, so that no address bar, history or Referer has it.
+    """
+    if "token" in request.GET:
+        return _keep_token(request, request.GET["token"])
+    token = request.COOKIES.get(LINK_COOKIE, "")
+    if request.method == "POST":
+        return _sign_in(request, token)
+    return _link_page(request, _owner(token), is_missing=not token)
+
+
+def _keep_token(request: HttpRequest, token: str) -> HttpResponse:
+    if _owner(token) is None:
+        return _link_page(request, None)
+    response = redirect("sign-in-link")
+    response.set_cookie(
+        LINK_COOKIE,
+        token,
+        max_age=LINK_COOKIE_AGE,
+        path=request.path,
+        secure=request.is_secure(),
+        httponly=True,
+        samesite="Lax",  # a strict one would not come along from a mail or a chat
+    )
+    return response
+
+
+def _sign_in(request: HttpRequest, token: str) -> HttpResponse:
+    user: User | None = authenticate(request, sesame=token)
+    if user is None or not used_up(user):
+        return _link_page(request, None)
+    wanted = wanted_page(request)
+    login(request, user)
+    response = HttpResponse(status=302, headers={"Location": wanted or resolve_url("threads")})
+    response.delete_cookie(LINK_COOKIE, path=request.path, samesite="Lax")
+    limiter.remember_browser(request, response, user.get_username())
+    return response
+
+
+def _owner(token: str) -> Any:
+    return get_user(token, update_last_login=False)
+
+
+def _link_page(request: HttpRequest, user: Any, *, is_missing: bool = False) -> HttpResponse:
+    context = {"user_found": user, "is_missing": is_missing}
+    return render(request, "tasks/sign_in_link.html", context, status=200 if user else 403)
+
+
+def wanted_page(request: HttpRequest) -> str:
+    """The long address that waits in the session, or ""; a session of a person lasts its time."""
+    wanted = str(request.session.pop("next", ""))
+    request.session.set_expiry(None)
+    start = wanted[:1_000]  # Django takes no longer one, and the rest says nothing of the host
+    is_ours = wanted.isascii() and wanted.isprintable()
+    return wanted if is_ours and url_has_allowed_host_and_scheme(start, None) else ""

@@ -1,0 +1,78 @@
+"""Secrets in places of their own: after a prompt, before a pipe, in a call or so."""
+
+import re
+from collections.abc import Iterator
+
+from masking.values import MASK, Span, is_gap, is_secret_name, stands_out
+
+_IN_QUOTES = r"(?P<open>\\{0,15}[\"'])(?P<quoted>[^\"'\\\n]{4,1024}+)(?P=open)"
+_BARE = r"(?P<bare>[^\s\"'\\`;|&<>]{1,512}+)"
+_TEXT = r"\\{0,15}[\"'][^\"'\\\n]{0,100}+\\{0,15}[\"']"
+_READERS = (
+    r"(?:sudo[ ](?:-\w{1,8}[ ]){0,3}-\w{0,4}s|su\b|(?:docker|podman|helm registry|buildah)[ ]login"
+    r"|gh[ ]auth|passwd|cryptsetup|smbpasswd|kinit)"
+)
+_ASKED = "|".join(
+    f"(?<={name} for )" for name in ("password", "passphrase", "passwd", "token", "secret", "key")
+)
+# Patterns of small letters that start with what is literal: such are looked for many times faster.
+_PROMPT = (
+    rf"[ ]for[ ](?:{_ASKED})[^\s:]{{1,100}}+(?:[ ][^\s:]{{1,40}}+){{0,2}}"
+    rf"(?::(?=//)[^\s:]{{1,200}}+)?:[ ]{{1,8}}{_BARE}"
+)
+_PIPE = (
+    r"echo[ ](?:-\w{1,3}[ ])?"
+    rf"(?:{_IN_QUOTES}|{_BARE})[ ]?\|[ ]?{_READERS}"
+)
+_POWERSHELL = rf"convertto-securestring[ ](?:-string[ ])?(?:{_IN_QUOTES}|(?![-$(]){_BARE})"
+_PAIR = rf"auth(?:[ ]?=[ ]?)?\({_TEXT},[ ]?{_IN_QUOTES}"
+_CALL = rf"password\((?:(?<=set_password\()|(?<=setpassword\())[ ]?{_IN_QUOTES}[ ]?\)"
+_SQLPLUS = r"sqlplus[ ](?:-\w{1,8}[ ]){0,3}[\w.]{1,64}+/(?P<bare>[^\s/@\"'\\]{1,128}+)@"
+_AWS = rf"aws configure set[ ]\S{{0,40}}(?:secret|token)\w{{0,40}}[ ]{_BARE}"
+_NPM = rf"npm config set[ ]\S{{0,200}}_(?:authtoken|auth|password)[ =]{_BARE}"
+_ENCODED = r"%2f%2f[\w.-]{0,64}+%3a(?P<bare>(?:[\w.!~*-]|%(?!40|2f)[0-9a-f]{2}){1,256}+)%40"
+_PROVIDED = rf"key provided:[ ]{_BARE}"
+_WITH = rf"with password[ ]{_BARE}"
+_NGROK = rf"ngrok[ ](?:config[ ])?(?:add-)?authtoken[ ]{_BARE}"
+_DSN = r":(?P<bare>[^\s:@\"'\\/]{1,256}+)@tcp\("
+_N, _O = r"(?:ñ|\\{1,15}u00f1)", r"[ ]?:[ ]{1,4}"
+_SPANISH = rf"contrase{_N}a(?:{_O}|[ ]es[ ]){_BARE}"
+_FRENCH = rf"mot de passe(?:{_O}|[ ]est[ ]){_BARE}"
+_GERMAN = rf"passwort (?:lautet|ist)(?:{_O}|[ ]){_BARE}"
+_DIGEST = r"response=(?:\\{0,15}[\"'])(?P<bare>[0-9a-f]{16,128}+)"
+# What must be in the text, the place, and whether its value must stand out there.
+_PLACES = tuple(
+    (sign, re.compile(pattern), must_stand_out)
+    for sign, pattern, must_stand_out in (
+        (" for ", _PROMPT, True),
+        ("|", _PIPE, False),
+        ("securestring", _POWERSHELL, False),
+        ("auth", _PAIR, False),
+        ("password(", _CALL, False),
+        ("sqlplus", _SQLPLUS, False),
+        ("aws configure", _AWS, False),
+        ("npm config", _NPM, False),
+        ("%2f%2f", _ENCODED, False),
+        ("response=", _DIGEST, False),
+        ("key provided:", _PROVIDED, True),
+        ("with password ", _WITH, True),
+        ("ngrok", _NGROK, True),
+        ("@tcp(", _DSN, False),
+        ("contrase", _SPANISH, True),
+        ("mot de passe", _FRENCH, True),
+        ("passwort ", _GERMAN, True),
+    )
+)
+
+
+def by_place(text: str, lower: str) -> Iterator[Span]:
+    """The secrets that a known place shows."""
+    for sign, pattern, must_stand_out in _PLACES:
+        if sign in lower:
+            for found in pattern.finditer(lower):
+                start, end = found.span("quoted" if found.groupdict().get("quoted") else "bare")
+                value = text[start:end]
+                if is_gap(value) or is_secret_name(value) or value.startswith("$") or MASK in value:
+                    continue
+                if stands_out(value) or not must_stand_out:
+                    yield Span(start, end)

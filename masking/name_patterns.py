@@ -1,0 +1,36 @@
+"""How the name of a secret is written, and what stands between it and its value."""
+
+import re
+
+from masking.values import COLOUR
+
+_STEMS = (
+    "pass", "pwd", "secret", "token", "key", "auth", "cookie", "credential", "jwt", "bearer",
+    "psk", "sig", "pw", "sessid", "sessionid", "connectionstring",
+    "connection_string", "kennwort",
+)  # fmt: skip
+# A name, and what may stand between it and its value. Every part is bounded or possessive.
+_BLANK = rf"(?:[ \t\u00a0]|\\{{1,15}}(?:t|u00a0)|{COLOUR})"
+NAMED = re.compile(
+    "(?:"
+    + "|".join(_STEMS)
+    + rf""")(?P<name>[\w-]{{0,64}}+)
+    (?:{COLOUR}){{0,4}}+ (?P<closed>\\{{0,15}}["'`])?+ (?:\])?+ \*{{0,2}}+ (?:{COLOUR}){{0,3}}+
+    (?: (?P<before>{_BLANK}{{0,32}}+)
+        (?P<sep>:=|=>|={{1,3}}|:(?!:)|(?<=["'`]),|\|\||\?\?|\uff1a|→|\\{{1,15}}(?:uff1a|u2192)|%(?:25)?3d)
+        (?: (?<=:)[ ]?(?:&(?:'static[ ])?)?[a-z_][\w.]{{0,30}}+
+            (?:\[[\w., |]{{0,40}}+\])?+(?:[ ]\|[ ]none)?+
+            [ ]?=(?=[ ]?\\{{0,15}}["']) )?+
+        \*{{0,2}}+ {_BLANK}{{0,32}}+
+        (?P<broken>(?:(?:\r?\n|\\{{1,15}}[rn])(?:{_BLANK}){{0,40}}+){{1,4}}+)?+
+      | (?P<xml>>)(?=[^<>\s]{{1,256}}+</)
+      | (?P<is>[ \t]{{1,8}}
+          (?:(?:has[ ]been[ ]|is[ ]|was[ ])?(?:set[ ]|changed[ ]|reset[ ])?to|is|was|are)
+          [ \t]{{0,2}}:?[ \t]{{1,8}}) )
+    """,
+    re.ASCII | re.VERBOSE,
+)
+FLAG = re.compile(r"--(?P<name>[\w-]{2,64}+)[ ]{1,16}+(?=[^\s|&<>;:=(-])", re.ASCII)
+DOCKER = re.compile(
+    r"(?:ENV|setenv|setx(?:[ ]/[mM])?)[ ](?P<name>[A-Z][A-Z0-9_]{2,64}+)[ ](?=[^\s=])", re.ASCII
+)

@@ -1,0 +1,46 @@
+"""How much room the store takes, what of it is free, and giving it back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.store import thread_statements, workspace
+
+
+@dataclass(frozen=True)
+class Space:
+    """In bytes. `free` is inside the file and used again before the file grows."""
+
+    file: int
+    log: int
+    free: int
+
+
+def of_store() -> Space:
+    connection = thread_statements.store()
+    with connection.cursor() as cursor:
+        if thread_statements.is_postgresql(connection):
+            cursor.execute(thread_statements.SIZE_ON_POSTGRESQL)
+            [size] = cursor.fetchone()
+            return Space(int(size), 0, 0)
+        [pages], [page_size] = (
+            cursor.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_size")
+        )
+    file = workspace.store_file()
+    return Space(_size(file), _size(file.with_name(f"{file.name}-wal")), pages * page_size)
+
+
+def vacuum() -> None:
+    """Rewrite SQLite's file without its free pages; nobody can write meanwhile."""
+    connection = thread_statements.store()
+    with connection.cursor() as cursor:
+        if thread_statements.is_postgresql(connection):
+            cursor.execute("VACUUM task_records, task_checkpoints")
+            return
+        cursor.execute("PRAGMA temp_store = FILE")  # not a whole store in memory
+        cursor.execute("VACUUM")
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        cursor.fetchall()
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0

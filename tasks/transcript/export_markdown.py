@@ -1,0 +1,181 @@
+"""A task as a Markdown document for people to read.
+
+Each text is masked before anything is put into or around it that would hide what it is.
+"""
+
+import re
+from collections.abc import Iterator
+
+from markdown_it import MarkdownIt
+
+from tasks.fields import to_text
+from tasks.models import TaskRecord
+from tasks.secrets import request_masking
+from tasks.transcript import terminal
+from tasks.transcript.arguments import json_text
+from tasks.transcript.history import Message, Thread
+from tasks.transcript.rendering import MARKDOWN_LENGTH
+from tasks.transcript.text_preview import Output, Text
+from tasks.transcript.tool_calls import Broken, Call, Result
+
+_BACKTICKS = re.compile("`+")
+# What Markdown takes for a picture, HTML, or a link to anything but a page; a label of either.
+_HARMFUL = re.compile(
+    r"(?P<slashes>\\*+)"
+    r"(?P<sign>!(?=\[)|<(?=[A-Za-z/!?])|\[(?=[^\]\n]{0,999}\]:)"
+    r"|(?<=\])\((?!\s*+(?:https?://|mailto:)))"
+)
+_markdown = MarkdownIt("commonmark", {"html": False})  # which is escaped
+
+
+def document(record: TaskRecord) -> Iterator[str]:
+    """The facts, then message after message; a history that cannot be read as it is stored."""
+    thread = Thread(record)
+    yield f"# {_inline(thread.title or record.thread_id)}\n\n"
+    yield from _facts(record)
+    if thread.problem:
+        yield f"\nThe history cannot be read: {_line(thread.problem)}. As it is stored:\n\n"
+        yield _fenced(thread.raw.whole)
+    for message in thread.messages:
+        if not message.is_moved:
+            yield from _message(message)
+    if record.final_response:
+        yield f"\n## Final response\n\n{_harmless(str(record.final_response))}\n"
+
+
+def _facts(record: TaskRecord) -> Iterator[str]:
+    facts = {
+        "Thread": record.thread_id,
+        "Task": record.task_id,
+        "Status": record.status,
+        "Error": record.last_error,
+        "Channel": record.channel,
+        "Model": f"{record.provider} {record.model}",
+        "Created": to_text(record.created_at),
+        "Updated": to_text(record.updated_at),
+    }
+    for name, value in facts.items():
+        if value:
+            yield f"- {name}: {_code(str(value))}\n"
+
+
+def _message(message: Message) -> Iterator[str]:
+    yield f"\n## {message.number}. {_inline(message.role) or '(no role)'}\n\n"
+    if message.is_tool_output:
+        for result in message.left_results:
+            yield from _result(result)
+    elif message.role == "assistant":
+        if message.reasoning:
+            thought = _harmless(message.reasoning.whole)
+            yield "".join(f"> {line}\n" for line in thought.split("\n")) + "\n"
+        for part in message.parts:
+            yield from _part(part)
+    else:
+        yield f"{_harmless(message.text.whole)}\n"
+
+
+def _part(part: Text | Call | Broken) -> Iterator[str]:
+    if isinstance(part, Call):
+        yield from _call(part)
+    elif isinstance(part, Broken):
+        yield f"{_line(part.problem)}:\n\n{_fenced(part.text.whole)}"
+    else:
+        yield f"{_harmless(part.whole)}\n\n"
+
+
+def _call(call: Call) -> Iterator[str]:
+    outcome = {True: ", ok", False: ", failed", None: ""}[call.success]
+    yield f"**{_code(call.tool_name)}**{outcome}\n\n"
+    given = call.given
+    if given.path:
+        yield f"{_code(given.path)}\n\n"
+    if given.command:
+        yield _fenced(given.command.whole, "sh")
+    if given.diff is not None:
+        yield _fenced("\n".join(line.sign + line.text for line in given.diff), "diff")
+    if given.content:
+        yield _fenced(given.content.whole, given.language)
+    if given.lone_text:
+        yield _fenced(given.lone_text.whole)
+    if given.rest is not None:
+        yield _fenced(json_text(given.rest).whole, "json")
+    if call.output is not None:
+        yield _output(call.output)
+
+
+def _result(result: Result) -> Iterator[str]:
+    yield f"**{_code(result.tool_name or 'result')}**, {result.problem or 'no call for it'}\n\n"
+    yield _output(result.text)
+
+
+def _output(output: Output) -> str:
+    text = "".join(piece for _, piece in terminal.spans(output.uncut))
+    return _fenced(text) if text else "(no output)\n\n"
+
+
+def _inline(text: str) -> str:
+    """Harmless Markdown in one line."""
+    return _HARMFUL.sub(_escaped, _line(request_masking.whole(text)))
+
+
+def _harmless(text: str) -> str:
+    """An agent's Markdown without what loads a picture, HTML, and links to anything but pages.
+
+    In blocks of code nothing is changed, as nothing in them means anything. A block that does not
+    end would take in what follows it, so it is ended.
+    """
+    if len(text) > MARKDOWN_LENGTH:
+        return _fenced(text)  # it would take long to be read
+    text = request_masking.whole(text).replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.split("\n")
+    kept, end = _code_lines(text, lines)
+    made = (
+        line if number in kept else _HARMFUL.sub(_escaped, line)
+        for number, line in enumerate(lines)
+    )
+    return "\n".join([*made, *end])
+
+
+def _code_lines(text: str, lines: list[str]) -> tuple[set[int], list[str]]:
+    """The numbers of the lines in blocks of code, and what ends the last one if nothing does."""
+    if "```" not in text and "~~~" not in text:
+        return set(), []
+    kept: set[int] = set()
+    end = []
+    for token in _markdown.parse(text):
+        if token.type == "fence" and token.map:
+            first, last = token.map
+            is_ended = last - first > 1 and lines[last - 1].strip(" \t>").startswith(token.markup)
+            if is_ended or not token.level:  # what it stands in ends it otherwise
+                kept |= set(range(first, last))
+            end = [] if is_ended or token.level else [token.markup]
+    return kept, end
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """With a backslash before it, unless there is one."""
+    slashes = found["slashes"]
+    return f"{slashes}\\{found['sign']}" if len(slashes) % 2 == 0 else found[0]
+
+
+def _fenced(text: str, language: str = "") -> str:
+    """A code block whose fence is longer than any that the text holds."""
+    text = request_masking.whole(text)
+    fence = "`" * max(3, 1 + _longest_run(text))
+    return f"{fence}{language}\n{text.removesuffix(chr(10))}\n{fence}\n\n"
+
+
+def _code(text: str) -> str:
+    """Code in a line of text."""
+    text = request_masking.whole(text)
+    ticks = "`" * (1 + _longest_run(text))
+    padding = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{ticks}{padding}{_line(text)}{padding}{ticks}"
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in _BACKTICKS.findall(text)), default=0)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,323 @@
+"""Clearing: what is deleted, what is kept, what is on record, on both databases."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.db import OperationalError, connections
+
+from archive.models import (
+    ClearedThread,
+    Clearing,
+    Fate,
+    Source,
+    Stage,
+    ThreadArchive,
+    cleared_before,
+)
+from tasks import service
+from tasks.clearing import batches, clear_threads, lifecycle, restoring, summaries
+from tasks.clearing.lifecycle import Actor
+from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.store import thread_rows, workspace
+from tests import nasty
+from tests.factories import checkpoint, history, only_sqlite, snapshot, task, update
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+BY = Actor(Source.COMMAND, name="maya", address="host")
+
+
+def fates() -> dict[str, str]:
+    return {row.thread_id: row.fate for row in ClearedThread.objects.all()}
+
+
+def ended(task_id: str, **fields) -> TaskRecord:
+    return task(task_id, status="completed", **fields)
+
+
+def test_clear_takes_whole_threads_and_no_others(store):
+    for name, thread_id in (("a", "mine"), ("b", "mine"), ("c", "other")):
+        checkpoint(ended(name, thread_id=thread_id))
+
+    done = lifecycle.clear(["mine"], BY)
+
+    assert [record.task_id for record in TaskRecord.objects.all()] == ["c"]
+    assert [step.task_id for step in TaskCheckpoint.objects.all()] == ["c"]
+    assert (done.planned, done.cleared, done.kept) == (1, 1, 0)
+    assert (done.tasks, done.checkpoints, done.stage) == (2, 2, Stage.DONE)
+
+
+def test_clear_puts_on_record_who_why_and_how_much(store):
+    user = get_user_model().objects.create_user("maya")
+    service.record_checkpoint(update())
+    service.save_snapshot(snapshot(status="completed"))
+    size = thread_rows.read("telegram_42").size
+
+    lifecycle.clear(["telegram_42"], Actor(Source.LIST, user, address="::1"), reason="too old")
+
+    done = Clearing.objects.get()
+    assert (done.user, done.user_name, done.source, done.address) == (user, "maya", "list", "::1")
+    assert (done.reason, done.size, str(done)) == ("too old", size, "Cleared 1 thread")
+    assert done.finished_at is not None
+    row = done.threads.get()
+    assert (row.thread_id, row.title, row.status) == ("telegram_42", "hello", "completed")
+    entry = LogEntry.objects.get()
+    assert (entry.user, entry.object_repr, entry.change_message) == (user, str(done), "too old")
+    user.delete()
+    assert Clearing.objects.get().user_name == "maya"
+
+
+def test_running_thread_is_kept_unless_told_otherwise(store):
+    task("at work")
+    ended("over")
+
+    first = lifecycle.clear(["at work", "over"], BY)
+    assert (first.cleared, first.kept) == (1, 1)
+    assert first.threads.get(fate=Fate.KEPT).why == batches.RUNNING
+    assert TaskRecord.objects.get().task_id == "at work"
+
+    assert lifecycle.clear(["at work"], BY, with_running=True).cleared == 1
+    assert not TaskRecord.objects.exists()
+
+
+def test_thread_that_changed_or_went_after_it_was_confirmed_is_kept(store):
+    for task_id in ("changed", "gone", "same"):
+        ended(task_id)
+    act = lifecycle.draft(["changed", "gone", "same", "never there"], BY)
+    lifecycle.confirm(act)
+    service.record_checkpoint(update(task_id="changed", thread_id="changed"))
+    service.delete_by_thread_id("gone")
+
+    lifecycle.run_for(act, 10)
+
+    why = {row.thread_id: row.why for row in act.threads.all()}
+    assert why == {"changed": batches.CHANGED, "gone": batches.GONE, "same": ""}
+    assert TaskRecord.objects.get().task_id == "changed"
+
+
+def test_thread_that_changes_between_archive_and_deletion_is_kept(store, monkeypatch):
+    """Also by a hand that leaves its time as it was."""
+    ended("telegram_42")
+    pack = thread_rows.pack
+
+    def pack_late(rows):
+        TaskRecord.objects.update(last_error="new")
+        return pack(rows)
+
+    monkeypatch.setattr(thread_rows, "pack", pack_late)
+    act = lifecycle.draft(["telegram_42"], BY)
+    lifecycle.confirm(act)
+
+    lifecycle.run_for(act, 10)
+
+    assert TaskRecord.objects.get().last_error == "new"
+    assert (fates(), ThreadArchive.objects.count()) == ({"telegram_42": Fate.KEPT}, 0)
+
+
+def test_running_thread_that_goes_on_is_archived_as_it_was_deleted(store, monkeypatch):
+    service.record_checkpoint(update())
+    pack, steps = thread_rows.pack, iter((2, 3))
+
+    def pack_late(rows):
+        packed = pack(rows)
+        if step := next(steps, None):
+            service.record_checkpoint(update(step_index=step))
+        return packed
+
+    monkeypatch.setattr(thread_rows, "pack", pack_late)
+
+    done = lifecycle.clear(["telegram_42"], BY, with_running=True)
+
+    assert (done.cleared, done.checkpoints) == (1, 3)
+    restoring.restore(done.threads.get(), by=BY)
+    assert TaskCheckpoint.objects.count() == 3
+
+
+def test_fingerprint_tells_each_write_of_an_agent(store):
+    service.record_checkpoint(update())
+    seen = [summaries.of(["telegram_42"])["telegram_42"]]
+    service.record_checkpoint(update())
+    seen += summaries.of(["telegram_42"]).values()
+    service.save_snapshot(snapshot(status="completed"))
+    seen += summaries.of(["telegram_42"]).values()
+    service.record_checkpoint(update(task_id="second"))
+    seen += summaries.of(["telegram_42"]).values()
+
+    assert len({summary.fingerprint for summary in seen}) == 4
+    assert [s.is_running for s in seen] == [True, True, False, True]
+    assert [s.checkpoints for s in seen] == [1, 2, 2, 3]
+
+
+def test_summary_of_rows_is_that_of_their_thread(store):
+    for thread_id in nasty.fill(store):
+        whole = summaries.of_rows(thread_id, thread_rows.read(thread_id))
+        assert summaries.of([thread_id]) == {thread_id: whole}
+        assert summaries.sizes([thread_id]) == ({thread_id: thread_rows.read(thread_id).size}, True)
+
+
+def test_size_of_batches_is_bounded(store, monkeypatch):
+    monkeypatch.setattr(batches, "BATCH_THREADS", 2)
+    for number in range(5):
+        ended(f"thread {number}")
+    act = lifecycle.draft([f"thread {number}" for number in range(5)], BY)
+    lifecycle.confirm(act)
+
+    assert [done.cleared for done in lifecycle.run(act)] == [2, 4, 5]
+
+
+def test_cancelled_clearing_keeps_what_is_left(store, monkeypatch):
+    monkeypatch.setattr(batches, "BATCH_THREADS", 2)
+    for number in range(5):
+        ended(f"thread {number}")
+    act = lifecycle.draft([f"thread {number}" for number in range(5)], BY)
+    lifecycle.confirm(act)
+
+    for _ in lifecycle.run(act):
+        lifecycle.cancel(Clearing.objects.get())
+
+    assert (act.stage, act.cleared, act.left) == (Stage.CANCELLED, 2, 3)
+    assert TaskRecord.objects.count() == 3
+
+
+def test_two_processes_do_not_work_on_one_clearing(store):
+    ended("a")
+    act = lifecycle.draft(["a"], BY)
+    lifecycle.confirm(act)
+    running = lifecycle.run(act)
+    next(running)
+
+    with pytest.raises(lifecycle.BusyError):
+        lifecycle.run_for(Clearing.objects.get(), 1)
+    running.close()
+    lifecycle.run_for(Clearing.objects.get(), 1)
+
+    assert Clearing.objects.get().stage == Stage.DONE
+
+
+def test_clearing_is_confirmed_once(store):
+    act = lifecycle.draft([], BY)
+    lifecycle.confirm(act)
+
+    with pytest.raises(lifecycle.BusyError):
+        lifecycle.confirm(act)
+
+
+def test_error_of_the_store_is_on_record_and_the_rest_can_be_cleared_later(store, monkeypatch):
+    for task_id in ("a", "b", "c"):
+        ended(task_id)
+    delete, calls = service.delete_by_thread_id, []
+
+    def fails_once(thread_id, **options):
+        calls.append(thread_id)
+        if len(calls) == 2:
+            raise OperationalError("database is locked")
+        delete(thread_id, **options)
+
+    monkeypatch.setattr(service, "delete_by_thread_id", fails_once)
+    act = lifecycle.draft(["a", "b", "c"], BY)
+    lifecycle.confirm(act)
+
+    with pytest.raises(OperationalError):
+        lifecycle.run_for(act, 10)
+    act.refresh_from_db()
+    assert (act.stage, act.error) == (Stage.FAILED, "database is locked")
+
+    lifecycle.run_for(act, 10)
+    assert (act.stage, act.cleared, TaskRecord.objects.count()) == (Stage.DONE, 3, 0)
+    assert ThreadArchive.objects.count() == 3
+
+
+def test_erasing_leaves_no_archive_and_overwrites_what_it_frees(store):
+    ended("telegram_42")
+
+    done = lifecycle.clear(["telegram_42"], BY, is_erasing=True)
+
+    assert (done.cleared, str(done)) == (1, "Erased 1 thread")
+    assert (ThreadArchive.objects.count(), fates()) == (0, {"telegram_42": Fate.CLEARED})
+
+
+@pytest.mark.parametrize("is_erasing", [True, False])
+def test_record_of_what_was_erased_holds_nothing_that_was_said(store, is_erasing):
+    service.save_snapshot(snapshot(execution_history=history("my secret wish")))
+
+    act = lifecycle.clear(["telegram_42"], BY, is_erasing=is_erasing, with_running=True)
+
+    assert act.cleared == 1
+    assert act.threads.get().title == ("" if is_erasing else "my secret wish")
+    kept = repr((rows_of("archive_clearing"), rows_of("archive_clearedthread")))
+    assert ("secret wish" in kept) is not is_erasing
+
+
+def rows_of(table: str) -> list[Any]:
+    """The site's rows of a table."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {table}")
+        return list(cursor.fetchall())
+
+
+@only_sqlite
+@pytest.mark.django_db(databases="__all__", transaction=True)
+@pytest.mark.parametrize("is_erasing", [True, False])
+def test_erased_text_is_not_in_the_file_any_more(store, store_file, is_erasing):
+    secret = "a secret that nobody shall find" * 500
+    ended("telegram_42", last_error=secret, execution_history_json=secret)
+    with store.cursor() as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert secret[:31].encode() in store_file.read_bytes()
+
+    lifecycle.clear(["telegram_42"], BY, is_erasing=is_erasing)
+
+    with store.cursor() as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        cursor.execute("PRAGMA secure_delete")
+        assert cursor.fetchone() != (2,)
+    assert (secret[:31].encode() in store_file.read_bytes()) is not is_erasing
+
+
+def test_queryset_clears_its_threads(store):
+    for name, thread_id in (("a", "mine"), ("b", "mine"), ("c", "other")):
+        ended(name, thread_id=thread_id)
+
+    done = clear_threads(TaskRecord.objects.filter(task_id="a"), by="an agent", reason="over")
+
+    assert (done.cleared, done.tasks, done.source) == (1, 2, Source.CODE)
+    assert (done.user_name, done.reason) == ("an agent", "over")
+    assert [record.task_id for record in TaskRecord.objects.all()] == ["c"]
+
+
+def test_thread_that_came_back_is_known_by_its_last_clearing(store):
+    place = workspace.identity()
+    ended("telegram_42")
+    assert cleared_before(["telegram_42"], place) == {}
+
+    done = lifecycle.clear(["telegram_42"], BY)
+    service.save_snapshot(snapshot())
+
+    row = done.threads.get()
+    assert cleared_before(["telegram_42", "x"], place) == {"telegram_42": (done.pk, row.cleared_at)}
+    assert cleared_before(["telegram_42"], "another store") == {}
+    restoring.restore(row, by=BY, replace=True, with_running=True)
+    assert cleared_before(["telegram_42"], place) == {}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_asking_for_threads_that_came_back_takes_one_query(count, django_assert_num_queries):
+    for number in range(count):
+        ended(f"thread {number}")
+    ids = [f"thread {number}" for number in range(count)]
+    lifecycle.clear(ids, BY)
+
+    with django_assert_num_queries(1):
+        assert len(cleared_before(ids, workspace.identity())) == count
+
+
+def test_drafts_are_forgotten_after_a_day(store):
+    old = lifecycle.draft([], BY)
+    Clearing.objects.update(created_at=old.created_at - timedelta(days=2))
+
+    new = lifecycle.draft([], BY)
+
+    assert Clearing.objects.get() == new

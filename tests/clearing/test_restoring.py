@@ -1,0 +1,194 @@
+"""Undo: what comes back is what was there, to the byte, and never over something new."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from archive.models import ClearedThread, Clearing, Fate, Source, ThreadArchive
+from tasks import service
+from tasks.clearing import lifecycle, restoring, retention, summaries
+from tasks.clearing.lifecycle import Actor
+from tasks.models import TaskRecord, TaskStatus
+from tasks.store import workspace
+from tests import nasty
+from tests.factories import checkpoint, loaded, snapshot, task, update
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+BY = Actor(Source.COMMAND, name="maya")
+
+
+def cleared(*thread_ids: str) -> list[ClearedThread]:
+    return list(lifecycle.clear(thread_ids, BY, with_running=True).threads.all())
+
+
+def test_all_columns_of_any_rows_come_back_byte_for_byte(store):
+    ids = nasty.fill(store)
+    before = nasty.dump(store)
+
+    rows = cleared(*ids)
+    assert nasty.thread_ids(store) == []
+    for row in rows:
+        restoring.restore(row, by=BY)
+
+    assert nasty.dump(store) == before
+    assert len(ids) == (8 if store.vendor == "sqlite" else 1)
+    assert ThreadArchive.objects.count() == 0
+
+
+def test_restored_checkpoints_keep_their_ids_and_new_ones_get_others(store):
+    service.record_checkpoint(update())
+    service.record_checkpoint(update(step_index=2))
+    before = nasty.dump(store)
+    [row] = cleared("telegram_42")
+    service.record_checkpoint(update(task_id="other", thread_id="other"))
+    service.delete_by_thread_id("other")
+
+    restoring.restore(row, by=BY)
+    assert nasty.dump(store) == before
+    service.record_checkpoint(update(step_index=3))
+
+    assert len(loaded().checkpoints) == 3
+
+
+def test_thread_that_came_back_is_not_overwritten_unless_told_so(store):
+    service.save_snapshot(snapshot(final_response="old"))
+    [row] = cleared("telegram_42")
+    service.save_snapshot(snapshot(final_response="new"))
+
+    with pytest.raises(restoring.CameBackError):
+        restoring.restore(row, by=BY)
+    assert loaded().final_response == "new"
+
+    with pytest.raises(restoring.CameBackError):  # it runs
+        restoring.restore(row, by=BY, replace=True)
+    assert loaded().final_response == "new"
+
+    restoring.restore(row, by=BY, replace=True, with_running=True)
+    assert loaded().final_response == "old"
+    assert ClearedThread.objects.exclude(pk=row.pk).with_archive().count() == 1  # the new one
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_only_what_was_seen_is_replaced(store, is_seen):
+    task("telegram_42", status="failed", final_response="old")
+    [row] = cleared("telegram_42")
+    task("telegram_42", status="failed", final_response="new")
+    seen = summaries.of(["telegram_42"])["telegram_42"].fingerprint
+    if not is_seen:
+        service.save_snapshot(snapshot(status=TaskStatus.FAILED, final_response="newer"))
+        with pytest.raises(restoring.CameBackError, match="has changed"):
+            restoring.restore(row, by=BY, replace=True, seen=seen)
+        assert loaded().final_response == "newer"
+        assert Clearing.objects.count() == 1  # nothing came of it
+        return
+
+    restoring.restore(row, by=BY, replace=True, seen=seen)
+
+    assert loaded().final_response == "old"
+
+
+def test_thread_that_is_gone_by_now_is_restored_without_a_record_of_replacing(store):
+    task("telegram_42", final_response="old")
+    [row] = cleared("telegram_42")
+
+    restoring.restore(row, by=BY, replace=True, seen="of one that was there")
+
+    assert loaded().final_response == "old"
+    assert Clearing.objects.count() == 1
+
+
+def test_task_of_another_thread_by_now_is_not_overwritten(store):
+    task("a", thread_id="mine")
+    [row] = cleared("mine")
+    task("a", thread_id="other")
+
+    with pytest.raises(restoring.RestoreError, match="ids"):
+        restoring.restore(row, by=BY, replace=True)
+
+    assert TaskRecord.objects.get().thread_id == "other"
+    assert ClearedThread.objects.with_archive().count() == 1
+
+
+def test_checkpoint_id_that_is_taken_leaves_nothing_half_restored(store):
+    first = checkpoint(task("a"))
+    [row] = cleared("a")
+    checkpoint(task("b"), id=first.pk)
+
+    with pytest.raises(restoring.RestoreError):
+        restoring.restore(row, by=BY)
+
+    assert [record.task_id for record in TaskRecord.objects.all()] == ["b"]
+
+
+def test_restore_broken_off_before_its_record_can_be_repeated(store, monkeypatch):
+    task("a")
+    [row] = cleared("a")
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(ClearedThread, "save", lambda *args, **options: 1 / 0)
+        restoring.restore(row, by=BY)
+
+    restoring.restore(ClearedThread.objects.get(), by=BY)
+
+    assert (ClearedThread.objects.get().fate, TaskRecord.objects.count()) == (Fate.RESTORED, 1)
+
+
+def test_thread_is_restored_once(store):
+    task("a")
+    [row] = cleared("a")
+    restoring.restore(row, by=BY)
+
+    with pytest.raises(restoring.RestoreError, match="not in the archive"):
+        restoring.restore(ClearedThread.objects.get(), by=BY)
+
+
+def test_thread_of_another_store_is_not_restored_here(store):
+    task("a")
+    [row] = cleared("a")
+    row.clearing.store = "/elsewhere/tasks.db"
+
+    with pytest.raises(restoring.RestoreError, match=r"/elsewhere/tasks\.db"):
+        restoring.restore(row, by=BY)
+    assert not TaskRecord.objects.exists()
+
+
+def test_whole_clearing_is_restored_but_for_what_cannot_be(store):
+    for task_id in ("a", "b", "c"):
+        task(task_id)
+    act = cleared("a", "b", "c")[0].clearing
+    task("b")
+
+    errors = [type(error) for error in restoring.restore_all(act, by=BY)]
+
+    assert errors == [type(None), restoring.CameBackError, type(None)]
+    assert TaskRecord.objects.count() == 3
+
+
+def test_archive_is_emptied_in_time_and_the_record_stays(store, settings):
+    task("a")
+    [row] = cleared("a")
+    settings.ARCHIVE_DAYS = timedelta(days=3)
+    assert retention.empty_archive() == 0
+    ClearedThread.objects.update(cleared_at=timezone.now() - timedelta(days=4))
+
+    assert retention.empty_archive() == 1
+
+    assert (ThreadArchive.objects.count(), Clearing.objects.get().cleared) == (0, 1)
+    with pytest.raises(restoring.RestoreError, match="not in the archive"):
+        restoring.restore(row, by=BY)
+
+
+def test_each_clearing_empties_what_is_old(store):
+    task("a")
+    cleared("a")
+    ClearedThread.objects.update(cleared_at=timezone.now() - timedelta(days=31))
+    task("b")
+
+    cleared("b")
+
+    assert [str(kept) for kept in ThreadArchive.objects.all()] == ["b"]
+
+
+def test_stores_have_identities_of_their_own(store):
+    assert workspace.identity().startswith("/" if store.vendor == "sqlite" else "postgresql://")

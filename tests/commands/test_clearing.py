@@ -1,0 +1,206 @@
+"""The commands: what they clear, what they say, and how they end."""
+
+import json
+import re
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django.utils import timezone
+
+from archive.models import ClearedThread, Clearing, Source, ThreadArchive
+from tasks import service
+from tasks.clearing import clear_threads, lifecycle
+from tasks.fields import to_text
+from tasks.maintenance import disk_space
+from tasks.models import TaskRecord
+from tasks.store import daemon
+from tests.factories import checkpoint, only_sqlite, task
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+
+def run(*arguments: str, **options: Any) -> str:
+    out = StringIO()
+    call_command(*arguments, stdout=out, stderr=out, **options)
+    return out.getvalue()
+
+
+def left() -> list[str]:
+    return sorted(record.task_id for record in TaskRecord.objects.all())
+
+
+@pytest.fixture
+def threads(store) -> None:
+    old = to_text(timezone.now() - timedelta(days=40))
+    checkpoint(task("old", status="completed", updated_at=old, channel="telegram", model="m"))
+    task("failed", status="failed", channel="discord", provider="other")
+    task("running", updated_at=old)
+    task("odd", status="Paused", updated_at=old)  # which the store reads as running
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        (["--all"], ["odd", "running"]),
+        (["--all", "--running"], []),
+        (["--status", "failed"], ["odd", "old", "running"]),
+        (["--status", "running"], ["failed", "odd", "old", "running"]),
+        (["--status", "running", "--running"], ["failed", "odd", "old"]),
+        (["--older-than", "30d"], ["failed", "odd", "running"]),
+        (["--older-than", "7w"], ["failed", "odd", "old", "running"]),
+        (["--older-than", "1h", "--running"], ["failed"]),
+        (["--channel", "discord"], ["odd", "old", "running"]),
+        (["--provider", "other"], ["odd", "old", "running"]),
+        (["--model", "m"], ["failed", "odd", "running"]),
+        (["--thread", "old", "--thread", "failed"], ["odd", "running"]),
+        (["--thread", "old", "--status", "failed"], ["failed", "odd", "old", "running"]),
+        (["--older-than", "0d", "--running"], []),
+        (["--stalled"], ["failed", "odd", "old"]),
+        (["--cannot-resume"], ["odd", "running"]),
+        (["--thread", "none"], ["failed", "odd", "old", "running"]),
+    ],
+)
+def test_clear_threads_clears_what_passes_all_filters(threads, arguments, kept):
+    run("clear_threads", "--yes", *arguments)
+
+    assert left() == kept
+
+
+def test_clear_threads_only_shows_the_numbers_unless_told_to_act(threads):
+    shown = run("clear_threads", "--all")
+
+    assert len(left()) == 4
+    assert not Clearing.objects.exists()
+    assert "2 threads would be cleared, 0 of them running: 2 tasks, 1 checkpoint," in shown
+    assert re.search(r"bytes +completed +old\n", shown)
+
+
+def test_dry_run_is_stronger_than_yes(threads):
+    run("clear_threads", "--all", "--yes", "--dry-run")
+
+    assert len(left()) == 4
+
+
+def test_clear_threads_needs_a_filter(threads):
+    with pytest.raises(CommandError, match="give a filter"):
+        run("clear_threads", "--yes")
+
+
+@pytest.mark.parametrize("age", ["30", "d", "-1d", "1y", "٣d"])
+def test_age_that_is_none_is_refused(age: str):
+    with pytest.raises(CommandError, match="older-than"):
+        run("clear_threads", f"--older-than={age}")
+
+
+def test_clear_threads_puts_its_filters_and_its_reason_on_record(threads):
+    told = run("clear_threads", "--yes", "--status", "failed", "--reason", "weekly")
+
+    act = Clearing.objects.get()
+    assert (act.filter, act.reason, act.source) == ("--status failed", "weekly", Source.COMMAND)
+    assert told.startswith("Cleared 1 thread: 1 task, 0 checkpoints")
+    assert ThreadArchive.objects.count() == 1
+
+
+def test_record_has_the_filters_as_they_were_given(threads):
+    run("clear_threads", "--yes", "--thread", "a_b", "--older-than", "0d", "--cannot-resume")
+
+    asked = "--thread ['a_b'] --older-than 0:00:00 --cannot-resume"
+    assert Clearing.objects.get().filter == asked
+
+
+def test_clear_threads_erases_if_told_so(threads):
+    told = run("clear_threads", "--yes", "--status", "failed", "--erase")
+
+    assert told.startswith("Erased 1 thread")
+    assert not ThreadArchive.objects.exists()
+
+
+def test_clear_threads_that_fails_says_so(threads, monkeypatch):
+    def locked(thread_id: str, **options: object) -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(service, "delete_by_thread_id", locked)
+
+    with pytest.raises(CommandError, match="Broken off after 0 threads: database is locked"):
+        run("clear_threads", "--yes", "--all")
+    assert len(left()) == 4
+
+
+def test_clear_threads_leaves_a_read_only_store_alone(threads, settings):
+    settings.TASKS_READ_ONLY = True
+
+    with pytest.raises(CommandError, match="read-only"):
+        run("clear_threads", "--yes", "--all")
+
+
+@only_sqlite
+def test_clear_threads_passes_by_ids_that_are_no_text(store):
+    task("old", status="failed")
+    with store.cursor() as cursor:
+        cursor.execute("UPDATE task_records SET thread_id = CAST(x'ff' AS TEXT)")
+    task("other", status="failed")
+
+    run("clear_threads", "--yes", "--all", "--running")
+
+    with store.cursor() as cursor:
+        cursor.execute("SELECT hex(thread_id) FROM task_records")
+        assert cursor.fetchall() == [("FF",)]
+
+
+def test_empty_archive_forgets_what_is_old(threads):
+    run("clear_threads", "--yes", "--all")
+    assert run("empty_archive") == "0 threads forgotten.\n"
+    ClearedThread.objects.update(cleared_at=timezone.now() - timedelta(days=31))
+
+    assert run("empty_archive") == "2 threads forgotten.\n"
+    assert Clearing.objects.get().cleared == 2
+
+
+def test_empty_archive_of_one_clearing(threads):
+    for thread_id in ("old", "failed"):
+        lifecycle.clear([thread_id], lifecycle.Actor(Source.COMMAND))
+    first = Clearing.objects.earliest("pk")
+
+    run("empty_archive", "--older-than", "0d", "--clearing", str(first.pk))
+
+    assert [str(kept) for kept in ThreadArchive.objects.all()] == ["failed"]
+
+
+def test_reclaim_space_tells_what_is_there(threads):
+    assert re.search(r"\d+(\.\d+)? (bytes|KB|MB)", run("reclaim_space"))
+
+
+@only_sqlite
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_reclaim_space_makes_the_file_smaller_only_if_asked(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(daemon, "_file", lambda: tmp_path / "daemon_state.json")
+    for number in range(20):
+        task(f"t{number}", status="failed", execution_history_json="x" * 100_000)
+    clear_threads(TaskRecord.objects.filter(status="failed"))
+    with store.cursor() as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = disk_space.of_store()
+    assert before.free > 1_900_000
+
+    run("reclaim_space")
+    assert disk_space.of_store() == before
+    assert "given back" in run("reclaim_space", "--vacuum")
+
+    after = disk_space.of_store()
+    assert (after.free, after.log) == (0, 0)
+    assert after.file < before.file - 1_900_000
+
+
+@only_sqlite
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_reclaim_space_does_not_rewrite_the_file_of_a_live_daemon(store, tmp_path, monkeypatch):
+    file = tmp_path / "daemon_state.json"
+    monkeypatch.setattr(daemon, "_file", lambda: file)
+    file.write_text(json.dumps({"written_at": to_text(timezone.now())}))
+
+    with pytest.raises(CommandError, match="daemon is running"):
+        run("reclaim_space", "--vacuum")

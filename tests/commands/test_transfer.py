@@ -1,0 +1,568 @@
+"""Moving stores: to a file and back, and from one database to another."""
+
+import gc
+import io
+import json
+import os
+import re
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+import tracemalloc
+import uuid
+from contextlib import closing, contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import psycopg
+import pytest
+from django.core.management import CommandError, call_command
+from django.core.management.base import OutputWrapper
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.rows import dict_row
+
+from gloamy_site import routers
+from tasks.maintenance import transfer
+from tasks.maintenance.export_format import Checkpoint as TransferCheckpoint
+from tasks.maintenance.export_format import End, Header, Task
+from tasks.maintenance.progress import Progress
+from tasks.models import TaskRecord
+from tasks.service import record_checkpoint, save_snapshot
+from tests.factories import (
+    checkpoint,
+    only_postgresql,
+    only_sqlite,
+    overwrite,
+    rows,
+    snapshot,
+    task,
+    update,
+)
+from tests.test_project import ROOT
+from tests.test_project import run as run_python
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+NUL = "\0"
+TIME = "2026-01-01T00:00:00+00:00"
+
+
+def run(command, *args, **options):
+    """What the command says: (whether it succeeded, standard output, standard error)."""
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        call_command(command, *map(str, args), stdout=out, stderr=err, **options)
+    except CommandError as error:
+        return False, out.getvalue(), err.getvalue() + str(error)
+    return True, out.getvalue(), err.getvalue()
+
+
+def fill():
+    record_checkpoint(update(step_index=2, checkpoint_note="second first"))
+    record_checkpoint(update(step_index=1))
+    save_snapshot(snapshot(status="completed", final_response="é 🚀 \x1b \u2028"))
+    record_checkpoint(update(task_id="b /ü", thread_id="b /ü"))
+    task("", status="Paused ", execution_history_json='[ {"content":"\\u0000","role":"user"} ]')
+
+
+def stored(store):
+    """Both tables but for the checkpoints' ids, which are there as an order only."""
+    steps = [
+        {name: value for name, value in row.items() if name != "id"}
+        for row in rows(store, "task_checkpoints")
+    ]
+    # a stable sort: within a task, the order of ids
+    return rows(store, "task_records"), sorted(steps, key=lambda row: row["task_id"])
+
+
+def empty(store):
+    with store.cursor() as cursor:
+        cursor.execute("DELETE FROM task_records")
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "threads.jsonl"
+
+
+@contextmanager
+def url_of_new(kind, tmp_path, store):
+    """The address of an empty database of that kind."""
+    if kind == "sqlite":
+        yield f"sqlite:///{tmp_path}/copy.db"
+        return
+    server, name = store.settings_dict, f"copy_{uuid.uuid4().hex}"
+    address = {"host": server["HOST"], "port": 5432, "user": "postgres"}
+    with psycopg.connect(**address, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield f"postgres://postgres@{quote(server['HOST'], safe='')}:5432/{name}"
+    with psycopg.connect(**address, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+# Out and in
+
+
+def test_round_trip_keeps_every_byte(store, file):
+    fill()
+    before = stored(store)
+
+    assert run("export_threads", file) == (True, "", "")
+    empty(store)
+    assert run("import_threads", file) == (True, "3 imported\n", "")
+
+    assert stored(store) == before
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_export_of_some_threads(store, file):
+    fill()
+
+    done, _, said = run("export_threads", file, "--thread", "b /ü", "--thread", "none")
+
+    lines = [json.loads(line) for line in file.read_bytes().splitlines()]
+    assert [line.get("task_id") for line in lines] == [None, "b /ü", None]
+    assert lines[0] == {"line": "header", "format": "gloamy tasks", "version": 1}
+    assert lines[-1] == {"line": "end", "tasks": 1, "checkpoints": 1}
+    assert (done, said) == (False, "There is no thread 'none'.\nNot everything was exported.")
+
+
+def test_export_to_standard_output(store, file, capfdbinary):
+    fill()
+    run("export_threads", file)
+    run("export_threads")
+    assert capfdbinary.readouterr().out == file.read_bytes()
+
+
+def test_failed_export_leaves_the_file_there_was(store, file, monkeypatch):
+    file.write_text("before")
+    fill()
+    monkeypatch.setattr(transfer, "read", lambda task_id: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("export_threads", file)
+    assert [path.read_text() for path in file.parent.iterdir()] == ["before"]
+
+
+def test_all_pages_of_ids_are_read(store, monkeypatch):
+    monkeypatch.setattr(transfer, "PAGE", 2)
+    names = ["", "a", "b", "é", "🚀"]
+    for name in names:
+        task(name)
+    assert list(transfer.task_ids()) == names
+
+
+def test_second_import_writes_nothing(store, file, store_queries):
+    fill()
+    run("export_threads", file)
+    with store_queries() as queries:
+        assert run("import_threads", file) == (True, "3 there already\n", "")
+    verbs = {query["sql"].split()[0] for query in queries}
+    assert verbs <= {"SELECT", "BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"}
+
+
+def test_other_content_is_refused_unless_replaced(store, file):
+    fill()
+    run("export_threads", file)
+    before = stored(store)
+    record_checkpoint(update(step_index=9))
+    changed = stored(store)
+
+    done, out, said = run("import_threads", file)
+    assert (done, out) == (False, "2 there already\n")
+    assert "Line 4: 'telegram_42' is there with other content." in said
+    assert stored(store) == changed
+
+    assert run("import_threads", file, "--replace")[:2] == (True, "2 there already, 1 imported\n")
+    assert stored(store) == before
+
+
+def test_interrupted_import_goes_on_when_run_again(store, file, monkeypatch):
+    fill()
+    before = stored(store)
+    run("export_threads", file)
+    empty(store)
+    put, calls = transfer.put, iter([True, False])
+
+    def put_once(task, **options):
+        if not next(calls):
+            raise KeyboardInterrupt
+        return put(task, **options)
+
+    monkeypatch.setattr(transfer, "put", put_once)
+    with pytest.raises(KeyboardInterrupt):
+        run("import_threads", file)
+    monkeypatch.setattr(transfer, "put", put)
+
+    assert run("import_threads", file)[:2] == (True, "1 there already, 2 imported\n")
+    assert stored(store) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"task_id": 1}, "field task_id: Expected `str`, got `int`"),
+        ({"surplus": 1}, "Object contains unknown field `surplus`"),
+        ({"model": ...}, "Object missing required field `model`"),
+        ({"checkpoint_count": "1"}, "field checkpoint_count: Expected `int`, got `str`"),
+        ({"checkpoint_count": -1}, "field checkpoint_count: -1 is less than 0"),
+        ({"checkpoint_count": 2**63}, "field checkpoint_count: Expected `int` <= "),
+        ({"execution_history_json": "[1]"}, "field execution_history_json: [0] is not an object"),
+        ({"resumable_history_json": "{"}, "field resumable_history_json: Input data was truncated"),
+        ({"created_at": "2026-01-01T00:00:00Z"}, "field created_at: '2026-01-01T00:00:00Z' is no"),
+        (
+            {"updated_at": "2026-02-30T00:00:00+00:00"},
+            "field updated_at: '2026-02-30T00:00:00+00:00' is no timestamp",
+        ),
+        ({"completed_at": "yesterday"}, "field completed_at: 'yesterday' is no timestamp"),
+        ({"checkpoints": [{}]}, "field checkpoints[0]: Object missing required field `step_index`"),
+    ],
+)
+def test_bad_line_is_named_and_the_good_ones_are_stored(store, file, change, said):
+    fill()
+    before = stored(store)
+    run("export_threads", file)
+    header, *lines, end = file.read_text(encoding="utf-8").strip("\n").split("\n")
+    bad = json.loads(lines[0]) | {"task_id": "bad"} | change
+    bad = {name: value for name, value in bad.items() if value is not ...}
+    file.write_text("\n".join([header, json.dumps(bad), *lines, end]), encoding="utf-8")
+    empty(store)
+
+    assert run("import_threads", file, "--dry-run")[1] == "3 valid\n"
+    assert stored(store) == ([], [])
+    done, out, heard = run("import_threads", file)
+
+    assert (done, out) == (False, "3 imported\n")
+    assert f"Line 2: {said}" in heard
+    assert stored(store) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("step_index", -1, "step_index: -1 is less than 0"),
+        ("items_json", "{}", "items_json: "),
+        ("created_at", "", "created_at: '' is no timestamp"),
+    ],
+)
+def test_bad_checkpoint_is_named(store, file, name, value, said):
+    checkpoint(task())
+    overwrite(store, "task_checkpoints", name, value)
+    run("export_threads", file)
+    assert f"Line 2: field checkpoints[0].{said}" in run("import_threads", file)[2]
+
+
+@pytest.mark.parametrize("lost", [1, 60, 700])
+def test_file_cut_off_is_said_to_be(store, file, lost):
+    fill()
+    run("export_threads", file)
+    file.write_bytes(file.read_bytes()[: -50 - lost])
+    done, _, said = run("import_threads", file)
+    assert not done
+    assert "The file was cut off: its last line is missing." in said
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"line":"header","format":"x","version":1}', "PK\x03"])
+def test_what_is_no_export_is_refused(store, file, text):
+    file.write_text(text)
+    done, _, said = run("import_threads", file)
+    assert not done
+    assert "This is no export" in said or "cut off" in said
+
+
+def test_missing_file_is_named(store, file):
+    assert run("import_threads", file) == (False, "", f"{file}: No such file or directory.")
+
+
+@only_sqlite
+def test_what_json_cannot_hold_is_named_and_left_out(store, file):
+    fill()
+    task("blob")
+    with store.cursor() as cursor:
+        cursor.execute("UPDATE task_records SET model = x'ff' WHERE task_id = 'blob'")
+        cursor.execute("UPDATE task_records SET task_id = CAST(x'61ff' AS TEXT) WHERE task_id = ''")
+        cursor.execute(
+            "INSERT INTO task_records SELECT NULL, thread_id, channel, provider, model,"
+            " status, '', '', NULL, 0, NULL, NULL, '', '', NULL FROM task_records"
+            " LIMIT 1"
+        )
+    done, _, said = run("export_threads", file)
+    assert not done
+    assert said.splitlines() == [
+        "Left out: b'a\\xff' field task_id: Expected `str`, got `bytes`.",
+        "Left out: 'blob' field model: Expected `str`, got `bytes`.",
+        "1 tasks have no text for an id, and are left out.",
+        "Not everything was exported.",
+    ]
+    assert json.loads(file.read_bytes().splitlines()[-1])["tasks"] == 2
+
+
+def test_import_into_a_new_workspace_and_export_from_none(tmp_path):
+    def manage(*arguments):
+        own = {"GLOAMY_WORKSPACE": f"{tmp_path}/w", "SITE_DATABASE_URL": f"sqlite:///{tmp_path}/s"}
+        return run_python("manage.py", *map(str, arguments), **own)
+
+    (tmp_path / "w").mkdir()
+    source = tmp_path / "w" / "state" / "tasks.db"
+    done = manage("export_threads")
+    assert (done.stdout, done.stderr) == ("", f"CommandError: There is no file {source}.\n")
+    done = manage("copy_store", "--to", f"sqlite:///{tmp_path}/copy.db")
+    assert (done.stdout, done.stderr) == ("", f"CommandError: There is no file {source}.\n")
+    assert os.listdir(tmp_path) == ["w"]
+    (tmp_path / "e").write_bytes(b"\n".join(map(msgspec.json.encode, [Header(), End(0, 0)])))
+    assert manage("import_threads", "--dry-run", tmp_path / "e").stdout == "0 tasks\n"
+    assert not source.exists()
+    done = manage("import_threads", tmp_path / "e")
+    assert (done.stdout, done.stderr, source.exists()) == ("0 tasks\n", "", True)
+    assert manage("check_store").returncode == 0
+
+
+def test_killed_import_goes_on_when_run_again(store, file, tmp_path):
+    """Killed with tasks before it and tasks behind: the pipe gives it no more than a half."""
+    history, when = json.dumps([{"role": "user", "content": "x" * 200_000}]), 8
+    lines = [msgspec.json.encode(Header())]
+    for number in range(60):
+        steps = [TransferCheckpoint(9 - i, f"{i}", "[]", TIME) for i in range(3)]
+        named = dict(zip(transfer.COLUMNS, [f"t{number:02}"] * 15, strict=True))
+        texts = {"execution_history_json": history, "resumable_history_json": "[]"}
+        times = {"created_at": TIME, "updated_at": TIME, "completed_at": None}
+        fields: dict[str, Any] = named | texts | times | {"checkpoint_count": 3}
+        lines.append(msgspec.json.encode(Task(**fields, checkpoints=steps)))
+    lines.append(msgspec.json.encode(End(60, 180)))
+    file.write_bytes(b"".join(line + b"\n" for line in lines))
+
+    with url_of_new(store.vendor, tmp_path, store) as url:
+        own = {"TASKS_DATABASE_URL": url, "SITE_DATABASE_URL": f"sqlite:///{tmp_path}/site"}
+        again = tmp_path / "again"
+        half = lines[: when + 10]
+        with subprocess.Popen(
+            [sys.executable, "manage.py", "import_threads"],
+            cwd=ROOT,
+            env={k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"} | own,
+            stdin=subprocess.PIPE,
+        ) as killed:
+            assert killed.stdin is not None
+            killed.stdin.write(b"\n".join([*half, lines[when + 10][:99]]))
+            killed.stdin.flush()
+            try:
+                wait_for_tasks(url, when)
+            finally:
+                killed.kill()
+        assert killed.returncode == -signal.SIGKILL
+        assert when <= count_of_tasks(url) < len(half)
+
+        found = count_of_tasks(url)
+        done = run_python("manage.py", "import_threads", str(file), **own)
+        assert (done.stdout, done.stderr) == (f"{found} there already, {60 - found} imported\n", "")
+        assert run_python("manage.py", "export_threads", str(again), **own).returncode == 0
+        assert again.read_bytes() == file.read_bytes()
+
+
+def count_of_tasks(url):
+    """What another program sees; 0 as long as there is no table."""
+    open_ = psycopg.connect if url.startswith("postgres") else sqlite3.connect
+    name = url if url.startswith("postgres") else url.removeprefix("sqlite:///")
+    with closing(open_(name)) as connection:
+        try:
+            [[found]] = connection.execute("SELECT count(*) FROM task_records")
+            return found
+        except (psycopg.errors.UndefinedTable, sqlite3.OperationalError):
+            return 0
+
+
+def wait_for_tasks(url, number):
+    deadline = time.monotonic() + 60
+    while count_of_tasks(url) < number:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@contextmanager
+def peak_of_memory():
+    """What Python has taken at most since, in bytes, once the block has ended."""
+    peaks: list[int] = []
+    gc.collect()
+    tracemalloc.start()
+    try:
+        yield peaks
+        peaks.append(tracemalloc.get_traced_memory()[1])
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("command", ["export_threads", "import_threads", "copy_store"])
+def test_many_tasks_take_memory_for_one(store, file, tmp_path, other, command):
+    size = 3_000_000
+    peaks: list[int] = []
+    history = json.dumps([{"role": "user", "content": "x" * size}])
+    for number in (2, 12):
+        for index in range(number):
+            task(f"t{index}", execution_history_json=history)
+        arguments = ["--to", f"sqlite:///{tmp_path}/{number}.db"]
+        if command != "copy_store":
+            arguments = [file]
+        if command == "import_threads":
+            run("export_threads", file)
+            empty(store)
+        with peak_of_memory() as peak:
+            assert run(command, *arguments)[0]
+        peaks += peak
+        empty(store)
+    assert size < peaks[0]
+    assert peaks[1] < peaks[0] + size / 2  # of ten more
+
+
+# From one database to another
+
+
+@pytest.fixture
+def other(monkeypatch):
+    """Lets a test open the one database that Django did not prepare for it."""
+    usual = BaseDatabaseWrapper.ensure_connection
+
+    def ensure_connection(self):
+        if self.alias != "other":
+            usual(self)
+        elif self.connection is None:
+            self.connect()
+
+    monkeypatch.setattr(BaseDatabaseWrapper, "ensure_connection", ensure_connection)
+
+
+@pytest.mark.parametrize(
+    ("store", "kind"),
+    [("sqlite", "sqlite"), ("postgresql", "sqlite"), ("postgresql", "postgresql")],
+    indirect=["store"],
+)
+def test_copy_there_and_back(store, kind, tmp_path, other):
+    fill()
+    before = stored(store)
+    with url_of_new(kind, tmp_path, store) as url:
+        done, out, _ = run("copy_store", "--to", url)
+        source, target, verdict = out.splitlines()
+        assert (done, verdict) == (True, "The two are the same.")
+        assert source.removeprefix("source") == target.removeprefix("target")
+        empty(store)
+        done, again, _ = run("copy_store", "--from", url)
+        assert (done, again) == (True, out)
+    assert stored(store) == before
+
+
+@only_postgresql
+def test_copy_from_sqlite_to_postgresql_and_back(store, tmp_path, other, monkeypatch):
+    with url_of_new("postgresql", tmp_path, store) as url:
+        monkeypatch.setattr(routers, "STORE", "tasks")
+        sqlite = connections["tasks"]
+        fill()
+        before = stored(sqlite)
+        done, there, _ = run("copy_store", "--to", url)
+        assert done
+        with psycopg.connect(url, row_factory=dict_row) as connection:
+            ask = connection.execute
+            found = ask("SELECT * FROM task_records ORDER BY task_id").fetchall()
+            steps = ask("SELECT * FROM task_checkpoints ORDER BY task_id, id").fetchall()
+        assert (found, [row | {"id": 0} for row in steps]) == (
+            before[0],
+            [row | {"id": 0} for row in before[1]],
+        )
+        empty(sqlite)
+        done, back, _ = run("copy_store", "--from", url)
+        assert (done, back) == (True, there)
+        assert re.fullmatch(
+            r"source: (3 tasks [0-9a-f]{32}, 3 checkpoints [0-9a-f]{32})\n"
+            r"target: \1\nThe two are the same\.\n",
+            back,
+        )
+    assert stored(sqlite) == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE task_checkpoints SET step_index = step_index + 1 WHERE task_id = 'b /ü'",
+        "UPDATE task_records SET last_error = '' WHERE task_id = 'b /ü'",
+        "DELETE FROM task_checkpoints WHERE task_id = 'b /ü'",
+    ],
+)
+def test_copy_that_differs_is_said_to(store, tmp_path, other, monkeypatch, statement):
+    fill()
+    tasks_of = transfer.out_of_reach
+
+    def meddle(using):
+        with connections["other"].cursor() as cursor:
+            cursor.execute(statement)
+        return tasks_of(using)
+
+    monkeypatch.setattr(transfer, "out_of_reach", meddle)
+    done, out, said = run("copy_store", "--to", f"sqlite:///{tmp_path}/copy.db")
+    source, target = out.splitlines()
+    assert (done, said) == (False, "The two differ.")
+    assert source.removeprefix("source") != target.removeprefix("target")
+
+
+def test_copy_refuses_a_target_with_other_tasks_unless_replaced(store, tmp_path, other):
+    url = f"sqlite:///{tmp_path}/copy.db"
+    fill()
+    run("copy_store", "--to", url)
+    empty(store)
+    task("another")
+    done, _, said = run("copy_store", "--to", url)
+    assert (done, said) == (False, "The target holds other tasks, such as ''; see --replace.")
+    assert run("copy_store", "--to", url, "--replace")[0]
+    assert run("copy_store", "--from", url)[0]
+    assert [row["task_id"] for row in rows(store, "task_records")] == ["another"]
+
+
+def test_copy_from_a_file_that_is_not_there(store, tmp_path):
+    file = tmp_path / "none.db"
+    assert run("copy_store", "--from", f"sqlite:///{file}")[2] == f"There is no file {file}."
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("command", ["import_threads", "copy_store"])
+def test_a_lock_held_for_long_is_said(store, file, tmp_path, other, monkeypatch, command):
+    fill()
+    run("export_threads", file)
+    empty(store)
+    task("slow")
+    monkeypatch.setattr(transfer, "PATIENCE", 0)
+    arguments = ["--to", f"sqlite:///{tmp_path}/copy.db"] if command == "copy_store" else [file]
+    done, _, said = run(command, *arguments)
+    assert done
+    is_shared = store.vendor == "sqlite" or command == "copy_store"
+    expected = "kept the file locked for 0 seconds: an agent waits 0, and may have lost a write."
+    assert (expected in said) == is_shared
+
+
+def test_nul_is_stored_as_the_database_can_hold_it(store, file):
+    fill()
+    run("export_threads", file)
+    lines = file.read_text(encoding="utf-8").strip("\n").split("\n")
+    changed = json.loads(lines[1]) | {"task_id": "n", "last_error": f"a{NUL}"}
+    file.write_text("\n".join([lines[0], json.dumps(changed), lines[-1]]), encoding="utf-8")
+    assert run("import_threads", file)[0]
+    held = {"sqlite": f"a{NUL}", "postgresql": "a\ufffd"}[store.vendor]
+    assert TaskRecord.objects.get(task_id="n").last_error == held
+    assert run("import_threads", file)[0]  # and it is known again
+
+
+# The bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("total", "bar"), [(4, "[###############               ]  50% "), (0, "")])
+def test_progress_is_shown_on_a_terminal(total, bar):
+    terminal = Terminal()
+    progress = Progress(OutputWrapper(terminal), total)
+    progress.show(2, "2 tasks")
+    progress.clear()
+    assert terminal.getvalue() == f"\r\x1b[K{bar}2 tasks\r\x1b[K"

@@ -1,0 +1,453 @@
+"""The two tables in Django's admin: read-only, but for clearing threads."""
+
+import html
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from archive.models import Clearing
+from tasks import service
+from tasks.addresses import id_in_path, thread_url
+from tasks.admin import TaskRecordAdmin, changelist
+from tasks.messages import encode_history
+from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
+from tasks.store import untrusted
+from tasks.views import limits
+from tests.confirming import confirm
+from tests.factories import (
+    checkpoint,
+    history,
+    only_postgresql,
+    only_sqlite,
+    overwrite,
+    task,
+    update,
+)
+from tests.nasty import fill
+from tests.pages.test_site import ODD_IDS
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+TASKS = reverse("admin:tasks_taskrecord_changelist")
+CHECKPOINTS = reverse("admin:tasks_taskcheckpoint_changelist")
+
+BODIES = [*STORED_TEXTS, "items_json", "checkpoint_note"]
+ACTIVE = 1 + TaskRecordAdmin.list_display.index("active")  # after the box that selects
+QUERIES = [
+    {},
+    {"o": str(ACTIVE)},
+    {"status": "failed"},
+    {"channel": "telegram"},
+    {"status": "failed", "model": "gpt-test"},
+    {"q": "hread"},
+]
+
+
+def order_of(address: str, query: dict[str, str]) -> dict[str, str]:
+    """The query with the column that the list can be ordered by."""
+    return query | {"o": "0"} if "o" in query and address == CHECKPOINTS else query
+
+
+def clear(client: Client, *task_ids: str, **more: str):
+    selected = [id_in_path(task_id) for task_id in task_ids]
+    return client.post(TASKS, {"action": "clear_threads", "_selected_action": selected, **more})
+
+
+@pytest.mark.parametrize("address", [TASKS, CHECKPOINTS])
+def test_lists_open(admin_client: Client, address: str):
+    checkpoint(task())
+
+    response = admin_client.get(address, {"q": "telegram"})
+
+    assert response.context["cl"].result_count == 1
+
+
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("address", [TASKS, CHECKPOINTS])
+def test_lists_take_the_same_queries_for_any_number(
+    admin_client: Client, address: str, query: dict[str, str], store, store_queries
+):
+    asked = []
+    for numbers in (range(1), range(1, 30)):
+        for number in numbers:
+            checkpoint(task(f"thread {number}", status="failed"))
+        with store_queries() as queries:
+            assert admin_client.get(address, order_of(address, query)).status_code == 200
+        asked.append(len(queries))
+        sql = " ".join(query["sql"] for query in queries)
+        assert not [name for name in BODIES if name in sql]
+
+    assert asked[0] == asked[1]
+
+
+@pytest.fixture
+def small_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changelist, "WINDOW", 3)
+    monkeypatch.setattr(changelist, "WIDE_WINDOW", 3)
+
+
+@only_sqlite
+@pytest.mark.usefixtures("small_window")
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("address", [TASKS, CHECKPOINTS])
+def test_lists_sort_nothing_and_scan_no_table(
+    admin_client: Client, address: str, query: dict[str, str], store, store_queries
+):
+    for number in range(8):
+        checkpoint(task(f"thread {number}", status="failed"))
+    with store_queries() as queries:
+        admin_client.get(address, order_of(address, query))
+
+    for asked in queries.captured_queries:
+        if asked["sql"].startswith("SELECT"):
+            with store.cursor() as cursor:
+                cursor.execute("EXPLAIN QUERY PLAN " + asked["sql"].replace("%", "%%"))
+                plan = [row[3] for row in cursor.fetchall()]
+            assert not [step for step in plan if "TEMP B-TREE" in step], (asked["sql"], plan)
+            assert "SCAN task_records" not in plan, (asked["sql"], plan)
+
+
+@pytest.mark.usefixtures("small_window")
+@pytest.mark.parametrize("query", ["", "?o=5", "?status=failed", "?channel=telegram", "?q=thread"])
+def test_windows_lead_through_all_tasks(admin_client: Client, query: str, store):
+    for number in range(8):
+        at = f"2026-01-01T00:00:0{number // 2}+00:00"  # two at a time
+        task(f"thread {number}", status="failed", updated_at=at)
+    address, windows = TASKS + query.replace("o=5", f"o={ACTIVE}"), []
+    while address:
+        page = admin_client.get(address).context["cl"]
+        windows.append([record.pk for record in page.result_list])
+        address = page.further and TASKS + page.further
+
+    expected = [f"thread {number}" for number in (range(8) if "o=" in query else range(7, -1, -1))]
+    assert [len(window) for window in windows] == [3, 3, 2]
+    assert [id_ for window in windows for id_ in window] == expected
+
+
+@pytest.mark.usefixtures("small_window")
+def test_windows_lead_through_all_checkpoints(admin_client: Client, store):
+    record = task()
+    made = [checkpoint(record, number).pk for number in range(8)]
+    address, found = CHECKPOINTS + "?status=running", []
+    while address:
+        page = admin_client.get(address).context["cl"]
+        found += [row.pk for row in page.result_list]
+        address = page.further and CHECKPOINTS + page.further
+
+    assert found == made[::-1]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("status=failed", ["b"]),
+        ("channel=cli", ["c"]),
+        ("provider=anthropic", ["a"]),
+        ("model=opus", ["b"]),
+        ("active=older", ["a"]),
+        ("active=24h", ["b", "c"]),
+        ("status=failed&channel=cli", []),
+        ("q=a", ["a"]),
+        ("q=A", ["a"]),
+    ],
+)
+@pytest.mark.parametrize("address", [TASKS, CHECKPOINTS])
+def test_lists_filter(admin_client: Client, address: str, query: str, expected: list[str], store):
+    old = "2026-01-01T00:00:00+00:00"
+    rows: list[Any] = [
+        (task("a", provider="anthropic", updated_at=old), {"created_at": old}),
+        (task("b", status="failed", model="opus"), {}),
+        (task("c", channel="cli"), {}),
+    ]
+    for record, taken in rows:
+        checkpoint(record, 1, **taken)
+    if address == CHECKPOINTS:
+        query = query.replace("active", "taken")
+
+    found = admin_client.get(f"{address}?{query}").context["cl"].result_list
+
+    assert sorted(getattr(row, "task_id", "") for row in found) == expected
+
+
+def test_exact_id_is_found_first(admin_client: Client, store):
+    task("x")
+    task("xyz", thread_id="thread")
+
+    exact = admin_client.get(TASKS, {"q": "x"}).context["cl"]
+    wide = admin_client.get(TASKS + exact.containing).context["cl"]
+    of_thread = admin_client.get(TASKS, {"q": "thread"}).context["cl"]
+
+    assert [[row.pk for row in found.result_list] for found in (exact, wide, of_thread)] == [
+        ["x"],
+        ["xyz", "x"],
+        ["xyz"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "task_id=telegram_42",
+        "thread_id__exact=x",
+        "execution_history_json__contains=x",
+        "checkpoints__items_json__regex=(",
+        "_popup=1",
+        "_facets=1",
+        "_to_field=task_id",
+        "status=odd",
+        "active=yesterday",
+        "taken=yesterday",
+        "o=2",
+        "o=1.2",
+        "o=-",
+        "p=2",
+        "p=99999999999999999999",
+        "p=0",
+        "p=-1",
+        "after=x",
+        "after=%00%20id-eA==",
+        "channel=%00",
+        "channel=" + "x" * 301,
+        "q=" + "x" * 201,
+    ],
+)
+@pytest.mark.parametrize("address", [TASKS, CHECKPOINTS])
+def test_what_a_list_does_not_know_is_refused_plainly(
+    admin_client: Client, address: str, query: str
+):
+    checkpoint(task())
+
+    response = admin_client.get(f"{address}?{query}")
+
+    assert response.status_code == 400
+    told = ("in the address", "There is no page", "200 characters")
+    assert any(text in response.content.decode() for text in told)
+
+
+@pytest.mark.parametrize("tab", ["transcript", "checkpoints", "resume", "raw"])
+def test_every_row_opens(admin_client: Client, tab: str, store, monkeypatch):
+    fill(store)
+    if store.vendor == "sqlite":  # as the site has it
+        monkeypatch.setattr(store.connection, "text_factory", untrusted.shown)
+    listed = admin_client.get(TASKS).content.decode()
+    addresses = set(re.findall('href="(/admin/tasks/taskrecord/[^"?]+/change/)"', listed))
+
+    assert len(addresses) == TaskRecord.objects.count()
+    for address in addresses:
+        assert admin_client.get(address, {"show": tab}).status_code == 200, address
+
+
+def test_every_checkpoint_opens(admin_client: Client, store):
+    fill(store)
+
+    listed = admin_client.get(CHECKPOINTS).content.decode()
+    addresses = set(re.findall('href="(/admin/tasks/taskcheckpoint/[^"?]+/change/)"', listed))
+    assert len(addresses) == TaskCheckpoint.objects.count()
+    for address in addresses:
+        assert admin_client.get(address).status_code == 200, address
+
+
+def test_history_is_shown_as_the_transcript_is(admin_client: Client, store):
+    service.record_checkpoint(update(execution_history=history("say **hi**", "<b>bold</b>")))
+    address = f"{TASKS}{id_in_path('telegram_42')}/change/"
+
+    page = admin_client.get(address)
+    text = page.content.decode()
+
+    assert 'id="message-2"' in text and "<strong>hi</strong>" in text and "<b>bold" not in text
+    assert f'href="{html.escape(thread_url("thread", "telegram_42"))}"' in text
+    thread = admin_client.get(thread_url("thread", "telegram_42")).content.decode()
+    assert f'href="{address}"' in thread
+
+
+def test_long_history_is_bounded(admin_client: Client):
+    task(execution_history_json=encode_history(history(*["x" * 50_000] * 200), ""))
+    address = f"{TASKS}{id_in_path('telegram_42')}/change/"
+
+    sizes = [len(admin_client.get(address, {"show": tab}).content) for tab in ("", "raw")]
+
+    assert max(sizes) < 600_000
+
+
+def test_checkpoints_of_a_task_are_paged(admin_client: Client, store, store_queries):
+    record = task()
+    made = [checkpoint(record, number).pk for number in range(120)]
+    address = f"{TASKS}{id_in_path('telegram_42')}/change/?show=checkpoints&p="
+
+    shown, asked = [], set()
+    for page in (1, 2, 3):
+        with store_queries() as queries:
+            found = admin_client.get(f"{address}{page}").context["steps"]
+        shown += [step.id for step, _ in found]
+        asked.add(len(queries))
+
+    assert (shown, len(asked)) == (made, 1)
+
+
+def test_page_tells_what_is_wrong(admin_client: Client, store):
+    record = task(
+        status="odd",
+        execution_history_json="{",
+        resumable_history_json='[{"role":1}]',
+        checkpoint_count=2**62,
+    )
+    overwrite(store, "task_records", "updated_at", "yesterday")
+    address = f"{TASKS}{id_in_path(record.pk)}/change/"
+
+    told = admin_client.get(address).context["wrong"]
+
+    assert [line.partition(":")[0] for line in told] == [
+        "status",
+        "updated_at",
+        "execution_history_json",
+        "resumable_history_json",
+        "checkpoint_count",
+    ]
+
+
+def test_sound_page_says_nothing(admin_client: Client, store):
+    service.record_checkpoint(update())
+    step = TaskCheckpoint.objects.get().pk
+
+    for address in (
+        f"{TASKS}{id_in_path('telegram_42')}/change/",
+        f"{CHECKPOINTS}{step}/change/",
+    ):
+        assert admin_client.get(address).context["wrong"] == []
+
+
+@pytest.mark.parametrize("address", [TASKS, f"{TASKS}{id_in_path('telegram_42')}/change/"])
+def test_heavy_pages_of_the_admin_are_bounded(admin_client: Client, places, address: str):
+    task()
+    for _ in range(limits.AT_ONCE):
+        places.take(int(admin_client.session["_auth_user_id"]))
+
+    assert (
+        admin_client.get(
+            address, {"show": "raw"} if "change" in address else {"q": "x"}
+        ).status_code
+        == 429
+    )
+
+
+def test_all_of_a_list_cannot_be_selected(admin_client: Client):
+    for number in range(60):
+        task(f"thread {number}")
+
+    asked = clear(admin_client, "thread 1", select_across="1")
+
+    rows = admin_client.get(asked["Location"]).context["shown"].rows
+    assert [row.thread_id for row in rows] == ["thread 1"]
+    assert "Select all 60" not in admin_client.get(TASKS).content.decode()
+
+
+@pytest.mark.parametrize("task_id", ODD_IDS)
+def test_task_of_any_id_opens_from_the_list(admin_client: Client, task_id: str):
+    task(task_id)
+    address = reverse("admin:tasks_taskrecord_change", args=[id_in_path(task_id)])
+
+    assert address in admin_client.get(TASKS).content.decode()
+    assert admin_client.get(address).context["original"].pk == task_id
+
+
+@pytest.mark.parametrize(
+    "segment", ["nonsense", "id-", "id-%FF", "id-eA", "%00", "!!!", "id_2DAA_3D_3D", "x/history"]
+)
+def test_unknown_task_leads_back(admin_client: Client, segment: str):
+    task("there")
+
+    assert admin_client.get(f"{TASKS}{segment}/change/").status_code == 302
+
+
+@pytest.mark.parametrize("address", [TASKS, CHECKPOINTS])
+def test_nothing_is_added(admin_client: Client, address: str):
+    assert admin_client.get(f"{address}add/").status_code == 403
+
+
+def test_nothing_is_changed_or_deleted_by_the_row(admin_client: Client):
+    record = task()
+    found = checkpoint(record)
+    for address in (f"{TASKS}{id_in_path(record.pk)}/", f"{CHECKPOINTS}{found.pk}/"):
+        assert admin_client.post(f"{address}change/", {"status": "failed"}).status_code == 403
+        assert admin_client.post(f"{address}delete/", {"post": "yes"}).status_code == 403
+
+    assert TaskRecord.objects.get().status == "running"
+    assert TaskCheckpoint.objects.count() == 1
+
+
+def test_django_s_own_delete_action_is_not_offered(admin_client: Client):
+    task()
+
+    choices = admin_client.get(TASKS).context["action_form"].fields["action"].choices
+
+    assert [name for name, _ in choices if name] == ["clear_threads"]
+
+
+def test_clearing_asks_first(admin_client: Client):
+    service.record_checkpoint(update())
+
+    asked = admin_client.get(clear(admin_client, "telegram_42")["Location"])
+
+    assert [row.thread_id for row in asked.context["shown"].rows] == ["telegram_42"]
+    assert TaskRecord.objects.count() == 1
+
+
+def test_clearing_takes_the_whole_thread_and_no_other(admin_client: Client):
+    for task_id, thread_id in (("a", "mine"), ("b", "mine"), ("c", "other")):
+        service.record_checkpoint(update(task_id=task_id, thread_id=thread_id))
+
+    done = confirm(admin_client, clear(admin_client, "a"), with_running="on")
+
+    assert (done.source, done.cleared, done.user_name) == ("admin", 1, "admin")
+    assert [record.task_id for record in TaskRecord.objects.all()] == ["c"]
+    assert [found.task_id for found in TaskCheckpoint.objects.all()] == ["c"]
+
+
+@pytest.mark.parametrize("task_id", ODD_IDS)
+def test_clearing_takes_any_id_as_the_pages_have_it(admin_client: Client, task_id: str):
+    for odd in (task_id, "bystander"):
+        task(odd)
+
+    listed = admin_client.get(TASKS).content.decode()
+    assert f'value="{id_in_path(task_id)}"' in listed
+    done = confirm(admin_client, clear(admin_client, task_id), with_running="on")
+
+    assert [record.pk for record in TaskRecord.objects.all()] == ["bystander"]
+    assert str(done) == "Cleared 1 thread"
+
+
+@only_postgresql
+def test_admin_works_on_postgresql(admin_client: Client, store):
+    found = checkpoint(task())
+
+    for address in (
+        TASKS + "?q=telegram",
+        CHECKPOINTS + "?q=telegram",
+        f"{TASKS}{id_in_path('telegram_42')}/change/",
+        f"{CHECKPOINTS}{found.pk}/change/",
+    ):
+        assert admin_client.get(address).status_code == 200
+    assert admin_client.get(f"{TASKS}{id_in_path(chr(0))}/change/").status_code == 400
+    assert clear(admin_client, "\0").status_code == 400
+    confirm(admin_client, clear(admin_client, "telegram_42"), with_running="on")
+    assert TaskRecord.objects.count() == 0
+
+
+def test_clearing_wants_permission(staff_viewer: Client):
+    task()
+
+    clear(staff_viewer, "telegram_42")
+
+    assert not Clearing.objects.exists()
+
+
+def test_read_only_store_offers_no_clearing(admin_client: Client, settings):
+    task()
+    settings.TASKS_READ_ONLY = True
+
+    clear(admin_client, "telegram_42")
+
+    assert not Clearing.objects.exists()

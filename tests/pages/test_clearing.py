@@ -1,0 +1,344 @@
+"""The pages of clearing: what they ask, what they refuse, what they show."""
+
+import json
+import re
+
+import pytest
+from django.db import OperationalError
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from archive.models import Clearing, Fate, Source, Stage
+from tasks import service
+from tasks.addresses import thread_url, token_of
+from tasks.clearing import confirmation, lifecycle
+from tasks.clearing.lifecycle import Actor
+from tasks.fields import to_text
+from tasks.models import TaskRecord
+from tasks.store import daemon
+from tasks.views import cleared
+from tests.confirming import clear_thread, confirm, form_of
+from tests.factories import checkpoint, history, snapshot, task, update
+from tests.pages.test_site import ODD_IDS
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+BY = Actor(Source.COMMAND, name="maya")
+
+
+def ended(*task_ids: str) -> None:
+    for task_id in task_ids:
+        checkpoint(task(task_id, status="failed"))
+
+
+def ask(client: Client, *thread_ids: str, **form: str):
+    tokens = [token_of(thread_id) for thread_id in thread_ids]
+    return client.post(reverse("clear-selected"), {"thread": tokens, **form})
+
+
+def test_selected_threads_are_shown_with_their_numbers(operator: Client, store):
+    ended("a", "b", "c")
+
+    shown = operator.get(ask(operator, "a", "b", "gone")["Location"]).context["shown"]
+
+    assert (shown.count, shown.tasks, shown.checkpoints, shown.is_measured) == (2, 2, 2, True)
+    assert TaskRecord.objects.count() == 3
+
+
+def test_threads_to_clear_are_named_by_what_they_are_about(operator: Client, store):
+    for name in ("a", "b"):
+        service.save_snapshot(
+            snapshot(task_id=name, thread_id=name, execution_history=history(f"R&D of {name}"))
+        )
+
+    one = operator.get(thread_url("clear", "a")).content.decode()
+    both = operator.get(ask(operator, "a", "b")["Location"]).content.decode()
+
+    assert "<b>R&amp;D of a</b>" in one
+    assert "R&amp;D of a" in both
+    assert "R&amp;D of b" in both
+
+
+def test_selected_threads_are_cleared_when_confirmed(operator: Client, store):
+    ended("a", "b", "c")
+
+    act = confirm(operator, ask(operator, "a", "b"), reason="over")
+
+    assert (act.cleared, act.reason, act.user_name) == (2, "over", "someone")
+    assert TaskRecord.objects.get().task_id == "c"
+
+
+@pytest.mark.parametrize("thread_id", ODD_IDS)
+def test_thread_of_any_id_can_be_selected_and_restored(operator: Client, thread_id: str):
+    ended(thread_id)
+
+    act = confirm(operator, ask(operator, thread_id))
+    assert not TaskRecord.objects.exists()
+    operator.get(reverse("clearing", args=[act.pk]))
+    operator.post(reverse("clearing-restore", args=[act.pk]), {"thread": act.threads.get().pk})
+
+    assert TaskRecord.objects.get().thread_id == thread_id
+
+
+def test_all_of_a_list_are_those_that_match_its_filters(operator: Client, store, monkeypatch):
+    monkeypatch.setattr("tasks.views.clear.WALK", 2)
+    ended(*(f"t{number}" for number in range(7)))
+    task("other", status="completed")
+
+    asked = operator.post(reverse("clear-selected"), {"all": "1", "query": "status=failed"})
+    act = confirm(operator, asked)
+
+    assert (act.cleared, act.filter) == (7, "status=failed")
+    assert TaskRecord.objects.get().task_id == "other"
+
+
+@pytest.mark.parametrize("form", [{}, {"all": "1", "query": "channel=none"}])
+def test_nothing_selected_is_said(operator: Client, form):
+    response = operator.post(reverse("clear-selected"), form, follow=True)
+
+    assert "No thread is selected." in response.content.decode()
+    assert not Clearing.objects.exists()
+
+
+def test_form_that_names_no_thread_is_refused(operator: Client):
+    assert operator.post(reverse("clear-selected"), {"thread": "nonsense"}).status_code == 400
+
+
+def test_one_thread_that_changed_is_shown_again(operator: Client, store):
+    service.record_checkpoint(update())
+    address = thread_url("clear", "telegram_42")
+    form = form_of(operator.get(address), with_running="on")
+    service.record_checkpoint(update(step_index=2))
+
+    response = operator.post(address, form)
+
+    assert response.status_code == 409
+    [change] = response.context["shown"].changes
+    assert (change.before[:21], change.now[:22]) == (
+        "running, 1 checkpoint",
+        "running, 2 checkpoints",
+    )
+    assert TaskRecord.objects.count() == 1
+    assert operator.post(address, form_of(response, with_running="on")).status_code == 302
+
+
+@pytest.mark.parametrize("form", [{}, {"version": "x"}, {"version": "", "seen": "forged"}])
+def test_form_that_does_not_say_what_was_shown_clears_nothing(operator: Client, form):
+    ended("telegram_42")
+
+    assert operator.post(thread_url("clear", "telegram_42"), form).status_code == 409
+    assert TaskRecord.objects.count() == 1
+
+
+def test_many_of_which_some_changed_are_shown_again(operator: Client, store):
+    ended("a", "b", "c")
+    address = ask(operator, "a", "b", "c")["Location"]
+    form = form_of(operator.get(address))
+    service.delete_by_thread_id("a")
+    service.save_snapshot(snapshot(task_id="b", thread_id="b"))
+
+    response = operator.post(f"{address}confirm/", form)
+
+    assert response.status_code == 409
+    changes = {change.thread_id: change.now for change in response.context["shown"].changes}
+    assert (changes["a"], changes["b"][:7], set(changes)) == ("", "running", {"a", "b"})
+    assert response.context["shown"].count == 2
+    assert operator.post(f"{address}confirm/", form).status_code == 409  # an older window's
+    assert TaskRecord.objects.count() == 2
+
+
+def test_many_must_be_typed(operator: Client, monkeypatch):
+    monkeypatch.setattr(confirmation, "TYPED_OVER", 2)
+    ended("a", "b", "c")
+    address = ask(operator, "a", "b", "c")["Location"]
+
+    for typed in ("", "2", "three", "٣"):
+        page = operator.get(address)
+        response = operator.post(f"{address}confirm/", form_of(page, typed=typed))
+        assert response.context["shown"].errors == ["Type 3, the number of threads, to clear them."]
+    assert Clearing.objects.get().stage == Stage.DRAFT
+    operator.post(f"{address}confirm/", form_of(operator.get(address), typed="3"))
+    assert Clearing.objects.get().stage == Stage.DONE
+
+
+def test_running_threads_of_many_are_kept_without_a_tick(operator: Client, store):
+    ended("over")
+    task("at work")
+
+    act = confirm(operator, ask(operator, "over", "at work"))
+
+    assert (act.cleared, act.kept) == (1, 1)
+    assert TaskRecord.objects.get().task_id == "at work"
+
+
+def test_progress_asks_for_more_by_itself_and_leads_to_the_report(operator: Client):
+    ended("a")
+    act = lifecycle.draft(["a"], BY)
+    lifecycle.confirm(act)
+    address = reverse("clearing", args=[act.pk])
+
+    assert 'hx-trigger="load"' in operator.get(address + "?go=on").content.decode()
+    assert "hx-trigger" not in operator.get(address).content.decode().split("progress")[1]
+    response = operator.post(address + "go-on/", headers={"HX-Request": "true"})
+    assert response["HX-Redirect"] == address
+    assert "Cleared 1 thread" in operator.get(address).content.decode()
+
+
+def test_clearing_that_breaks_off_says_why(operator: Client, monkeypatch):
+    def locked(thread_id: str, **options: object) -> None:
+        raise OperationalError("database is locked")
+
+    ended("a")
+    monkeypatch.setattr(service, "delete_by_thread_id", locked)
+    act = lifecycle.draft(["a"], BY)
+    lifecycle.confirm(act)
+
+    address = reverse("clearing-go-on", args=[act.pk])
+    content = operator.post(address, follow=True).content.decode()
+
+    assert "Broken off: database is locked" in content
+    assert "Go on" in content
+
+
+def test_thread_that_came_back_is_replaced_only_if_told_so(operator: Client, store):
+    service.save_snapshot(snapshot(final_response="old"))
+    clear_thread(operator)
+    row = Clearing.objects.get().threads.get()
+    service.save_snapshot(snapshot(final_response="new"))
+    address = reverse("clearing-restore", args=[row.clearing_id])
+
+    said = operator.post(address, {"thread": row.pk}, follow=True).content.decode()
+    assert "is there again" in said
+    assert "Came back" in said
+    assert TaskRecord.objects.get().final_response == "new"
+
+    page = operator.get(reverse("clearing", args=[row.clearing_id]))
+    form = {
+        "thread": row.pk,
+        "replace": "1",
+        "seen": page.context["rows"][0]["back"]["fingerprint"],
+    }
+    said = operator.post(address, form, follow=True).content.decode()
+    assert "What is there now is running." in said
+    service.save_snapshot(snapshot(final_response="newer"))
+    said = operator.post(address, {**form, "with_running": "on"}, follow=True).content.decode()
+    assert "has changed since you looked at it" in said
+    assert TaskRecord.objects.get().final_response == "newer"
+
+    page = operator.get(reverse("clearing", args=[row.clearing_id]))
+    form["seen"] = page.context["rows"][0]["back"]["fingerprint"]
+    operator.post(address, {**form, "with_running": "on"})
+    assert TaskRecord.objects.get().final_response == "old"
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+def test_page_of_what_came_back_says_what_a_live_daemon_does(
+    operator: Client, is_back: bool, tmp_path, monkeypatch
+):
+    file = tmp_path / "daemon_state.json"
+    file.write_text(json.dumps({"written_at": to_text(timezone.now())}))
+    monkeypatch.setattr(daemon, "_file", lambda: file)
+    ended("a")
+    act = lifecycle.clear(["a"], BY)
+    if is_back:
+        ended("a")
+
+    page = operator.get(reverse("clearing", args=[act.pk])).content.decode()
+
+    assert ("The gloamy daemon is running." in page) == is_back
+
+
+def test_thread_of_another_clearing_is_not_restored_by_this_one(operator: Client):
+    ended("a", "b")
+    first, second = lifecycle.clear(["a"], BY), lifecycle.clear(["b"], BY)
+
+    address = reverse("clearing-restore", args=[first.pk])
+    response = operator.post(address, {"thread": second.threads.get().pk})
+
+    assert response.status_code == 404
+    assert not TaskRecord.objects.exists()
+
+
+def test_clearing_of_another_store_is_not_shown(operator: Client):
+    ended("a")
+    act = lifecycle.clear(["a"], BY)
+    Clearing.objects.update(store="/elsewhere")
+
+    assert operator.get(reverse("clearing", args=[act.pk])).status_code == 404
+    assert list(operator.get(reverse("cleared")).context["acts"]) == []
+
+
+def test_read_only_store_takes_no_post(operator: Client, settings):
+    ended("a")
+    act = lifecycle.clear(["a"], BY)
+    settings.TASKS_READ_ONLY = True
+
+    for verb in ("confirm", "go-on", "restore"):
+        assert operator.post(reverse(f"clearing-{verb}", args=[act.pk])).status_code == 400
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_pages_of_what_was_cleared_take_the_same_queries_for_any_number(
+    operator: Client, number: int, django_assert_num_queries
+):
+    ids = [f"t{index}" for index in range(number)]
+    ended(*ids)
+    for thread_id in ids:
+        lifecycle.clear([thread_id], BY)
+    ended(*ids)
+    act = lifecycle.clear(ids, BY)
+
+    with django_assert_num_queries(6):  # session, person, two of permissions, acts, their threads
+        operator.get(reverse("cleared"))
+    with django_assert_num_queries(8):
+        operator.get(reverse("clearing", args=[act.pk]))
+
+
+def test_pages_of_what_was_cleared_go_on(operator: Client, monkeypatch):
+    monkeypatch.setattr(cleared, "ACTS_PER_PAGE", 2)
+    monkeypatch.setattr(cleared, "THREADS_PER_PAGE", 2)
+    ids = ["a", "b", "c", "d", "e"]
+    ended(*ids)
+    act = lifecycle.clear(ids, BY)
+    for _ in range(4):
+        lifecycle.clear([], BY)
+
+    assert walk(operator, reverse("cleared"), "before", "acts") == [5, 4, 3, 2, 1]
+    address = reverse("clearing", args=[act.pk])
+    assert walk(operator, address, "after", "rows") == ids
+    kept = operator.get(f"{address}?fate={Fate.KEPT}").context["rows"]
+    assert kept == []
+
+
+def walk(client: Client, address: str, key: str, name: str) -> list[object]:
+    found: list[object] = []
+    first = Clearing.objects.earliest("pk").pk - 1
+    query: str | None = ""
+    while query is not None:
+        context = client.get(address + query).context
+        for entry in context[name]:
+            found.append(entry.pk - first if name == "acts" else entry["row"].thread_id)
+        query = f"?{key}={context['older']}" if context["older"] else None
+    return found
+
+
+def test_silent_thread_is_called_stalled_as_elsewhere(operator: Client):
+    task(status="running", updated_at="2026-01-01T00:00:00+00:00")
+
+    shown = operator.get(thread_url("clear", "telegram_42")).content.decode()
+
+    assert "status-stalled" in shown and "status-running" not in shown
+    assert "silent since" in shown
+
+
+@pytest.mark.parametrize(("running", "idle"), [(0, None), (1, "2 threads"), (2, "1 thread")])
+def test_button_says_how_many_are_cleared_where_the_running_are_kept(
+    operator: Client, running: int, idle: str | None
+):
+    for number in range(3):
+        task(f"t{number}", status="running" if number < running else "completed")
+    asked = operator.post("/clear/", {"all": "1"}, follow=True).content.decode()
+
+    found = re.search(r'class="without-running">([^<]*)<', asked)
+    assert (found and found[1]) == idle

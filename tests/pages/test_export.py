@@ -1,0 +1,452 @@
+"""A thread as a file: JSON, JSON Lines, Markdown and ATIF."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from django.http import StreamingHttpResponse
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from tasks import demo, service
+from tasks.addresses import thread_url
+from tasks.messages import ChatMessage, encode_history
+from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.transcript import export, export_atif
+from tests.factories import checkpoint, data, history, item, overwrite, rows, snapshot, task, update
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+CALL = '<tool_call>{"name":"shell","arguments":{"command":"ls"}}</tool_call>'
+RESULT = '[Tool results]\n<tool_result name="shell" status="ok">\na.py\n</tool_result>'
+
+
+def fetch(client: Client, format: str, thread_id: str = "telegram_42") -> StreamingHttpResponse:
+    response = client.get(thread_url("export", thread_id, format=format))
+    assert isinstance(response, StreamingHttpResponse), response.status_code
+    return response
+
+
+def body(response: StreamingHttpResponse) -> str:
+    return b"".join(response).decode()
+
+
+def assert_is_atif(document: Any) -> None:
+    """Every rule of ATIF v1.4 that is known."""
+    assert document["schema_version"] == "ATIF-v1.4"
+    assert isinstance(document["session_id"], str)
+    assert document.keys() <= {
+        *("schema_version", "session_id", "agent", "steps"),
+        *("notes", "final_metrics", "extra"),
+    }
+    agent = document["agent"]
+    assert agent.keys() <= {"name", "version", "model_name", "extra"}
+    assert isinstance(agent["name"], str) and isinstance(agent["version"], str)
+    assert isinstance(agent.get("model_name", ""), str)
+    assert isinstance(document.get("notes", ""), str)
+    assert isinstance(document.get("final_metrics", {}), dict)
+    assert isinstance(document.get("extra", {}), dict)
+    assert [step["step_id"] for step in document["steps"]] == [
+        n for n, _ in enumerate(document["steps"], start=1)
+    ]
+    ids: list[str] = []
+    for step in document["steps"]:
+        assert_is_atif_step(step, ids)
+    assert len(ids) == len(set(ids))
+
+
+def assert_is_atif_step(step: Any, ids: list[str]) -> None:
+    common = {"step_id", "source", "message", "timestamp", "observation", "extra"}
+    only_agent = {"model_name", "reasoning_content", "tool_calls", "metrics"}
+    assert step["source"] in ("system", "user", "agent")
+    assert step.keys() <= (common | only_agent if step["source"] == "agent" else common)
+    assert isinstance(step["message"], str)
+    assert isinstance(step.get("reasoning_content", ""), str)
+    own = [call["tool_call_id"] for call in step.get("tool_calls", [])]
+    ids += own
+    for call in step.get("tool_calls", []):
+        assert call.keys() == {"tool_call_id", "function_name", "arguments"}
+        assert isinstance(call["tool_call_id"], str) and isinstance(call["function_name"], str)
+        assert isinstance(call["arguments"], dict)
+    assert step.get("observation", {"results": []}).keys() == {"results"}
+    for result in step.get("observation", {"results": []})["results"]:
+        assert result.keys() == {"source_call_id", "content"}
+        assert result["source_call_id"] in (*own, None)
+        assert isinstance(result["content"], str)
+
+
+def trajectory(*messages: tuple[str, str], **fields: Any) -> Any:
+    """The trajectory of a history, as a reader of the file has it."""
+    told = encode_history([ChatMessage(*message) for message in messages], "history")
+    record = task(execution_history_json=told, **fields)
+    return json.loads(b"".join(export.as_atif([record])))
+
+
+@pytest.mark.parametrize(
+    ("format", "content_type", "name"),
+    [
+        ("json", "application/json", "gloamy-telegram_42.json"),
+        ("jsonl", "application/jsonl", "gloamy-telegram_42.jsonl"),
+        ("md", "text/markdown; charset=utf-8", "gloamy-telegram_42.md"),
+        ("atif", "application/json", "gloamy-telegram_42.atif.json"),
+    ],
+)
+def test_export_is_a_file_to_keep(viewer: Client, format: str, content_type: str, name: str):
+    service.record_checkpoint(update())
+
+    headers = fetch(viewer, format).headers
+
+    assert headers["Content-Type"] == content_type
+    assert headers["Content-Disposition"] == f'attachment; filename="{name}"'
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "no-store" in headers["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    ("thread_id", "name"),
+    [
+        ("../../etc/passwd", "gloamy-etc-passwd.json"),
+        ('a"; filename=evil.exe; x="', "gloamy-a-filename-evil.exe-x.json"),
+        ("matrix_@ops:example.org", "gloamy-matrix_-ops-example.org.json"),
+        ("a\r\nSet-Cookie: x", "gloamy-a-Set-Cookie-x.json"),
+        ("\u202egnp.exe", "gloamy-gnp.exe.json"),
+        ("Küche/Zürich 日本", "gloamy-Küche-Zürich-日本.json"),
+        ("", "gloamy-thread.json"),
+        ("...", "gloamy-thread.json"),
+    ],
+)
+def test_file_name_is_safe(thread_id: str, name: str):
+    assert export.file_name(thread_id, "json") == name
+
+
+@given(st.text())
+def test_any_file_name_is_safe(thread_id: str):
+    name = export.file_name(thread_id, "json")
+    assert re.fullmatch(r"gloamy-[\w-][\w.-]{0,86}\.json", name)
+    assert len(name.encode()) <= 255
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("", 400),
+        ("?format=json", 400),
+        ("?id=telegram_42", 400),
+        ("?id=telegram_42&format=exe", 400),
+        ("?id=none&format=json", 404),
+        ("?id=%00&format=json", 404),
+    ],
+)
+def test_export_of_a_wrong_address_says_what_is_wrong(viewer: Client, query: str, status: int):
+    task()
+
+    response = viewer.get(f"/thread/export/{query}")
+
+    assert (response.status_code, bool(response.context["reason"])) == (status, True)
+
+
+def test_export_wants_permission_to_view(client: Client, stranger: Client):
+    task()
+    address = thread_url("export", "telegram_42", format="json")
+
+    assert (client.get(address).status_code, stranger.get(address).status_code) == (302, 403)
+
+
+def test_export_refuses_post(viewer: Client):
+    assert viewer.post(thread_url("export", "telegram_42", format="json")).status_code == 405
+
+
+def test_json_holds_the_rows_as_stored(viewer: Client, store):
+    service.record_checkpoint(update(checkpoint_note="half", items=[item(arguments={"b": 1.50})]))
+    service.save_snapshot(snapshot(last_error="é"))
+
+    [exported] = json.loads(body(fetch(viewer, "json")))["tasks"]
+
+    [step] = exported.pop("checkpoints")
+    [row], [stored_step] = rows(store, "task_records"), rows(store, "task_checkpoints")
+    for column in ("execution_history", "resumable_history"):
+        row[column] = json.loads(row.pop(f"{column}_json"))
+    stored_step["items"] = json.loads(stored_step.pop("items_json"))
+    assert exported == row
+    assert step == {name: stored_step[name] for name in step} and "items" in step
+
+
+def test_json_keeps_numbers_and_order_as_stored(viewer: Client):
+    raw = '[{"content":"x","role":"user","more":1.10}]'
+    task(execution_history_json=raw)
+
+    assert raw in body(fetch(viewer, "json"))
+
+
+@pytest.mark.parametrize("column", ["execution_history_json", "items_json"])
+def test_json_of_a_corrupt_column_holds_its_text(viewer: Client, store, column: str):
+    service.record_checkpoint(update())
+    table = "task_checkpoints" if column == "items_json" else "task_records"
+    overwrite(store, table, column, "[{broken")
+
+    [exported] = json.loads(body(fetch(viewer, "json")))["tasks"]
+
+    row = exported["checkpoints"][0] if column == "items_json" else exported
+    assert row[column] == "[{broken" and row[f"{column}_problem"]
+
+
+def test_json_holds_all_tasks_of_the_thread(viewer: Client):
+    task("old", thread_id="both", updated_at="2026-01-01T00:00:00+00:00")
+    task("new", thread_id="both", updated_at="2026-01-02T00:00:00+00:00")
+
+    exported = json.loads(body(fetch(viewer, "json", "both")))["tasks"]
+
+    assert [row["task_id"] for row in exported] == ["new", "old"]
+
+
+def test_json_reads_checkpoints_in_pages(viewer: Client, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(export, "CHECKPOINTS_AT_ONCE", 2)
+    record = task()
+    for number in range(5):
+        checkpoint(record, step_index=number)
+
+    response = fetch(viewer, "json")
+
+    [exported] = json.loads(body(response))["tasks"]
+    assert [row["step_index"] for row in exported["checkpoints"]] == [0, 1, 2, 3, 4]
+
+
+def test_json_of_a_thread_that_is_cleared_meanwhile_is_whole(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(export, "CHECKPOINTS_AT_ONCE", 1)
+    record = task()
+    for number in range(3):
+        checkpoint(record, step_index=number)
+
+    pieces = export.as_json([record])
+    begun = b"".join(next(pieces) for _ in range(4))
+    TaskCheckpoint.objects.all().delete()
+    [exported] = json.loads(begun + b"".join(pieces))["tasks"]
+
+    assert len(exported["checkpoints"]) == 1
+
+
+def test_json_lines_hold_one_message_each(viewer: Client):
+    task(execution_history_json=encode_history(history("do\nit", "done"), "history"))
+
+    lines = [json.loads(line) for line in body(fetch(viewer, "jsonl")).splitlines()]
+
+    assert lines == [
+        {"task_id": "telegram_42", "number": 1, "role": "user", "content": "do\nit"},
+        {"task_id": "telegram_42", "number": 2, "role": "assistant", "content": "done"},
+    ]
+
+
+def test_json_lines_of_a_corrupt_history_hold_its_text(viewer: Client):
+    task(execution_history_json="[{broken")
+
+    [line] = body(fetch(viewer, "jsonl")).splitlines()
+
+    assert json.loads(line)["execution_history_json"] == "[{broken"
+
+
+def test_markdown_is_to_be_read(viewer: Client):
+    told = [("user", "Tidy `up`"), ("assistant", f"I look.\n{CALL}"), ("user", RESULT)]
+    record = encode_history([ChatMessage(*each) for each in told], "history")
+    task(execution_history_json=record, last_error="too ``slow``", final_response="Done.")
+
+    assert body(fetch(viewer, "md")).partition("- Created")[0] == (
+        "# Tidy `up`\n\n- Thread: `telegram_42`\n- Task: `telegram_42`\n- Status: `running`\n"
+        "- Error: ``` too ``slow`` ```\n- Channel: `telegram`\n- Model: `openai gpt-test`\n"
+    )
+    assert body(fetch(viewer, "md")).partition("\n## ")[2] == (
+        "1. user\n\nTidy `up`\n\n## 2. assistant\n\nI look.\n\n**`shell`**, ok\n\n"
+        "```sh\nls\n```\n\n```\na.py\n```\n\n\n## Final response\n\nDone.\n"
+    )
+
+
+def test_markdown_fence_is_longer_than_any_in_the_text(viewer: Client):
+    result = RESULT.replace("a.py", "````\nx\n````")
+    told = [ChatMessage("assistant", CALL), ChatMessage("user", result)]
+    task(execution_history_json=encode_history(told, "history"))
+
+    assert "\n`````\n````\nx\n````\n`````\n" in body(fetch(viewer, "md"))
+
+
+def test_markdown_holds_a_long_output_to_its_end(viewer: Client):
+    output = "\x1b[31ma line\x1b[0m\n" * 50_000 + "1%\rthe end"
+    told = [ChatMessage("assistant", CALL), ChatMessage("user", RESULT.replace("a.py", output))]
+    task(execution_history_json=encode_history(told, "history"))
+
+    document = body(fetch(viewer, "md"))
+
+    assert document.count("a line\n") == 50_000
+    assert document.endswith("\nthe end\n```\n\n")
+
+
+def test_markdown_of_a_corrupt_history_holds_its_text(viewer: Client):
+    task(execution_history_json="[{broken")
+
+    assert "```\n[{broken\n```" in body(fetch(viewer, "md"))
+
+
+def test_atif_puts_results_into_the_step_of_their_call():
+    document = trajectory(
+        ("system", "Be brief."),
+        ("user", "Tidy up."),
+        ("assistant", f"I look.\n{CALL}"),
+        ("user", RESULT),
+        ("assistant", "Done."),
+    )
+
+    assert_is_atif(document)
+    assert document["steps"] == [
+        {"step_id": 1, "source": "system", "message": "Be brief.", "extra": {"message": 1}},
+        {"step_id": 2, "source": "user", "message": "Tidy up.", "extra": {"message": 2}},
+        {
+            "step_id": 3,
+            "source": "agent",
+            "message": "I look.",
+            "extra": {"message": 3},
+            "tool_calls": [
+                {
+                    "tool_call_id": "message-3-call-1",
+                    "function_name": "shell",
+                    "arguments": {"command": "ls"},
+                }
+            ],
+            "observation": {"results": [{"source_call_id": "message-3-call-1", "content": "a.py"}]},
+        },
+        {"step_id": 4, "source": "agent", "message": "Done.", "extra": {"message": 5}},
+    ]
+
+
+def test_atif_names_each_call_once():
+    call = {"id": "call_1", "name": "shell", "arguments": "[1]"}
+    asked = json.dumps({"content": None, "tool_calls": [call, call], "reasoning_content": "Hm."})
+    told = json.dumps({"tool_call_id": "call_1", "content": "x"})
+
+    document = trajectory(("assistant", asked), ("tool", told), ("assistant", asked))
+
+    assert_is_atif(document)
+    first, second = document["steps"]
+    assert (first["message"], first["reasoning_content"]) == ("", "Hm.")
+    assert [call["tool_call_id"] for call in first["tool_calls"] + second["tool_calls"]] == [
+        *("call_1", "call_1-2", "call_1-3", "call_1-4")
+    ]
+    assert first["tool_calls"][0]["arguments"] == {"arguments": [1]}
+    assert first["observation"]["results"] == [{"source_call_id": "call_1", "content": "x"}]
+
+
+def test_atif_keeps_what_belongs_nowhere():
+    document = trajectory(
+        ("tool", "before all"), ("odd", "x"), ("assistant", "<tool>broken"), ("tool", "left")
+    )
+
+    assert_is_atif(document)
+    told = [(step["source"], step["message"], step["extra"]) for step in document["steps"]]
+    assert told == [
+        ("user", "before all", {"message": 1, "role": "tool"}),
+        ("user", "x", {"message": 2, "role": "odd"}),
+        ("agent", "<tool>broken", {"message": 3}),
+    ]
+    assert document["steps"][2]["observation"]["results"] == [
+        {"source_call_id": None, "content": "left"}
+    ]
+
+
+def test_atif_tells_about_the_task():
+    record = task(status="failed", last_error="slow")
+    checkpoint(record, checkpoint_note="half way")
+
+    document = export_atif.trajectory(record)
+
+    assert_is_atif(document)
+    extra = document["extra"]
+    assert [extra[name] for name in ("status", "error", "provider", "channel")] == [
+        *("failed", "slow", "openai", "telegram")
+    ]
+    assert extra["checkpoint_notes"] == [{"step_index": 1, "note": "half way"}]
+    assert document["agent"] == {"name": "gloamy", "version": "unknown", "model_name": "gpt-test"}
+
+
+def test_atif_of_a_corrupt_history_says_so():
+    document = json.loads(b"".join(export.as_atif([task(execution_history_json="[{broken")])))
+
+    assert_is_atif(document)
+    assert document["notes"].startswith("The history cannot be read")
+    assert document["extra"]["execution_history_json"] == "[{broken"
+
+
+def test_atif_of_every_demo_thread_follows_the_format():
+    demo.fill()
+
+    for record in TaskRecord.objects.all():
+        document = json.loads(b"".join(export.as_atif([record])))
+        assert_is_atif(document)
+        assert document["final_metrics"]["total_steps"] == len(document["steps"])
+
+
+def test_atif_of_every_odd_history_follows_the_format():
+    for number, vector in enumerate(data("turns.json")):
+        chats = [message["data"] for message in vector["history"] if message["type"] == "Chat"]
+        told = [(message["role"], message["content"]) for message in chats]
+        assert_is_atif(trajectory(*told, task_id=f"t{number}"))
+
+
+PICTURE = "![p](http://example.org/pixel.png)"
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        PICTURE,
+        f"\\\\{PICTURE}",
+        f"> {PICTURE}",
+        "![p][l]\n\n[l]: http://example.org/pixel.png",
+        "[x](javascript:alert(1))",
+        "[x](\njavascript:alert(1))",
+        "[x][l]\n\n[l]: javascript:alert(1)",
+        "<img src=http://example.org/pixel.png>",
+        '<meta http-equiv="refresh" content="0">',
+        "<javascript:alert(1)>",
+        f"```\nunended\n~~~\n{PICTURE}",
+        f"~~~\n{PICTURE}\n~~~\n{PICTURE}",
+        f"- ```\n{PICTURE}",
+        f"```\r{PICTURE}\r```\r{PICTURE}",
+        f"{'word ' * 5_000}\n{PICTURE}",
+    ],
+)
+def test_markdown_loads_nothing_and_leads_to_pages_alone(viewer: Client, evil: str):
+    said = history(evil, f"first\n```\n{evil}", f"{evil}\n\nlast", f"```\n{evil}\n```")
+    task(execution_history_json=encode_history(said, "history"), final_response=evil)
+
+    reader = MarkdownIt("commonmark", {"html": True})  # and trusts every link
+    reader.validateLink = lambda url: True  # type: ignore[method-assign]
+    html = reader.render(body(fetch(viewer, "md")))
+
+    assert re.findall(r"<(?:img|meta|script|iframe)", html) == []
+    assert re.findall(r'href="(?!https?:|mailto:)', html) == []
+
+
+def test_markdown_leaves_code_and_links_as_they_are(viewer: Client):
+    said = "see [a](https://example.org) if 1 < 2\n\n```html\n<b>![x](y)</b>\n```\n\nend"
+    task(execution_history_json=encode_history(history(said), "history"))
+
+    assert said in body(fetch(viewer, "md"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\x1b[32mpassword\x1b[0m: \x1b[33mHunter22\x1b[0m",
+        "<password>Hunter22</password>",
+        "```\npassword: Hunter22\n```",
+    ],
+)
+def test_markdown_is_masked_before_it_is_written(viewer: Client, text: str):
+    said = history(text, text, f"[Tool results]\n<tool_result>\n{text}\n</tool_result>")
+    task(
+        execution_history_json=encode_history(said, "history"), final_response=text, last_error=text
+    )
+
+    assert "Hunter22" not in body(fetch(viewer, "md"))

@@ -1,0 +1,706 @@
+"""The thread page: its tabs, its pieces, and how it follows a run."""
+
+import html
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test import Client
+from django.utils import timezone
+
+from tasks import service
+from tasks.addresses import thread_url
+from tasks.fields import to_text
+from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.service import ChatMessage, ExecutionCheckpointItem, TaskStatus
+from tasks.templatetags.threads import coarse, duration, on_axis, size
+from tasks.views import thread_tabs
+from tests.factories import (
+    checkpoint,
+    history,
+    item,
+    only_postgresql,
+    overwrite,
+    snapshot,
+    task,
+    update,
+)
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+TABS = ["transcript", "checkpoints", "resume", "raw"]
+
+
+def address(**parameters: Any) -> str:
+    return thread_url("thread", "telegram_42", **parameters)
+
+
+def page(client: Client, **parameters: Any) -> str:
+    response = client.get(address(**parameters))
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def text(content: str) -> str:
+    """What a person reads of a page."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", content)).split())
+
+
+def run(count: int, failed: tuple[int, ...] = (), **fields: Any) -> TaskRecord:
+    """A task of so many steps, of which some failed."""
+    for number in range(1, count + 1):
+        made = item(tool_name=f"tool{number}", success=number not in failed)
+        service.record_checkpoint(update(step_index=number, items=[made], **fields))
+    return TaskRecord.objects.get(pk=fields.get("task_id", "telegram_42"))
+
+
+def stored(content: str) -> str:
+    """A history column of one long message."""
+    return json.dumps([{"role": "user", "content": content}], separators=(",", ":"))
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_tab_says_that_it_is_the_one_shown(viewer: Client, tab: str):
+    run(2)
+
+    content = page(viewer, show=tab)
+
+    [current] = re.findall(
+        r'<a href="[^"]*" aria-current="page">(\w+)', content.split("tab-row")[1]
+    )
+    assert current.lower() == tab
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_tab_takes_as_many_queries_for_one_row_as_for_thirty(
+    viewer: Client, tab: str, store_queries
+):
+    counts = []
+    for count in (1, 30):
+        run(count, failed=(1,), execution_history=history(*["hello"] * count))
+        with store_queries() as queries:
+            page(viewer, show=tab)
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
+
+
+LS = '<tool_call>{"name":"shell","arguments":{"command":"ls"}}</tool_call>'
+PWD = '<tool_call>{"name":"shell","arguments":{"command":"pwd"}}</tool_call>'
+RESULT = '[Tool results]\n<tool_result name="shell">\nno\n</tool_result>'
+
+
+def shell(command: str, **fields: Any) -> ExecutionCheckpointItem:
+    return item(arguments={"command": command}, **fields)
+
+
+def outcomes(content: str) -> list[tuple[str, str]]:
+    """The step that each call of a transcript names, and how it went."""
+    messages = content.split('<article class="message')[1:]
+    return [
+        (
+            "".join(re.findall(r">(step \d+)</a>", message)),
+            "".join(re.findall(r'class="badge outcome-(\w+)"', message)),
+        )
+        for message in messages
+        if 'class="call' in message
+    ]
+
+
+def test_transcript_tells_what_failed_where_the_results_do_not(viewer: Client):
+    """As the agent writes them: no result has a status."""
+    told = history("go", f"a {LS}", RESULT, f"b {LS}{PWD}", RESULT + RESULT[14:], f"c {PWD}", "hm")
+    service.record_checkpoint(update(step_index=1, items=[shell("ls", success=False)]))
+    pair = [shell("ls"), shell("pwd", success=False)]
+    service.record_checkpoint(update(step_index=2, items=pair, execution_history=told))
+
+    content = page(viewer)
+    [first, second] = TaskCheckpoint.objects.order_by("id")
+
+    assert outcomes(content) == [("step 1", "failed"), ("step 2", "okfailed"), ("", "")]
+    for step in (first, second):
+        assert f'href="{html.escape(address(step=step.pk))}#step-{step.pk}"' in content
+
+
+def test_transcript_believes_a_result_that_says_how_it_went(viewer: Client):
+    told = history("go", LS, RESULT.replace('"shell"', '"shell" status="ok"'))
+    failed = [shell("ls", success=False)]
+    service.record_checkpoint(update(items=failed, execution_history=told))
+
+    assert outcomes(page(viewer)) == [("step 1", "ok")]
+
+
+def test_transcript_shows_a_result_that_only_the_checkpoint_knows_yet(viewer: Client):
+    failed = [shell("ls", success=False, output="no such place")]
+    service.record_checkpoint(update(items=failed, execution_history=history("go", LS)))
+
+    content = page(viewer)
+
+    assert outcomes(content) == [("step 1", "failed")]
+    assert "no such place" in content and "no result" not in content
+
+
+def test_transcript_reads_no_more_steps_than_it_may(viewer: Client, monkeypatch):
+    told = history("go", LS, RESULT, PWD, RESULT)
+    for number, command in enumerate(("ls", "pwd"), start=1):
+        items = [shell(command, success=False, output="x" * 500)]
+        service.record_checkpoint(
+            update(step_index=number, items=items, execution_history=told),
+        )
+    monkeypatch.setattr(thread_tabs, "LONGEST_TOLD", 1_000)
+
+    assert outcomes(page(viewer)) == [("", ""), ("step 2", "failed")]
+
+
+@pytest.mark.parametrize("tab", ["checkpoints", "raw"])
+def test_tab_hands_over_no_long_history(viewer: Client, tab: str, store_queries):
+    record = run(1)
+    TaskRecord.objects.filter(pk=record.pk).update(
+        execution_history_json=stored("x" * 4_000_001),
+        resumable_history_json=stored("x" * 4_000_001),
+    )
+
+    with store_queries() as queries:
+        page(viewer, show=tab)
+
+    for query in queries:
+        columns = query["sql"].partition(" FROM ")[0]
+        assert not re.search(
+            r'(?<!\()"task_records"\."(execution|resumable)_history_json"', columns
+        )
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_page_is_never_read_within_a_transaction(
+    viewer: Client, tab: str, monkeypatch: pytest.MonkeyPatch, store_queries
+):
+    run(2)
+
+    with store_queries() as queries:
+        page(viewer, show=tab)
+
+    assert [q["sql"] for q in queries if not q["sql"].startswith("SELECT")] == []
+
+
+def test_head_says_what_failed_and_where(viewer: Client):
+    run(5, failed=(2, 4))
+    service.save_snapshot(snapshot(status=TaskStatus.FAILED, last_error="out of <luck>"))
+
+    response = viewer.get(address())
+    head = text(response.content.decode().split('id="head"')[1].split('id="picture"')[0])
+
+    assert "failed out of <luck> last failure at step 4, tool4" in head
+    assert [step.step_index for step in response.context["failures"]] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_card"), [("no", False), ("no\n", False), ("no\nroom", True), ("x" * 301, True)]
+)
+def test_error_of_several_lines_is_shown_as_it_is(viewer: Client, error: str, is_card: bool):
+    task(status=TaskStatus.FAILED, last_error=error)
+
+    assert ("<h2>Error</h2>" in page(viewer)) == is_card
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_steps_that_cannot_be_read_are_counted_in_the_head(viewer: Client, store, bad: int):
+    record = task()
+    for step in range(3):
+        checkpoint(record, step, items_json="nope" if step < bad else "[]")
+
+    shown = page(viewer)
+
+    said = {0: [], 1: ["1 step cannot be read"], 2: ["2 steps cannot be read"]}
+    assert re.findall(r"\d+ steps? cannot be read", shown) == said[bad]
+
+
+@pytest.mark.parametrize(("column", "is_marked"), [("[]", False), ("oops", True)])
+def test_history_that_cannot_be_read_is_marked_in_list_and_head(
+    viewer: Client, column: str, is_marked: bool
+):
+    task(execution_history_json=column)
+
+    assert ("aside unreadable" in page(viewer, show="checkpoints")) == is_marked
+    assert ("aside unreadable" in viewer.get("/").content.decode()) == is_marked
+
+
+def test_ways_to_other_tasks_and_steps_keep_the_list(viewer: Client):
+    older = task("older", thread_id="both", updated_at="2026-01-01T00:00:00+00:00")
+    newer = task("newer", thread_id="both", updated_at="2026-01-02T00:00:00+00:00")
+    checkpoint(newer)
+    number = checkpoint(older).pk
+    kept = "&list=sort%3Dage"
+
+    shown = html.unescape(viewer.get(f"/thread/?id=both{kept}").content.decode())
+
+    assert f'"/thread/?id=both&task=older{kept}"' in shown
+    [way] = set(re.findall(r'href="(/thread/step/[^"]*=)\d+"', shown))
+    assert f"both&task=older{kept}&step={number}" in viewer.get(f"{way}{number}")["Location"]
+
+
+def test_head_of_a_silent_task_says_stalled(viewer: Client):
+    run(1)
+    overwrite(
+        connections["tasks"],
+        "task_records",
+        "updated_at",
+        to_text(timezone.now() - timedelta(hours=3)),
+    )
+
+    assert "stalled silent for 3 h" in text(page(viewer))
+
+
+@pytest.mark.parametrize(
+    ("count", "stored_count", "said"),
+    [(7, 2, "The task counts 7 checkpoints, and 2 are stored."), (2, 2, None)],
+)
+def test_head_says_where_the_count_is_not_that_of_the_rows(
+    viewer: Client, count: int, stored_count: int, said: str | None
+):
+    run(stored_count)
+    TaskRecord.objects.update(checkpoint_count=count)
+
+    assert (said or "The task counts") in text(page(viewer)) or said is None
+
+
+def test_way_back_keeps_the_filters(viewer: Client):
+    for name in ("a", "b", "c", "d"):
+        task(
+            name,
+            channel="cli" if name == "b" else "telegram",
+            updated_at=f"2026-01-0{ord(name) - 96}T00:00:00+00:00",
+        )
+
+    way = viewer.get(thread_url("thread", "c", list="channel=telegram")).context["way"]
+
+    assert way == {
+        "list": "/?channel=telegram",
+        "previous": thread_url("thread", "d", list="channel=telegram"),
+        "next": thread_url("thread", "a", list="channel=telegram"),
+    }
+
+
+def test_links_to_tasks_and_steps_keep_the_filters(viewer: Client):
+    run(2, failed=(1,))
+    task("other", thread_id="telegram_42", updated_at="2026-01-01T00:00:00+00:00")
+    filters = "channel=telegram&sort=age"
+
+    content = page(viewer, list=filters)
+    [other] = re.findall(r'href="([^"]*task=other[^"]*)"', content)
+    steps = set(re.findall(r'"(/thread/step/[^"]*checkpoint=\d+)"', content))
+    addresses = [viewer.get(html.unescape(link))["Location"] for link in steps]
+
+    for address_ in (html.unescape(other), *addresses):
+        way = viewer.get(address_.partition("#")[0]).context["way"]
+        assert way["list"] == f"/?{filters}"
+    assert len(addresses) == 2
+
+
+def test_way_back_of_filters_that_make_no_sense_is_the_whole_list(viewer: Client):
+    task("a")
+
+    assert viewer.get(thread_url("thread", "a", list="sort=nonsense")).context["way"] == {
+        "list": "/"
+    }
+
+
+def test_bar_of_the_picture_leads_to_its_step(viewer: Client):
+    run(3)
+    number = TaskCheckpoint.objects.order_by("id").last().pk  # type: ignore[union-attr]
+
+    link = f"/thread/step/?checkpoint={number}"
+    to_step = viewer.get(link)
+
+    assert f'href="{link}"' in page(viewer)
+    assert (to_step.status_code, to_step["Location"]) == (
+        302,
+        f"{address(step=number)}#step-{number}",
+    )
+    assert f'id="step-{number}"' in viewer.get(to_step["Location"]).content.decode()
+
+
+def test_step_of_one_of_several_tasks_leads_to_that_task(viewer: Client):
+    older = task("older", thread_id="both", updated_at="2026-01-01T00:00:00+00:00")
+    task("newer", thread_id="both", updated_at="2026-01-02T00:00:00+00:00")
+    number = checkpoint(older).pk
+
+    to_step = viewer.get(f"/thread/step/?checkpoint={number}")
+    response = viewer.get(to_step["Location"])
+
+    assert response.context["record"].task_id == "older"
+    assert f'id="step-{number}"' in response.content.decode()
+
+
+@pytest.mark.parametrize("name", ["step", "checkpoint"])
+@pytest.mark.parametrize(("number", "status"), [("77", 404), ("x", 400), ("", 400), ("-1", 400)])
+def test_checkpoint_that_is_none_says_so(viewer: Client, name: str, number: str, status: int):
+    assert viewer.get(f"/thread/{name}/?checkpoint={number}").status_code == status
+
+
+def test_tasks_of_a_thread_are_all_listed_and_each_can_be_chosen(viewer: Client):
+    for number in (1, 2, 3):
+        task(f"t{number}", thread_id="many", updated_at=f"2026-01-0{number}T00:00:00+00:00")
+
+    latest = viewer.get(thread_url("thread", "many"))
+    chosen = viewer.get(thread_url("thread", "many", task="t1"))
+
+    assert latest.context["record"].task_id == "t3"
+    assert [other.task_id for other in latest.context["other_tasks"]] == ["t2", "t1"]
+    assert chosen.context["record"].task_id == "t1"
+    assert [other.task_id for other in chosen.context["other_tasks"]] == ["t3", "t2"]
+    assert viewer.get(thread_url("thread", "many", task="t9")).status_code == 404
+
+
+def test_raw_links_of_a_chosen_task_open_its_own_texts(viewer: Client):
+    for name in ("old", "new"):
+        told = history("go", f"{name} {LS}", RESULT.replace("no", f"{name} " * 6_000))
+        long = json.dumps([{"role": m.role, "content": m.content} for m in told])
+        at = {"old": "2026-01-01T00:00:00+00:00", "new": "2026-01-02T00:00:00+00:00"}[name]
+        task(name, thread_id="many", updated_at=at, execution_history_json=long)
+
+    content = viewer.get(thread_url("thread", "many", task="old")).content.decode()
+    links = re.findall(r'href="(/thread/message/[^"]*)"', content)
+    opened = [viewer.get(html.unescape(link)).content.decode() for link in links]
+
+    assert len(links) == 4  # of three messages, and of an output that is cut
+    assert [("old" in each, "new" in each) for each in opened] == [(False, False)] + [
+        (True, False)
+    ] * 3
+
+
+def test_messages_come_in_pieces_that_links_and_numbers_lead_to(viewer: Client):
+    run(1, execution_history=history(*[f"message {n}" for n in range(1, 151)]))
+
+    first = viewer.get(address())
+    third = viewer.get(address(message=130))
+
+    assert [m.number for m in first.context["entries"]] == list(range(1, 61))
+    assert first.context["later"] == 61
+    assert [m.number for m in third.context["entries"]] == list(range(121, 151))
+    assert 'id="message-130"' in third.content.decode()
+
+
+def test_permanent_link_of_a_message_opens_its_piece(viewer: Client):
+    told = history(*[f"message {n}" for n in range(1, 129)])
+    told += [ChatMessage("assistant", LS), ChatMessage("user", RESULT)]
+    run(1, execution_history=told)
+
+    later = page(viewer, message=121, piece="later")
+
+    for number, title in ((125, "Link to this message"), (129, "The call")):
+        [link] = re.findall(rf'<a href="([^"]*#message-{number})" title="{title}"', later)
+        opened = html.unescape(link).partition("#")[0]
+        assert f'id="message-{number}"' in viewer.get(opened).content.decode()
+
+
+def test_piece_asked_for_by_itself_is_no_whole_page(viewer: Client):
+    run(1, execution_history=history(*["hi"] * 150))
+
+    later = page(viewer, message=61, piece="later")
+    earlier = page(viewer, message=61, piece="earlier")
+
+    assert "<html" not in later + earlier
+    assert ('class="pages later"' in later, 'class="pages earlier"' in later) == (True, False)
+    assert ('class="pages later"' in earlier, 'class="pages earlier"' in earlier) == (False, True)
+
+
+def test_steps_come_in_pieces_with_what_changed_across_their_edge(viewer: Client):
+    run(130)
+    ids = list(TaskCheckpoint.objects.order_by("id").values_list("id", flat=True))
+
+    context = viewer.get(address(step=ids[70])).context
+
+    shown = context["steps"]
+    assert [step.checkpoint.id for step in shown] == ids[60:120]
+    assert shown[0].changes.tools == ("tool60", "tool61")
+    assert context["later"] == ids[120]
+
+
+def test_page_of_ten_thousand_steps_stays_small(viewer: Client):
+    record = run(1)
+    long = [{"tool_name": "t", "arguments": "a", "success": False, "output": "<" * 5_000}]
+    items_json = json.dumps(long, separators=(",", ":"))
+    TaskCheckpoint.objects.bulk_create(
+        [
+            TaskCheckpoint(task=record, step_index=number, items_json=items_json)
+            for number in range(2, 10_001)
+        ]
+    )
+
+    assert len(page(viewer, show="checkpoints")) < 2_000_000
+
+
+def test_page_of_a_long_history_stays_small(viewer: Client):
+    run(1)
+    TaskRecord.objects.update(
+        execution_history_json=json.dumps(
+            [{"role": "user", "content": "<&>'\"" * 20_000}] * 100, separators=(",", ":")
+        )
+    )
+
+    assert len(page(viewer)) < 2_000_000
+
+
+def test_resume_shows_the_turns_and_the_note_that_the_agent_gets(viewer: Client):
+    service.save_snapshot(
+        snapshot(
+            resumable_history=history("go on", "I <tool>{}</tool>did"),
+            latest_checkpoint_note="mind the gap",
+        )
+    )
+
+    response = viewer.get(address(show="resume"))
+    expected = service.load_resumable_state("telegram_42")
+
+    assert expected is not None
+    assert [turn.turn for turn in response.context["turns"]] == expected[0]
+    assert "<del>&lt;tool&gt;{}&lt;/tool&gt;</del>" in response.content.decode()
+    assert "mind the gap" in response.content.decode()
+    assert "gets 2 turns and the note" in text(response.content.decode())
+
+
+@pytest.mark.parametrize(
+    ("resumable", "status", "why"),
+    [
+        ("[]", "completed", "The run ended without a resumable history."),
+        ("[]", "running", "The agent has not stored a resumable history yet."),
+        ('[{"role":"tool","content":"x"}]', "failed", "Of 1 stored message none becomes a turn."),
+        ("[{broken", "failed", "The resumable history cannot be read"),
+    ],
+)
+def test_resume_says_why_it_cannot(viewer: Client, resumable: str, status: str, why: str):
+    task(resumable_history_json=resumable, status=status)
+
+    content = text(page(viewer, show="resume"))
+
+    assert "Cannot resume." in content
+    assert why in content
+    assert service_refuses(resumable) or service.load_resumable_state("telegram_42") is None
+
+
+def service_refuses(resumable: str) -> bool:
+    return resumable == "[{broken"
+
+
+def test_raw_shows_what_is_stored(viewer: Client):
+    run(1)
+    TaskRecord.objects.update(final_response="x" * 30_000, last_error="<broken>", status="odd")
+
+    content = page(viewer, show="raw")
+
+    assert html.escape('[{"role":"user","content":"hello"}]') in content
+    assert "&lt;broken&gt;" in content
+    assert "x" * 20_000 in content and "x" * 20_001 not in content
+    whole = viewer.get(thread_url("raw", "telegram_42", text="final_response"))
+    assert whole.content.decode() == "x" * 30_000
+    assert viewer.get(thread_url("raw", "telegram_42", text="channel")).status_code == 400
+
+
+def test_find_counts_hits_and_leads_to_each(viewer: Client):
+    run(1, execution_history=history(*["x"] * 99, "A Needle, a needle", *["x"] * 50, "needle"))
+
+    first = viewer.get(address(find="needle"))
+    last = viewer.get(address(find="needle", hit=3))
+
+    assert [hit.number for hit in first.context["hits"]] == [100, 100, 151]
+    assert 'id="message-100"' in first.content.decode()
+    assert 'id="message-151"' in last.content.decode()
+    assert "3 of 3 for “needle”" in text(last.content.decode())
+    assert (first.context["previous_hit"], first.context["next_hit"]) == (3, 2)
+
+
+def test_hit_of_the_list_is_the_hit_that_is_shown(viewer: Client):
+    told = ["needle", LS, RESULT.replace("no", "needle, needle"), "nothing", "needle"]
+    run(1, execution_history=history(*told))
+
+    [_, (_, link)] = viewer.get("/?q=needle").context["rows"][0].hits
+    shown = viewer.get(link).context
+
+    assert (shown["hit"].number, shown["hit_number"], len(shown["hits"])) == (3, 2, 4)
+
+
+def test_find_leads_to_the_message_that_the_address_names(viewer: Client):
+    run(1, execution_history=history("needle", *["no"] * 150))
+
+    shown = viewer.get(address(find="needle", message=130)).context
+
+    assert 130 in [message.number for message in shown["entries"]]
+
+
+def test_find_of_nothing_says_so(viewer: Client):
+    run(1)
+
+    assert "Nothing in this thread reads “<zebra>”." in text(page(viewer, find="<zebra>"))
+
+
+def live(client: Client, tag: str = "", **parameters: Any):
+    url = thread_url("thread-live", "telegram_42", **parameters)
+    return client.get(url, headers={"If-None-Match": tag} if tag else {})
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_live_sends_nothing_while_nothing_changes(viewer: Client, tab: str, store_queries):
+    run(1)
+    tag = viewer.get(address(show=tab)).context["live_tag"]
+
+    with store_queries() as queries:
+        response = live(viewer, tag, show=tab)
+
+    assert (response.status_code, response.content) == (304, b"")
+    assert len(queries) == 1
+
+
+def test_live_sends_what_a_new_step_changes(viewer: Client):
+    run(1)
+    tag = viewer.get(address(show="checkpoints")).context["live_tag"]
+    service.record_checkpoint(update(step_index=2, items=[item(tool_name="fresh")]))
+
+    response = live(viewer, tag, show="checkpoints")
+    content = response.content.decode()
+
+    assert response.status_code == 200
+    assert response["ETag"] != tag
+    for part in ("head", "picture", "side", "tabs", "entries", "thread-state"):
+        assert content.count(f'id="{part}"') == 1
+    assert f'id="step-{TaskCheckpoint.objects.order_by("-id")[0].pk}"' in content
+
+
+def test_live_stops_with_the_run(viewer: Client):
+    run(1)
+    assert "data-live" in page(viewer)
+
+    service.save_snapshot(snapshot(status=TaskStatus.COMPLETED))
+
+    assert "data-live" not in live(viewer).content.decode()
+
+
+def test_live_of_a_thread_that_is_gone_is_not_found(viewer: Client):
+    assert live(viewer).status_code == 404
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_page_holds_no_style_or_script_of_its_own(viewer: Client, tab: str):
+    run(3, failed=(2,))
+
+    content = page(viewer, show=tab)
+
+    assert re.findall(r"<script(?! src=)|<style|\sstyle=|\son\w+=", content) == []
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_page_escapes_what_an_agent_wrote(viewer: Client, tab: str):
+    evil = '"><script>alert(1)</script>'
+    service.record_checkpoint(
+        update(
+            execution_history=history(evil, evil),
+            checkpoint_note=evil,
+            items=[item(tool_name=evil, arguments={evil: evil}, output=evil, success=False)],
+        )
+    )
+    service.record_checkpoint(update(step_index=2, items=[item(tool_name=evil)]))
+    TaskRecord.objects.update(
+        resumable_history_json=stored(evil), last_error=evil, final_response=evil, channel=evil
+    )
+
+    assert "<script>alert" not in page(viewer, show=tab, find=evil, list=evil)
+
+
+@pytest.mark.parametrize("tab", TABS)
+@pytest.mark.parametrize(
+    "column",
+    [
+        "execution_history_json",
+        "resumable_history_json",
+        "created_at",
+        "updated_at",
+        "completed_at",
+        "status",
+        "latest_checkpoint_note",
+    ],
+)
+@pytest.mark.parametrize("value", ["[{broken", b"\xff\x00", 7])
+def test_page_shows_a_row_with_anything_in_a_column(
+    viewer: Client, tab: str, column: str, value: Any
+):
+    run(2)
+    overwrite(connections["tasks"], "task_records", column, value)
+
+    page(viewer, show=tab)
+
+
+@pytest.mark.parametrize("column", ["items_json", "created_at", "step_index", "checkpoint_note"])
+@pytest.mark.parametrize("value", ["[{broken", b"\xff\x00", 7, ""])
+def test_page_shows_steps_with_anything_in_a_column(viewer: Client, column: str, value: Any):
+    run(2)
+    overwrite(connections["tasks"], "task_checkpoints", column, value)
+
+    page(viewer, show="checkpoints")
+
+
+@only_postgresql
+@pytest.mark.parametrize("tab", TABS)
+def test_tabs_work_on_postgresql(viewer: Client, store, tab: str):
+    run(3, failed=(2,))
+
+    assert viewer.get(address(show=tab)).status_code == 200
+    assert live(viewer, show=tab).status_code == 200
+    assert viewer.get(address(task="\0")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (None, ""),
+        (0, "0.0 s"),
+        (9.96, "10.0 s"),
+        (36.4, "36 s"),
+        (187, "3 min 7 s"),
+        (7_200, "2 h"),
+    ],
+)
+def test_duration_is_said_in_two_units(seconds: float | None, shown: str):
+    assert duration(seconds) == shown
+
+
+def test_short_forms_of_times_and_sizes():
+    assert [coarse(n) for n in (0.4, 59, 7_300, 200_000)] == ["0 s", "59 s", "2 h", "2 d"]
+    assert [on_axis(n) for n in (0, 75, 3_720)] == ["0:00", "1:15", "1:02:00"]
+    assert [size(n) for n in (None, 812, 3_290, 12_000_000)] == ["0", "812", "3.3 K", "12 M"]
+
+
+def test_clearing_comes_back_to_the_list_as_it_was(operator: Client):
+    run(1)
+    filters = "channel=telegram&sort=age"
+
+    content = operator.get(address(list=filters)).content.decode()
+    [link] = re.findall(r'href="([^"]*)">Clear…', content)
+    form = operator.get(html.unescape(link)).content.decode()
+    [action] = re.findall(r'action="(/thread/clear/[^"]*)"', form)
+    fields = dict(re.findall(r'name="(version|seen)" value="([^"]*)"', form))
+    cleared = operator.post(html.unescape(action), fields | {"with_running": "on"})
+
+    assert cleared["Location"] == f"/?{filters}"
+    assert html.escape(address(list=filters)) in form
+    assert TaskRecord.objects.count() == 0
+
+
+def test_every_export_that_the_page_offers_is_to_be_had(viewer: Client):
+    task("a")
+
+    page = viewer.get(thread_url("thread", "a")).content.decode()
+
+    links = re.findall(r'href="(/thread/export/[^"]*)"', page)
+    assert [viewer.get(html.unescape(link)).status_code for link in links] == [200] * 4
+
+
+@pytest.mark.parametrize("task_id", ["telegram_42", "a/../b c?#\n", ""])
+def test_link_to_the_admin_leads_to_the_task(admin_client: Client, task_id):
+    task(task_id)
+
+    page = admin_client.get(thread_url("thread", task_id)).content.decode()
+
+    [link] = re.findall(r'href="(/admin/tasks/taskrecord/[^"]+)"', page)
+    assert admin_client.get(html.unescape(link)).status_code == 200

@@ -1,0 +1,709 @@
+"""The list of threads: what its rows say, what it can be asked, and what that costs."""
+
+import html
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlencode
+
+import pytest
+from django.db import connections
+from django.http import QueryDict
+from django.test import Client
+
+from tasks import service
+from tasks.fields import to_text
+from tasks.listing import change_token, thread_list
+from tasks.listing.filters import Filters
+from tasks.listing.thread_list import ThreadList, neighbours
+from tasks.models import TaskRecord
+from tasks.store import daemon, workspace
+from tasks.views import threads
+from tests.factories import checkpoint, history, only_sqlite, overwrite, snapshot, task, update
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def ago(**span: float) -> str:
+    return to_text(datetime.now(UTC) - timedelta(**span))
+
+
+def shown(client: Client, query: str = "") -> list[str]:
+    response = client.get(f"/?{query}")
+    assert response.status_code == 200
+    return [row.record.task_id for row in response.context["rows"]]
+
+
+def said(*messages: tuple[str, str]) -> str:
+    """A history as the store writes it."""
+    rows = [{"role": role, "content": content} for role, content in messages]
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+
+
+# Rows
+
+
+def test_list_shows_newest_first(viewer: Client):
+    task("old", updated_at="2026-01-01T00:00:00+00:00")
+    task("new", updated_at="2026-01-03T00:00:00+00:00")
+    task("middle", updated_at="2026-01-02T00:00:00+00:00")
+
+    assert shown(viewer) == ["new", "middle", "old"]
+
+
+def test_list_shows_what_a_row_is_about(viewer: Client):
+    service.record_checkpoint(update(execution_history=history("Rotate the logs\nplease")))
+    service.save_snapshot(
+        snapshot(
+            status=service.TaskStatus.FAILED,
+            execution_history=history("Rotate the logs\nplease"),
+            resumable_history=[],
+            last_error="disk <full>\nsecond line",
+            latest_checkpoint_note="## Runtime Checkpoint\n\n- Confirmed steps: shell",
+        )
+    )
+
+    row = viewer.get("/").content.decode().split("<tbody>")[1].split("</tbody>")[0]
+    texts = [text.strip() for text in re.sub(r"<[^>]+>", "\n", row).split("\n") if text.strip()]
+
+    assert [html.unescape(text) for text in texts] == [
+        "Rotate the logs",
+        "telegram_42",
+        "Confirmed steps: shell",
+        "disk <full>",
+        "failed",
+        "cannot resume",
+        "telegram",
+        "gpt-test",
+        "openai",
+        "1",
+        "step",
+        "now",
+        "now",
+    ]
+
+
+def test_list_shows_rows_that_cannot_be_read(viewer: Client):
+    task("broken", status="exploded", execution_history_json="not json")
+    TaskRecord.objects.filter(pk="broken").update(checkpoint_count=-4)
+    with connections["tasks"].cursor() as cursor:
+        cursor.execute("UPDATE task_records SET updated_at = 'yesterday', created_at = ''")
+
+    content = viewer.get("/").content.decode()
+
+    assert "broken" in content
+    assert "exploded" in content
+    assert "yesterday" in content
+
+
+def test_list_shows_a_row_with_bytes_that_are_no_text(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch
+):
+    task()
+    store = connections["tasks"]
+    overwrite(store, "task_records", "channel", b"oh\xff")
+    with store.cursor() as cursor:
+        cursor.execute("UPDATE task_records SET last_error = CAST(x'6f68ff' AS TEXT)")
+    monkeypatch.setattr(store.connection, "text_factory", store.connection.text_factory)
+    workspace.show_bad_text(sender=None, connection=store)
+
+    assert "oh\ufffd" in viewer.get("/").content.decode()
+
+
+@pytest.mark.parametrize("thread_id", ["\t", "\n \n", "\x1f", "\u200b"])
+def test_id_of_nothing_visible_is_shown_in_escapes(viewer: Client, thread_id: str):
+    task(thread_id)
+
+    assert html.escape(ascii(thread_id)) in viewer.get("/").content.decode()
+
+
+def test_list_of_an_empty_store_says_how_to_begin(viewer: Client):
+    content = viewer.get("/").content.decode()
+
+    for text in (
+        "No threads yet",
+        "--workspace",
+        "serve --demo",
+        "from gloamy_site import connect",
+    ):
+        assert text in content
+
+
+# Filters
+
+
+@pytest.fixture
+def mixed() -> None:
+    """Threads that differ in all that can be asked for; their ids say how."""
+    task("running", updated_at=ago(minutes=1))
+    task("stalled", updated_at=ago(minutes=20), checkpoint_count=1)
+    task("failed", status="failed", updated_at=ago(hours=2), channel="slack", checkpoint_count=9)
+    task("timed_out", status="timed_out", updated_at=ago(days=2), provider="ollama")
+    task("cancelled", status="cancelled", updated_at=ago(days=8), model="qwen3:32b")
+    task("completed", status="completed", updated_at=ago(days=40), checkpoint_count=4)
+    TaskRecord.objects.exclude(pk="failed").update(
+        resumable_history_json=said(("user", "hi")), created_at=ago(days=50)
+    )
+    TaskRecord.objects.filter(pk="completed").update(created_at=ago(days=41))
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("status=running", ["running"]),
+        ("status=stalled", ["stalled"]),
+        ("status=failed", ["failed"]),
+        ("status=timed_out", ["timed_out"]),
+        ("channel=slack", ["failed"]),
+        ("provider=ollama", ["timed_out"]),
+        ("model=qwen3:32b", ["cancelled"]),
+        ("model=nothing", []),
+        ("period=1h", ["running", "stalled"]),
+        ("period=7d&status=failed", ["failed"]),
+        ("resume=no", ["failed"]),
+        ("q=ED_O&where=ids", ["timed_out"]),
+        ("q=led&where=ids", ["stalled", "failed", "cancelled"]),
+        ("sort=-activity", ["completed", "cancelled", "timed_out", "failed", "stalled", "running"]),
+        ("sort=steps&period=30d", ["failed", "stalled", "timed_out", "running", "cancelled"]),
+        ("sort=age&status=stalled", ["stalled"]),
+        ("sort=-steps&status=completed", ["completed"]),
+        ("unknown=1&utm_source=chat", ["running", "stalled", "failed", "timed_out", "cancelled"]),
+        ("channel=", ["running", "stalled", "failed", "timed_out", "cancelled", "completed"]),
+    ],
+)
+def test_list_shows_what_is_asked_for(
+    viewer: Client, store, mixed, query: str, expected: list[str]
+):
+    found = shown(viewer, query)
+
+    assert found[: len(expected)] == expected
+    assert len(found) == len(expected) or "unknown" in query
+
+
+def test_list_takes_times_in_utc(viewer: Client, store):
+    for hour in (9, 10, 11):
+        task(f"at {hour}", updated_at=f"2026-01-01T{hour:02}:00:00.123456789+00:00")
+
+    query = "start=2026-01-01T09:30&end=2026-01-01T10:30"
+
+    assert shown(viewer, query) == ["at 10"]
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("status=exploded", "status"),
+        ("period=1y", "period"),
+        ("start=yesterday", "start"),
+        ("end=2026-99-01", "end"),
+        ("resume=yes", "resume"),
+        ("where=nowhere", "where"),
+        ("sort=title", "sort"),
+        ("q=" + "x" * 201, "q"),
+        ("q=%00", "q"),
+        ("channel=" + "x" * 301, "channel"),
+        ("sort=steps&after=many&task=x", "after"),
+    ],
+)
+def test_wrong_filter_says_which_one_it_is(viewer: Client, query: str, name: str):
+    response = viewer.get(f"/?{query}")
+
+    assert response.status_code == 400
+    assert response.context["reason"].startswith(f"“{name}” in the address is not right: ")
+
+
+def test_filter_that_matches_nothing_offers_to_drop_each(viewer: Client):
+    task()
+
+    response = viewer.get("/?channel=slack&q=what&status=failed")
+
+    assert "No thread passes all of these" in response.content.decode()
+    assert [(chip["text"], chip["url"]) for chip in response.context["chosen"]] == [
+        ("failed", "/?channel=slack&q=what"),
+        ("“what”", "/?status=failed&channel=slack"),
+        ("channel slack", "/?status=failed&q=what"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "status=failed",
+        "channel=a%26b&sort=-age",
+        "q=%22caf%C3%A9%22&where=tool",
+        "start=2026-01-01T09%3A30%3A00&end=2026-01-02T00%3A00%3A00&resume=no",
+    ],
+)
+def test_filters_have_one_address(query: str):
+    asked = Filters.of(QueryDict(query))
+
+    assert parse_qs(asked.query()) == parse_qs(query)
+    assert Filters.of(QueryDict(asked.query())) == asked
+
+
+def test_rows_lead_to_their_thread_and_back_to_the_list(viewer: Client):
+    task(channel="a&b")
+
+    [row] = viewer.get("/?channel=a%26b&sort=age").context["rows"]
+
+    address = QueryDict(row.url.partition("?")[2])
+    assert address["id"] == "telegram_42"
+    assert Filters.of(QueryDict(address["list"])) == Filters(channel="a&b", sort="age")
+
+
+def test_states_are_counted_up_to_a_bound(viewer: Client, store, mixed, monkeypatch):
+    monkeypatch.setattr(thread_list, "COUNTED", 2)
+    monkeypatch.setattr(threads, "COUNTED", 2)
+
+    counts = {s["name"]: s["count"] for s in viewer.get("/").context["states"]}
+
+    assert counts == {
+        "": "2+",
+        "running": "1",
+        "stalled": "1",
+        "completed": "1",
+        "failed": "1",
+        "timed_out": "1",
+        "cancelled": "1",
+    }
+
+
+def test_counts_are_of_threads_that_pass_the_other_filters(viewer: Client, store, mixed):
+    states = viewer.get("/?channel=telegram&status=failed&period=7d").context["states"]
+
+    counts = {s["name"]: s["count"] for s in states}
+    assert (counts[""], counts["failed"], counts["timed_out"]) == ("3", "0", "1")
+
+
+def test_choices_are_of_the_newest_tasks_and_hold_what_is_asked_for(viewer: Client, mixed):
+    choices = viewer.get("/?channel=fax").context["choices"]
+
+    assert {choice["name"]: choice["values"] for choice in choices} == {
+        "channel": ["fax", "slack", "telegram"],
+        "provider": ["ollama", "openai"],
+        "model": ["gpt-test", "qwen3:32b"],
+    }
+
+
+# Search
+
+
+def find(client: Client, **query: str) -> list[tuple[str, int, str, str]]:
+    """Thread, message number, role and marked text of all hits that are shown."""
+    rows = client.get(f"/?{urlencode(query)}").context["rows"]
+    return [
+        (row.record.task_id, hit.number, hit.role, hit.match) for row in rows for hit, _ in row.hits
+    ]
+
+
+HARD = [
+    'say "hi"',
+    "two\nlines",
+    "tab\there",
+    "back\\slash",
+    r"C:\new\table",
+    "100%_sure",
+    "naïve café",
+    "日本語",
+    "🦉",
+    "it's",
+    "\x1b[31m",
+    "a/b",
+    '\\"',
+    "<b>",
+]
+
+
+@pytest.mark.parametrize("text", HARD)
+@pytest.mark.parametrize("depth", [0, 1, 2], ids=["as text", "in JSON", "in JSON in JSON"])
+def test_search_finds_a_text_however_it_is_escaped(viewer: Client, store, text: str, depth: int):
+    content = f"before {text} after"
+    for _ in range(depth):
+        content = json.dumps({"content": content}, ensure_ascii=False)
+    task("found", execution_history_json=said(("system", "you"), ("assistant", content)))
+    task("other", execution_history_json=said(("user", "something else")))
+
+    assert [hit[:3] for hit in find(viewer, q=text)] == [("found", 2, "assistant")]
+
+
+@pytest.mark.parametrize("text", ["naïve café", "日本語", "🦉"])
+def test_search_finds_a_text_that_another_program_wrote_in_escapes(viewer: Client, store, text):
+    task(execution_history_json=json.dumps([{"role": "user", "content": text}]))
+
+    assert find(viewer, q=text) == [("telegram_42", 1, "user", text)]
+
+
+@pytest.mark.parametrize(("text", "asked"), [("Hello", "hELLO"), ("ÉCLAIR", "éclair")])
+def test_search_takes_either_case(viewer: Client, store, text: str, asked: str):
+    task(execution_history_json=said(("user", text)))
+
+    assert find(viewer, q=asked) == [("telegram_42", 1, "user", text)]
+
+
+@pytest.mark.parametrize(
+    ("where", "numbers"),
+    [("messages", [2, 3]), ("user", [2]), ("assistant", [3]), ("tool", [4, 5]), ("system", [1])],
+)
+def test_search_looks_at_what_one_role_said(viewer: Client, store, where: str, numbers: list[int]):
+    task(
+        "needle",
+        execution_history_json=said(
+            ("system", "a needle"),
+            ("user", "a needle"),
+            ("assistant", "a needle"),
+            ("user", "[Tool results]\na needle"),
+            ("tool", "a needle"),
+        ),
+    )
+
+    assert [hit[1] for hit in find(viewer, q="a needle", where=where)] == numbers
+    assert find(viewer, q="needle", where="ids") == []
+
+
+def test_search_everywhere_finds_ids_too(viewer: Client, store):
+    task("slack_needle")
+    task("other", execution_history_json=said(("user", "needle")))
+
+    assert set(shown(viewer, "q=NEEDLE")) == {"slack_needle", "other"}
+
+
+def test_hit_is_marked_and_links_to_its_message(viewer: Client):
+    task(execution_history_json=said(("user", "x"), ("user", "<i>find</i> me")))
+
+    content = viewer.get("/?q=find&where=user").content.decode()
+
+    assert "&lt;i&gt;<mark>find</mark>&lt;/i&gt; me" in content
+    link = "id=telegram_42&amp;message=2&amp;find=find&amp;list=q%3Dfind%26where%3Duser#message-2"
+    assert link in content
+
+
+def test_search_shows_where_a_history_that_cannot_be_read_holds_the_text(viewer: Client, store):
+    task(execution_history_json='[{"role":"user","content":"a needle"')
+
+    assert find(viewer, q="needle") == [("telegram_42", 1, "unreadable", "needle")]
+    assert (
+        "find=" not in viewer.get("/?q=needle").context["rows"][0].hits[0][1]
+    )  # none is looked for
+
+
+def test_search_looks_at_the_latest_task_of_a_thread_alone(viewer: Client, store):
+    old, new = "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"
+    task("a", thread_id="t", updated_at=old, execution_history_json=said(("user", "needle")))
+    task("b", thread_id="t", updated_at=new)
+
+    assert shown(viewer, "q=needle") == []
+
+
+@pytest.mark.parametrize("query", ["q=needle", "resume=no", "channel=slack"])
+def test_walk_that_takes_too_long_goes_on_where_it_was_broken_off(
+    viewer: Client, store, monkeypatch, query: str
+):
+    monkeypatch.setattr(thread_list, "WALK_SECONDS", -1)
+    monkeypatch.setattr(thread_list, "HEAVY_PIECE", 2)
+    monkeypatch.setattr(thread_list, "PIECE", 2)
+    for number in range(7):
+        is_wanted = number % 3 == 0
+        task(
+            f"task {number}",
+            updated_at=f"2026-01-01T00:00:0{number}+00:00",
+            channel="slack" if is_wanted else "cli",
+            resumable_history_json="[]" if is_wanted else said(("user", "hi")),
+            execution_history_json=said(("user", "needle" if is_wanted else "hay")),
+        )
+
+    seen, address, requests = [], f"/?{query}", 0
+    while address:
+        context = viewer.get(address).context
+        seen += [row.record.task_id for row in context["rows"]]
+        address, requests = context["further"], requests + 1
+
+    assert seen == ["task 6", "task 3", "task 0"]
+    assert requests > 1
+
+
+# Pages
+
+
+SORTS = ["activity", "-activity", "age", "-age", "steps", "-steps"]
+
+
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("query", ["", "channel=telegram", "q=needle", "resume=no"])
+def test_list_pages_through_every_thread_once_and_back(
+    viewer: Client, store, monkeypatch, sort: str, query: str
+):
+    monkeypatch.setattr(threads, "THREADS_PER_PAGE", 3)
+    for number in range(8):
+        moment = f"2026-01-0{number // 3 + 1}T00:00:00+00:00"
+        task(
+            f"thread {number}",
+            updated_at=moment,
+            created_at=moment,
+            checkpoint_count=number // 3,
+            execution_history_json=said(("user", "needle")),
+        )
+
+    pages, address = [], f"/?{query}&sort={sort}"
+    while address:
+        context = viewer.get(address).context
+        pages.append([row.record.thread_id for row in context["rows"]])
+        address, newer = context["older"], context["newer"]
+    back = []
+    while newer:
+        context = viewer.get(newer).context
+        back.append([row.record.thread_id for row in context["rows"]])
+        newer = context["newer"]
+
+    order = range(8) if sort.startswith("-") else range(7, -1, -1)
+    assert [thread for page in pages for thread in page] == [f"thread {n}" for n in order]
+    assert back == pages[-2::-1]
+
+
+def test_page_before_the_second_is_the_first_whatever_came_since(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(threads, "THREADS_PER_PAGE", 2)
+    for number in range(4):
+        task(f"task {number}", updated_at=f"2026-01-01T00:00:0{number}+00:00")
+    second = viewer.get(viewer.get("/").context["older"])
+    task("task 4", updated_at="2026-01-01T00:00:04+00:00")
+
+    context = viewer.get(second.context["newer"]).context
+    first = viewer.get(context["newer"]).context
+
+    assert [row.record.task_id for row in context["rows"]] == ["task 3", "task 2"]
+    assert [row.record.task_id for row in first["rows"]] == ["task 4", "task 3"]
+    assert (first["is_first"], first["is_live"], first["newer"]) == (True, True, "")
+
+
+QUERIES = ["", "status=stalled", "channel=telegram&sort=age", "resume=no", "q=needle", "sort=steps"]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_list_takes_the_same_queries_for_one_row_and_for_thirty(
+    viewer: Client, store, store_queries, query: str
+):
+    counts = []
+    for count in (1, 30):
+        for number in range(count):
+            stored = said(("user", "needle"))
+            record = {"execution_history_json": stored, "updated_at": ago(days=1)}
+            checkpoint(task(f"{count} {number}", **record))
+        with store_queries() as queries:
+            assert len(shown(viewer, query)) >= count
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("query", [q for q in QUERIES if q != "q=needle"])
+def test_list_selects_no_whole_history(viewer: Client, store, store_queries, query: str):
+    task(updated_at=ago(days=1))
+
+    with store_queries() as queries:
+        shown(viewer, query)
+
+    large = "execution_history_json|resumable_history_json|final_response|last_error|note"
+    whole = rf'(?<!LEFT\()(?<!octet_length\()"task_records"\."\w*({large})'
+    statements = [query["sql"] for query in queries]
+    assert len(statements) >= 3
+    assert [s for s in statements if re.search(whole, s, re.IGNORECASE)] == []
+
+
+@only_sqlite
+@pytest.mark.parametrize(
+    "query",
+    ["", "status=failed", "status=stalled", "sort=steps&status=failed", "sort=-age", "period=7d"],
+)
+def test_list_reads_no_table_from_end_to_end(viewer: Client, store, store_queries, query: str):
+    task()
+    with store_queries() as queries:
+        shown(viewer, query)
+
+    plans = []
+    with store.cursor() as cursor:
+        for asked in queries:
+            cursor.execute(f"EXPLAIN QUERY PLAN {asked['sql']}")
+            plans += [row[3] for row in cursor.fetchall()]
+
+    of_tables = [step for step in plans if "task_records" in step]
+    assert len(of_tables) > 5
+    assert [step for step in of_tables if "USING" not in step] == []
+    assert [step for step in plans if step == "USE TEMP B-TREE FOR ORDER BY"] == []
+
+
+# Neighbours
+
+
+def test_neighbours_are_those_of_the_filtered_list(store):
+    for number in range(6):
+        task(
+            f"task {number}",
+            status="failed" if number % 2 else "completed",
+            updated_at=f"2026-01-01T00:00:0{number}+00:00",
+            checkpoint_count=5 - number,
+        )
+    record = TaskRecord.objects.get(pk="task 3")
+
+    assert neighbours(Filters(), record) == ("task 4", "task 2")
+    assert neighbours(Filters(status="failed"), record) == ("task 5", "task 1")
+    assert neighbours(Filters(status="completed"), record) == ("task 4", "task 2")
+    assert neighbours(Filters(sort="steps"), record) == ("task 2", "task 4")
+    assert neighbours(Filters(q="task 0", where="ids"), record) == (None, "task 0")
+
+
+# The daemon, and what is stalled
+
+
+@pytest.fixture
+def beat(tmp_path, monkeypatch):
+    """`beat(text)` puts it into the heartbeat file."""
+    file = tmp_path / "daemon_state.json"
+    monkeypatch.setattr(daemon, "_file", lambda: file)
+    return file.write_text
+
+
+def beat_of(**ago_: float) -> str:
+    return json.dumps({"written_at": to_text(NOW - timedelta(**ago_)), "components": {}})
+
+
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [
+        (beat_of(seconds=1), "alive"),
+        (beat_of(seconds=19), "alive"),
+        (beat_of(seconds=20), "dead"),
+        (beat_of(days=3), "dead"),
+        (beat_of(seconds=-30), "alive"),
+        ('{"written_at":"2026-03-01T11:59:59Z"}', "alive"),
+        ('{"written_at":"yesterday"}', "unknown"),
+        ('{"written_at":null}', "unknown"),
+        ("{}", "unknown"),
+        ("[1", "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_heartbeat_says_whether_the_daemon_lives(beat, content: str, state: str):
+    beat(content)
+
+    assert daemon.daemon(NOW).state == state
+
+
+def test_heartbeat_lies_beside_the_workspace(store, monkeypatch, tmp_path):
+    folder = tmp_path / "workspace" / "state"
+    monkeypatch.setattr("tasks.store.daemon.store_file", lambda: folder / "tasks.db")
+    (tmp_path / "daemon_state.json").write_text(beat_of(seconds=1))
+
+    state = daemon.daemon(NOW).state
+
+    assert state == ("alive" if store.vendor == "sqlite" else "unknown")
+
+
+@pytest.mark.parametrize(
+    ("content", "minutes", "is_stalled"),
+    [
+        ("", 9, False),
+        ("", 11, True),
+        (beat_of(seconds=1), 9, False),
+        (beat_of(seconds=1), 11, True),
+        (beat_of(minutes=5), 6, True),  # left running by a daemon that died
+        (beat_of(minutes=5), 4, False),  # written since: by another agent
+        (beat_of(minutes=30), 11, True),
+    ],
+)
+def test_thread_is_stalled_when_silent_or_left_by_a_dead_daemon(
+    store, beat, content: str, minutes: int, is_stalled: bool
+):
+    beat(content)
+    at_noon = daemon.daemon(NOW)
+    record = task(updated_at=to_text(NOW - timedelta(minutes=minutes)))
+
+    [found] = (
+        ThreadList(Filters(status="stalled" if is_stalled else "running"), at_noon).page(5).records
+    )
+
+    assert found == record
+    assert at_noon.is_stalled(found) == is_stalled
+
+
+def test_only_running_threads_are_stalled(store):
+    for status in ("completed", "failed", "exploded"):
+        task(status, status=status, updated_at="2026-01-01T00:00:00+00:00")
+
+    assert ThreadList(Filters(status="stalled")).page(5).records == []
+
+
+def test_setting_decides_after_how_long_a_thread_is_stalled(viewer: Client, settings):
+    task(updated_at=ago(minutes=20))
+    settings.STALLED_AFTER = timedelta(minutes=30)
+
+    assert shown(viewer, "status=stalled") == []
+
+
+@pytest.mark.parametrize("state", ["alive", "dead", "unknown"])
+def test_head_says_whether_the_daemon_lives(viewer: Client, beat, state: str):
+    content = {"alive": ago(seconds=1), "dead": ago(days=1), "unknown": ""}[state]
+    beat(json.dumps({"written_at": content}))
+
+    assert f'class="daemon {state}"' in viewer.get("/").content.decode()
+
+
+# Live
+
+
+def poll_address(client: Client) -> str:
+    [address] = re.findall(r'hx-get="([^"]*)"', client.get("/").content.decode())
+    return html.unescape(address)
+
+
+def test_poll_gets_nothing_when_nothing_changed(viewer: Client, store, store_queries):
+    task(updated_at=ago(days=1))
+    address = poll_address(viewer)
+
+    with store_queries() as queries:
+        response = viewer.get(address)
+
+    assert (response.status_code, response.content) == (204, b"")
+    assert len(queries) == (0 if store.vendor == "sqlite" else 1)
+
+
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_poll_gets_the_list_when_a_checkpoint_came(viewer: Client, store):
+    address = poll_address(viewer)
+
+    service.record_checkpoint(update())
+    content = viewer.get(address).content.decode()
+
+    assert "telegram_42" in content
+    assert "<html" not in content
+    assert 'id="daemon"' in content
+
+
+def test_poll_notices_the_daemon_and_the_clock(beat):
+    moments = [NOW, NOW + timedelta(minutes=1)]
+    versions = {change_token.version(daemon.daemon(moment)) for moment in moments}
+    beat(beat_of(seconds=1))
+    versions.add(change_token.version(daemon.daemon(NOW)))
+
+    assert len(versions) == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "is_live"),
+    [
+        ("", True),
+        ("status=running", True),
+        ("channel=slack", True),
+        ("sort=age", False),
+        ("q=needle", False),
+        ("resume=no", False),
+        ("after=2026&task=x", False),
+    ],
+)
+def test_list_is_live_where_new_activity_comes_first(viewer: Client, query: str, is_live: bool):
+    task()
+
+    assert ("data-poll" in viewer.get(f"/?{query}").content.decode()) == is_live

@@ -1,0 +1,146 @@
+"""Signing in: the first administrator, one-time links and passwords."""
+
+from urllib.parse import quote
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from gloamy_site.sign_in.links import administrator, sign_in_link
+
+pytestmark = pytest.mark.django_db
+
+SERVER = "http://testserver"
+
+
+@pytest.fixture
+def user() -> User:
+    return administrator()
+
+
+def open_link(client: Client, link: str):
+    """What pressing the button of a link's page answers."""
+    client.get(link)
+    return client.post("/sign-in/link/")
+
+
+def is_signed_in(client: Client) -> bool:
+    return "_auth_user_id" in client.session
+
+
+def test_administrator_is_made_once_and_has_no_password(user: User):
+    assert administrator() == user
+    assert user.is_superuser and user.is_staff
+    assert not user.has_usable_password()
+
+
+def test_administrator_leaves_a_user_of_that_name_alone():
+    get_user_model().objects.create_user("admin")
+
+    assert administrator().get_username() == "admin-1"
+
+
+def test_link_signs_in_after_a_post(client: Client, user: User):
+    link = sign_in_link(user, SERVER)
+
+    page = client.get(link, follow=True)
+    done = client.post("/sign-in/link/")
+
+    assert page.context["user_found"] == user
+    assert (done.status_code, done["Location"]) == (302, "/")
+    assert is_signed_in(client)
+
+
+@pytest.mark.parametrize("method", ["get", "head"])
+def test_link_survives_a_preview(client: Client, user: User, method: str):
+    link = sign_in_link(user, SERVER)
+
+    for _ in range(3):
+        assert getattr(Client(), method)(link, follow=True).status_code == 200
+    open_link(client, link)
+
+    assert is_signed_in(client)
+
+
+def test_link_works_once(client: Client, user: User):
+    link = sign_in_link(user, SERVER)
+    client.get(link)
+    open_link(Client(), link)
+
+    assert client.post("/sign-in/link/").status_code == 403
+    assert client.get(link).status_code == 403
+    assert not is_signed_in(client)
+
+
+def test_link_grows_old(client: Client, user: User, monkeypatch: pytest.MonkeyPatch):
+    from sesame import settings as sesame_settings  # noqa: PLC0415 - reads Django's settings
+
+    link = sign_in_link(user, SERVER)
+    monkeypatch.setattr(sesame_settings, "MAX_AGE", sesame_settings.MAX_AGE * 0)
+
+    assert open_link(client, link).status_code == 403
+
+
+@pytest.mark.parametrize("wrong", ["", "x", "🦉", "A" * 5_000, "\x00"])
+def test_wrong_token_is_refused(client: Client, user: User, wrong: str):
+    assert client.get("/sign-in/link/", {"token": wrong}).status_code == 403
+    client.cookies["gloamy_link"] = quote(wrong)
+    assert client.post("/sign-in/link/").status_code == 403
+
+
+def test_link_of_a_disabled_user_is_refused(client: Client, user: User):
+    link = sign_in_link(user, SERVER)
+    get_user_model().objects.update(is_active=False)
+
+    assert open_link(client, link).status_code == 403
+
+
+def test_password_signs_in_and_goes_on_to_where_it_was_wanted(client: Client, user: User):
+    user.set_password("correct horse")
+    user.save()
+    form = {"username": "admin", "password": "correct horse", "next": "/thread/?id=a%0Ab"}
+
+    assert client.post("/sign-in/", form)["Location"] == "/thread/?id=a%0Ab"
+
+
+@pytest.mark.parametrize("elsewhere", ["//example.org", "https://example.org/", "/\\example.org"])
+def test_password_sign_in_stays_on_this_site(client: Client, user: User, elsewhere: str):
+    user.set_password("correct horse")
+    user.save()
+    form = {"username": "admin", "password": "correct horse", "next": elsewhere}
+
+    assert client.post("/sign-in/", form)["Location"] == "/"
+
+
+def test_wrong_password_says_so(client: Client, user: User):
+    response = client.post("/sign-in/", {"username": "admin", "password": "wrong"})
+
+    assert response.status_code == 200
+    assert "Please enter a correct username and password" in response.content.decode()
+
+
+def test_signing_out_takes_a_post(client: Client, user: User):
+    client.force_login(user)
+
+    assert client.get("/sign-out/").status_code == 405
+    assert client.post("/sign-out/")["Location"] == "/sign-in/"
+    assert not is_signed_in(client)
+
+
+def test_admin_has_the_same_sign_in(client: Client):
+    assert client.get("/admin/login/?next=/admin/")["Location"] == "/sign-in/?next=/admin/"
+
+
+def test_command_prints_a_link(client: Client, user: User, capsys: pytest.CaptureFixture[str]):
+    call_command("sign_in_link", "admin", server=SERVER)
+
+    open_link(client, capsys.readouterr().out.strip())
+
+    assert is_signed_in(client)
+
+
+def test_command_names_an_unknown_user():
+    with pytest.raises(CommandError, match="There is no active user nobody"):
+        call_command("sign_in_link", "nobody")

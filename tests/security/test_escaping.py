@@ -1,0 +1,114 @@
+"""What a terminal and a log get: no text of an agent commands them, or forges a line."""
+
+import io
+import json
+import logging
+import re
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from gloamy_site.logs import Formatter
+from tasks.escaping import one_line
+from tasks.store.workspace import store_connection
+from tests import payloads
+from tests.hostile import fill_store
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+FORGING = [
+    *payloads.TERMINAL,
+    *payloads.UNSEEN,
+    *(text for text in payloads.LINES if not text.isprintable()),
+]
+
+
+def told(*command: str) -> str:
+    """All that a command writes to a terminal."""
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        call_command(*command, stdout=out, stderr=err)
+    except CommandError as error:
+        err.write(str(error))
+    except SystemExit:
+        pass  # with the status that says that something is wrong
+    return out.getvalue() + err.getvalue()
+
+
+def assert_plain(text: str) -> None:
+    lines = text.split("\n")
+    assert [line for line in lines if not line.isprintable()] == []
+    assert not [line for line in lines if line.startswith(("FORGED", "Set-Cookie", "1b"))]
+
+
+def test_text_on_one_line_has_what_does_not_print_by_its_number():
+    assert one_line("plain · ünï 🦉") == "plain · ünï 🦉"
+    assert one_line("a\x1b[31m\n\u202e\x9b\U000e0041") == r"a\x1b[31m\n\u202e\x9b\U000e0041"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "check_store --limit 10000",
+        "check_store --limit 10000 --json",
+        "clear_threads --all --running",
+        "clear_threads --all --running --yes",
+        "clear_threads --all --yes",
+        "repair_clearings --now",
+        "reclaim_space",
+        "empty_archive",
+    ],
+)
+def test_commands_print_no_text_that_a_terminal_obeys(store, command: str):
+    fill_store(store, FORGING)
+
+    assert_plain(told(*command.split()))
+
+
+def test_export_and_import_print_no_text_that_a_terminal_obeys(tmp_path):
+    fill_store(store_connection(), FORGING)
+    file = tmp_path / "threads.jsonl"
+
+    assert_plain(told("export_threads", str(file), "--thread", FORGING[0], "--thread", "\x1b[31m"))
+    head = b'{"line":"header"}\n'
+    for text in FORGING:
+        task = json.dumps({"line": "task", "task_id": text, text: text}).encode()
+        for lines in (head + task, json.dumps({"line": text}).encode(), text.encode()):
+            file.write_bytes(lines)
+            said = told("import_threads", str(file))
+            assert said
+            assert_plain(said)
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What the server's log gets, as its settings have it."""
+    written = io.StringIO()
+    for name in ("django", ""):
+        [handler] = [
+            each
+            for each in logging.getLogger(name).handlers
+            if isinstance(each.formatter, Formatter)
+        ]
+        monkeypatch.setattr(handler, "stream", written)
+    return written
+
+
+def test_log_takes_no_line_from_a_request(log: io.StringIO, admin_client, monkeypatch):
+    def broken(*args):
+        raise RuntimeError("\n".join(FORGING))
+
+    monkeypatch.setattr("tasks.views.threads.daemon", broken)
+    admin_client.raise_request_exception = False
+    for text in FORGING:
+        path = "/no/" + text
+        admin_client.get("/", {"q": text})
+        admin_client.get(path, headers={"Host": "x" + re.sub("[\r\n]", "\x1b", text)})
+        Client(enforce_csrf_checks=True).post("/sign-in/" + path, {"username": text})
+        logging.getLogger("tasks").warning("A text: %s", text)
+
+    assert "RuntimeError" in log.getvalue()
+    assert_plain(log.getvalue())
+    starts = {line.split(" ")[0] for line in log.getvalue().split("\n") if line[:2] != "  "}
+    assert starts <= {"", "A", "Internal", "Invalid", "Forbidden", "Not", "Bad"}

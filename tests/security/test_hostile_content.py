@@ -1,0 +1,276 @@
+"""Nothing that an agent or a visitor wrote becomes a part of a page, a header or a file's name."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import reverse
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from archive.models import Clearing
+from gloamy_site.middleware import PageMiddleware
+from tasks.addresses import id_in_path, thread_url
+from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.store.workspace import store_connection
+from tasks.transcript.export import FORMATS
+from tasks.transcript.invisible import UNSEEN, visible, visible_page
+from tasks.transcript.steps import outlines
+from tasks.transcript.timeline_labels import label_of
+from tests import payloads
+from tests.factories import only_sqlite
+from tests.hostile import Page, fill_huge, fill_site, fill_store
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+ALL = [*map(payloads.aimed, payloads.ALL)]
+SHARP = [*map(payloads.aimed, [*payloads.POLYGLOTS, *payloads.LINES, *payloads.UNSEEN])]
+TABS = ("transcript", "checkpoints", "resume", "raw")
+
+
+def problems(answer: Any, address: str) -> list[str]:
+    """What is wrong with the answer to a request for an address."""
+    found = _header_problems(answer)
+    if answer["Content-Type"].startswith("text/html"):
+        is_admin = address.startswith("/admin/")
+        found += Page(answer.content.decode(), is_admin=is_admin).problems
+    return [f"{address[:200]}: {problem}" for problem in found]
+
+
+def _header_problems(answer: Any) -> list[str]:
+    policy = answer.headers.get("Content-Security-Policy", "")
+    wrong = {
+        "policy": "default-src 'self'" not in policy or "unsafe" in policy,
+        "sniffing": answer.headers.get("X-Content-Type-Options") != "nosniff",
+        "type": answer["Content-Type"].split(";")[0] not in SHOWN and not answer.streaming,
+        "attachment": answer.streaming and not answer["Content-Disposition"].startswith("attach"),
+        "line": any(set("\r\n\0") & set(value) for value in answer.headers.values()),
+    }
+    return [name for name, is_wrong in wrong.items() if is_wrong]
+
+
+SHOWN = ("text/html", "text/plain")
+
+
+def look(client: Client, addresses: list[str]) -> list[str]:
+    return [wrong for address in addresses for wrong in problems(client.get(address), address)]
+
+
+def pages_of(number: int, record: TaskRecord) -> list[str]:
+    """Some pages of a thread, others for each: the transcript is the one with the most places."""
+    thread_id, task_id = record.thread_id, record.task_id
+    step = TaskCheckpoint.objects.filter(task_id=task_id).values_list("pk", flat=True)[0]
+    key = id_in_path(task_id)
+    others = [
+        *(thread_url("thread", thread_id, show=tab) for tab in TABS[1:]),
+        thread_url("thread-live", thread_id),
+        thread_url("thread", thread_id, task=task_id, piece="later", message=3),
+        thread_url("thread", thread_id, find=thread_id[:100], list=f"q={thread_id[:50]}"),
+        thread_url("clear", thread_id, list=thread_id),
+        thread_url("raw", thread_id, task=task_id),
+        thread_url("message", thread_id, message=1),
+        f"/thread/checkpoint/?checkpoint={step}",
+        f"/thread/step/?checkpoint={step}&list={quote(thread_id)}",
+        f"/admin/tasks/taskrecord/{key}/change/",
+        f"/admin/tasks/taskrecord/{key}/history/",
+        f"/admin/tasks/taskcheckpoint/{step}/change/",
+        *(thread_url("export", thread_id, format=name) for name in FORMATS),
+    ]
+    return [thread_url("thread", thread_id), others[number % len(others)]]
+
+
+def test_no_text_becomes_a_part_of_a_thread_s_page(store, admin_client: Client):
+    fill_store(store, ALL if store.vendor == "sqlite" else ALL[::4])
+
+    for number, record in enumerate(TaskRecord.objects.without_histories()):
+        assert look(admin_client, pages_of(number, record)) == []
+
+
+def test_no_text_becomes_a_part_of_a_list(store, admin_client: Client):
+    fill_store(store, ALL if store.vendor == "sqlite" else ALL[::4])
+
+    for address in ("/?sort=steps", "/?q=pwned", "/?q=x&where=ids"):
+        while address:
+            answer = admin_client.get(address)
+            assert problems(answer, address) == []
+            address = answer.context["older"] or answer.context["further"]
+    for page in range(1, 7):
+        assert look(admin_client, [f"/admin/tasks/taskrecord/?p={page}&o=1"]) == []
+        assert look(admin_client, [f"/admin/tasks/taskcheckpoint/?p={page}&q=x"]) == []
+
+
+@only_sqlite
+def test_large_texts_become_no_part_of_a_page(store, admin_client: Client):
+    fill_huge(store, [*map(payloads.aimed, payloads.HUGE)])
+
+    for number in range(len(payloads.HUGE)):
+        shown = [thread_url("thread", f"huge {number}", show=tab) for tab in TABS[:3]]
+        assert look(admin_client, shown) == []
+    assert look(admin_client, ["/"]) == []
+
+
+def test_texts_of_the_site_itself_are_no_parts_of_a_page(admin_client: Client):
+    fill_site(ALL[60], ALL[::9])
+    addresses = ["/", "/cleared/", "/secrets/", "/admin/"]
+    for act in Clearing.objects.all():
+        addresses.append(reverse("clearing", args=[act.pk]))
+    user = get_user_model().objects.get(username=ALL[60])
+    for kind in ("auth/group", "auth/user"):
+        addresses += [f"/admin/{kind}/", f"/admin/{kind}/{user.pk}/change/"]
+        addresses += [f"/admin/{kind}/{user.pk}/{page}/" for page in ("history", "delete")]
+
+    assert look(admin_client, addresses) == []
+
+
+PARAMETERS = {
+    "/": "q where status channel provider model period start end resume sort after before task"
+    " seen",
+    "/thread/": "id task list find hit message step turn show piece",
+    "/thread/live/": "id task list show step",
+    "/thread/raw/": "id text task",
+    "/thread/message/": "id message text",
+    "/thread/checkpoint/": "checkpoint",
+    "/thread/export/": "id format",
+    "/thread/step/": "checkpoint list",
+    "/thread/clear/": "id list",
+    "/cleared/": "before",
+    "/secrets/": "before",
+    "/cleared/1/": "fate after go",
+    "/sign-in/": "next username",
+    "/sign-in/link/": "token next",
+    "/admin/login/": "next",
+    "/admin/tasks/taskrecord/": "q status__exact o p e x",
+    "/admin/tasks/taskcheckpoint/": "q o p e x",
+}
+
+
+@pytest.mark.parametrize("path", PARAMETERS)
+def test_no_parameter_becomes_a_part_of_a_page(admin_client: Client, path: str):
+    fill_store(store_connection(), [ALL[9]])
+    known = "" if path == "/" else f"&id={quote(ALL[9])}"
+    strangers = Client()
+
+    for name in PARAMETERS[path].split():
+        for evil in SHARP:
+            address = f"{path}?{name}={quote(evil)}" + (known if name != "id" else "")
+            assert look(strangers if path.startswith("/sign") else admin_client, [address]) == []
+
+
+def test_nothing_posted_becomes_a_part_of_a_page(admin_client: Client):
+    fill_store(store_connection(), [ALL[9]])
+    for evil in SHARP:
+        form = dict.fromkeys(("version", "seen", "reason", "typed", "query", "all", "thread"), evil)
+        signing_in = {"username": evil, "password": evil, "next": evil}
+        for client, address, sent in (
+            (admin_client, thread_url("clear", ALL[9]), form),
+            (admin_client, "/clear/", form),
+            (admin_client, "/cleared/1/restore/", form),
+            (admin_client, "/admin/tasks/taskrecord/", form | {"action": evil, "index": 0}),
+            (admin_client, "/admin/auth/group/add/", {"name": evil * 20}),
+            (Client(), "/sign-in/", signing_in),
+            (Client(enforce_csrf_checks=True), "/sign-in/", signing_in),
+        ):
+            assert problems(client.post(address, sent), address) == []
+
+
+def test_no_error_becomes_a_part_of_a_page(
+    admin_client: Client, stranger: Client, monkeypatch: pytest.MonkeyPatch
+):
+    admin_client.raise_request_exception = False
+    for evil in SHARP:
+        path = f"/{quote(evil)}"
+        printable = "".join(filter(str.isprintable, evil))
+        assert look(admin_client, [path, f"/admin{path}/", f"/admin/tasks/taskrecord{path}/"]) == []
+        assert look(stranger, [thread_url("thread", evil)]) == []
+        for answer in (
+            admin_client.get("/", headers={"Host": printable}),
+            admin_client.generic("PUT", f"/{path}"),
+            admin_client.get("/?" + quote(evil) + "x" * 61_000),
+            admin_client.get("/", headers={"HX-Request": printable, "If-None-Match": printable}),
+        ):
+            assert problems(answer, "/") == []
+        with monkeypatch.context() as patched:
+            patched.setattr("tasks.views.threads.daemon", _raising(evil))
+            answer = admin_client.get("/")
+        assert (answer.status_code, problems(answer, "/")) == (500, [])
+
+
+def _raising(text: str) -> Any:
+    def fail(*args: Any) -> None:
+        raise RuntimeError(text)
+
+    return fail
+
+
+NASTY = st.lists(
+    st.sampled_from([*ALL, "<", ">", '"', "'", "&", "`", "[", "](", ")", "\n", "\x1b[", "|", "{{"])
+    | st.text(max_size=20)
+).map("".join)
+
+
+@only_sqlite
+@given(text=NASTY)
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_text_becomes_no_part_of_a_page(store, admin_client: Client, text: str):
+    TaskCheckpoint.objects.all().delete()
+    TaskRecord.objects.all().delete()
+    text = text.encode(errors="ignore").decode()
+    fill_store(store, ["", text])
+
+    shown = [thread_url("thread", text, show=tab) for tab in TABS]
+    assert look(admin_client, ["/", *shown]) == []
+
+
+def test_exports_hold_the_texts_and_are_files_with_plain_names(store, admin_client: Client):
+    fill_store(store, SHARP)
+    for record in TaskRecord.objects.without_histories():
+        for name, form in FORMATS.items():
+            address = thread_url("export", record.thread_id, format=name)
+            answer = admin_client.get(address)
+            body = answer.getvalue().decode()
+            header = answer["Content-Disposition"]
+            plain = re.fullmatch(r'attachment; filename="([A-Za-z0-9._-]+)"', header)
+            coded = re.fullmatch(r"attachment; filename\*=utf-8''([A-Za-z0-9._%-]+)", header)
+            named = plain[1] if plain else unquote(coded[1] if coded else "")
+            assert problems(answer, address) == []
+            assert named.startswith("gloamy-") and named.endswith(f".{form.ending}")
+            assert re.fullmatch(r"[\w.-]+", named) and not UNSEEN.search(named)
+            if "json" in form.content_type:
+                assert [json.loads(line) for line in body.removesuffix("\n").split("\n")]
+            else:
+                assert not UNSEEN.search(body)
+
+
+def test_what_cannot_be_seen_is_named():
+    assert visible("a\x1b\x1bb\u202ec") == "a[ESC \u00d7 2]b[U+202E]c"
+    assert visible("क\u200dष 👩\u200d💻") == "क\u200dष 👩\u200d💻"
+
+
+def test_label_of_a_bar_has_the_length_that_it_is_shown_with(store):
+    fill_store(store, ["\u202e" + "x" * 200, "a\u202eb"])
+    record = TaskRecord.objects.get(thread_id="a\u202eb")
+    found = outlines(record.checkpoints.outlined(), record)
+
+    assert [label_of([step]) for step in found] == ["a[U+202E]b +"] * 3
+
+
+def test_page_shows_what_cannot_be_seen_and_keeps_what_is_sent_on():
+    page = '<p title="\u202ea">b\x00\r\nc</p><input value="\u202ed" name="e">'
+    seen = '<p title="[U+202E]a">b[U+0000]\r\nc</p><input value="\u202ed" name="e">'
+    assert visible_page(page) == seen
+
+    def sent(kind: str) -> str:
+        def view(request: HttpRequest) -> HttpResponse:
+            return HttpResponse(page, content_type=kind)
+
+        return PageMiddleware(view)(HttpRequest()).content.decode()
+
+    assert sent("text/html; charset=utf-8") == seen
+    assert [sent("text/plain"), sent("application/json")] == [page, page]

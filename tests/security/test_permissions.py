@@ -1,0 +1,360 @@
+"""Who may do what: every address of the site, every method, every kind of person.
+
+`LADDER` says it; an address that is not in it fails the test.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
+from django.db import connections
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from archive.models import Clearing, Reveal, Source
+from tasks import service
+from tasks.addresses import id_in_path, token_of
+from tasks.clearing import lifecycle
+from tasks.clearing.lifecycle import Actor
+from tasks.models import TaskCheckpoint, TaskRecord
+from tests.factories import snapshot, update
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "POST")  # which may end a session
+NEVER = ("PUT", "PATCH", "DELETE")  # refused before anybody is asked to sign in
+RANKS = {"anonymous": 0, "disabled": 0, "stranger": 1, "viewer": 2, "staff": 2, "operator": 3}
+RANKS |= {"superuser": 4}  # the staff may look, too, and use the admin
+PEOPLE = tuple(RANKS)
+SIGN_IN, NO, OK, AWAY, WRONG, ABSENT = "sign in", 403, 200, 302, 405, 404
+ID = "telegram_42"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What anybody gets who may open an address, and who that is."""
+
+    least: str  # the first of PEOPLE who may
+    safe: int = OK  # GET and HEAD
+    post: int = WRONG
+    query: str = ""
+    form: Any = None
+
+    def expected(self, person: str, method: str) -> Any:
+        if method in NEVER:
+            return WRONG
+        if RANKS[person] == 0 and self.least != "anonymous":
+            return SIGN_IN
+        answer = {"GET": self.safe, "HEAD": self.safe, "POST": self.post}.get(method, WRONG)
+        if answer == WRONG:  # the method is looked at first
+            return WRONG
+        return answer if RANKS[person] >= RANKS[self.least] else NO
+
+
+THREAD = f"?id={ID}"
+LADDER = {
+    "threads": Rule("viewer"),
+    "thread": Rule("viewer", query=THREAD),
+    "thread-live": Rule("viewer", query=THREAD),
+    "step": Rule("viewer", safe=AWAY, query="?checkpoint={step}"),
+    "raw": Rule("viewer", query=THREAD),
+    "export": Rule("viewer", query=THREAD + "&format=json"),
+    "message": Rule("viewer", query=THREAD + "&message=1"),
+    "checkpoint": Rule("viewer", query="?checkpoint={step}"),
+    "secrets": Rule("operator", WRONG, AWAY, query=THREAD, form={"do": "show"}),
+    "reveals": Rule("operator"),
+    "clear": Rule("operator", post=409, query=THREAD),
+    "clear-selected": Rule("operator", WRONG, AWAY, form={"thread": token_of(ID)}),
+    "cleared": Rule("operator"),
+    "clearing": Rule("operator"),
+    "clearing-confirm": Rule("operator", WRONG, AWAY),
+    "clearing-go-on": Rule("operator", WRONG, AWAY),
+    "clearing-cancel": Rule("operator", WRONG, AWAY),
+    "clearing-restore": Rule("operator", WRONG, AWAY),
+}
+TOKEN = "t" * 32
+REST = "(?P<url>.*)$"
+OF_ADMIN: dict[str, list[Any]] = {"admin:view_on_site": [1, 1], "admin:app_list": ["tasks"]}
+
+
+@dataclass(frozen=True)
+class Door:
+    """What signing in and out answers to those outside and those inside; GET is HEAD's as well."""
+
+    outside: dict[str, Any]
+    inside: dict[str, Any]
+    staff: dict[str, Any] | None = None  # where it is not as for the others inside
+
+    def expected(self, person: str, method: str) -> Any:
+        answers = self.inside if RANKS[person] else self.outside
+        if self.staff is not None and person in ("staff", "superuser"):
+            answers = self.staff
+        return answers.get("GET" if method == "HEAD" else method, WRONG)
+
+
+@dataclass(frozen=True)
+class AdminRule:
+    """What one of the staff who may look gets of the admin, and the superuser; nobody else may."""
+
+    get: Any = (OK, OK)
+    post: Any = None  # where it is not as for GET
+    options: Any = None
+    others: Any = SIGN_IN  # of those who are signed in
+
+    def expected(self, person: str, method: str) -> Any:
+        if method in NEVER:
+            return WRONG
+        if person not in ("staff", "superuser"):
+            return self.others if RANKS[person] else SIGN_IN
+        answers = {"POST": self.post, "OPTIONS": self.options}.get(method) or self.get
+        return answers[person == "superuser"]
+
+
+ALL = dict.fromkeys(("GET", "POST", "OPTIONS"), OK)
+DOORS = {
+    "sign-in": Door(ALL, dict.fromkeys(ALL, AWAY)),
+    "sign-in-link": Door({"GET": NO, "POST": NO}, {"GET": NO, "POST": NO}),  # it has no token
+    "sign-out": Door(dict.fromkeys(ALL, SIGN_IN), {"OPTIONS": OK, "POST": SIGN_IN}),
+    "favicon": Door({"GET": AWAY}, {"GET": AWAY}),
+    "/admin/login/": Door({"GET": SIGN_IN}, {"GET": NO}, {"GET": SIGN_IN}),
+}
+BOTH, NOBODY, ONLY_SUPERUSER = (OK, OK), (NO, NO), (NO, OK)
+NOT_POSTED = (WRONG, WRONG)
+ADMIN = {
+    "admin:index": AdminRule(),
+    "admin:app_list": AdminRule(),
+    "admin:login": Door({"GET": SIGN_IN}, {"GET": NO}, {"GET": SIGN_IN}),  # that of /admin/login/
+    "admin:logout": AdminRule(NOT_POSTED, (SIGN_IN, SIGN_IN), BOTH, others=AWAY),
+    "admin:password_change": AdminRule(),
+    "admin:password_change_done": AdminRule(BOTH, NOT_POSTED),
+    "admin:autocomplete": AdminRule(NOBODY, NOT_POSTED, BOTH),
+    "admin:jsi18n": AdminRule(BOTH, NOT_POSTED),
+    "admin:view_on_site": AdminRule((ABSENT, ABSENT)),
+    "/admin/" + REST: AdminRule((ABSENT, ABSENT)),
+}
+for _model in ("taskrecord", "taskcheckpoint"):
+    ADMIN |= {
+        f"admin:tasks_{_model}_changelist": AdminRule(),
+        f"admin:tasks_{_model}_history": AdminRule(),
+        f"admin:tasks_{_model}_change": AdminRule(BOTH, NOBODY, NOBODY),
+        f"admin:tasks_{_model}_add": AdminRule(NOBODY),
+        f"admin:tasks_{_model}_delete": AdminRule(NOBODY),
+        f"/admin/tasks/{_model}/<path:object_id>/": AdminRule((AWAY, AWAY)),
+    }
+for _model in ("user", "group"):
+    for _page in ("changelist", "history", "change", "add", "delete"):
+        ADMIN[f"admin:auth_{_model}_{_page}"] = AdminRule(ONLY_SUPERUSER)
+    ADMIN[f"/admin/auth/{_model}/<path:object_id>/"] = AdminRule((AWAY, AWAY))
+ADMIN["admin:auth_user_password_change"] = AdminRule(ONLY_SUPERUSER)
+EVERY = {**LADDER, **DOORS, **ADMIN}
+
+
+def declared(name: str) -> Any:
+    return EVERY[name]
+
+
+def addresses() -> Iterator[str]:
+    """The name of every address, or the address itself of one without a name."""
+    yield from (name for name, _ in _walk(get_resolver(), "/", ""))
+
+
+def _walk(resolver: URLResolver, path: str, space: str) -> Iterator[tuple[str, str]]:
+    for pattern in resolver.url_patterns:
+        route = path + str(pattern.pattern)
+        if isinstance(pattern, URLPattern):
+            yield (f"{space}{pattern.name}" if pattern.name else route), route
+        else:
+            inner = f"{pattern.namespace}:" if pattern.namespace else space
+            yield from _walk(pattern, route, inner)
+
+
+def client_of(name: str, codenames: tuple[str, ...]) -> Client:
+    """A client that is signed in, and whose forms are looked at for their token."""
+    user = get_user_model().objects.create_user(
+        name, is_superuser=name == "superuser", is_staff=name in ("staff", "superuser")
+    )
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    if name == "disabled":
+        get_user_model().objects.filter(pk=user.pk).update(is_active=False)
+    return client
+
+
+@pytest.fixture
+def people(db: None) -> dict[str, Client]:
+    looking = ("view_taskrecord", "view_taskcheckpoint")
+    operating = (*looking, "clear_thread", "reveal_secrets")
+    rights: dict[str, tuple[str, ...]] = {
+        "disabled": operating,
+        "stranger": (),
+        "viewer": looking,
+        "staff": looking,
+        "operator": operating,
+        "superuser": (),
+    }
+    clients = {name: client_of(name, rights[name]) for name in rights}
+    clients["anonymous"] = Client(enforce_csrf_checks=True)
+    for client in clients.values():
+        client.cookies["gloamy_csrf"] = TOKEN
+    return clients
+
+
+@pytest.fixture
+def place() -> Callable[[str], str]:
+    """The full address of a name, with something there to see."""
+    service.record_checkpoint(update())
+    service.save_snapshot(snapshot())
+    act = lifecycle.draft([ID], Actor(Source.COMMAND))
+    lifecycle.confirm(act)
+    step = TaskCheckpoint.objects.get().pk
+    user = get_user_model().objects.create_user("subject").pk
+    keys = {"taskrecord": id_in_path(ID), "taskcheckpoint": step, "user": user}
+    keys["group"] = Group.objects.latest("pk").pk
+
+    def full(name: str) -> str:
+        if name.startswith("/"):
+            model = next((model for model in keys if f"/{model}/" in name), "")
+            return name.replace("<path:object_id>", str(keys.get(model))).replace(REST, "nothing")
+        rule = declared(name)
+        arguments = [act.pk] if name.startswith("clearing") else OF_ADMIN.get(name, [])
+        if name.endswith(("_change", "_delete", "_history")):
+            model = name.split("_")[1] if name.count("_") > 1 else ""
+            arguments = [keys[model]] if model in keys else []
+        query = rule.query.format(step=step) if isinstance(rule, Rule) else ""
+        return reverse(name, args=arguments) + query
+
+    return full
+
+
+def send(client: Client, method: str, address: str, form: Any, token: str = TOKEN) -> Any:
+    headers = {"X-CSRFToken": token} if token else {}
+    return client.generic(method, address, headers=headers, **body(method, form or {}))
+
+
+def test_every_address_is_declared():
+    assert set(addresses()) == set(EVERY)
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+@pytest.mark.parametrize("name", EVERY)
+def test_person_gets_what_is_declared(name: str, person: str, people, place):
+    rule, client, address = declared(name), people[person], place(name)
+    answers = {
+        method: got(send(client, method, address, getattr(rule, "form", None)))
+        for method in METHODS
+    }
+
+    assert answers == {method: rule.expected(person, method) for method in METHODS}
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+@pytest.mark.parametrize("name", EVERY)
+def test_every_way_comes_to_an_end(name: str, person: str, people, place):
+    address, seen = place(name), []
+    while address not in seen:
+        seen.append(address)
+        answer = people[person].get(address)
+        if answer.status_code != AWAY:
+            answer.getvalue()  # which closes a file
+            return
+        address = answer["Location"]
+    pytest.fail(f"{seen} lead round and round")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_form_is_taken_without_its_token(name: str, people, place):
+    address, before = place(name), state()
+    for person, client in people.items():
+        response = send(client, "POST", address, getattr(declared(name), "form", None), token="")
+        assert response.status_code == 403, person
+
+    assert state() == before
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_those_who_may_not_change_nothing(name: str, people, place):
+    address, before = place(name), state()
+    for person in ("anonymous", "disabled", "stranger", "viewer", "staff"):
+        for method in METHODS:
+            send(people[person], method, address, getattr(declared(name), "form", None))
+
+    assert state() == before
+
+
+def state() -> tuple[Any, ...]:
+    """What a request may change."""
+    users = get_user_model().objects.order_by("pk").values_list("pk", "username", "is_active")
+    acts = Clearing.objects.order_by("pk").values_list("pk", "stage")
+    models = (TaskRecord, TaskCheckpoint, Group, Reveal)
+    return list(users), list(acts), *(model.objects.count() for model in models)
+
+
+def body(method: str, data: Any) -> dict[str, Any]:
+    if method != "POST":
+        return {}
+    return {"data": urlencode(data), "content_type": "application/x-www-form-urlencoded"}
+
+
+def got(response: Any) -> Any:
+    to_sign_in = ("/sign-in/", "/admin/login/")
+    is_sign_in = response.status_code == 302 and response["Location"].startswith(to_sign_in)
+    return SIGN_IN if is_sign_in else response.status_code
+
+
+def test_a_draft_is_seen_by_those_who_may_clear(people, place):
+    draft = lifecycle.draft([ID], Actor(Source.LIST))
+    address = reverse("clearing", args=[draft.pk])
+
+    answers = {person: got(client.get(address)) for person, client in people.items()}
+
+    assert answers == {
+        "anonymous": SIGN_IN,
+        "disabled": SIGN_IN,
+        "stranger": NO,
+        "viewer": NO,
+        "staff": NO,
+        "operator": OK,
+        "superuser": OK,
+    }
+
+
+def rights_of_groups() -> dict[str, list[str]]:
+    return {
+        group.name: sorted(group.permissions.values_list("codename", flat=True))
+        for group in Group.objects.all()
+    }
+
+
+def test_migrations_make_two_groups_and_leave_what_is_there():
+    make_groups = import_module("archive.migrations.0002_groups").make_groups
+    let_operators_see = import_module("archive.migrations.0004_reveal_secrets").let_operators_see
+    Group.objects.all().delete()
+    site = SimpleNamespace(connection=connections["default"])
+    viewing = ["view_taskcheckpoint", "view_taskrecord"]
+    for _ in range(2):
+        make_groups(apps, site)
+    assert rights_of_groups() == {"Viewers": viewing, "Operators": ["clear_thread", *viewing]}
+
+    for _ in range(2):
+        let_operators_see(apps, site)
+
+    operating = ["clear_thread", "reveal_secrets", *viewing]
+    assert rights_of_groups() == {"Viewers": viewing, "Operators": operating}
+
+
+def test_migration_makes_no_group_that_was_deleted():
+    Group.objects.all().delete()
+
+    import_module("archive.migrations.0004_reveal_secrets").let_operators_see(
+        apps, SimpleNamespace(connection=connections["default"])
+    )
+
+    assert rights_of_groups() == {}

@@ -1,0 +1,163 @@
+"""Forms that never end: pages open all the same, and so do forms of those who are known."""
+
+import http.client
+import select
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.test import Client, RequestFactory
+
+from gloamy_site import request_body
+from gloamy_site.sign_in import limiter
+from tasks.views import limits
+from tests.server import Server
+
+pytestmark = pytest.mark.django_db
+
+UNFINISHED = (
+    "POST /sign-in/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
+    "Content-Type: application/x-www-form-urlencoded\r\n"
+    f"Cookie: gloamy_csrf={'t' * 32}\r\n\r\na=b"
+)
+
+
+class Stuck:
+    """A body during which something else happens."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        self.meanwhile = meanwhile
+
+    def read(self, size: int = -1) -> bytes:
+        self.meanwhile()
+        return b"a=b"[:size]
+
+    def close(self) -> None:
+        pass
+
+
+def form(address: str, meanwhile: Callable[[], object] = lambda: None, length: int = 3) -> Any:
+    request: Any = RequestFactory().post(
+        "/sign-in/",
+        content_type="application/x-www-form-urlencoded",
+        CONTENT_LENGTH=str(length),
+        REMOTE_ADDR=address,
+    )
+    request._stream = Stuck(meanwhile)
+    return request
+
+
+def known(request: HttpRequest) -> Any:
+    response = HttpResponse()
+    limiter.remember_browser(request, response, "owner")
+    request.COOKIES[limiter.COOKIE] = response.cookies[limiter.COOKIE].value
+    return request
+
+
+def answers(*requests: Any) -> list[int]:
+    """What requests get of which each is there before the body of the last has ended."""
+    found: list[int] = []
+
+    def ask(left: list[Any]) -> None:
+        if left:
+            request = left[0]
+            request._stream = Stuck(lambda: ask(left[1:]))
+            refused = request_body.read(request, 3)
+            if refused is not None:
+                ask(left[1:])
+            found.insert(0, refused.status_code if refused else 200)
+
+    ask(list(requests))
+    return found
+
+
+def test_one_address_has_few_bodies_at_once():
+    assert answers(*[form("192.0.2.1") for _ in range(6)]) == [200] * 4 + [503] * 2
+
+
+def test_all_strangers_together_leave_half_of_the_threads():
+    found = answers(*[form(f"192.0.2.{number}") for number in range(10)])
+
+    assert found == [200] * 8 + [503] * 2
+    assert limits.THREADS == 16
+
+
+def test_one_network_is_one_address():
+    found = answers(*[form(f"2001:db8::{number}") for number in range(1, 6)])
+
+    assert found == [200] * 4 + [503]
+
+
+def test_browser_that_has_signed_in_needs_no_place_of_strangers():
+    strangers = [form(f"192.0.2.{number}") for number in range(9)]
+
+    assert answers(*strangers, known(form("192.0.2.1")))[-2:] == [503, 200]
+
+
+def test_refused_address_leaves_nothing_behind():
+    answers(*[form(f"192.0.2.{number}") for number in range(20)])
+
+    assert request_body._strangers._taken == {}
+
+
+def test_form_that_waits_for_long_keeps_its_place(monkeypatch: pytest.MonkeyPatch):
+    for _ in range(request_body.OF_ADDRESS):
+        request_body._strangers.take("192.0.2.1")
+    later = time.monotonic() + limits.LONGEST * 10
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+
+    assert request_body._strangers.take("192.0.2.1") is None
+
+
+def fail() -> None:
+    raise UnreadablePostError
+
+
+@pytest.mark.parametrize(("meanwhile", "length"), [(fail, 3), (lambda: None, 4)])
+def test_body_that_is_cut_off_is_an_error_and_gives_its_place_back(
+    meanwhile: Callable[[], object], length: int
+):
+    refused = request_body.read(form("192.0.2.1", meanwhile, length), length)
+
+    assert refused is not None and refused.status_code == 400
+    assert "Not all of it arrived" in refused.content.decode()
+    assert request_body._strangers._taken == {}
+
+
+def test_refusal_is_a_page_and_reads_nothing(client: Client):
+    for _ in range(request_body.OF_ADDRESS):
+        request_body._strangers.take("127.0.0.1")
+    answer = client.post("/sign-in/", {"username": "x", "password": "x"})
+
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert "Try again in 5 seconds" in answer.content.decode()
+    assert "Content-Security-Policy" in answer.headers
+    assert client.get("/sign-in/").status_code == 200
+
+
+def test_unfinished_forms_of_a_stranger_stop_no_page(server: Server):
+    server.start()
+    server.link()
+    refused: list[bytes] = []
+    with ExitStack() as stack:
+        waiting = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            for _ in range(24)
+        ]
+        for opened in waiting:
+            opened.sendall(UNFINISHED.encode())
+        while len(waiting) > request_body.OF_ADDRESS:
+            answered, _, _ = select.select(waiting, [], [], 30)
+            assert answered
+            refused += [opened.recv(12) for opened in answered]
+            waiting = [opened for opened in waiting if opened not in answered]
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection.request("GET", "/sign-in/")
+        found = connection.getresponse().status
+        connection.close()
+
+    assert (set(refused), found) == ({b"HTTP/1.1 503"}, 200)

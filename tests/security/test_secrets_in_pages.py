@@ -1,0 +1,436 @@
+"""Secrets are in no answer: not whole, not cut, not found, not said otherwise."""
+
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.test import Client
+from django.urls import reverse
+from hypothesis import given
+from hypothesis import strategies as st
+
+import masking
+from archive.models import Clearing
+from gloamy_site.middleware import PageMiddleware
+from masking import MASK
+from tasks.addresses import id_in_path, thread_url
+from tasks.messages import encode_history, encode_items
+from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.secrets import request_masking, response_masking
+from tasks.transcript.export import FORMATS
+from tests.factories import checkpoint, history, item, only_sqlite, task
+from tests.hostile import checkpoint_rows, fill_site, insert, task_row
+from tests.secrets_planted import (
+    HEADER,
+    IN_ADDRESS,
+    KEY,
+    LETTERS,
+    PASSWORD,
+    SECRETS,
+    TOKEN,
+    text_with,
+)
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+TABS = ("transcript", "checkpoints", "resume", "raw")
+# Where something is cut: in titles, ids, cells, snippets, notes, previews and long texts.
+CUTS = (0, 12, 40, 60, 70, 80, 100, 140, 200, 300, 340, 400, 500, 900, 1_000, 2_000, 2_400, 4_000)
+FAR_CUTS = (16_384, 20_000, 400_000)
+
+
+class Shown(HTMLParser):
+    """What a page shows: not what it sends back, nor the addresses of its own pages."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            is_sent = name == "value" or name.startswith(("data-", "hx-"))
+            is_local = name in ("href", "action") and str(value).startswith(("/", "?", "#"))
+            if not is_sent and not is_local:
+                self.texts.append(str(value))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def shown(answer: Any) -> str:
+    if answer.streaming:
+        return b"".join(answer.streaming_content).decode()
+    content: str = answer.content.decode()
+    return "".join(Shown(content).texts) if "html" in answer["Content-Type"] else content
+
+
+def leaks(client: Client, address: str) -> list[str]:
+    """The secrets of which an answer shows a part that is worth something."""
+    answer = client.get(address)
+    assert answer.status_code in (200, 302, 404), address  # not every row can be read
+    text = shown(answer)
+    parts = {secret: secret.removeprefix("ghp_")[:10] for secret in SECRETS}
+    return [f"{part} of {address[:200]}" for part in parts.values() if part in text]
+
+
+def fill(store: Any, texts: list[str]) -> None:
+    """A thread for each text, which stands in all its columns but the ids."""
+    for number, text in enumerate(texts):
+        row = task_row(text, number) | {"task_id": f"t{number}", "thread_id": f"t{number}"}
+        insert(store, "task_records", row)
+        for step in checkpoint_rows(text, row, number):
+            insert(store, "task_checkpoints", step)
+
+
+def pages_of(number: int, record: TaskRecord) -> list[str]:
+    """The tabs of a thread's page, and some others for each."""
+    id_, step = record.thread_id, TaskCheckpoint.objects.filter(task_id=record.task_id).first()
+    assert step is not None
+    key = id_in_path(record.task_id)
+    others = [
+        *(thread_url("thread-live", id_, show=tab) for tab in TABS),
+        thread_url("thread", id_, find="x"),
+        thread_url("thread", id_, piece="later", message=3),
+        thread_url("clear", id_),
+        *(thread_url("message", id_, message=number) for number in (1, 3, 4, 8)),
+        *(thread_url("raw", id_, text=name) for name in ("final_response", "last_error")),
+        thread_url("raw", id_),
+        f"/thread/checkpoint/?checkpoint={step.pk}",
+        *(f"/admin/tasks/taskrecord/{key}/change/?show={tab}" for tab in TABS),
+        f"/admin/tasks/taskcheckpoint/{step.pk}/change/",
+        *(thread_url("export", id_, format=name) for name in FORMATS),
+    ]
+    return [*(thread_url("thread", id_, show=tab) for tab in TABS), *others[number % 4 :: 4]]
+
+
+def all_pages() -> list[str]:
+    records = enumerate(TaskRecord.objects.without_histories())
+    return [page for number, record in records for page in pages_of(number, record)]
+
+
+LISTS = (
+    *("/", "/?q=x", "/?q=example.org", "/?sort=steps", "/?q=password", "/?q=x&where=user"),
+    *("/admin/tasks/taskrecord/", "/admin/tasks/taskcheckpoint/", "/admin/"),
+)
+
+
+@pytest.mark.parametrize("secret", SECRETS, ids=lambda secret: secret[:6])
+def test_no_part_of_a_secret_is_shown_wherever_it_is_cut(store, admin_client: Client, secret: str):
+    text = text_with(secret)
+    middle = text.index(secret) + len(secret) // 2
+    cuts = CUTS if store.vendor == "sqlite" else CUTS[::4]
+    fill(store, [("x" * (cut - middle - 1) + " " if cut > middle else "") + text for cut in cuts])
+
+    assert [leak for page in [*all_pages(), *LISTS] for leak in leaks(admin_client, page)] == []
+
+
+@only_sqlite
+@pytest.mark.parametrize("cut", FAR_CUTS)
+def test_no_part_of_a_secret_is_shown_of_a_long_text(store, admin_client: Client, cut: int):
+    texts = ["word " * (cut // 5 - 6) + text_with(secret) for secret in (TOKEN, PASSWORD)]
+    fill(store, texts)
+
+    assert [leak for page in ["/", *all_pages()[:12]] for leak in leaks(admin_client, page)] == []
+
+
+def test_no_secret_is_shown_of_what_was_cleared(admin_client: Client):
+    fill_site("admin", [text_with(secret) for secret in SECRETS])
+    addresses = ["/", "/cleared/", "/admin/"]
+    addresses += [reverse("clearing", args=[act.pk]) for act in Clearing.objects.all()]
+
+    assert [leak for page in addresses for leak in leaks(admin_client, page)] == []
+
+
+def test_values_are_masked_by_the_names_beside_them(store, viewer: Client):
+    secrets = {"password": "letmein", "api_key": HEADER, "path": "notes.txt"}
+    record = task("t")
+    steps = [
+        {"user": "maya", **secrets, "passcode": 70707},
+        {"password": "letmein2"},
+        {"password": "letmein3"},
+    ]
+    for number, arguments in enumerate(steps):
+        items = encode_items([item(arguments=arguments)], "items")
+        stored = checkpoint(record, step_index=number, items_json=items)
+
+    page = shown(viewer.get(thread_url("thread", "t", show="checkpoints")))
+    assert "maya" in page and "notes.txt" in page and "70707" not in page
+    for text in (page, shown(viewer.get(f"/thread/checkpoint/?checkpoint={stored.pk}"))):
+        assert "letmein" not in text and HEADER not in text
+
+
+def told(content: str) -> TaskRecord:
+    """A thread "t" of one message."""
+    return task("t", execution_history_json=encode_history(history(content), "history"))
+
+
+@pytest.mark.parametrize("query", [PASSWORD, PASSWORD[:4], PASSWORD[-4:], f"password={PASSWORD}"])
+def test_secrets_are_not_found(store, viewer: Client, query: str):
+    told("try password=" + PASSWORD)
+
+    assert viewer.get("/", {"q": query}).context["rows"] == []
+    assert viewer.get("/thread/", {"id": "t", "find": query}).context["hits"] == []
+
+
+def test_what_stands_beside_a_secret_is_found_and_shown_without_it(store, viewer: Client):
+    told(f"zebra password={PASSWORD} zebra")
+
+    [row] = viewer.get("/", {"q": "zebra"}).context["rows"]
+    [(hit, _)] = row.hits
+    assert (hit.match, hit.after) == ("zebra", f" password={MASK} zebra")
+    hits = viewer.get("/thread/", {"id": "t", "find": "ZEBRA"}).context["hits"]
+    assert [(hit.before, hit.after) for hit in hits] == [
+        ("", f" password={MASK} zebra"),
+        (f"zebra password={MASK} ", ""),
+    ]
+
+
+def test_exports_are_the_same_but_for_the_secrets(store, viewer: Client):
+    told(f'say "hi" with {TOKEN} and\n{text_with(KEY)}')
+
+    exported = json.loads(shown(viewer.get(thread_url("export", "t", format="json"))))
+    [message] = exported["tasks"][0]["execution_history"]
+    assert message["content"].startswith(f'say "hi" with {MASK} and\n-----BEGIN RSA PRIVATE KEY')
+
+
+# A page
+
+
+MARKED = f'<span class="masked">{MASK}</span>'
+
+
+def test_mask_is_marked_where_an_element_may_stand():
+    html = f"<title>{TOKEN}</title><option>{TOKEN}</option><p>a {TOKEN} b</p>"
+    assert response_masking.page(html) == (
+        f"<title>{MASK}</title><option>{MASK}</option><p>a {MARKED} b</p>"
+    )
+
+
+def test_page_without_a_secret_is_the_same_to_the_letter():
+    html = '<p title="a &amp; b">it&#x27;s <b>me</b> &lt;</p><a href="https://a.org/?b=%20">x</a>'
+    assert response_masking.page(html) == html
+
+
+def test_page_masks_what_is_in_several_elements():
+    html = f"<pre><span class='x'>ghp_</span><span>{LETTERS}</span></pre><p>after</p>"
+    masked = response_masking.page(html)
+    assert masked.count(MASK) == 2
+    assert masked.replace(MARKED, "") == html.replace("ghp_", "").replace(LETTERS, "")
+
+
+def test_page_masks_attributes_that_are_read_and_none_that_are_sent():
+    html = (
+        f'<a title="{TOKEN}" href="https://maya:{IN_ADDRESS}@example.org/">x</a>'
+        f'<a href="/thread/?id={TOKEN}">y</a><input value="{TOKEN}" aria-label="{TOKEN}">'
+    )
+    assert response_masking.page(html) == (
+        f'<a title="{MASK}" href="https://maya:{MASK}@example.org/">x</a>'
+        f'<a href="/thread/?id={TOKEN}">y</a><input value="{TOKEN}" aria-label="{MASK}">'
+    )
+
+
+TAGS = re.compile(r"<[^>]*>")
+PIECES = st.one_of(
+    st.sampled_from(["<b>", "</b>", "<p>", "</p>", '<i class="a">', "&amp;", "&#x27;", "\n", " "]),
+    st.sampled_from([text_with(secret).replace("'", "&#x27;") for secret in SECRETS]),
+    st.text("abc=: /&;", max_size=8).map(lambda text: text.replace("&", "&amp;")),
+)
+
+
+@given(st.lists(PIECES, max_size=12).map("".join))
+def test_page_keeps_its_tags_and_is_masked_at_once(html: str):
+    masked = response_masking.page(html)
+
+    assert TAGS.findall(masked.replace(MARKED, MASK)) == TAGS.findall(html)
+    assert response_masking.page(masked) == masked
+
+
+# A stream
+
+
+@given(
+    st.lists(st.sampled_from([*map(text_with, SECRETS), "a", "ä\n", "word " * 40]), max_size=30),
+    st.integers(1, 700),
+)
+def test_stream_is_masked_wherever_it_is_cut(texts: list[str], size: int):
+    content = "\n".join(texts).encode()
+    pieces = [content[start : start + size] for start in range(0, len(content), size)]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(response_masking, "_HELD", 800)
+        streamed = b"".join(response_masking.stream(pieces))
+
+    assert streamed == masking.masked(content.decode()).encode()
+
+
+def test_stream_waits_for_no_more_than_it_needs(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(response_masking, "_HELD", 1_000)
+    taken: list[int] = []
+
+    def pieces() -> Iterator[bytes]:
+        for number in range(100):
+            taken.append(number)
+            yield b"word " * 100
+
+    next(response_masking.stream(pieces()))
+    assert len(taken) < 10
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00binary", b"", "ü".encode()[:1]])
+def test_what_is_no_text_stays_as_it_is(content: bytes):
+    assert response_masking.text(content) == content
+
+
+# Where a view lifts it
+
+
+def answer(view: Any) -> Any:
+    return PageMiddleware(view)(HttpRequest())
+
+
+def test_every_answer_is_masked_but_those_of_which_it_was_lifted():
+    def masked(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(TOKEN, content_type="application/anything")
+
+    def lifted(request: HttpRequest) -> HttpResponse:
+        request_masking.lift()
+        return HttpResponse(TOKEN)
+
+    def streamed(request: HttpRequest) -> Any:
+        request_masking.lift()
+        return StreamingHttpResponse(request_masking.beginning(TOKEN, 99) for _ in range(2))
+
+    assert answer(masked).content.decode() == MASK
+    assert answer(lifted).content.decode() == TOKEN
+    assert b"".join(answer(streamed).streaming_content).decode() == TOKEN * 2
+    assert answer(masked).content.decode() == MASK
+    assert not request_masking.is_lifted()
+
+
+def test_programs_stay_as_they_are():
+    def script(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("password='Letmein1'", content_type="text/javascript")
+
+    assert answer(script).content == b"password='Letmein1'"
+
+
+# A text
+
+
+@given(st.text(max_size=60), st.integers(0, 80))
+def test_beginning_is_short_and_masked(text: str, length: int):
+    cut = request_masking.beginning(f"{text} {TOKEN} {text}", length)
+
+    assert LETTERS[:3] not in cut.replace(text, "")
+    assert len(cut) <= length + len(MASK)
+
+
+@given(st.text("ab \n", max_size=200), st.integers(0, 200), st.integers(0, 50))
+def test_around_a_place_is_what_stands_there(text: str, start: int, length: int):
+    start, end = min(start, len(text)), min(start + length, len(text))
+    around = request_masking.Hidden(text).around(start, end, 10, 10)
+
+    assert around == (text[max(0, start - 10) : start], text[start:end], text[end : end + 10])
+
+
+@given(
+    st.lists(st.sampled_from([*map(text_with, SECRETS), "word"]), min_size=1, max_size=4),
+    st.integers(0, 2_000),
+    st.integers(1, 9),
+)
+def test_all_around_a_place_is_the_text_without_its_secrets(
+    texts: list[str], start: int, length: int
+):
+    text = "\n".join(texts)
+    start %= len(text)
+    end = min(start + length, len(text))
+    is_secret = any(span.start < end and start < span.end for span in masking.found(text))
+    around = request_masking.Hidden(text).around(start, end, len(text), len(text))
+
+    assert around is None if is_secret else "".join(around or ()) == masking.masked(text)
+
+
+def test_around_a_place_is_nothing_of_a_secret_that_is_cut():
+    between = " and " * 16
+    text = f"{TOKEN}{between}word{between}{TOKEN}"
+    place = text.index("word")
+
+    around = request_masking.Hidden(text).around(place, place + 4, 85, 85)
+    assert around == (f"{MASK}{between}", "word", f"{between}{MASK}")
+
+
+def test_hits_in_far_places_know_of_secrets_that_begin_before_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(request_masking, "_WINDOW", 100)
+    text = "word " * 30 + text_with(PASSWORD) + " word" * 30
+    place = text.index(PASSWORD)
+
+    assert request_masking.Hidden(text).around(place + 2, place + 4, 10, 10) is None
+    assert request_masking.Hidden(text).around(0, 4, 0, 5) == ("", "word", " word")
+
+
+# Shown to who may see them
+
+
+def test_who_asks_sees_the_secrets_of_that_thread_alone(
+    store, admin_client: Client, viewer: Client
+):
+    for name in ("t", "other"):
+        record = task(name, execution_history_json=encode_history(history(TOKEN), "history"))
+        items = encode_items([item(output=TOKEN)], "items")
+        stored = checkpoint(record, items_json=items)
+    mine = [
+        thread_url("thread", "other"),
+        thread_url("thread-live", "other", show="checkpoints"),
+        thread_url("message", "other", message=1),
+        thread_url("raw", "other"),
+        f"/thread/checkpoint/?checkpoint={stored.pk}",
+        *(thread_url("export", "other", format=name) for name in FORMATS),
+    ]
+    elsewhere = ["/", thread_url("thread", "t"), "/admin/tasks/taskrecord/other/change/"]
+    assert not any(TOKEN in shown(admin_client.get(address)) for address in mine)
+
+    admin_client.post(thread_url("secrets", "other"), {"do": "show"})
+
+    assert all(TOKEN in shown(admin_client.get(address)) for address in mine)
+    assert not any(TOKEN in shown(admin_client.get(address)) for address in elsewhere)
+    assert not any(TOKEN in shown(viewer.get(address)) for address in mine)
+
+
+def test_large_text_has_its_secrets_where_they_are_shown(store, admin_client: Client, monkeypatch):
+    monkeypatch.setattr("django.conf.settings.LARGEST_HISTORY", 100)
+    task("t", execution_history_json=encode_history(history(f"{TOKEN} " * 9), "history"))
+    address = thread_url("raw", "t")
+    assert TOKEN not in shown(admin_client.get(address))
+
+    admin_client.post(thread_url("secrets", "t"), {"do": "show"})
+    assert TOKEN in shown(admin_client.get(address))
+
+
+def test_what_stands_far_from_the_beginning_of_a_secret_is_not_found(store, viewer: Client):
+    lines = "\n".join(f"{number:04}{LETTERS}" for number in range(900))
+    told(f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{lines}\n-----END PGP PRIVATE KEY BLOCK-----")
+
+    assert viewer.get("/", {"q": "0850a1B2"}).context["rows"] == []
+    assert viewer.get("/thread/", {"id": "t", "find": "0850a1B2"}).context["hits"] == []
+
+
+def test_long_value_of_a_secret_s_name_is_masked(store, viewer: Client):
+    record = task("t")
+    items = encode_items([item(arguments={"password": "zx81" * 6_000, "text": "b" * 11_000})], "i")
+    checkpoint(record, items_json=items)
+
+    page = shown(viewer.get(thread_url("thread", "t", show="checkpoints")))
+    assert "zx81" not in page and "bbbb" in page
+
+
+@pytest.mark.parametrize("note", ['{"password": "ab\\"yQ7Zk2Lm9Rt4Ws8Vb3"}', f"**{TOKEN}**"])
+def test_text_is_masked_before_its_markup_is_read(store, viewer: Client, note: str):
+    task("t", latest_checkpoint_note=note, final_response=note, last_error=note)
+
+    page = shown(viewer.get(thread_url("thread", "t")))
+    assert "yQ7Zk2Lm9Rt4Ws8Vb3" not in page and LETTERS not in page

@@ -1,0 +1,205 @@
+"""Sessions: one begins with each sign-in, ends when it should, and leads nowhere else."""
+
+import time
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.utils import timezone
+
+from gloamy_site import middleware
+from gloamy_site.sign_in.links import sign_in_link
+
+pytestmark = pytest.mark.django_db
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def owner() -> User:
+    return User.objects.create_user("owner", password=PASSWORD)
+
+
+def attempt(client: Client, password: str):
+    return client.post("/sign-in/", {"username": "owner", "password": password})
+
+
+def test_signing_in_changes_the_session(owner: User, client: Client):
+    client.get("/thread/?id=" + "x" * 2_000)
+    before = client.session.session_key
+
+    attempt(client, PASSWORD)
+
+    assert before and client.session.session_key != before
+    assert not Session.objects.filter(pk=before).exists()
+    assert client.session.get_expiry_age() == 7 * 24 * 3600
+
+
+def test_stranger_leaves_no_session_for_long(client: Client):
+    client.get("/thread/?id=" + "x" * 2_000)
+    Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+
+    Client().get("/thread/?id=" + "y" * 2_000)
+
+    [left] = Session.objects.all()
+    assert left.expire_date <= timezone.now() + timedelta(minutes=15)
+
+
+def ask_for_long_addresses(count: int, address: str = "127.0.0.1") -> list[str]:
+    """Where strangers, each with a browser of their own, are sent."""
+    path = "/?q=" + "x" * 59_000
+    return [Client().get(path, REMOTE_ADDR=address)["Location"] for _ in range(count)]
+
+
+def test_strangers_fill_no_disk_with_sessions():
+    assert ask_for_long_addresses(12) == ["/sign-in/"] * 12
+    assert Session.objects.count() == 10
+
+    ask_for_long_addresses(1, "192.0.2.1")
+    assert Session.objects.count() == 11
+
+
+def test_all_strangers_together_have_few_sessions(monkeypatch: pytest.MonkeyPatch):
+    for number in range(206):
+        ask_for_long_addresses(1, f"192.0.2.{number}")
+    assert Session.objects.count() == 200
+
+    later = time.monotonic() + middleware.PATIENCE + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    ask_for_long_addresses(1, "192.0.2.255")
+    assert Session.objects.count() == 201
+
+
+def test_browser_that_asks_again_has_one_session(client: Client):
+    for number in range(20):
+        client.get("/thread/?id=" + "x" * 2_000 + str(number))
+
+    assert client.session["next"].endswith("x19")
+    assert Session.objects.count() == 1
+
+
+TO_CLEAR = "/sign-in/?next=/thread/clear/%3Fid%3Dx"
+FORM_PAGE = "http://testserver/thread/?id=a%26b"
+
+
+@pytest.mark.parametrize(
+    ("path", "referer", "leads_to"),
+    [
+        ("/thread/secrets/?id=x", FORM_PAGE, "/sign-in/?next=/thread/%3Fid%3Da%2526b"),
+        ("/clear/", "http://testserver/?q=x#top", "/sign-in/?next=/%3Fq%3Dx"),
+        ("/clear/", "http://testserver", "/sign-in/?next=/"),
+        ("/thread/clear/?id=x", "http://testserver/thread/clear/?id=x", TO_CLEAR),
+        ("/cleared/1/confirm/", "", "/sign-in/"),
+        ("/cleared/1/confirm/", "http://evil.example/thread/", "/sign-in/"),
+        ("/cleared/1/confirm/", "https://testserver/", "/sign-in/"),
+        ("/cleared/1/confirm/", "http://testserver:81/", "/sign-in/"),
+        ("/cleared/1/confirm/", "http://[", "/sign-in/"),
+        ("/clear/", "http://testserver//evil.example/", "/sign-in/?next=/%252Fevil.example/"),
+        ("/clear/", "http://testserver/?q=" + "x" * 70_000, "/sign-in/"),
+    ],
+)
+def test_form_after_the_session_leads_back_to_its_page(
+    client: Client, path: str, referer: str, leads_to: str
+):
+    answer = client.post(path, {"x": "1"}, headers={"Referer": referer} if referer else {})
+
+    assert (answer.status_code, answer["Location"]) == (302, leads_to)
+
+
+def test_form_on_a_page_of_a_long_address_leads_back_to_it(owner: User, client: Client):
+    page = "/thread/?id=" + "x" * 20_000
+
+    assert (
+        client.post("/clear/", headers={"Referer": f"http://testserver{page}"}).status_code == 302
+    )
+    done = client.post("/sign-in/", {"username": "owner", "password": PASSWORD})
+
+    assert done["Location"] == page
+
+
+def test_form_behind_a_proxy_leads_back_to_the_public_address(client: Client, settings):
+    settings.SITE_URL = "https://tasks.example.org"
+
+    answer = client.post("/clear/", headers={"Referer": "https://tasks.example.org/?q=x"})
+
+    assert answer["Location"] == "/sign-in/?next=/%3Fq%3Dx"
+
+
+@pytest.mark.parametrize("by", ["password", "link"])
+def test_disabled_user_is_out_at_once(owner: User, client: Client, by: str):
+    if by == "link":
+        client.get(sign_in_link(owner, ""))
+        client.post("/sign-in/link/")
+    else:
+        attempt(client, PASSWORD)
+    assert client.get("/").status_code == 403  # signed in, and allowed nothing
+
+    User.objects.update(is_active=False)
+
+    assert client.get("/")["Location"] == "/sign-in/?next=/"
+    assert attempt(Client(), PASSWORD).status_code == 200
+
+
+def test_changed_password_ends_all_sessions(owner: User, client: Client):
+    attempt(client, PASSWORD)
+    owner.set_password("another one")
+    owner.save()
+
+    assert client.get("/").status_code == 302
+
+
+NOT_OURS = [
+    "//evil.example",
+    "///evil.example",
+    "/\\evil.example",
+    "\\/evil.example",
+    "https:evil.example",
+    "https:/evil.example",
+    "https://evil.example/",
+    "http://testserver@evil.example/",
+    "javascript:alert(1)",
+    "data:text/html,x",
+    "/\t/evil.example",
+    "\t//evil.example",
+    "/\n/evil.example",
+    "\x00//evil.example",
+    "\x1b/evil.example",
+    " //evil.example",
+    "/" + "\t" * 2_000 + "/evil.example",
+]
+
+
+@pytest.mark.parametrize("elsewhere", NOT_OURS)
+@pytest.mark.parametrize("how", ["form", "address", "session", "signed in"])
+def test_sign_in_goes_nowhere_else(owner: User, client: Client, elsewhere: str, how: str):
+    form = {"username": "owner", "password": PASSWORD}
+    if how == "form":
+        done = client.post("/sign-in/", {**form, "next": elsewhere})
+    elif how == "address":
+        done = client.post("/sign-in/", form, query_params={"next": elsewhere})
+    elif how == "session":
+        session = client.session
+        session["next"] = elsewhere
+        session.save()
+        done = client.post("/sign-in/", form)
+    else:
+        client.force_login(owner)
+        done = client.get("/sign-in/", {"next": elsewhere})
+
+    assert (done.status_code, done["Location"]) == (302, "/")
+
+
+def test_sign_in_keeps_an_encoded_backslash_encoded(owner: User, client: Client):
+    form = {"username": "owner", "password": PASSWORD, "next": "/%5cevil.example"}
+
+    assert client.post("/sign-in/", form)["Location"] == "/%5cevil.example"
+
+
+def test_link_goes_on_to_the_long_address_that_was_wanted(owner: User, client: Client):
+    wanted = "/thread/?id=" + "x" * 20_000
+    client.get(wanted)
+    client.get(sign_in_link(owner, ""))
+
+    assert client.post("/sign-in/link/")["Location"] == wanted

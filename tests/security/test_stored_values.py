@@ -1,0 +1,183 @@
+"""Values that are too long, or of another kind, where a short one should be: every page answers."""
+
+import json
+from collections.abc import Iterator
+from itertools import chain
+
+import pytest
+from django.db import connections
+from django.http import HttpResponseBase
+from django.test import Client
+from django.urls import reverse
+
+from archive.models import Source
+from tasks.addresses import thread_url
+from tasks.admin.records import AdminRecords, name_of
+from tasks.clearing import lifecycle
+from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.templatetags import threads
+from tasks.views.thread_tabs import STORED_SHORT
+from tests.factories import checkpoint, only_sqlite, overwrite, task
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+LONG, LARGEST_PAGE = "9z" * 1_500_000, 1_000_000
+ITEM = {"tool_name": LONG, "arguments": {LONG: 1}, "success": False, "output": ""}
+WITHIN = {  # short texts that stand in a long column
+    ("task_records", "execution_history_json"): [{"role": LONG, "content": "hi"}],
+    ("task_checkpoints", "items_json"): [ITEM],
+}
+SHORT = [
+    *(("task_records", column) for column in STORED_SHORT),
+    ("task_checkpoints", "step_index"),
+    ("task_checkpoints", "created_at"),
+    *WITHIN,
+]
+
+
+def pages(thread_id: str) -> Iterator[str]:
+    """Every page that shows something of the store."""
+    yield from (f"/{query}" for query in ("", "?sort=age", "?sort=-activity", "?sort=steps"))
+    yield from ("/?q=x", "/?q=x&where=ids", "/?status=failed")
+    for tab in ("transcript", "checkpoints", "resume", "raw"):
+        yield thread_url("thread", thread_id, show=tab)
+        yield thread_url("thread", thread_id, show=tab, piece="later")
+        yield thread_url("thread-live", thread_id, show=tab)
+        for record in AdminRecords.all_tasks():
+            address = reverse("admin:tasks_taskrecord_change", args=[name_of(record)])
+            yield f"{address}?show={tab}"
+    yield thread_url("clear", thread_id)
+    for table in ("taskrecord", "taskcheckpoint"):
+        yield reverse(f"admin:tasks_{table}_changelist")
+    for number in TaskCheckpoint.objects.values_list("pk", flat=True):
+        if number is not None:
+            yield reverse("admin:tasks_taskcheckpoint_change", args=[number])
+
+
+def clearings() -> Iterator[str]:
+    """The pages of a clearing that is asked for and of one that is done, and their list."""
+    by = lifecycle.Actor(Source.CODE)
+    ids = list(TaskRecord.objects.order_by().values_list("thread_id", flat=True))
+    yield reverse("clearing", args=[lifecycle.draft(ids, by).pk])
+    yield reverse("clearing", args=[lifecycle.draft(ids[:1], by).pk])
+    yield reverse("clearing", args=[lifecycle.clear(ids, by, with_running=True).pk])
+    yield reverse("cleared")
+
+
+def length(answer: HttpResponseBase) -> int:
+    return len(answer.getvalue())
+
+
+@only_sqlite
+@pytest.mark.parametrize(("table", "column"), SHORT)
+def test_long_value_in_a_short_column_leaves_pages_small(
+    store, admin_client: Client, table: str, column: str
+):
+    checkpoint(task("kept", execution_history_json='[{"role":"user","content":"hi"}]'))
+    checkpoint(TaskRecord.objects.get(), 2)
+    within = WITHIN.get((table, column))
+    if column != "task_id":
+        value = json.dumps(within, separators=(",", ":")) if within else LONG
+        overwrite(store, table, column, value)
+    else:
+        task("other")
+        with store.cursor() as cursor:
+            cursor.execute("UPDATE task_records SET task_id = %s WHERE task_id = 'other'", [LONG])
+    thread_id = "other" if column == "task_id" else "kept"
+
+    too_long = {}
+    for address in chain(pages(thread_id), clearings()):  # the last of which clears
+        answer = admin_client.get(address)
+        if length(answer) > LARGEST_PAGE or answer.status_code not in (200, 404):
+            too_long[address[:100]] = (answer.status_code, length(answer))
+
+    assert too_long == {}
+
+
+def test_page_of_a_thread_whose_id_is_too_long_says_so(viewer: Client):
+    task(LONG)
+
+    answer = viewer.get(thread_url("thread", LONG))
+
+    assert f'href="{thread_url("thread", LONG)}"' in viewer.get("/").content.decode()
+    assert answer.status_code == 400
+    assert "is too long for an address" in answer.content.decode()
+
+
+@pytest.mark.parametrize("column", ["updated_at", "task_id"])
+def test_list_goes_on_after_a_row_with_a_long_value(
+    operator: Client, monkeypatch: pytest.MonkeyPatch, column: str
+):
+    monkeypatch.setattr("tasks.views.threads.THREADS_PER_PAGE", 1)
+    task("old", updated_at="2026-01-01T00:00:00+00:00")
+    task(LONG if column == "task_id" else "new", updated_at="2026-01-02T00:00:00+00:00")
+    if column == "updated_at":
+        with connections["tasks"].cursor() as cursor:
+            statement = "UPDATE task_records SET updated_at = %s WHERE task_id = 'new'"
+            cursor.execute(statement, [LONG])
+
+    following = operator.get(operator.get("/").context["older"])
+
+    assert [row.record.task_id for row in following.context["rows"]] == ["old"]
+
+
+@pytest.mark.parametrize("name", ["elapsed", "absolute", "clock", "stored", "grouped"])
+def test_filter_cuts_what_is_no_time_and_no_number(name: str):
+    shown = getattr(threads, name)
+
+    assert len(shown(LONG)) <= 100
+    assert shown("yesterday") == "yesterday"
+
+
+def test_time_with_a_fraction_without_end_is_cut():
+    moment = threads.as_time("2026-01-01T00:00:00." + "9" * 3_000_000 + "Z")
+
+    assert threads.absolute(moment) == "2026-01-01 00:00:00 UTC"
+    assert len(threads.stored(moment)) <= 100
+
+
+@pytest.mark.parametrize("name", ["channel", "provider", "model"])
+def test_list_offers_no_long_choice(admin_client: Client, name: str):
+    task("a", **{name: "x" * 200})
+    task("b", **{name: "x" * 201})
+
+    [offered] = [
+        choice["values"]
+        for choice in admin_client.get("/").context["choices"]
+        if choice["name"] == name
+    ]
+
+    assert offered == ["x" * 200]
+
+
+ANEW = """
+    DROP TABLE task_checkpoints;
+    CREATE TABLE task_checkpoints
+        (id text, task_id blob, step_index blob, checkpoint_note, items_json, created_at);
+    INSERT INTO task_checkpoints VALUES {};
+"""
+
+
+@only_sqlite
+@pytest.mark.parametrize(
+    "row",
+    [
+        "(NULL, 'kept', 1, NULL, '[]', '')",
+        "('one', 'kept', 1, NULL, '[]', '')",
+        "(x'00ff', 'kept', x'ff', x'ff', x'ff', x'ff')",
+    ],
+    ids=["null", "text", "blob"],
+)
+def test_step_without_a_number_fails_no_page(store, admin_client: Client, row: str):
+    task("kept", execution_history_json='[{"role":"user","content":"hi"}]')
+    with connections["tasks"].cursor() as cursor:
+        for statement in ANEW.format(row).split(";")[:-1]:
+            cursor.execute(statement)
+
+    failed = {
+        address: answer.status_code
+        for address in [*pages("kept"), thread_url("export", "kept", format="json")]
+        if (answer := admin_client.get(address)).status_code not in (200, 302, 404)
+    }  # the admin leads away from what it does not find
+
+    assert failed == {}

@@ -1,0 +1,237 @@
+"""Beginnings of stored values: what they are, and how little of the file they read."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connections
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archive.models import Source
+from tasks import large_values
+from tasks.clearing import batches, lifecycle
+from tasks.messages import encode_items
+from tasks.models import TaskRecord
+from tasks.transcript import steps
+from tests.factories import checkpoint, item, only_sqlite, skip, task
+
+NEW, OLD = "2026-01-02T00:00:00+00:00", "2026-01-01T00:00:00+00:00"
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+VALUES = st.one_of(
+    st.none(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.binary(min_size=1, max_size=60),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
+)
+
+
+@given(value=VALUES, most=st.integers(1, 12), before=st.sampled_from(["", "x" * 5_000]))
+def test_beginning_is_what_substr_gives_of_any_value(value: Any, most: int, before: str):
+    with closing(sqlite3.connect(":memory:")) as raw:
+        raw.execute("CREATE TABLE odd (before, value, after)")
+        raw.execute("INSERT INTO odd VALUES (?, ?, 7)", (before, value))
+        statement = "SELECT substr(value, 1, ?), length(CAST(value AS BLOB)) FROM odd"
+        [(start, length)] = raw.execute(statement, (most,))
+
+        found, beside = large_values.of_row(raw, "odd", 1, {"value": most}, "after")
+
+        assert beside == (7,)
+        assert found["value"] == large_values.Beginning(start, length)
+        assert large_values.lengths(raw, "odd", 1, ["value"]) == {"value": length or 0}
+
+
+def bytes_read() -> int:
+    try:
+        return int(Path("/proc/self/io").read_text().split()[1])
+    except OSError:
+        skip("/proc/self/io tells how much a process reads, and is not here.")
+
+
+@contextmanager
+def nothing_larger_than(limit: int) -> Iterator[None]:
+    """As if SQLite could hand over no larger value: a billion bytes are many for a test."""
+    connections["tasks"].ensure_connection()
+    raw = connections["tasks"].connection
+    before = raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
+    try:
+        yield
+    finally:
+        raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
+
+
+@only_sqlite
+def test_list_of_rows_that_sqlite_cannot_hand_over_shows_them(viewer: Client, store):
+    long = "x" * 200_000
+    task("a", execution_history_json=long, last_error="no luck", updated_at=NEW)
+    task("b", resumable_history_json=long, latest_checkpoint_note=long, updated_at=OLD)
+
+    with nothing_larger_than(100_000):
+        pages = [viewer.get(path) for path in ("/", "/?resume=no", "/?status=stalled&sort=age")]
+
+    assert [page.status_code for page in pages] == [200] * 3
+    assert [[row.record.thread_id for row in page.context["rows"]] for page in pages] == [
+        ["a", "b"],
+        ["a", "b"],
+        ["b", "a"],
+    ]
+    assert "no luck" in pages[0].content.decode()
+
+
+@only_sqlite
+def test_list_of_large_rows_reads_each_once_and_holds_none(store):
+    size = 4_000_000
+    for number in range(3):
+        task(str(number), execution_history_json="x" * size)
+    with store.cursor() as cursor:
+        cursor.execute("PRAGMA cache_size = 10")
+
+    before = bytes_read()
+    with nothing_larger_than(100_000):
+        records = list(TaskRecord.objects.newest_first().for_list())
+
+    assert [vars(record)["history_length"] for record in records] == [size] * 3
+    # SQLite finds what lies behind a history by going through its pages, and that once
+    assert bytes_read() - before < 3 * size * 1.1
+
+
+def test_search_leaves_out_what_is_too_large_and_says_so(viewer: Client, store, settings):
+    settings.LARGEST_HISTORY = 1_000
+    said = '[{"role":"user","content":"a needle%s"}]'
+    task("small", execution_history_json=said % "", updated_at=NEW)
+    task("large", execution_history_json=said % (" in hay" * 1_000), updated_at=OLD)
+
+    page = viewer.get("/?q=needle")
+
+    assert [row.record.thread_id for row in page.context["rows"]] == ["small"]
+    assert "1 thread is too large to be searched whole" in page.content.decode()
+    assert "too large" not in viewer.get("/?q=needle&where=ids").content.decode()
+
+
+@only_sqlite
+def test_search_does_not_ask_sqlite_for_what_is_too_large(viewer: Client, store, settings):
+    settings.LARGEST_HISTORY = 1_000
+    task(execution_history_json="needle" * 50_000)
+
+    with nothing_larger_than(100_000):
+        assert viewer.get("/?q=needle").context["too_large"] == 1
+
+
+@pytest.fixture
+def small_bound(settings) -> None:
+    settings.LARGEST_HISTORY = 1_000
+
+
+LARGE = '[{"role":"user","content":"hällo' + " wörld" * 10_000 + '"}]'
+
+
+@only_sqlite
+@pytest.mark.parametrize("tab", ["transcript", "checkpoints", "resume", "raw"])
+def test_page_of_what_is_too_large_asks_for_no_whole_text(
+    viewer: Client, store, small_bound, tab: str
+):
+    task("t", execution_history_json=LARGE * 3, resumable_history_json=LARGE * 3)
+    task("neighbour", execution_history_json=LARGE * 3)
+
+    with nothing_larger_than(100_000):
+        page = viewer.get(f"/thread/?id=t&show={tab}&find=world")
+
+    assert page.status_code == 200
+    assert page.context["way"]["previous"] == "/thread/?id=neighbour"
+    said = {"transcript": "too large for a page", "resume": "The agent can resume with it"}
+    assert said.get(tab, "") in page.content.decode()
+    assert "unreadable" not in page.content.decode()
+
+
+def recorded(pieces: Any, read: list[bytes]) -> Any:
+    """The same function, which also keeps what it gives."""
+
+    def record(*given: Any) -> Iterator[bytes]:
+        for piece in pieces(*given):
+            read.append(piece)
+            yield piece
+
+    return record
+
+
+def test_text_that_is_too_large_is_sent_in_pieces(viewer: Client, store, small_bound, monkeypatch):
+    monkeypatch.setattr(large_values, "PIECE", 16)
+    task("t", execution_history_json=LARGE[:2_000])
+
+    read: list[bytes] = []
+    monkeypatch.setattr(large_values, "in_pieces", recorded(large_values.in_pieces, read))
+
+    answer = viewer.get("/thread/raw/?id=t&text=execution_history_json")
+
+    sent = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+    assert sent.decode() == LARGE[:2_000] and b"".join(read) == sent
+    assert max(map(len, read)) <= 16
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+def test_text_that_is_written_while_it_is_sent_is_broken_off(store, monkeypatch):
+    monkeypatch.setattr(large_values, "PIECE", 16)
+    task("t", execution_history_json=LARGE, updated_at=OLD)
+    row = TaskRecord.objects.with_beginnings(text=("execution_history_json", 1)).get()
+    pieces = large_values.in_pieces(row, "execution_history_json")
+    next(pieces)
+    TaskRecord.objects.update(updated_at=NEW)
+
+    with pytest.raises(OperationalError, match="was written while"):
+        next(pieces)
+
+
+@pytest.mark.parametrize("format", ["json", "jsonl", "md", "atif"])
+def test_export_of_what_is_too_large_is_refused(viewer: Client, store, small_bound, format: str):
+    task("t", execution_history_json=LARGE)
+
+    answer = viewer.get(f"/thread/export/?id=t&format={format}")
+
+    assert answer.status_code == 413
+    assert "more than 1.0 KB is not exported from here" in answer.content.decode()
+
+
+@only_sqlite
+def test_confirmation_measures_what_sqlite_cannot_hand_over(operator: Client, store):
+    task("t", execution_history_json="x" * 200_000, last_error="y" * 300_000)
+
+    with nothing_larger_than(100_000):
+        page = operator.get("/thread/clear/?id=t")
+
+    assert 500_000 < page.context["shown"].size < 500_400
+
+
+def test_thread_that_is_too_large_is_kept_and_the_reason_said(store, monkeypatch):
+    monkeypatch.setattr(batches, "LARGEST", 100_000)
+    task("large", execution_history_json="x" * 100_000, status="failed")
+    task("small", status="failed")
+
+    act = lifecycle.clear(["large", "small"], lifecycle.Actor(Source.CODE))
+
+    assert (act.cleared, act.kept) == (1, 1)
+    assert "no more than 100.0 KB can be cleared" in act.threads.get(fate="kept").why
+    assert TaskRecord.objects.get().pk == "large"
+
+
+def test_steps_that_are_too_large_are_shown_by_their_beginning(
+    viewer: Client, store, store_queries, monkeypatch
+):
+    monkeypatch.setattr(steps, "LARGEST_ITEMS", 1_000)
+    record = task("t")
+    for number, output in enumerate(("small", "large" * 1_000), start=1):
+        checkpoint(record, number, items_json=encode_items([item(output=output)], "items"))
+
+    with store_queries() as queries:
+        page = viewer.get("/thread/?id=t&show=checkpoints")
+
+    assert "too much for a page" in page.content.decode()
+    assert [len(step.items) for step in page.context["steps"]] == [1, 0]
+    whole = [q["sql"] for q in queries if ', "task_checkpoints"."items_json"' in q["sql"]]
+    assert len(whole) == 1

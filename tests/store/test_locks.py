@@ -1,0 +1,93 @@
+"""No page that is only looked at takes the lock that the agent needs."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from archive.models import Source
+from tasks import service, urls
+from tasks.addresses import id_in_path, thread_url
+from tasks.clearing import lifecycle
+from tasks.clearing.lifecycle import Actor
+from tasks.models import TaskCheckpoint, TaskRecord
+from tests.factories import only_sqlite, update
+
+pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
+
+
+def addresses() -> dict[str, str]:
+    """Every page of the store that can be opened, by the name of its view."""
+    task = [id_in_path("telegram_42")]
+    act = lifecycle.draft(["telegram_42"], Actor(Source.COMMAND))
+    step = [TaskCheckpoint.objects.get().pk]
+    return {
+        "threads": "/",
+        "thread": thread_url("thread", "telegram_42"),
+        "thread-live": thread_url("thread-live", "telegram_42"),
+        "step": f"/thread/step/?checkpoint={step[0]}",
+        "raw": thread_url("raw", "telegram_42"),
+        "export": thread_url("export", "telegram_42", format="json"),
+        "message": thread_url("message", "telegram_42", message=1),
+        "checkpoint": f"/thread/checkpoint/?checkpoint={step[0]}",
+        "clear": thread_url("clear", "telegram_42"),
+        "cleared": reverse("cleared"),
+        "reveals": reverse("reveals"),
+        "clearing": reverse("clearing", args=[act.pk]),
+        "tasks_taskrecord_changelist": reverse("admin:tasks_taskrecord_changelist"),
+        "tasks_taskrecord_change": reverse("admin:tasks_taskrecord_change", args=task),
+        "tasks_taskrecord_history": reverse("admin:tasks_taskrecord_history", args=task),
+        "tasks_taskcheckpoint_changelist": reverse("admin:tasks_taskcheckpoint_changelist"),
+        "tasks_taskcheckpoint_change": reverse("admin:tasks_taskcheckpoint_change", args=step),
+        "tasks_taskcheckpoint_history": reverse("admin:tasks_taskcheckpoint_history", args=step),
+    }
+
+
+@pytest.fixture
+def locked(store) -> Iterator[None]:
+    """Somebody else holds the file's write lock all the time, and we would not wait for it."""
+    service.record_checkpoint(update())
+    with store.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 0")
+    with closing(sqlite3.connect(store.settings_dict["NAME"], isolation_level=None)) as agent:
+        agent.execute("BEGIN IMMEDIATE")
+        agent.execute("UPDATE task_records SET last_error = 'uncommitted'")
+        yield
+        agent.execute("ROLLBACK")
+    store.close()
+
+
+@only_sqlite
+def test_pages_open_while_the_agent_holds_the_lock(store, locked, admin_client: Client):
+    for address in addresses().values():
+        with CaptureQueriesContext(store) as captured:
+            response = admin_client.get(address)
+        answered = (response.status_code in (200, 302), b"uncommitted" in response.getvalue())
+        assert answered == (True, False), address
+        asked = {query["sql"].split()[0] for query in captured.captured_queries}
+        assert asked <= {"SELECT", "BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"}, address
+
+
+@only_sqlite
+def test_reading_verbs_work_while_the_agent_holds_the_lock(store, locked):
+    assert service.load_by_thread_id("telegram_42") is not None
+    assert service.load_resumable_state("telegram_42") is None
+    assert TaskRecord.objects.newest_first().for_list().get().last_error is None
+
+
+@only_sqlite
+def test_every_page_of_the_store_is_tried(store):
+    service.record_checkpoint(update())
+    patterns = list(urls.urlpatterns)
+    for model in (TaskRecord, TaskCheckpoint):
+        patterns += admin.site.get_model_admin(model).get_urls()
+    names = {pattern.name for pattern in patterns if pattern.name}
+    not_for_looking = {name for name in names if name.endswith(("_add", "_delete"))}
+
+    not_for_looking |= {name for name in names if name.startswith(("clearing-", "clear-"))}
+    assert names - not_for_looking - {"sign-in-link", "secrets"} == set(addresses())

@@ -1,0 +1,104 @@
+"""What an agent would resume with, beside what is stored."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.messages import ChatMessage
+from tasks.models import TaskRecord
+from tasks.sanitization import resumable_turns_from_task_record
+from tasks.transcript import resume
+from tests.factories import data
+
+contents = st.sampled_from(
+    [
+        "",
+        "hi",
+        "a <tool>b</tool> c",
+        "<tool_call>{}</tool_call>",
+        "<invoke>[1]",
+        "<tool>",
+        "x\n\n\ny",
+    ]
+)
+roles = st.sampled_from(["user", "assistant", "system", "tool", ""])
+histories = st.lists(st.builds(ChatMessage, roles, contents), max_size=12)
+
+
+def exact(history: list[ChatMessage]) -> list[ChatMessage]:
+    record = TaskRecord()
+    record.resumable_history = history
+    return resumable_turns_from_task_record(record)
+
+
+def shown(history: list[ChatMessage]) -> list[ChatMessage]:
+    return [turn.turn for turn in resume.turns(history) if turn.turn is not None]
+
+
+@given(histories)
+def test_turns_are_those_that_the_agent_gets(history: list[ChatMessage]):
+    assert shown(history) == exact(history)
+
+
+@pytest.mark.parametrize("case", data("turns.json"))
+def test_turns_are_those_of_the_original(case: dict):
+    history = [ChatMessage(**m["data"]) for m in case["history"] if m["type"] == "Chat"]
+
+    assert shown(history) == [ChatMessage(**turn) for turn in case["expected"]]
+
+
+@given(histories)
+def test_every_stored_message_is_shown_once_and_whole(history: list[ChatMessage]):
+    sources = [source for turn in resume.turns(history) for source in turn.sources]
+
+    assert [source.message for source in sources] == history
+    assert ["".join(part.text for part in source.parts) for source in sources] == [
+        message.content for message in history
+    ]
+
+
+def test_tool_calls_are_marked():
+    [_, turn] = resume.turns(
+        [ChatMessage("user", "go"), ChatMessage("assistant", "a<tool>b</tool>c<invoke>[1] d")]
+    )
+
+    [source] = turn.sources
+    assert [(part.text, part.removed) for part in source.parts] == [
+        ("a", False),
+        ("<tool>b</tool>", True),
+        ("c", False),
+        ("<invoke>[1] ", True),
+        ("d", False),
+    ]
+    assert turn.is_changed
+
+
+@pytest.mark.parametrize(
+    ("role", "content", "why"),
+    [
+        ("assistant", "hello", "no user turn comes before it"),
+        ("assistant", "<tool></tool>", "nothing but tool calls"),
+        ("system", "hello", "the role system is not resumed"),
+        ("", "hello", "the role (none) is not resumed"),
+    ],
+)
+def test_message_that_goes_into_no_turn_says_why(role: str, content: str, why: str):
+    [turn] = resume.turns([ChatMessage(role, content)])
+
+    assert (turn.turn, [source.dropped for source in turn.sources]) == (None, [why])
+    assert all(part.removed for source in turn.sources for part in source.parts)
+
+
+def test_turn_of_one_unchanged_message_is_not_changed():
+    [turn] = resume.turns([ChatMessage("user", "hello")])
+
+    assert not turn.is_changed
+    assert turn.sources[0].text is not None
+
+
+def test_long_message_is_cut():
+    [turn] = resume.turns([ChatMessage("user", "x" * 30_000)])
+
+    [source] = turn.sources
+    assert (len(turn.text.shown), len(source.parts[0].text)) == (20_000, 20_000)
+    assert turn.text.is_cut and source.is_cut

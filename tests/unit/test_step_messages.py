@@ -1,0 +1,51 @@
+"""Which message of a history a step came from."""
+
+import json
+
+from tasks.messages import ChatMessage
+from tasks.models import TaskCheckpoint
+from tasks.transcript.history import messages
+from tasks.transcript.step_messages import messages_of
+from tasks.transcript.steps import Outline, Step
+
+
+def step(id: int, *commands: str) -> Step:
+    items = [
+        {"tool_name": "shell", "arguments": {"b": c, "a": 1}, "success": True, "output": ""}
+        for c in commands
+    ]
+    row = TaskCheckpoint(id=id, step_index=id, items_json=json.dumps(items))
+    return Step(Outline(id, id, 1, "shell", False, "ok", 9, None, None), row, None)
+
+
+def asks(*commands: str) -> ChatMessage:
+    calls = [json.dumps({"name": "shell", "arguments": {"a": 1, "b": c}}) for c in commands]
+    return ChatMessage("assistant", "So." + "".join(f"<tool_call>{c}</tool_call>" for c in calls))
+
+
+def numbers(steps: list[Step], history: list[ChatMessage], *, to_the_end: bool = True) -> dict:
+    found = messages_of(steps, messages(history), to_the_end=to_the_end)
+    return {id: message.number for id, message in found.items()}
+
+
+def test_step_came_from_the_message_that_asked_for_its_calls():
+    history = [ChatMessage("user", "go"), asks("ls"), ChatMessage("user", "ok"), asks("a", "b")]
+
+    assert numbers([step(1, "ls"), step(2, "a", "b")], history) == {1: 2, 2: 4}
+
+
+def test_step_that_the_history_does_not_know_came_from_none():
+    assert numbers([step(1, "gone"), step(2, "ls"), step(3)], [asks("ls")]) == {2: 1}
+
+
+def test_call_made_again_is_told_apart_from_the_end():
+    history = [asks("ls"), asks("ls"), asks("pwd"), asks("ls")]
+
+    assert numbers([step(1, "ls"), step(2, "pwd"), step(3, "ls")], history) == {1: 2, 2: 3, 3: 4}
+
+
+def test_steps_before_the_last_came_only_from_what_was_asked_for_once():
+    history = [asks("ls"), asks("pwd"), asks("ls")]
+
+    assert numbers([step(1, "ls"), step(2, "pwd")], history, to_the_end=False) == {1: 1, 2: 2}
+    assert numbers([step(1, "ls")], history, to_the_end=False) == {}

@@ -1,0 +1,195 @@
+"""Steps: attempts, outcomes, durations, and what changed."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from tasks.fields import to_text
+from tasks.models import TaskRecord
+from tasks.transcript.steps import (
+    Step,
+    attempts,
+    changed_lines,
+    outlines,
+    seconds_of_last_attempt,
+    steps,
+)
+from tests.factories import checkpoint, overwrite, task
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def at(seconds: float) -> str:
+    return to_text(START + timedelta(seconds=seconds))
+
+
+def items(*calls: dict[str, Any]) -> str:
+    defaults = {"tool_name": "shell", "arguments": {}, "success": True, "output": ""}
+    return json.dumps([defaults | call for call in calls], separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    ("step_indexes", "expected"),
+    [
+        ([], []),
+        ([1, 2, 3], [1, 1, 1]),
+        ([1, 2, 1, 2], [1, 1, 2, 2]),
+        ([1, 1, 1], [1, 2, 3]),
+        ([5, 9, 0, 7], [1, 1, 2, 2]),
+        ([1, "x", 2], [1, 1, 1]),
+    ],
+)
+def test_attempts_split_where_the_step_does_not_rise(step_indexes: list[Any], expected: list[int]):
+    taken = list(enumerate(step_indexes, start=10))
+
+    assert list(attempts(taken).values()) == expected
+
+
+@pytest.mark.parametrize(
+    ("stored", "outcome", "tool", "has_more"),
+    [
+        (items({"success": True}), "ok", "shell", False),
+        (items({"success": False}), "failed", "shell", False),
+        (items({"tool_name": "a"}, {"tool_name": "b", "success": False}), "failed", "a", True),
+        (items({"tool_name": 'say "ü\n"'}), "ok", 'say "ü\n"', False),
+        ("[]", "none", "", False),
+        ("[{broken", "unreadable", "", False),
+        ("", "unreadable", "", False),
+        (items({"output": ',"success":false,"output":'}), "ok", "shell", False),
+        (items({"arguments": {"command": ',"success":false,"output":'}}), "ok", "shell", False),
+        (items({"arguments": {"command": '"},{"tool_name":"'}}), "ok", "shell", False),
+        (items({"tool_name": "x" * 5_000}), "unreadable", "", False),
+    ],
+)
+def test_outline_tells_how_a_step_went(store, stored: str, outcome: str, tool: str, has_more: bool):
+    record = task()
+    checkpoint(record, items_json=stored)
+
+    [found] = outlines(record.checkpoints.outlined(), record)
+
+    assert (found.outcome, found.tool, found.has_more) == (outcome, tool, has_more)
+
+
+def test_outlines_take_one_query_that_hands_over_no_whole_items(
+    store_queries: Callable[[], Any],
+):
+    record = task()
+    for number in range(5):
+        checkpoint(record, number, items_json=items({"output": "x" * 10_000}))
+
+    with store_queries() as queries:
+        outlines(record.checkpoints.outlined(), record)
+
+    assert len(queries) == 1
+    columns = re.split(r", (?![^(]*\))", queries[0]["sql"].partition(" FROM ")[0])
+    assert [column for column in columns if column.endswith('"items_json"')] == []
+    assert sum('"items_json"' in column for column in columns) == 4
+
+
+def stored_task(**fields: Any) -> TaskRecord:
+    return TaskRecord.objects.get(pk=task(created_at=at(0), **fields).pk)
+
+
+def outlined(*times: float, **fields: Any):
+    """The outlines of steps that ended so many seconds after the task began, and the task."""
+    record = stored_task(**fields)
+    for number, seconds in enumerate(times, 1):
+        checkpoint(record, number, created_at=at(seconds))
+    return outlines(record.checkpoints.outlined(), record), record
+
+
+def test_step_lasts_from_the_checkpoint_before_to_its_own():
+    found, _ = outlined(4, 10, 9, 30)
+
+    assert [step.seconds for step in found] == [4, 6, 0, 21]
+
+
+def test_first_step_of_an_old_thread_began_nobody_knows_when():
+    found, _ = outlined(700, 710)
+
+    assert [step.seconds for step in found] == [None, 10]
+
+
+def test_first_step_of_a_later_attempt_began_nobody_knows_when():
+    record = stored_task()
+    for number, seconds in ((1, 5), (2, 9), (1, 50), (2, 57)):
+        checkpoint(record, number, created_at=at(seconds))
+
+    found = outlines(record.checkpoints.outlined(), record)
+
+    assert [step.seconds for step in found] == [5, 4, None, 7]
+
+
+@pytest.mark.parametrize(
+    ("completed_at", "expected"), [(at(40), 40), (at(20), 30), (None, 30), ("soon", 30)]
+)
+def test_last_attempt_lasts_to_its_end(completed_at: str | None, expected: float):
+    found, record = outlined(10, 30)
+    overwrite(connections["tasks"], "task_records", "completed_at", completed_at)
+    record.refresh_from_db()
+
+    assert seconds_of_last_attempt(found, record) == expected
+
+
+def stepped(*stored: str, notes: tuple[str, ...] = ()) -> list[Step]:
+    record = task()
+    for number, each in enumerate(stored, 1):
+        note = notes[number - 1] if notes else None
+        checkpoint(record, number, items_json=each, checkpoint_note=note)
+    found = outlines(record.checkpoints.outlined(), record)
+    return steps(found, record.checkpoints.in_bulk(), None)
+
+
+def test_step_that_cannot_be_read_says_so():
+    [step] = stepped("{")
+
+    assert (step.items, bool(step.problem), step.raw.whole) == ([], True, "{")
+
+
+def test_first_step_has_nothing_to_differ_from():
+    assert [step.changes is None for step in stepped(items({}), items({}))] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({}, {}, (None, True, "")),
+        ({}, {"tool_name": "edit"}, (("shell", "edit"), False, "")),
+        ({}, {"success": False}, (None, True, "failed first")),
+        ({"success": False}, {"success": False}, (None, True, "failed again")),
+        ({"success": False}, {"arguments": {"a": 1}}, (None, False, "works again")),
+    ],
+)
+def test_changes_name_the_tool_and_the_outcome(before: dict, after: dict, expected: tuple):
+    changes = stepped(items(before), items(after))[1].changes
+
+    assert changes is not None
+    assert (changes.tools, changes.is_repeat, changes.outcome) == expected
+
+
+def test_changes_show_the_lines_of_arguments_and_note_that_differ():
+    commands = [items({"arguments": {"command": f"cd src\nmake {target}"}}) for target in "ab"]
+
+    changes = stepped(*commands, notes=("- same\n- old", "- same\n- new"))[1].changes
+
+    assert changes is not None
+    assert changes.arguments == [("-", "make a"), ("+", "make b")]
+    assert changes.note == [("-", "- old"), ("+", "- new")]
+
+
+def test_texts_too_long_to_compare_show_no_lines():
+    assert changed_lines("x" * 20_000, "y") == []
+    assert changed_lines("x\n" * 300, "y\n" * 300) == []
+
+
+def test_step_beside_one_that_cannot_be_read_names_no_change_of_tools():
+    _, after = stepped("oops", items({}))
+
+    assert after.changes is not None and after.changes.tools is None

@@ -1,0 +1,65 @@
+"""What of a text a page shows."""
+
+import pytest
+
+from tasks.transcript.text_preview import Output, Text, size
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"),
+    [(0, "0 B"), (999, "999 B"), (7_600, "7.6 KB"), (2_345_678, "2.3 MB")],
+)
+def test_size_is_for_a_person(length: int, shown: str):
+    assert size(length) == shown
+
+
+def test_text_is_folded_and_cut_by_its_length():
+    short, long, huge = (Text("x" * n) for n in (1_200, 1_201, 20_001))
+
+    assert (short.is_long, long.is_long) == (False, True)
+    assert (long.is_cut, huge.is_cut) == (False, True)
+    assert (len(huge.preview), len(huge.shown), huge.length) == (900, 20_000, 20_001)
+
+
+def test_text_is_folded_by_its_lines():
+    short, long = Text("a\n" * 20), Text("a\n" * 21)
+
+    assert (short.is_long, long.is_long) == (False, True)
+    assert long.preview.count("\n") == 11
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("", "0 B"), ("a", "1 B"), ("é\n", "3 B"), ("a\nb", "3 B, 2 lines")],
+)
+def test_text_tells_its_size_as_stored(text: str, told: str):
+    assert Text(text).size == told
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see data:image/png;base64,AAAABBBB.", "see [IMAGE:image/png, 6 B]."),
+        ("data:image/svg+xml;charset=utf-8;base64,AAAA", "[IMAGE:image/svg+xml, 3 B]"),
+        ("data:text/plain,hello", "data:text/plain,hello"),
+        ("[IMAGE:/tmp/a.png]", "[IMAGE:/tmp/a.png]"),
+    ],
+)
+def test_text_shows_a_picture_as_its_type_and_size(text: str, shown: str):
+    assert Text(text).shown == shown
+
+
+def test_text_with_a_large_picture_is_not_cut():
+    text = Text("data:image/png;base64," + "A" * 2_000_000 + " and more")
+
+    assert (text.shown, text.is_cut) == ("[IMAGE:image/png, 1.5 MB] and more", False)
+
+
+def test_output_is_what_a_terminal_shows():
+    output = Output("1%\r2%\r100%\r\n\x1b[2Kdone\n\n")
+
+    assert (output.shown, output.whole[:2]) == ("100%\ndone", "1%")
+
+
+def test_output_says_where_more_of_it_was_not_looked_at():
+    assert Output("1%\r" * 300_000).is_cut

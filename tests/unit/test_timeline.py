@@ -1,0 +1,250 @@
+"""The geometry of a picture."""
+
+import itertools
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.models import TaskRecord, TaskStatus
+from tasks.transcript.steps import Outline
+from tasks.transcript.timeline import (
+    FEW,
+    MOST_BARS,
+    MOST_ROWS,
+    NARROW,
+    WIDE,
+    Bar,
+    Picture,
+    Row,
+    picture,
+)
+from tasks.transcript.timeline_labels import LETTER
+from tasks.transcript.timeline_scale import MOST_GAPS
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def steps(*seconds: float | None, attempt: int = 1, first: int = 1, **fields) -> list[Outline]:
+    """Steps that take so long, one after the other; None is a first one whose start is unknown."""
+    moment, made = START, []
+    for number, taken in enumerate(seconds, first):
+        began, moment = moment, moment + timedelta(seconds=taken or 0)
+        given: dict[str, Any] = {"tool": "shell", "outcome": "ok", **fields}
+        made.append(
+            Outline(
+                id=number,
+                has_more=False,
+                length=9,
+                step_index=number,
+                attempt=attempt,
+                started_at=None if taken is None else began,
+                ended_at=moment,
+                **given,
+            )
+        )
+    return made
+
+
+def drawn(found: list[Outline], listed: Sequence[Outline] = (), **fields) -> Picture:
+    record = TaskRecord(**{"status": TaskStatus.COMPLETED, **fields})
+    shown = picture(found, record, START + timedelta(days=1), listed)
+    assert shown is not None
+    return shown
+
+
+def places(row: Row) -> list[tuple[float, float]]:
+    """Where each bar starts and ends, in percent."""
+    return [(float(bar.x[:-1]), float(bar.x[:-1]) + float(bar.width[:-1])) for bar in row.bars]
+
+
+def test_no_steps_have_no_picture():
+    assert picture([], TaskRecord(), START) is None
+
+
+durations = st.lists(st.floats(0, 100_000), min_size=1, max_size=400)
+
+
+@given(durations)
+def test_bars_follow_one_another_and_stay_in_the_picture(seconds: list[float]):
+    [row] = drawn(steps(*seconds)).rows
+
+    ends = places(row)
+    assert all(end <= start + 0.01 for (_, end), (start, _) in itertools.pairwise(ends))
+    assert ends[-1][1] <= 100.2
+
+
+@given(durations)
+def test_every_step_is_in_one_bar(seconds: list[float]):
+    found = steps(*seconds)
+
+    [row] = drawn(found).rows
+
+    assert [step for bar in row.bars for step in bar.steps] == found
+    assert len(row.bars) <= MOST_BARS + MOST_GAPS + 1
+
+
+def test_bar_is_as_wide_as_its_step_is_long():
+    [row] = drawn(steps(10, 20, 30, 40, 50)).rows
+
+    widths = [end - start for start, end in places(row)]
+    differences = [round(b - a, 1) for a, b in itertools.pairwise(widths)]
+    assert len(set(differences)) == 1 and differences[0] > 0
+
+
+def test_one_step_fills_the_picture():
+    [row] = drawn(steps(3)).rows
+
+    assert [(bar.x, bar.width) for bar in row.bars] == [("0%", "100%")]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "gaps"),
+    [
+        ([5, 5, 599], []),
+        ([5, 5, 7_200, 5], [7_200]),
+        ([500, 400, 2_000], []),
+        ([5, 900, 5, 9_000, 5, 5], [900, 9_000]),
+    ],
+)
+def test_long_silence_is_folded(seconds: list[float], gaps: list[float]):
+    [row] = drawn(steps(*seconds)).rows
+
+    assert [gap.seconds for gap in row.gaps] == gaps
+
+
+def test_silence_of_a_running_task_is_folded_too():
+    shown = drawn(steps(5, 5), status=TaskStatus.RUNNING)
+
+    assert [(gap.kind, round(gap.seconds)) for gap in shown.rows[0].gaps] == [("silent", 86_390)]
+
+
+def test_end_of_a_task_is_drawn_after_its_last_step():
+    completed_at = START + timedelta(seconds=40)
+
+    [row] = drawn(steps(5, 5), status=TaskStatus.FAILED, completed_at=completed_at).rows
+
+    assert row.tail is not None
+    assert (row.tail.seconds, row.tail.status) == (30, "failed")
+    assert row.seconds == 40
+
+
+def test_attempts_have_a_row_each_on_one_scale():
+    later = steps(None, 10, attempt=2)
+
+    first, second = drawn(steps(10, 10) + later).rows
+
+    assert places(first)[1][1] == pytest.approx(100, abs=0.1)
+    first_width, second_width = (places(row)[1][1] - places(row)[1][0] for row in (first, second))
+    assert second_width == pytest.approx(first_width, abs=0.1)
+    assert second.idle_before is not None
+
+
+def test_earlier_of_many_attempts_share_a_row():
+    found = [step for attempt in range(1, 21) for step in steps(1, 1, attempt=attempt)]
+
+    rows = drawn(found).rows
+
+    assert len(rows) == MOST_ROWS
+    assert [(row.first_attempt, row.last_attempt) for row in rows] == [
+        (1, 16),
+        (17, 17),
+        (18, 18),
+        (19, 19),
+        (20, 20),
+    ]
+
+
+def test_bar_of_several_steps_leads_to_the_first_that_failed():
+    found = steps(*[1] * 1_000)
+    found[5] = steps(1, first=6, outcome="failed")[0]
+
+    bar = drawn(found).rows[0].bars[0]
+
+    assert (len(bar.steps), bar.failures, bar.target.id) == (9, 1, 6)
+    assert (bar.number, bar.passed_share) == ("1 to 9", "75%")
+
+
+def test_steps_of_the_page_are_shown_one_by_one_where_bars_hold_several():
+    found = steps(*[1] * 1_000)
+
+    assert drawn(found[:50], found[:50]).detail is None
+    detail = drawn(found, found[300:350]).detail
+    assert detail is not None
+    assert [bar.first.id for bar in detail.bars] == list(range(301, 351))
+
+
+@pytest.mark.parametrize(
+    ("tool", "count", "label"),
+    [
+        ("shell", 1, "shell"),
+        ("shell", 12, "shell"),
+        ("browser_navigate_and_extract", 12, "browser_nav…"),
+        ("shell", 100, ""),
+    ],
+)
+def test_label_never_is_wider_than_its_bar(tool: str, count: int, label: str):
+    bar = drawn(steps(*[10] * count, tool=tool)).rows[0].bars[0]
+
+    shown = bar.text if bar.label_from is not None else ""
+    assert shown == label
+    assert len(shown) * 6.7 <= float(bar.width[:-1]) / 100 * (bar.label_from or 0)
+
+
+@given(durations)
+def test_ticks_rise_and_stand_apart(seconds: list[float]):
+    [row] = drawn(steps(*seconds)).rows
+
+    positions = [float(tick.x[:-1]) for tick in row.ticks]
+    assert all(b - a > 5 for a, b in itertools.pairwise(positions))
+    assert [tick.seconds for tick in row.ticks] == sorted({tick.seconds for tick in row.ticks})
+
+
+@pytest.mark.parametrize(("failed", "share"), [(0, ""), (1, "75%"), (50, "50%"), (100, "")])
+def test_bar_of_many_steps_shows_its_failures_however_few(failed: int, share: str):
+    found = steps(*[1.0] * 100, outcome="failed")[:failed] + steps(*[1.0] * 100)[failed:]
+
+    bar = Bar(found, "0%", "100%", "", None, None)
+
+    assert bar.passed_share == share
+
+
+def test_step_alone_fills_the_picture_though_nobody_knows_how_long_it_took():
+    [row] = drawn(steps(None)).rows
+    assert [(bar.x, bar.width) for bar in row.bars] == [("0%", "100%")]
+
+    first, second = drawn(steps(10) + steps(None, attempt=2)).rows
+    assert places(first)[0][1] == pytest.approx(100, abs=0.1)
+    assert places(second)[0][1] < 20
+
+
+@pytest.mark.parametrize(("count", "width"), [(5, 900), (12, 1_280), (20, 1_920), (5_000, 3_840)])
+def test_picture_on_a_phone_is_as_wide_as_its_bars_need(count: int, width: int):
+    assert drawn(steps(*[1] * count)).phone_width == width
+
+
+@given(durations)
+def test_numbers_stand_apart(seconds: list[float]):
+    [row] = drawn(steps(*seconds)).rows
+    base = NARROW if len(seconds) <= FEW else WIDE
+
+    told = [bar for bar in row.bars if bar.number_from == base]
+    starts = [float(bar.x[:-1]) / 100 * base for bar in told]
+    ends = [x + len(bar.number) * LETTER for x, bar in zip(starts, told, strict=True)]
+    assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
+
+
+def test_steps_too_narrow_for_their_numbers_have_some():
+    [row] = drawn(steps(*[1] * 100)).rows
+
+    told = [bar.number for bar in row.bars if bar.number_from == WIDE]
+    assert told == [str(number) for number in range(5, 100, 5)]
+
+
+def test_number_of_a_step_is_grouped():
+    [row] = drawn(steps(1, first=12_345)).rows
+
+    assert row.bars[0].number == "12,345"

@@ -1,0 +1,97 @@
+"""What a thread is called."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.messages import ChatMessage, encode_history
+from tasks.models import TaskRecord
+from tasks.transcript import titles
+
+
+def row(history_start: str, resumable_start: str = "[]") -> TaskRecord:
+    """A row as the list reads it."""
+    record = TaskRecord()
+    vars(record).update(history_start=history_start, resumable_start=resumable_start)
+    return record
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("fix it", "fix it"),
+        ("\n\n  fix it  \nnow", "fix it"),
+        ("Here is the issue:\nISSUE:\nIt is slow", "It is slow"),
+        ("Only this:", "Only this:"),
+        ("", ""),
+        (" \n ", ""),
+        ("x" * 500, "x" * (titles.TITLE_LENGTH - 1) + "…"),
+        ("word " * 50, "word " * 38 + "word…"),
+        (
+            "Why is <T> dropped from List<T>, and not <b>",
+            "Why is <T> dropped from List<T>, and not",
+        ),
+        ("<b>bold <i>text</i></b>", "bold <i>text"),
+        ("Task: tidy up", "tidy up"),
+        ("Task:", "Task:"),
+        ("# Tidy up\n\nAll of it.", "Tidy up"),
+        ("**Tidy** up", "Tidy up"),
+        ("<task>\ntidy up\n</task>", "tidy up"),
+        ("Hi there!\n\ntidy up", "tidy up"),
+        ("Hi there!", "Hi there!"),
+        ("Hello, please tidy up.", "please tidy up."),
+        ("They are hey, you", "They are hey, you"),
+        ("[2026-11-02 11:07:52 UTC] tidy up", "tidy up"),
+        ("You are a careful gardener.\nTidy up.", "Tidy up."),
+        ("You are a careful gardener.", "You are a careful gardener."),
+        ("You are after the gardener.\nFind him.", "You are after the gardener."),
+        ("We're currently on it. Here's the text:\nTITLE\nIt is slow", "It is slow"),
+        ("Here is an example.\n--- EXAMPLE ---\nHere it is:\nISSUE:\nIt is slow", "It is slow"),
+        ('Do the one named "Rock". It says:\nNever stop.', "Rock: Never stop."),
+        ('Do the one named "Rock". It says:\nRock on.', "Rock on."),
+        ("[IMAGE:/tmp/a.png]\nwhat is this?", "what is this?"),
+        ("what is data:image/png;base64,AAAA?", "what is an image?"),
+    ],
+)
+def test_title_is_the_line_that_tells(message: str, line: str):
+    assert titles.asked_for(message) == line
+
+
+def test_title_comes_from_the_first_user_message():
+    history = [ChatMessage("system", 'say {"role":"user"'), ChatMessage("user", "tidy up")]
+
+    assert titles.title(row(encode_history(history, "history"))) == "tidy up"
+
+
+def test_title_comes_from_the_resumable_history_if_the_other_starts_too_long():
+    resumable = encode_history([ChatMessage("user", "tidy up")], "history")
+
+    assert titles.title(row('[{"role":"system","content":"very long', resumable)) == "tidy up"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "not json", '[{"role":"user"', '[["user","hi"]]'])
+def test_title_of_anything_else_is_empty(text: str):
+    assert titles.title(row(text)) == ""
+
+
+@given(st.text(max_size=60), st.integers(0, 400))
+def test_title_of_a_history_cut_anywhere_is_the_start_of_the_whole_one(content: str, cut: int):
+    whole = encode_history([ChatMessage("user", content)], "history")
+
+    title = titles.title(row(whole[:cut]))
+
+    assert titles.title(row(whole)).startswith(title) or title in content
+
+
+@pytest.mark.parametrize("cut", range(1, 13))
+def test_title_cut_within_a_long_text_of_escapes_is_what_stands_before(cut: int):
+    escaped = "x" * (titles.TITLE_LENGTH * 12 - cut) + "\\ud83d\\ude00" * 2
+
+    line = titles.title(row('[{"role":"user","content":"' + escaped + '"}]'))
+
+    assert line == "x" * (titles.TITLE_LENGTH - 1) + "…"
+
+
+@pytest.mark.parametrize("end", ["\\", "\\u", "\\u00e", "\\ud83d", "\\ud83d\\ude"])
+def test_title_of_a_history_cut_within_an_escape_is_what_stands_before(end: str):
+    assert titles.title(row('[{"role":"user","content":"tidy up' + end)) == "tidy up"

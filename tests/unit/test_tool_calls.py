@@ -1,0 +1,258 @@
+"""The tool calls and results that messages carry."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.messages import ChatMessage
+from tasks.transcript import tool_calls
+from tasks.transcript.history import Message, messages
+from tasks.transcript.text_preview import Output, Text
+from tasks.transcript.tool_calls import MOST_CALLS, Broken, Call, Result
+
+NAMES = ["function_calls", "function_call", "toolcall", "tool_call", "tool-call", "tool", "invoke"]
+LS = '{"name":"shell","arguments":{"command":"ls"}}'
+SHELL = Call("shell", {"command": "ls"})
+
+
+def read(*history: tuple[str, str]) -> list[Message]:
+    return messages(ChatMessage(role, content) for role, content in history)
+
+
+def results(*outputs: str, name: str = "shell", status: str = "ok") -> str:
+    tags = [f'<tool_result name="{name}" status="{status}">\n{o}\n</tool_result>' for o in outputs]
+    return "\n".join(["[Tool results]", *tags])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_call_is_found_in_each_tag(name: str):
+    found = tool_calls.parts(f"I look.\n<{name}>\n{LS}\n</{name}>\nThen more.")
+
+    assert found == [Text("I look."), SHELL, Text("Then more.")]
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        '{"name":"shell","arguments":"{\\"command\\":\\"ls\\"}"}',
+        '{"name":"shell","parameters":{"command":"ls"}}',
+        '{"function":{"name":"shell","arguments":{"command":"ls"}}}',
+        f"[{LS}]",
+    ],
+)
+def test_call_may_have_other_forms(stored: str):
+    assert tool_calls.parts(f"<tool>{stored}</tool>") == [SHELL]
+
+
+def test_calls_of_one_element_may_be_several():
+    assert tool_calls.parts(f"<function_calls>[{LS},{LS}]</function_calls>") == [SHELL, SHELL]
+
+
+def test_calls_may_stand_in_an_element_of_another_name():
+    message = f"<function_calls>\n<invoke>{LS}</invoke>\n<invoke>{LS}</invoke>\n</function_calls>"
+
+    assert tool_calls.parts(message) == [SHELL, SHELL]
+
+
+def test_elements_may_be_nested_however_deep():
+    assert len(tool_calls.parts("".join(f"<{name}>" for name in NAMES * 9_000) + LS)) == 1
+    nested = "".join(f"<{n}>" for n in NAMES) + LS + "".join(f"</{n}>" for n in reversed(NAMES))
+    assert tool_calls.parts(nested) == [SHELL]
+
+
+def test_call_without_an_end_tag_ends_with_its_json():
+    assert tool_calls.parts(f"<tool_call>{LS} and so on") == [SHELL, Text("and so on")]
+
+
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        ("<tool_call>no json</tool_call>", "a tool call that is not JSON"),
+        ("<tool_call></tool_call>", "a tool call that is not JSON"),
+        ('<tool_call>{"name":"x"</tool_call>', "a tool call that is not JSON"),
+        ('<tool_call>{"a":1}</tool_call>', "a tool call without a name"),
+        ("<tool_call>[]</tool_call>", "a tool call without a name"),
+        ('<tool_call>{"name":3}</tool_call>', "a tool call without a name"),
+        ("<tool_call>never ends", "a tool call that does not end"),
+        ("<tool>" + "[" * 5_000 + "]" * 5_000 + "</tool>", "a tool call that is not JSON"),
+    ],
+)
+def test_call_that_is_none_is_shown_as_it_is(message: str, problem: str):
+    assert tool_calls.parts(message) == [Broken(Text(message), problem)]
+
+
+def test_calls_beyond_the_most_are_shown_as_they_are():
+    one = f"<tool>{LS}</tool>"
+
+    *found, rest = tool_calls.parts(one * (MOST_CALLS + 2))
+
+    assert found == [SHELL] * MOST_CALLS
+    assert isinstance(rest, Broken) and rest.text.whole == one * 2
+
+
+def test_result_is_shown_with_its_call():
+    asked, answered = read(("assistant", f"<tool>{LS}</tool>"), ("user", results("a.py")))
+
+    [call] = asked.parts
+    assert isinstance(call, Call) and call.output == Output("a.py")
+    assert (call.success, call.answered_in, call.anchor) == (True, 2, "message-1-call-1")
+    assert (answered.shown_in, answered.left_results, answered.is_moved) == (1, [], True)
+
+
+def test_results_go_to_the_calls_of_their_name_in_order():
+    asked, _ = read(
+        ("assistant", f'<tool>{LS}</tool><tool>{{"name":"read"}}</tool><tool>{LS}</tool>'),
+        ("user", results("one", "two") + results("three", name="read", status="error")[14:]),
+    )
+
+    found = [part for part in asked.parts if isinstance(part, Call)]
+    assert [(c.output and c.output.whole, c.success) for c in found] == [
+        ("one", True),
+        ("three", False),
+        ("two", True),
+    ]
+
+
+def test_result_may_hold_what_looks_like_its_end():
+    asked, _ = read(
+        ("assistant", f"<tool>{LS}</tool>"), ("user", results("a </tool_result>\nb <tool_result>"))
+    )
+
+    [call] = asked.parts
+    assert isinstance(call, Call) and call.output == Output("a </tool_result>\nb <tool_result>")
+
+
+@pytest.mark.parametrize(
+    ("message", "left"),
+    [
+        ("[Tool results]", []),
+        (results("x"), [("shell", "x", "")]),
+        ("[Tool results]\nstopped", [("", "stopped", "a text among the results")]),
+        (
+            '[Tool results]\n<tool_result name="shell">\nx',
+            [("shell", "x", "a result that does not end")],
+        ),
+        (results("x") + "\nmore", [("shell", "x", ""), ("", "more", "a text among the results")]),
+    ],
+)
+def test_result_without_a_call_stays_where_it_is(message: str, left: list[tuple[str, str, str]]):
+    _, answered = read(("assistant", "nothing called"), ("user", message))
+
+    found = [(r.tool_name, r.output, r.problem) for r in answered.left_results]
+    assert (found, answered.shown_in) == (left, None)
+
+
+def test_results_beyond_the_most_are_shown_as_they_are():
+    [answered] = read(("user", results(*["x"] * (MOST_CALLS + 5))))
+
+    assert len(answered.left_results) == MOST_CALLS + 1
+    assert answered.left_results[-1].output.count("<tool_result ") == 5
+
+
+def native(*given: dict, content: str | None = None, reasoning: str | None = None) -> str:
+    return json.dumps({"content": content, "tool_calls": given, "reasoning_content": reasoning})
+
+
+def native_call(id: str) -> dict:
+    return {"id": id, "name": "shell", "arguments": '{"command":"ls"}'}
+
+
+def test_native_calls_get_their_results_by_id():
+    asked, second, first = read(
+        (
+            "assistant",
+            native(native_call("a"), native_call("b"), content="I look.", reasoning="Hm."),
+        ),
+        ("tool", '{"tool_call_id":"b","content":"two"}'),
+        ("tool", '{"tool_call_id":"a","content":"one"}'),
+    )
+
+    text, *found = asked.parts
+    assert (text, asked.reasoning) == (Text("I look."), Text("Hm."))
+    outputs = [(c.tool_name, c.output, c.answered_in) for c in found if isinstance(c, Call)]
+    assert outputs == [("shell", Output("one"), 3), ("shell", Output("two"), 2)]
+    assert (first.shown_in, second.shown_in) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("message", "output"),
+    [
+        ('{"tool_call_id":"z","content":"x"}', "x"),
+        ('{"tool_call_id":"a"}', '{"tool_call_id":"a"}'),
+        ('{"tool_call_id":1,"content":"x"}', '{"tool_call_id":1,"content":"x"}'),
+        ("plain", "plain"),
+        ('{"broken', '{"broken'),
+        ("", ""),
+    ],
+)
+def test_native_result_without_a_call_stays_where_it_is(message: str, output: str):
+    _, answered = read(("assistant", native(native_call("a"))), ("tool", message))
+
+    assert [result.output for result in answered.left_results] == [output]
+
+
+def test_native_call_keeps_arguments_that_are_no_json():
+    [asked] = read(("assistant", native({"id": "a", "name": "shell", "arguments": "{oops"})))
+
+    assert asked.parts == [Call("shell", "{oops", id="a", anchor="message-1-call-1")]
+
+
+def test_native_call_without_a_name_is_shown_as_it_is():
+    [asked] = read(("assistant", native({"id": "a"})))
+
+    assert asked.parts == [Broken(Text('{"id":"a"}'), "a tool call without a name")]
+
+
+@pytest.mark.parametrize("text", ['{"tool_calls":1}', '{"tool_calls":', '{"a":"tool_calls"}', "{}"])
+def test_json_that_is_no_native_message_is_a_text(text: str):
+    [message] = read(("assistant", text))
+
+    assert message.parts == [Text(text)]
+
+
+def test_results_of_an_earlier_exchange_are_not_taken():
+    history = read(
+        ("assistant", f"<tool>{LS}</tool>"),
+        ("assistant", "no call"),
+        ("user", results("late")),
+    )
+
+    assert [result.output for result in history[2].left_results] == ["late"]
+
+
+TAGGED = st.lists(
+    st.sampled_from(
+        ["<tool>", "</tool>", "<tool_call>", "</tool_call>", LS, "[", "{", "x", "\n", '"', "}", "]"]
+    ),
+    max_size=20,
+).map("".join)
+
+
+def _told(part: tool_calls.Part) -> str:
+    if isinstance(part, Call):
+        return part.tool_name
+    return part.whole if isinstance(part, Text) else part.text.whole
+
+
+@given(TAGGED)
+def test_parts_lose_no_text(message: str):
+    kept = "".join(map(_told, tool_calls.parts(message)))
+
+    assert kept.count("x") >= message.replace(LS, "").count("x")
+
+
+ROLES = st.sampled_from(["system", "user", "assistant", "tool", "", "odd"])
+RESULTED = st.lists(
+    st.sampled_from(["[Tool results]", '\n<tool_result name="shell">', "</tool_result>", "x", "\n"])
+).map("".join)
+
+
+@given(st.lists(st.tuples(ROLES, TAGGED | RESULTED | st.text())))
+def test_any_history_can_be_read(history: list[tuple[str, str]]):
+    for message in read(*history):
+        assert isinstance(message.parts, list)
+        for result in message.results:
+            assert isinstance(result, Result)
+            assert result.shown_in is None or result.shown_in < message.number
