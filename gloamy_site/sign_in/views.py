@@ -27,7 +27,7 @@ LINK_COOKIE_AGE = 5 * 60  # seconds to press the button
 class SignInView(LoginView):
     """Sign in with a password, and go on to the page that was wanted."""
 
-    template_name = "tasks/sign_in.html"
+    template_name = "sign_in/password.html"
     redirect_authenticated_user = True
     http_method_names = ("get", "head", "post", "options")
 
@@ -119,7 +119,7 @@ def _owner(token: str) -> Any:
 
 def _link_page(request: HttpRequest, user: Any, *, is_missing: bool = False) -> HttpResponse:
     context = {"user_found": user, "is_missing": is_missing}
-    return render(request, "tasks/sign_in_link.html", context, status=200 if user else 403)
+    return render(request, "sign_in/link.html", context, status=200 if user else 403)
 
 
 def wanted_page(request: HttpRequest) -> str:

@@ -88,7 +88,7 @@ def confirm_page(
         "first_rows": _with_titles(shown.rows[:SHOWN_ROWS]),
         **more,
     }
-    return render(request, "tasks/clear.html", context, status=status)
+    return render(request, "tasks/clearing/confirm.html", context, status=status)
 
 
 def _with_titles(rows: Sequence[ClearedThread]) -> Sequence[ClearedThread]:

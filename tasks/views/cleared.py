@@ -36,7 +36,7 @@ def cleared(request: HttpRequest) -> HttpResponse:
     more = found[ACTS_PER_PAGE - 1].pk if len(found) > ACTS_PER_PAGE else None
     _name(found)
     context = {"acts": found[:ACTS_PER_PAGE], "older": more, "is_first": not before}
-    return render(request, "tasks/cleared.html", context)
+    return render(request, "tasks/clearing/cleared.html", context)
 
 
 def _name(acts: list[Clearing]) -> None:
@@ -55,7 +55,7 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
     found = _act(request, pk)
     if found.stage == Stage.DRAFT:
         return confirm_page(request, confirmation.of_draft(found), act=found)
-    return render(request, "tasks/clearing.html", _context(request, found))
+    return render(request, "tasks/clearing/clearing.html", _context(request, found))
 
 
 @require_POST
@@ -92,7 +92,7 @@ def go_on(request: HttpRequest, pk: int) -> HttpResponse:
     if not _is_by_script(request):
         return redirect("clearing", pk)
     if found.stage == Stage.RUNNING:
-        return render(request, "tasks/_progress.html", {"act": found, "goes_on": True})
+        return render(request, "tasks/clearing/_progress.html", {"act": found, "goes_on": True})
     return HttpResponse(headers={"HX-Redirect": request.path.removesuffix("go-on/")})
 
 

@@ -58,4 +58,4 @@ def reveals(request: HttpRequest) -> HttpResponse:
         "older": found[PER_PAGE - 1].pk if len(found) > PER_PAGE else None,
         "is_first": not before,
     }
-    return render(request, "tasks/reveals.html", context)
+    return render(request, "tasks/secrets/reveals.html", context)

@@ -51,10 +51,10 @@ ENTRY_QUERIES = {
 def thread(request: HttpRequest) -> HttpResponse:
     """One thread: what is known of it, the picture of its steps, and one of its tabs."""
     if "piece" in request.GET:
-        return render(request, "tasks/_piece.html", _piece_context(request))
+        return render(request, "tasks/thread/_piece.html", _piece_context(request))
     context = _page_context(request)
     context |= {"way": _way_back(request, context["record"]), "back": request.get_full_path()}
-    return render(request, "tasks/thread.html", context)
+    return render(request, "tasks/thread/page.html", context)
 
 
 @require_safe
@@ -64,7 +64,7 @@ def live(request: HttpRequest) -> HttpResponse:
     tag = _tag(request)
     if request.headers.get("If-None-Match") == tag:
         return HttpResponse(status=304, headers={"ETag": tag})
-    response = render(request, "tasks/_live.html", _page_context(request))
+    response = render(request, "tasks/thread/_live.html", _page_context(request))
     response["ETag"] = tag
     return response
 

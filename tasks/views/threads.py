@@ -51,8 +51,8 @@ def threads(request: HttpRequest) -> HttpResponse:
     shown = ThreadList(Filters.of(request.GET), now)
     context = _list(request, shown) | {"version": version, "daemon": now}
     if "seen" in request.GET:
-        return render(request, "tasks/_threads.html", context | {"is_poll": True})
-    return render(request, "tasks/threads.html", context | _form(shown.filters))
+        return render(request, "tasks/threads/_list.html", context | {"is_poll": True})
+    return render(request, "tasks/threads/page.html", context | _form(shown.filters))
 
 
 def _list(request: HttpRequest, shown: ThreadList) -> dict[str, Any]:

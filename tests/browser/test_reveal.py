@@ -37,7 +37,7 @@ from datetime import timedelta
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.utils import timezone
-from tasks import reveal
+from tasks.secrets import reveal
 for row in Session.objects.all():
     session = SessionStore(row.pk)
     if reveal.KEPT in session:

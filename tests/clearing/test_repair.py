@@ -23,7 +23,8 @@ sys.path.insert(0, sys.argv[1])
 os.environ["DJANGO_SETTINGS_MODULE"] = "gloamy_site.settings"
 import django
 django.setup()
-from tasks import batches, clearing, service
+from tasks import service
+from tasks.clearing import batches, lifecycle
 from archive.models import Source
 
 def killed(*args, **options):
@@ -45,7 +46,7 @@ elif point == "before the result":
     batches._record_result = killed
 elif point == "before the intent":
     batches._record_intent = killed
-clearing.clear(["first", "second", "third"], clearing.Actor(Source.COMMAND))
+lifecycle.clear(["first", "second", "third"], lifecycle.Actor(Source.COMMAND))
 """
 
 

@@ -37,7 +37,7 @@ def pages(*history: tuple[str, str]) -> list[str]:
     messages = messages_of(ChatMessage(*message) for message in history)
     context = {"record": record, "address": "/thread/?id=t%201", "step_of": {}}
     return [
-        render_to_string("tasks/_message.html", context | {"message": message})
+        render_to_string("tasks/thread/_message.html", context | {"message": message})
         for message in messages
     ]
 
@@ -164,7 +164,7 @@ def test_item_of_a_checkpoint_is_a_call_too():
         Call("shell", {"command": "ls"}, True, Output(""), anchor="step-5-call-1"),
         Call("shell", {"command": "ls"}, False, Output("no"), anchor="step-5-call-2"),
     ]
-    html = "".join(render_to_string("tasks/_call.html", {"call": call}) for call in items)
+    html = "".join(render_to_string("tasks/thread/_call.html", {"call": call}) for call in items)
 
     assert text(html) == "shell ok no output ls shell failed 2 B ls no"
     assert re.findall(r'id="(step-5-call-\d)"', html) == ["step-5-call-1", "step-5-call-2"]
