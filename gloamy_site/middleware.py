@@ -29,7 +29,7 @@ from tasks.store.errors import translated
 from tasks.store.workspace import store_connection
 from tasks.transcript.invisible import visible_page
 from tasks.views import errors
-from tasks.views.limits import Places
+from tasks.views.limits import RequestSlots
 
 METHODS = ["GET", "HEAD", "POST", "OPTIONS"]
 HEADERS = {
@@ -49,7 +49,7 @@ TOO_LARGE = (
 )
 
 # Long addresses kept for strangers, of one and of all; each is forgotten with its session.
-_waiting = Places(of_one=10, in_all=200, longest=PATIENCE)
+_waiting = RequestSlots(per_key=10, total=200, lifetime=PATIENCE)
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +79,9 @@ def refusal(request: HttpRequest) -> HttpResponse | None:
     if request.method not in METHODS:
         return HttpResponseNotAllowed(METHODS)
     if len(request.META.get("QUERY_STRING", "")) > settings.LONGEST_QUERY:
-        return errors.too_long(request)
+        return errors.uri_too_long(request)
     if length_of(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-        return errors.too_large(request)
+        return errors.content_too_large(request)
     return None
 
 
@@ -93,7 +93,7 @@ def length_of(request: HttpRequest) -> int:
 
 def with_a_page(request: HttpRequest, refused: HttpResponse) -> HttpResponse:
     """A refusal that says so to people; Django's has no content."""
-    response = errors.wrong_method(request)
+    response = errors.method_not_allowed(request)
     response.headers["Allow"] = refused.headers["Allow"]
     return response
 
@@ -131,7 +131,7 @@ def form_page(request: HttpRequest) -> str:
 def may_wait(request: HttpRequest) -> bool:
     """Whether a long address is kept; a session that has one makes no new row of it."""
     address = place(request.META.get("REMOTE_ADDR", ""))
-    return "next" in request.session or _waiting.take(address) is not None
+    return "next" in request.session or _waiting.acquire(address) is not None
 
 
 class PageMiddleware:
@@ -158,12 +158,12 @@ class PageMiddleware:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if isinstance(exception, DataError):  # such as a NUL, which PostgreSQL's texts never hold
             if is_too_large(exception):
-                return errors.unavailable(request, TOO_LARGE)
+                return errors.store_unavailable(request, TOO_LARGE)
             return errors.bad_request(request, BadRequest(f"The database refused it: {exception}."))
         if isinstance(exception, Error):  # locked, full, damaged, gone: it may come back
             logger.error("The database did not answer: %s", request.path, exc_info=exception)
             reason = translated(exception, _failed_connection())
-            return errors.unavailable(request, f"{reason}.")
+            return errors.store_unavailable(request, f"{reason}.")
         return None
 
 

@@ -13,35 +13,35 @@ from django.http import HttpRequest, HttpResponse, UnreadablePostError
 
 from gloamy_site.sign_in.limiter import has_signed_in_before, place
 from tasks.views import errors
-from tasks.views.limits import THREADS, Places
+from tasks.views.limits import SERVER_THREADS, RequestSlots
 
 OF_ADDRESS = 4
-OF_STRANGERS = THREADS // 2
-OF_KNOWN = THREADS // 4  # of browsers that have signed in: no stranger takes these
+OF_STRANGERS = SERVER_THREADS // 2
+OF_KNOWN = SERVER_THREADS // 4  # of browsers that have signed in: no stranger takes these
 RETRY_AFTER = 5  # seconds
 
-# Without an end: however long a body takes, its place is not free before its thread is.
-_strangers = Places(OF_ADDRESS, OF_STRANGERS, longest=inf)
-_known = Places(OF_KNOWN, OF_KNOWN, longest=inf)
+# Without an end: however long a body takes, its slot is not free before its thread is.
+_strangers = RequestSlots(OF_ADDRESS, OF_STRANGERS, lifetime=inf)
+_known = RequestSlots(OF_KNOWN, OF_KNOWN, lifetime=inf)
 
 
 def read(request: HttpRequest, length: int) -> HttpResponse | None:
-    """Keep the whole body with the request; the answer where it did not come, or has no place."""
+    """Read the whole body; return an error page if it is cut off or no slot is free, else None."""
     if request.method != "POST" or not length:
         return None  # nothing reads what others bring
-    give_back = _place_of(request)
-    if give_back is None:
-        return errors.too_busy(request, RETRY_AFTER)
+    release = _acquire_slot(request)
+    if release is None:
+        return errors.too_many_forms(request, RETRY_AFTER)
     try:
         arrived = len(request.body)
     except UnreadablePostError:
         arrived = 0
     finally:
-        give_back()
-    return None if arrived == length else errors.cut_off(request)
+        release()
+    return None if arrived == length else errors.incomplete_body(request)
 
 
-def _place_of(request: HttpRequest) -> Callable[[], None] | None:
+def _acquire_slot(request: HttpRequest) -> Callable[[], None] | None:
     if has_signed_in_before(request):
-        return _known.take("")
-    return _strangers.take(place(request.META.get("REMOTE_ADDR", "")))
+        return _known.acquire("")
+    return _strangers.acquire(place(request.META.get("REMOTE_ADDR", "")))

@@ -63,18 +63,18 @@ def store_file(store: BaseDatabaseWrapper) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def places(monkeypatch: pytest.MonkeyPatch) -> limits.Places:
-    """Nobody's heavy work is under way: users of other tests have the same keys."""
-    fresh = limits.Places()
-    monkeypatch.setattr(limits, "_places", fresh)
-    return fresh
+def request_slots(monkeypatch: pytest.MonkeyPatch) -> limits.RequestSlots:
+    """All slots are free: users of other tests have the same keys."""
+    slots = limits.RequestSlots()
+    monkeypatch.setattr(limits, "_slots", slots)
+    return slots
 
 
 @pytest.fixture(autouse=True)
 def nobody_waits() -> None:
     """No form is under way and no address is kept: all tests come from one address."""
-    for places in (request_body._strangers, request_body._known, middleware._waiting):
-        places._taken.clear()
+    for slots in (request_body._strangers, request_body._known, middleware._waiting):
+        slots._held.clear()
 
 
 class Clock:

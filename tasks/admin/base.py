@@ -16,7 +16,7 @@ from tasks.fields import to_text
 from tasks.maintenance.findings import Finding
 from tasks.maintenance.store_check import Cell, cell_findings
 from tasks.secrets import request_masking
-from tasks.views.limits import heavy, heavy_if
+from tasks.views.limits import limit_concurrency, limit_concurrency_if
 
 if TYPE_CHECKING:
     AdminBase = admin.ModelAdmin[Any]
@@ -58,7 +58,7 @@ class ReadOnlyAdmin(AdminBase):
         filters: Any = self.list_filter
         return OWN | {found.parameter_name for found in filters}
 
-    @method_decorator(heavy_if(lambda request: bool(request.GET)))
+    @method_decorator(limit_concurrency_if(lambda request: bool(request.GET)))
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -67,7 +67,7 @@ class ReadOnlyAdmin(AdminBase):
         title = str(self.opts.verbose_name_plural).capitalize()
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
-    @method_decorator(heavy)
+    @method_decorator(limit_concurrency)
     def change_view(
         self,
         request: HttpRequest,

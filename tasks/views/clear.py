@@ -27,7 +27,7 @@ from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import shown_id
 from tasks.transcript import history
 from tasks.views.common import can_clear, can_view, list_url, no_such_thread, thread_id_of
-from tasks.views.limits import heavy
+from tasks.views.limits import limit_concurrency
 
 CONFLICT = 409
 SHOWN_ROWS = 20
@@ -58,7 +58,7 @@ def clear(request: HttpRequest) -> HttpResponse:
 @require_POST
 @can_view
 @can_clear
-@heavy
+@limit_concurrency
 def clear_selected(request: HttpRequest) -> HttpResponse:
     """Write down which threads are meant, and ask: the selected ones, or all of a list."""
     if request.POST.get("all"):

@@ -16,7 +16,7 @@ from tasks.fields import read_stored
 from tasks.store import workspace
 from tasks.views.clear import CONFLICT, actor, confirm_page, refuse_read_only
 from tasks.views.common import can_clear, can_view, number_in
-from tasks.views.limits import heavy
+from tasks.views.limits import limit_concurrency
 
 ACTS_PER_PAGE, THREADS_PER_PAGE = 50, 50
 SECONDS, SECONDS_WITHOUT_SCRIPT = 1.0, 5.0  # of work in one request
@@ -117,7 +117,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @can_view
 @can_clear
-@heavy
+@limit_concurrency
 def restore(request: HttpRequest, pk: int) -> HttpResponse:
     """Put back one thread of an act, or for some seconds all that can be."""
     refuse_read_only()

@@ -12,13 +12,13 @@ from tasks.transcript.export import FORMATS, file_name
 from tasks.transcript.history import Thread
 from tasks.transcript.text_preview import size
 from tasks.views.common import can_view, no_such_thread, thread_id_of
-from tasks.views.errors import too_large_to_export
-from tasks.views.limits import heavy
+from tasks.views.errors import export_too_large
+from tasks.views.limits import limit_concurrency
 
 
 @require_safe
 @can_view
-@heavy
+@limit_concurrency
 def export(request: HttpRequest) -> HttpResponseBase:
     """All tasks of a thread in one of the formats; of ATIF the latest task."""
     thread_id = thread_id_of(request)
@@ -29,7 +29,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
     heads = map(Thread, rows.for_list())
     length = sum(head.length + head.resumable_length for head in heads)
     if length > settings.LARGEST_HISTORY:
-        return too_large_to_export(request, size(length), size(settings.LARGEST_HISTORY))
+        return export_too_large(request, size(length), size(settings.LARGEST_HISTORY))
     tasks = list(rows)
     if not tasks:
         raise no_such_thread(thread_id)

@@ -1,4 +1,4 @@
-"""How much heavy work one person may have done at once, so that the others are served as well."""
+"""A limit on the heavy requests of one user, so that everybody else is served as well."""
 
 import threading
 import time
@@ -11,93 +11,84 @@ from typing import Any
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from tasks.views.errors import too_many
+from tasks.views.errors import too_many_requests
 
-THREADS = 16  # of a server process; most of them wait: for a slow disk, or for the agent's lock
-AT_ONCE = 4  # heavy requests of one person
+SERVER_THREADS = 16  # per process; most of them wait for a slow disk or for the agent's lock
+SLOTS_PER_USER = 4
+SLOT_LIFETIME = 10 * 60  # seconds, after which a response that was never closed stops counting
 RETRY_AFTER = 5  # seconds
-LONGEST = 10 * 60  # seconds, after which one that was never closed counts no more
 
 View = Callable[..., HttpResponseBase]
 
 
-class Places:
-    """Places that people take and give back: who has which, and since when.
+class RequestSlots:
+    """A concurrency limit: `per_key` slots for each key, `total` for all of them together.
 
-    One may have `of_one`, all together `in_all`; after `longest` seconds a place is free again.
+    A slot that is never released expires after `lifetime` seconds.
     """
 
     def __init__(
-        self, of_one: int = AT_ONCE, in_all: float = inf, longest: float = LONGEST
+        self, per_key: int = SLOTS_PER_USER, total: float = inf, lifetime: float = SLOT_LIFETIME
     ) -> None:
-        self.of_one, self.in_all, self.longest = of_one, in_all, longest
-        self._lock = threading.RLock()  # a response may be collected while it is held
-        self._taken: dict[Any, dict[object, float]] = {}
+        self.per_key, self.total, self.lifetime = per_key, total, lifetime
+        self._lock = threading.RLock()  # the collector may release a slot while we hold it
+        self._held: dict[object, tuple[Any, float]] = {}
 
-    def take(self, person: Any) -> Callable[[], None] | None:
-        """What gives the place back, or None where there is none left."""
-        now, place = time.monotonic(), object()
+    def acquire(self, key: Any) -> Callable[[], None] | None:
+        """Take a slot and return the function that releases it, or None if none is free."""
+        slot, now = object(), time.monotonic()
         with self._lock:
-            self._forget_older_than(now - self.longest)
-            taken = self._taken.get(person, {})
-            if len(taken) >= self.of_one or sum(map(len, self._taken.values())) >= self.in_all:
+            for other, (_, since) in self._held.copy().items():
+                if since < now - self.lifetime:
+                    self._held.pop(other, None)
+            keys = [holder for holder, _ in self._held.copy().values()]
+            if keys.count(key) >= self.per_key or len(keys) >= self.total:
                 return None
-            taken[place] = now
-            self._taken[person] = taken  # not before: whoever is refused leaves nothing behind
-        return lambda: self._give_back(person, place)
+            self._held[slot] = key, now
+        return lambda: self._release(slot)
 
-    def _forget_older_than(self, moment: float) -> None:
-        kept = {
-            person: {place: since for place, since in taken.items() if since >= moment}
-            for person, taken in self._taken.items()
-        }
-        self._taken = {person: taken for person, taken in kept.items() if taken}
-
-    def _give_back(self, person: Any, place: object) -> None:
+    def _release(self, slot: object) -> None:
         with self._lock:
-            taken = self._taken.get(person, {})
-            taken.pop(place, None)
-            if not taken:
-                self._taken.pop(person, None)
+            self._held.pop(slot, None)
 
 
-_places = Places()
+_slots = RequestSlots()
 
 
-def heavy_if(applies: Callable[[HttpRequest], bool]) -> Callable[[View], View]:
-    """For a view whose requests may read much: 429 while a person has `AT_ONCE` of them under way.
+def limit_concurrency_if(is_heavy: Callable[[HttpRequest], bool]) -> Callable[[View], View]:
+    """Decorate a view to answer 429 while its user has `SLOTS_PER_USER` heavy requests running.
 
-    An answer that streams is under way until it is closed. Goes below the permission's decorator.
+    A streaming response runs until it is closed. Apply it below the permission's decorator.
     """
 
     def decorator(view: View) -> View:
         @wraps(view)
-        def bounded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            if not applies(request):
+        def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not is_heavy(request):
                 return view(request, *args, **kwargs)
-            give_back = _places.take(request.user.pk)
-            if give_back is None:
-                return too_many(request, RETRY_AFTER)
-            return _answer(view, give_back, request, *args, **kwargs)
+            release = _slots.acquire(request.user.pk)
+            if release is None:
+                return too_many_requests(request, RETRY_AFTER)
+            return _respond(view, release, request, *args, **kwargs)
 
-        return bounded
+        return limited
 
     return decorator
 
 
-heavy = heavy_if(lambda request: True)
+limit_concurrency = limit_concurrency_if(lambda request: True)
 
 
-def _answer(
-    view: View, give_back: Callable[[], None], *args: Any, **kwargs: Any
+def _respond(
+    view: View, release: Callable[[], None], *args: Any, **kwargs: Any
 ) -> HttpResponseBase:
     is_open = False
     try:
         response = view(*args, **kwargs)
         if is_open := response.streaming:
-            response._resource_closers.append(give_back)  # type: ignore[attr-defined]
-            weakref.finalize(response, give_back)  # of one that is dropped and never closed
+            response._resource_closers.append(release)  # type: ignore[attr-defined]
+            weakref.finalize(response, release)  # if it is dropped without being closed
         return response
     finally:
         if not is_open:
-            give_back()
+            release()

@@ -32,7 +32,7 @@ from tasks.transcript.export import FORMATS
 from tasks.transcript.steps import UNREADABLE, outlines, seconds_of_last_attempt
 from tasks.transcript.timeline import picture
 from tasks.views.common import can_view, mark_returned, shows_thread, tasks_of, the_task
-from tasks.views.limits import heavy, heavy_if
+from tasks.views.limits import limit_concurrency, limit_concurrency_if
 from tasks.views.thread_tabs import LONGEST_COUNTED, TABS
 
 MOST_TASKS = 50  # of a thread that its page lists
@@ -47,7 +47,7 @@ ENTRY_QUERIES = {
 
 @require_safe
 @shows_thread
-@heavy_if(lambda request: bool(request.GET.get("find")))
+@limit_concurrency_if(lambda request: bool(request.GET.get("find")))
 def thread(request: HttpRequest) -> HttpResponse:
     """One thread: what is known of it, the picture of its steps, and one of its tabs."""
     if "piece" in request.GET:
@@ -234,7 +234,7 @@ def step(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @shows_thread
-@heavy
+@limit_concurrency
 def message(request: HttpRequest) -> HttpResponseBase:
     """One message of a thread as plain text, whole."""
     number = request.GET.get("message", "")
@@ -251,7 +251,7 @@ def message(request: HttpRequest) -> HttpResponseBase:
 
 @require_safe
 @shows_thread
-@heavy
+@limit_concurrency
 def raw(request: HttpRequest) -> HttpResponseBase:
     """One text of a task, whole and as stored; its history if the address names none."""
     return _stored_text(request)
@@ -271,7 +271,7 @@ def _stored_text(request: HttpRequest) -> HttpResponseBase:
 
 @require_safe
 @shows_thread
-@heavy
+@limit_concurrency
 def checkpoint(request: HttpRequest) -> HttpResponse:
     """The items of one checkpoint, as stored."""
     number = _checkpoint_number(request)

@@ -25,7 +25,7 @@ from tasks.templatetags.threads import absolute
 from tasks.transcript import history
 from tasks.transcript.search import UNREADABLE, Hit
 from tasks.views.common import can_view, mark_returned, may_clear
-from tasks.views.limits import heavy_if
+from tasks.views.limits import limit_concurrency_if
 
 THREADS_PER_PAGE = 50
 CHOICES_FROM = 1_000  # of the newest tasks, whose channels and models are offered
@@ -41,7 +41,7 @@ def _searches_messages(request: HttpRequest) -> bool:
 
 @require_safe
 @can_view
-@heavy_if(_searches_messages)
+@limit_concurrency_if(_searches_messages)
 def threads(request: HttpRequest) -> HttpResponse:
     """The threads that pass the filters, a page at a time; to a poll, what is new or nothing."""
     now = daemon()

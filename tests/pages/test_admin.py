@@ -320,10 +320,10 @@ def test_sound_page_says_nothing(admin_client: Client, store):
 
 
 @pytest.mark.parametrize("address", [TASKS, f"{TASKS}{id_in_path('telegram_42')}/change/"])
-def test_heavy_pages_of_the_admin_are_bounded(admin_client: Client, places, address: str):
+def test_heavy_pages_of_the_admin_are_bounded(admin_client: Client, request_slots, address: str):
     task()
-    for _ in range(limits.AT_ONCE):
-        places.take(int(admin_client.session["_auth_user_id"]))
+    for _ in range(limits.SLOTS_PER_USER):
+        request_slots.acquire(int(admin_client.session["_auth_user_id"]))
 
     assert (
         admin_client.get(

@@ -1,4 +1,4 @@
-"""Heavy work: few at once for one person, and the place is given back however it ends."""
+"""Heavy requests: a few at once for each user, and every slot is released however it ends."""
 
 import gc
 import time
@@ -17,7 +17,7 @@ from tests.factories import checkpoint, task
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 
-def request_of(number: int) -> HttpRequest:
+def request_by(number: int) -> HttpRequest:
     request = RequestFactory().get("/")
     request.user = User(pk=number)
     return request
@@ -27,67 +27,68 @@ def streaming(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(iter([b"a", b"b"]))
 
 
-def opened(view: Callable, times: int, person: int = 1) -> list:
-    return [limits.heavy(view)(request_of(person)) for _ in range(times)]
+def open_responses(view: Callable, times: int, user: int = 1) -> list:
+    return [limits.limit_concurrency(view)(request_by(user)) for _ in range(times)]
 
 
-def test_one_too_many_is_told_to_wait():
-    *kept, last, refused = opened(streaming, limits.AT_ONCE + 1)
+def test_request_over_the_limit_gets_a_429():
+    *open_streams, last, refused = open_responses(streaming, limits.SLOTS_PER_USER + 1)
 
-    assert (len(kept), last.status_code, refused.status_code) == (limits.AT_ONCE - 1, 200, 429)
+    assert len(open_streams) == limits.SLOTS_PER_USER - 1
+    assert (last.status_code, refused.status_code) == (200, 429)
     assert refused["Retry-After"] == "5"
     assert "Try again in 5 seconds" in refused.content.decode()
 
 
-def test_another_person_is_served():
-    kept = opened(streaming, limits.AT_ONCE)
+def test_limit_is_per_user():
+    open_streams = open_responses(streaming, limits.SLOTS_PER_USER)
 
-    assert opened(streaming, 1, person=2)[0].status_code == 200
-    assert len(kept) == limits.AT_ONCE
+    assert open_responses(streaming, 1, user=2)[0].status_code == 200
+    assert len(open_streams) == limits.SLOTS_PER_USER
 
 
-def test_stream_gives_its_place_back_when_it_is_closed():
-    first, *others = opened(streaming, limits.AT_ONCE)
+def test_closing_a_stream_releases_its_slot():
+    first, *others = open_responses(streaming, limits.SLOTS_PER_USER)
     list(first)
-    assert opened(streaming, 1)[0].status_code == 429
+    assert open_responses(streaming, 1)[0].status_code == 429
 
     request_finished.disconnect(close_old_connections)  # which are the test's
     first.close()
     request_finished.connect(close_old_connections)
 
-    assert [each.status_code for each in opened(streaming, 2)] == [200, 429]
-    assert len(others) == limits.AT_ONCE - 1
+    assert [each.status_code for each in open_responses(streaming, 2)] == [200, 429]
+    assert len(others) == limits.SLOTS_PER_USER - 1
 
 
-def test_stream_that_is_dropped_gives_its_place_back(places: limits.Places):
-    opened(streaming, limits.AT_ONCE)
+def test_dropping_a_stream_releases_its_slot(request_slots: limits.RequestSlots):
+    open_responses(streaming, limits.SLOTS_PER_USER)
     gc.collect()
 
-    assert places._taken == {}
+    assert request_slots._held == {}
 
 
-def test_page_gives_its_place_back_at_once(places: limits.Places):
-    answers = opened(lambda request: HttpResponse("x"), limits.AT_ONCE * 2)
+def test_page_releases_its_slot_at_once(request_slots: limits.RequestSlots):
+    responses = open_responses(lambda request: HttpResponse("x"), limits.SLOTS_PER_USER * 2)
 
-    assert {answer.status_code for answer in answers} == {200}
-    assert places._taken == {}
+    assert {response.status_code for response in responses} == {200}
+    assert request_slots._held == {}
 
 
-def test_failure_gives_its_place_back(places: limits.Places):
-    for _ in range(limits.AT_ONCE * 2):
+def test_failing_view_releases_its_slot(request_slots: limits.RequestSlots):
+    for _ in range(limits.SLOTS_PER_USER * 2):
         with pytest.raises(ZeroDivisionError):
-            opened(lambda request: 1 / 0, 1)
+            open_responses(lambda request: 1 / 0, 1)
 
-    assert places._taken == {}
+    assert request_slots._held == {}
 
 
-def test_stream_that_is_never_closed_counts_for_a_while(monkeypatch: pytest.MonkeyPatch):
-    kept = opened(streaming, limits.AT_ONCE)
-    later = time.monotonic() + limits.LONGEST + 1
+def test_slot_of_a_stream_that_is_never_closed_expires(monkeypatch: pytest.MonkeyPatch):
+    open_streams = open_responses(streaming, limits.SLOTS_PER_USER)
+    later = time.monotonic() + limits.SLOT_LIFETIME + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
 
-    assert opened(streaming, 1)[0].status_code == 200
-    assert len(kept) == limits.AT_ONCE
+    assert open_responses(streaming, 1)[0].status_code == 200
+    assert len(open_streams) == limits.SLOTS_PER_USER
 
 
 HEAVY = [
@@ -100,22 +101,24 @@ HEAVY = [
 
 
 @pytest.mark.parametrize("path", HEAVY)
-def test_heavy_pages_are_bounded(viewer: Client, places: limits.Places, path: str):
+def test_heavy_pages_are_limited(viewer: Client, request_slots: limits.RequestSlots, path: str):
     path = path.format(checkpoint(task()).pk)
-    person = int(viewer.session["_auth_user_id"])
-    for _ in range(limits.AT_ONCE):
-        answer = viewer.get(path)
-        assert answer.status_code == 200
-        answer.getvalue()  # which closes it
-    for _ in range(limits.AT_ONCE):
-        places.take(person)
+    user = int(viewer.session["_auth_user_id"])
+    for _ in range(limits.SLOTS_PER_USER):
+        response = viewer.get(path)
+        assert response.status_code == 200
+        response.getvalue()  # which closes it
+    for _ in range(limits.SLOTS_PER_USER):
+        request_slots.acquire(user)
 
     assert viewer.get(path).status_code == 429
     assert viewer.get("/?q=hello&where=ids").status_code == 200
 
 
-def test_choosing_what_to_clear_is_bounded(operator: Client, places: limits.Places):
-    for _ in range(limits.AT_ONCE):
-        places.take(int(operator.session["_auth_user_id"]))
+def test_selecting_threads_to_clear_is_limited(
+    operator: Client, request_slots: limits.RequestSlots
+):
+    for _ in range(limits.SLOTS_PER_USER):
+        request_slots.acquire(int(operator.session["_auth_user_id"]))
 
     assert operator.post("/clear/", {"all": "1"}).status_code == 429

@@ -83,7 +83,7 @@ def test_all_strangers_together_leave_half_of_the_threads():
     found = answers(*[form(f"192.0.2.{number}") for number in range(10)])
 
     assert found == [200] * 8 + [503] * 2
-    assert limits.THREADS == 16
+    assert limits.SERVER_THREADS == 16
 
 
 def test_one_network_is_one_address():
@@ -101,16 +101,16 @@ def test_browser_that_has_signed_in_needs_no_place_of_strangers():
 def test_refused_address_leaves_nothing_behind():
     answers(*[form(f"192.0.2.{number}") for number in range(20)])
 
-    assert request_body._strangers._taken == {}
+    assert request_body._strangers._held == {}
 
 
 def test_form_that_waits_for_long_keeps_its_place(monkeypatch: pytest.MonkeyPatch):
     for _ in range(request_body.OF_ADDRESS):
-        request_body._strangers.take("192.0.2.1")
-    later = time.monotonic() + limits.LONGEST * 10
+        request_body._strangers.acquire("192.0.2.1")
+    later = time.monotonic() + limits.SLOT_LIFETIME * 10
     monkeypatch.setattr(time, "monotonic", lambda: later)
 
-    assert request_body._strangers.take("192.0.2.1") is None
+    assert request_body._strangers.acquire("192.0.2.1") is None
 
 
 def fail() -> None:
@@ -125,12 +125,12 @@ def test_body_that_is_cut_off_is_an_error_and_gives_its_place_back(
 
     assert refused is not None and refused.status_code == 400
     assert "Not all of it arrived" in refused.content.decode()
-    assert request_body._strangers._taken == {}
+    assert request_body._strangers._held == {}
 
 
 def test_refusal_is_a_page_and_reads_nothing(client: Client):
     for _ in range(request_body.OF_ADDRESS):
-        request_body._strangers.take("127.0.0.1")
+        request_body._strangers.acquire("127.0.0.1")
     answer = client.post("/sign-in/", {"username": "x", "password": "x"})
 
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")

@@ -25,7 +25,7 @@ from gloamy_site.worker import load_application
 from manage import DEMO_MARK
 from tasks.demo import SimulatedAgent, fill
 from tasks.store import workspace
-from tasks.views.limits import THREADS
+from tasks.views.limits import SERVER_THREADS
 
 LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect, not to listen
 
@@ -191,7 +191,7 @@ def server(host: str, port: int) -> MPServer:
         http1_settings=HTTP1Settings(
             header_read_timeout=LONGEST_HEAD, max_buffer_size=LARGEST_HEAD
         ),
-        blocking_threads=THREADS,
+        blocking_threads=SERVER_THREADS,
         log_level=LogLevels.error,
         workers_kill_timeout=5,  # seconds that requests get to end after Ctrl-C
         working_dir=Path(settings.BASE_DIR),
