@@ -142,7 +142,7 @@ def grouped(number: Any) -> str:
 
 @register.filter
 def on_axis(seconds: int) -> str:
-    """A time from the start, as the picture's axis has it ("0:30", "1:02:00")."""
+    """A time from the start, as the timeline's axis writes it ("0:30", "1:02:00")."""
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,7 +1,7 @@
-"""The picture of a task: each attempt on a time axis, a bar for each step.
+"""The timeline of a task: a row for each attempt, a bar for each step, along a time axis.
 
-Positions are shares of the picture's width, so that it fits any screen while its texts stay as
-large as they are. All that depends on the width of a screen is which labels there is room for.
+Positions and widths are percentages, so that the drawing fits any screen while its text keeps its
+size. Only the choice of labels that have room depends on the width of the screen.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,36 +12,38 @@ from itertools import groupby
 from tasks.models import TaskRecord, TaskStatus
 from tasks.transcript.steps import Outline
 from tasks.transcript.timeline_labels import (
-    NUMBERED,
-    ROOMS,
-    fitted,
+    NUMBER_INTERVAL,
+    WIDTHS,
+    choose_numbers,
+    fit_label,
+    fitting_width,
     label_of,
     number_of,
-    room_for,
-    sparsely_numbered,
 )
-from tasks.transcript.timeline_scale import Ending, Span, ending_of, spans_of
+from tasks.transcript.timeline_scale import Axis, Ending, Span, ending_of, group_steps
 
-NARROW, WIDE = 320, 900  # pixels that a picture is at least wide: of few steps, and of many
-MOST_BARS, MOST_ROWS = 120, 5
-FEW = 4  # steps that a narrow picture has room for
-GAP_WIDTH = 70
-LEAST = 38.0  # pixels of a bar that takes no time, where there is room
-LEAST_FAILED = 0.25  # of the height of a bar in which any step failed
-TOUCHED = 96  # pixels that a bar has on a phone, on the average
-PHONE_WIDTHS = (900, 1280, 1920, 2560, 3840)  # the styles have the same
+NARROW, WIDE = 320, 900  # least pixels of a timeline: of few steps, and of many
+FEW_STEPS = 4  # that fit a narrow timeline
+MAX_BARS, MAX_ROWS = 120, 5
+MIN_FAILED_SHARE = 0.25  # of a bar's height, if any of its steps failed
+TOUCH_WIDTH = 96  # average pixels of a bar on a phone
+PHONE_WIDTHS = (900, 1280, 1920, 2560, 3840)  # tasks.css repeats them
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
-TICK_WIDTH = 62
+TICK_WIDTH = 62  # pixels
+LAST_TICK_ROOM = 30  # pixels between the last tick and the right edge
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A step, or several where there are too many for bars of their own."""
+    """One step, or several in a row where there are too many for bars of their own.
+
+    `label_from` and `number_from` are the timeline widths from which on each text has room.
+    """
 
     steps: Sequence[Outline]
     x: str
     width: str
-    text: str
+    label: str
     label_from: int | None
     number_from: int | None
 
@@ -51,7 +53,7 @@ class Bar:
 
     @property
     def target(self) -> Outline:
-        """The step that it leads to: the first that failed, or the first."""
+        """The step that the bar links to: the first that failed, or else the first."""
         return next((step for step in self.steps if step.failed), self.first)
 
     @property
@@ -60,47 +62,41 @@ class Bar:
 
     @property
     def outcome(self) -> str:
-        return self.target.outcome if len(self.steps) == 1 or self.failures else self.first.outcome
+        return self.target.outcome
 
     @property
     def passed_share(self) -> str:
-        """How much of it did not fail, where that is not all or nothing; a failure always shows."""
-        share = 1 - self.failures / len(self.steps)
-        return _percent(min(share, 1 - LEAST_FAILED)) if 0 < share < 1 else ""
+        """The height of the part that did not fail; "" unless some steps failed and some did not.
 
-    @property
-    def label(self) -> str:
-        return self.text
+        A failure is visible however many steps passed.
+        """
+        share = 1 - self.failures / len(self.steps)
+        return _percent(min(share, 1 - MIN_FAILED_SHARE)) if 0 < share < 1 else ""
 
     @property
     def number(self) -> str:
         return number_of(self.steps)
 
-    def is_marked(self, place: int) -> bool:
-        """Whether it is one of those that tell their number where not each can."""
-        index = self.first.step_index if len(self.steps) == 1 else place
-        return isinstance(index, int) and index % NUMBERED == 0
-
     @property
     def seconds(self) -> float | None:
-        known = [step.seconds for step in self.steps if step.seconds is not None]
-        return sum(known) if known else None
+        durations = [step.seconds for step in self.steps if step.seconds is not None]
+        return sum(durations) if durations else None
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Time in which nothing was recorded, folded."""
+    """A folded stretch of time in which nothing was recorded."""
 
     x: str
     width: str
     middle: str
     seconds: float
-    kind: str  # "idle", or "silent" of a task that is running
+    kind: str  # "idle", or "silent" at the end of a running task
 
 
 @dataclass(frozen=True)
 class Tail:
-    """What came after the last step: the answer, the error, or what is going on."""
+    """The time after the last step, until the task ended or until now."""
 
     x: str
     width: str
@@ -116,14 +112,14 @@ class Tick:
 
 @dataclass
 class Row:
-    """One attempt, or the earlier attempts together."""
+    """One attempt, or all the earlier attempts together."""
 
     first_attempt: int
     last_attempt: int
     step_count: int
     failures: int
     seconds: float | None
-    idle_before: float | None
+    idle_before: float | None = None
     bars: list[Bar] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     ticks: list[Tick] = field(default_factory=list)
@@ -131,93 +127,53 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Timeline:
     rows: list[Row]
-    detail: Row | None  # the steps that a page lists, where the rows' bars hold several each
+    detail: Row | None  # the steps listed on the page, if the bars of the rows hold several each
     is_wide: bool
 
     @property
     def phone_width(self) -> int:
-        """Pixels that it has on a phone, where a finger has to hit a bar."""
+        """The width in pixels on a phone, where a finger has to hit each bar."""
         rows = [*self.rows, self.detail] if self.detail else self.rows
-        needed = TOUCHED * max(len(row.bars) for row in rows)
+        needed = TOUCH_WIDTH * max(len(row.bars) for row in rows)
         return next((width for width in PHONE_WIDTHS if width >= needed), PHONE_WIDTHS[-1])
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """The spans of a row, and how wide they are in pixels of the narrowest picture."""
+def build_timeline(
+    steps: Sequence[Outline], task: TaskRecord, now: datetime, listed: Sequence[Outline] = ()
+) -> Timeline | None:
+    """Lay out the steps of a task; None if there are none.
 
-    spans: list[Span]
-    ending: Ending | None
-    base: int
-    is_alone: bool
-
-    @property
-    def least(self) -> float:
-        """The width of a bar that takes no time; a lone one has all there is."""
-        if self.is_alone and len(self.spans) == 1 and not self.seconds:
-            return self.base - self.gap_count * self.gap_width
-        return max(3.0, min(LEAST, self.base * 0.5 / max(len(self.spans), 1)))
-
-    @property
-    def gap_count(self) -> int:
-        return sum(span.gap > 0 for span in self.spans) + bool(self.ending and self.ending.is_gap)
-
-    @property
-    def gap_width(self) -> float:
-        return min(GAP_WIDTH, self.base * 0.4 / max(self.gap_count, 1))
-
-    @property
-    def seconds(self) -> float:
-        shown = self.ending.seconds if self.ending and not self.ending.is_gap else 0
-        return sum(span.seconds for span in self.spans) + shown
-
-    @property
-    def scale(self) -> float:
-        """Pixels that a second gets, if the row shall fill the picture."""
-        bars = len(self.spans) + bool(self.ending and not self.ending.is_gap)
-        room = self.base - bars * self.least - self.gap_count * self.gap_width
-        return max(room, 0) / self.seconds if self.seconds else 0
-
-
-def picture(
-    found: Sequence[Outline], task: TaskRecord, now: datetime, listed: Sequence[Outline] = ()
-) -> Picture | None:
-    """The picture of these steps; None where there are none. `listed` are those that a page lists.
-
-    `now` is where a running task's last row ends.
+    `listed` are the steps listed on the page. The last row of a running task ends `now`.
     """
-    if not found:
+    if not steps:
         return None
-    attempts = [list(steps) for _, steps in groupby(found, lambda step: step.attempt)]
-    groups = _rows_of(attempts)
-    base = NARROW if len(found) <= FEW else WIDE
+    groups = _group_attempts(steps)
+    base = NARROW if len(steps) <= FEW_STEPS else WIDE
     endings = [None] * (len(groups) - 1) + [ending_of(groups[-1], task, now)]
     axes = [
-        _Axis(spans_of(steps, MOST_BARS), ending, base, len(groups) == 1)
-        for steps, ending in zip(groups, endings, strict=True)
+        Axis(group_steps(group, MAX_BARS), ending, base, len(groups) == 1)
+        for group, ending in zip(groups, endings, strict=True)
     ]
     scale = min((axis.scale for axis in axes if axis.seconds), default=0)
-    rows = [_row(steps, axis, scale) for steps, axis in zip(groups, axes, strict=True)]
-    for row, before, steps in zip(rows[1:], groups, groups[1:], strict=False):
-        row.idle_before = _seconds_between(before[-1], steps[0])
-    is_binned = any(len(bar.steps) > 1 for row in rows for bar in row.bars)
-    detail = _detail(listed) if is_binned and listed else None
-    return Picture(rows, detail, base == WIDE)
+    rows = [_row(group, axis, scale) for group, axis in zip(groups, axes, strict=True)]
+    for row, before, group in zip(rows[1:], groups, groups[1:], strict=False):
+        row.idle_before = _seconds_between(before[-1], group[0])
+    detail = None
+    if listed and any(len(bar.steps) > 1 for row in rows for bar in row.bars):
+        axis = Axis(group_steps(listed, len(listed)), None, WIDE, True)
+        detail = _row(listed, axis, axis.scale)
+    return Timeline(rows, detail, base == WIDE)
 
 
-def _rows_of(attempts: list[list[Outline]]) -> list[list[Outline]]:
-    """The steps of each row: where there are many attempts, the earlier ones share the first."""
-    if len(attempts) <= MOST_ROWS:
+def _group_attempts(steps: Sequence[Outline]) -> list[list[Outline]]:
+    """Return the steps of each row; the earlier of many attempts share the first."""
+    attempts = [list(group) for _, group in groupby(steps, lambda step: step.attempt)]
+    if len(attempts) <= MAX_ROWS:
         return attempts
-    earlier = attempts[: 1 - MOST_ROWS]
-    return [[step for steps in earlier for step in steps], *attempts[1 - MOST_ROWS :]]
-
-
-def _detail(shown: Sequence[Outline]) -> Row:
-    axis = _Axis(spans_of(shown, len(shown)), None, WIDE, True)
-    return _row(shown, axis, axis.scale)
+    earlier = attempts[: 1 - MAX_ROWS]
+    return [[step for group in earlier for step in group], *attempts[1 - MAX_ROWS :]]
 
 
 def _seconds_between(before: Outline, after: Outline) -> float | None:
@@ -226,85 +182,88 @@ def _seconds_between(before: Outline, after: Outline) -> float | None:
     return max(0.0, (after.ended_at - before.ended_at).total_seconds())
 
 
-def _seconds_of(steps: Sequence[Outline], ending: Ending | None) -> float | None:
-    """What one attempt took, to its end; None for several, between which anything may lie."""
+def _duration(steps: Sequence[Outline], ending: Ending | None) -> float | None:
+    """Return how long an attempt took; None for several, as time may have passed between them."""
     if steps[0].attempt != steps[-1].attempt:
         return None
     after = ending.seconds if ending and ending.status != TaskStatus.RUNNING else 0
     return sum(step.seconds or 0 for step in steps) + after
 
 
-def _row(steps: Sequence[Outline], axis: _Axis, scale: float) -> Row:
+def _row(steps: Sequence[Outline], axis: Axis, scale: float) -> Row:
     row = Row(
-        steps[0].attempt,
-        steps[-1].attempt,
-        len(steps),
-        sum(step.failed for step in steps),
-        _seconds_of(steps, axis.ending),
-        None,
+        first_attempt=steps[0].attempt,
+        last_attempt=steps[-1].attempt,
+        step_count=len(steps),
+        failures=sum(step.failed for step in steps),
+        seconds=_duration(steps, axis.ending),
     )
     x, elapsed = 0.0, 0.0
-    stretches: list[tuple[float, float, float, float]] = []
+    segments: list[tuple[float, float, float, float]] = []
     for span in axis.spans:
         if span.gap:
             row.gaps.append(_gap(x, axis, span.gap, "idle"))
             x, elapsed = x + axis.gap_width, elapsed + span.gap
-        width = axis.least + span.seconds * scale
+        width = axis.bar_width + span.seconds * scale
         row.bars.append(_bar(span, x, width, axis.base))
-        stretches.append((x, width, elapsed, span.seconds))
+        segments.append((x, width, elapsed, span.seconds))
         x, elapsed = x + width, elapsed + span.seconds
     if (ending := axis.ending) and ending.is_gap:
         kind = "silent" if ending.status == TaskStatus.RUNNING else "idle"
         row.gaps.append(_gap(x, axis, ending.seconds, kind))
     elif ending:
-        width = axis.least + ending.seconds * scale
-        row.tail = Tail(*_share(x, width, axis.base), ending.seconds, ending.status)
-        stretches.append((x, width, elapsed, ending.seconds))
-    row.bars = _numbered(row.bars, axis.base)
-    row.ticks = list(_ticks(stretches, axis))
+        width = axis.bar_width + ending.seconds * scale
+        x_share, width_share = _percent(x / axis.base), _percent(width / axis.base)
+        row.tail = Tail(x_share, width_share, ending.seconds, ending.status)
+        segments.append((x, width, elapsed, ending.seconds))
+    row.bars = _number_bars(row.bars, axis.base)
+    row.ticks = list(_ticks(segments, axis))
     return row
 
 
-def _gap(x: float, axis: _Axis, seconds: float, kind: str) -> Gap:
-    width = axis.gap_width
-    return Gap(*_share(x, width, axis.base), _percent((x + width / 2) / axis.base), seconds, kind)
+def _gap(x: float, axis: Axis, seconds: float, kind: str) -> Gap:
+    width, base = axis.gap_width, axis.base
+    middle = _percent((x + width / 2) / base)
+    return Gap(_percent(x / base), _percent(width / base), middle, seconds, kind)
 
 
 def _bar(span: Span, x: float, width: float, base: int) -> Bar:
     share = width / base
-    label, label_from = fitted(label_of(span.steps), share, base)
-    number_from = room_for(number_of(span.steps), share, base)
-    return Bar(span.steps, *_share(x, width, base), label, label_from, number_from)
+    label, label_from = fit_label(label_of(span.steps), share, base)
+    number_from = fitting_width(number_of(span.steps), share, base)
+    return Bar(span.steps, _percent(x / base), _percent(share), label, label_from, number_from)
 
 
-def _numbered(bars: list[Bar], base: int) -> list[Bar]:
-    """The bars, some of them with numbers that reach under the next ones."""
-    places = [float(bar.x[:-1]) / 100 * base for bar in bars]
-    told = [bar.number_from in ROOMS for bar in bars]
-    numbers = list(zip(places, [bar.number for bar in bars], told, strict=True))
-    marked = [bar.is_marked(place) for place, bar in enumerate(bars)]
-    chosen = zip(bars, sparsely_numbered(numbers, marked, base), strict=True)
+def _number_bars(bars: list[Bar], base: int) -> list[Bar]:
+    """Let some of the bars too narrow for their number show it, reaching under the next bars."""
+    numbers = [
+        (float(bar.x[:-1]) / 100 * base, bar.number, bar.number_from in WIDTHS) for bar in bars
+    ]
+    indexes = [
+        bar.first.step_index if len(bar.steps) == 1 else position
+        for position, bar in enumerate(bars)
+    ]
+    candidates = [isinstance(i, int) and i % NUMBER_INTERVAL == 0 for i in indexes]
+    chosen = zip(bars, choose_numbers(numbers, candidates, base), strict=True)
     return [replace(bar, number_from=base) if is_chosen else bar for bar, is_chosen in chosen]
 
 
-def _ticks(stretches: list[tuple[float, float, float, float]], axis: _Axis) -> Iterator[Tick]:
-    """Times from the start of the row; of (x, width, elapsed, seconds) of what is drawn."""
-    most = axis.base // TICK_WIDTH
-    step = next((tick for tick in TICKS if axis.seconds / tick <= most), TICKS[-1])
+def _ticks(segments: list[tuple[float, float, float, float]], axis: Axis) -> Iterator[Tick]:
+    """Yield the row's ticks; a segment is the (x, width, elapsed, seconds) of a bar or the tail."""
+    max_ticks = axis.base // TICK_WIDTH
+    interval = next((tick for tick in TICKS if axis.seconds / tick <= max_ticks), TICKS[-1])
     free, last = 0.0, -1.0
-    for x, width, elapsed, seconds in stretches:
-        first = -(-elapsed // step) * step
-        count = int((elapsed + seconds - first) // step) + 1 if seconds else int(first == elapsed)
-        for number in range(min(max(count, 0), most)):
-            moment = first + number * step
+    for x, width, elapsed, seconds in segments:
+        first = -(-elapsed // interval) * interval
+        count = (
+            int((elapsed + seconds - first) // interval) + 1 if seconds else int(first == elapsed)
+        )
+        for number in range(min(max(count, 0), max_ticks)):
+            moment = first + number * interval
             position = x + ((moment - elapsed) / seconds * width if seconds else 0)
-            if moment > last and free <= position <= axis.base - 30:
+            if moment > last and free <= position <= axis.base - LAST_TICK_ROOM:
                 yield Tick(_percent(position / axis.base), int(moment))
                 free, last = position + TICK_WIDTH * 0.8, moment
-
-
-def _share(x: float, width: float, base: int) -> tuple[str, str]:
-    return _percent(x / base), _percent(width / base)
 
 
 def _percent(share: float) -> str:

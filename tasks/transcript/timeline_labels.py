@@ -1,24 +1,24 @@
-"""What is written on and under the bars of a picture, and from what width on there is room."""
+"""Labels and numbers of the timeline's bars, and the widths from which they fit."""
 
 from collections.abc import Sequence
 
 from tasks.transcript.invisible import visible
 from tasks.transcript.steps import NO_TOOL, UNREADABLE, Outline
 
-LETTER, PADDING = 6.7, 12  # pixels: of a label's letter, and around a label
-ROOMS = (320, 480, 900, 1180)  # widths from which a label may fit; the styles have the same
-SCROLLED_ROOMS = (1920, 3840)  # and those of pictures that a phone scrolls
-SHORTEST_LABEL = 4  # letters of a label that is cut
-NUMBERED = 5  # one in so many steps has its number where there is no room for each
+LETTER, PADDING = 6.7, 12  # pixels: one letter of a label, and the space around a label
+WIDTHS = (320, 480, 900, 1180)  # timeline widths that switch labels on; tasks.css repeats them
+SCROLLED_WIDTHS = (1920, 3840)  # more of them, where a phone scrolls the timeline
+MIN_LABEL = 4  # letters of a truncated label
+NUMBER_INTERVAL = 5  # where not every step has room for its number, every fifth shows it
 
 
-def fitted(label: str, share: float, base: int) -> tuple[str, int | None]:
-    """The label, or as much of it as the bar holds in a wide picture, and from what width on."""
-    room = room_for(label, share, base)
-    letters = int((ROOMS[-1] * share - PADDING) / LETTER) - 1
-    if (room is None or room > ROOMS[-1]) and SHORTEST_LABEL <= letters < len(label):
-        return f"{label[:letters]}…", ROOMS[-1]
-    return label, room
+def fit_label(label: str, share: float, base: int) -> tuple[str, int | None]:
+    """Return the label, truncated if it fits at no width, and the least width that holds it."""
+    width = fitting_width(label, share, base)
+    letters = int((WIDTHS[-1] * share - PADDING) / LETTER) - 1
+    if (width is None or width > WIDTHS[-1]) and MIN_LABEL <= letters < len(label):
+        return f"{label[:letters]}…", WIDTHS[-1]
+    return label, width
 
 
 def label_of(steps: Sequence[Outline]) -> str:
@@ -26,7 +26,7 @@ def label_of(steps: Sequence[Outline]) -> str:
         return ""
     if steps[0].outcome in (NO_TOOL, UNREADABLE):
         return "no tool" if steps[0].outcome == NO_TOOL else "unreadable"
-    return visible(steps[0].tool) + (" +" if steps[0].has_more else "")  # as long as it is shown
+    return visible(steps[0].tool) + (" +" if steps[0].has_more else "")  # escapes count as letters
 
 
 def number_of(steps: Sequence[Outline]) -> str:
@@ -35,26 +35,27 @@ def number_of(steps: Sequence[Outline]) -> str:
     return numbers[0] if len(steps) == 1 else " to ".join(numbers)
 
 
-def room_for(text: str, share: float, base: int) -> int | None:
-    """The width of a picture from which on a bar of this share holds the text; None if none."""
+def fitting_width(text: str, share: float, base: int) -> int | None:
+    """Return the least timeline width at which a bar of this share holds the text, or None."""
     needed = len(text) * LETTER + PADDING
-    rooms = (room for room in ROOMS + SCROLLED_ROOMS if room >= base)
-    return next((room for room in rooms if text and room * share >= needed), None)
+    widths = (width for width in WIDTHS + SCROLLED_WIDTHS if width >= base)
+    return next((width for width in widths if text and width * share >= needed), None)
 
 
-def sparsely_numbered(
-    numbers: Sequence[tuple[float, str, bool]], marked: Sequence[bool], base: int
+def choose_numbers(
+    numbers: Sequence[tuple[float, str, bool]], candidates: Sequence[bool], base: int
 ) -> list[bool]:
-    """Which bars get a number though it is wider than they are: no two of them overlap.
+    """Return which bars show a number wider than themselves, so that no two numbers overlap.
 
-    Of (place in pixels, number, whether it has room) of each bar, and which steps may be told.
+    `numbers` has the position in pixels, the number, and whether it fits, of each bar; `candidates`
+    has whether a bar may show a number that does not fit.
     """
-    ahead = [x for x, _, has_room in numbers if has_room]
+    fitting = [x for x, _, fits in numbers if fits]
     chosen, free = [], 0.0
-    for (x, number, has_room), is_marked in zip(numbers, marked, strict=True):
+    for (x, number, fits), is_candidate in zip(numbers, candidates, strict=True):
         end = x + len(number) * LETTER + PADDING
-        limit = next((other for other in ahead if other > x), base)
-        is_chosen = is_marked and not has_room and free <= x and end <= limit
-        free = end if is_chosen or has_room else free
+        limit = next((other for other in fitting if other > x), base)
+        is_chosen = is_candidate and not fits and free <= x and end <= limit
+        free = end if is_chosen or fits else free
         chosen.append(is_chosen)
     return chosen

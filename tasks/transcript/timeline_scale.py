@@ -1,4 +1,4 @@
-"""What of a task's steps becomes a bar of the picture, and what is folded."""
+"""The time scale of the timeline: steps grouped into spans, long gaps folded, seconds to pixels."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,15 @@ from typing import Any
 from tasks.models import TaskRecord, TaskStatus
 from tasks.transcript.steps import Outline
 
-SHORTEST_GAP, MANY_TIMES = 600, 8  # seconds, and times the median step, that are folded
-MOST_GAPS = 6
+MIN_GAP, MEDIANS = 600, 8  # seconds, and median steps, that a gap must exceed to be folded
+MAX_GAPS = 6
+GAP_WIDTH = 70  # pixels
+MIN_BAR_WIDTH = 38.0  # pixels of a bar of no duration, where there is room
 
 
 @dataclass(frozen=True)
 class Span:
-    """What becomes a bar: its steps, the folded time before it, and the time that it shows."""
+    """The steps of one bar: the folded gap before them, and the seconds that the bar shows."""
 
     steps: Sequence[Outline]
     gap: float
@@ -24,27 +26,70 @@ class Span:
 
 @dataclass(frozen=True)
 class Ending:
+    """The time from the last step to the end of the task, or to now while it runs."""
+
     seconds: float
     status: str
     is_gap: bool
 
 
-def spans_of(steps: Sequence[Outline], most: int) -> list[Span]:
-    """At most so many spans of equally many steps each, and one more for each folded gap."""
-    size = -(-len(steps) // most)
-    limit = _longest_shown(steps)
-    made: list[Span] = []
-    taken: list[Outline] = []
+@dataclass(frozen=True)
+class Axis:
+    """The time axis of a row, in pixels of a timeline that is `base` pixels wide."""
+
+    spans: list[Span]
+    ending: Ending | None
+    base: int
+    is_alone: bool  # the only row
+
+    @property
+    def bar_width(self) -> float:
+        """The width of a bar of no duration; the only bar of the timeline fills it."""
+        if self.is_alone and len(self.spans) == 1 and not self.seconds:
+            return self.base - self.gap_count * self.gap_width
+        return max(3.0, min(MIN_BAR_WIDTH, self.base * 0.5 / max(len(self.spans), 1)))
+
+    @property
+    def gap_count(self) -> int:
+        return sum(span.gap > 0 for span in self.spans) + bool(self.ending and self.ending.is_gap)
+
+    @property
+    def gap_width(self) -> float:
+        return min(GAP_WIDTH, self.base * 0.4 / max(self.gap_count, 1))
+
+    @property
+    def has_tail(self) -> bool:
+        return self.ending is not None and not self.ending.is_gap
+
+    @property
+    def seconds(self) -> float:
+        tail = self.ending.seconds if self.ending and self.has_tail else 0
+        return sum(span.seconds for span in self.spans) + tail
+
+    @property
+    def scale(self) -> float:
+        """Pixels per second at which the row fills the timeline."""
+        bars = len(self.spans) + self.has_tail
+        room = self.base - bars * self.bar_width - self.gap_count * self.gap_width
+        return max(room, 0) / self.seconds if self.seconds else 0
+
+
+def group_steps(steps: Sequence[Outline], max_spans: int) -> list[Span]:
+    """Group steps evenly into at most `max_spans` spans, plus one for each folded gap."""
+    size = -(-len(steps) // max_spans)
+    threshold = _gap_threshold(steps)
+    spans: list[Span] = []
+    group: list[Outline] = []
     gap = 0.0
     for step in steps:
-        is_gap = (step.seconds or 0) > limit
-        if taken and (is_gap or len(taken) == size):
-            made.append(_span(taken, gap))
-            taken, gap = [], 0.0
+        is_gap = (step.seconds or 0) > threshold
+        if group and (is_gap or len(group) == size):
+            spans.append(_span(group, gap))
+            group, gap = [], 0.0
         if is_gap:
             gap = step.seconds or 0
-        taken.append(step)
-    return [*made, _span(taken, gap)]
+        group.append(step)
+    return [*spans, _span(group, gap)]
 
 
 def _span(steps: list[Outline], gap: float) -> Span:
@@ -52,20 +97,21 @@ def _span(steps: list[Outline], gap: float) -> Span:
     return Span(steps, gap, max(seconds, 0))
 
 
-def _longest_shown(steps: Iterable[Outline]) -> float:
-    """Seconds beyond which a step's time is folded: nobody knows whether anything went on."""
-    known = sorted((s.seconds for s in steps if s.seconds is not None), reverse=True)
-    if not known:
-        return SHORTEST_GAP
-    beyond_the_most = known[MOST_GAPS] if len(known) > MOST_GAPS else 0
-    return max(SHORTEST_GAP, MANY_TIMES * median(known), beyond_the_most)
+def _gap_threshold(steps: Iterable[Outline]) -> float:
+    """Return the seconds beyond which a step counts as a gap: the agent may have been idle."""
+    durations = sorted((s.seconds for s in steps if s.seconds is not None), reverse=True)
+    if not durations:
+        return MIN_GAP
+    longest_unfolded = durations[MAX_GAPS] if len(durations) > MAX_GAPS else 0
+    return max(MIN_GAP, MEDIANS * median(durations), longest_unfolded)
 
 
 def ending_of(steps: Sequence[Outline], task: TaskRecord, now: datetime) -> Ending | None:
+    """Return what follows the last step; None if either moment is unknown or nothing follows."""
     status = TaskStatus.read(task.status)
     end: Any = task.completed_at if status.is_terminal else now
     last = steps[-1].ended_at
     if last is None or not isinstance(end, datetime) or end <= last:
         return None
     seconds = (end - last).total_seconds()
-    return Ending(seconds, status.value, seconds > _longest_shown(steps))
+    return Ending(seconds, status.value, seconds > _gap_threshold(steps))

@@ -30,7 +30,7 @@ from tasks.store.daemon import daemon
 from tasks.transcript import history
 from tasks.transcript.export import FORMATS
 from tasks.transcript.steps import UNREADABLE, outlines, seconds_of_last_attempt
-from tasks.transcript.timeline import picture
+from tasks.transcript.timeline import build_timeline
 from tasks.views.common import can_view, mark_returned, shows_thread, tasks_of, the_task
 from tasks.views.limits import limit_concurrency, limit_concurrency_if
 from tasks.views.thread_tabs import LONGEST_COUNTED, TABS
@@ -49,7 +49,7 @@ ENTRY_QUERIES = {
 @shows_thread
 @limit_concurrency_if(lambda request: bool(request.GET.get("find")))
 def thread(request: HttpRequest) -> HttpResponse:
-    """One thread: what is known of it, the picture of its steps, and one of its tabs."""
+    """One thread: what is known of it, the timeline of its steps, and one of its tabs."""
     if "piece" in request.GET:
         return render(request, "tasks/thread/_piece.html", _piece_context(request))
     context = _page_context(request)
@@ -123,7 +123,7 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
             (to_text(other.updated_at), other.pk) < (to_text(record.updated_at), record.pk)
             for other in other_tasks[:1]
         ),
-        "picture": picture(found, record, now, context.get("outlines", ())),
+        "timeline": build_timeline(found, record, now, context.get("outlines", ())),
         "step_count": len(found),
         "attempt_seconds": seconds_of_last_attempt(found, record) if found else None,
         "error_has_lines": "\n" in str(record.error_start or "").strip(),

@@ -1,4 +1,4 @@
-"""The geometry of a picture."""
+"""The layout of a timeline."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,24 +12,24 @@ from hypothesis import strategies as st
 from tasks.models import TaskRecord, TaskStatus
 from tasks.transcript.steps import Outline
 from tasks.transcript.timeline import (
-    FEW,
-    MOST_BARS,
-    MOST_ROWS,
+    FEW_STEPS,
+    MAX_BARS,
+    MAX_ROWS,
     NARROW,
     WIDE,
     Bar,
-    Picture,
     Row,
-    picture,
+    Timeline,
+    build_timeline,
 )
 from tasks.transcript.timeline_labels import LETTER
-from tasks.transcript.timeline_scale import MOST_GAPS
+from tasks.transcript.timeline_scale import MAX_GAPS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def steps(*seconds: float | None, attempt: int = 1, first: int = 1, **fields) -> list[Outline]:
-    """Steps that take so long, one after the other; None is a first one whose start is unknown."""
+    """Return consecutive steps of these durations; None for a first one of unknown start."""
     moment, made = START, []
     for number, taken in enumerate(seconds, first):
         began, moment = moment, moment + timedelta(seconds=taken or 0)
@@ -49,30 +49,30 @@ def steps(*seconds: float | None, attempt: int = 1, first: int = 1, **fields) ->
     return made
 
 
-def drawn(found: list[Outline], listed: Sequence[Outline] = (), **fields) -> Picture:
+def laid_out(found: list[Outline], listed: Sequence[Outline] = (), **fields) -> Timeline:
     record = TaskRecord(**{"status": TaskStatus.COMPLETED, **fields})
-    shown = picture(found, record, START + timedelta(days=1), listed)
-    assert shown is not None
-    return shown
+    timeline = build_timeline(found, record, START + timedelta(days=1), listed)
+    assert timeline is not None
+    return timeline
 
 
-def places(row: Row) -> list[tuple[float, float]]:
-    """Where each bar starts and ends, in percent."""
+def extents(row: Row) -> list[tuple[float, float]]:
+    """Return the start and end of each bar, in percent."""
     return [(float(bar.x[:-1]), float(bar.x[:-1]) + float(bar.width[:-1])) for bar in row.bars]
 
 
-def test_no_steps_have_no_picture():
-    assert picture([], TaskRecord(), START) is None
+def test_no_steps_have_no_timeline():
+    assert build_timeline([], TaskRecord(), START) is None
 
 
 durations = st.lists(st.floats(0, 100_000), min_size=1, max_size=400)
 
 
 @given(durations)
-def test_bars_follow_one_another_and_stay_in_the_picture(seconds: list[float]):
-    [row] = drawn(steps(*seconds)).rows
+def test_bars_follow_one_another_and_stay_in_the_timeline(seconds: list[float]):
+    [row] = laid_out(steps(*seconds)).rows
 
-    ends = places(row)
+    ends = extents(row)
     assert all(end <= start + 0.01 for (_, end), (start, _) in itertools.pairwise(ends))
     assert ends[-1][1] <= 100.2
 
@@ -81,22 +81,22 @@ def test_bars_follow_one_another_and_stay_in_the_picture(seconds: list[float]):
 def test_every_step_is_in_one_bar(seconds: list[float]):
     found = steps(*seconds)
 
-    [row] = drawn(found).rows
+    [row] = laid_out(found).rows
 
     assert [step for bar in row.bars for step in bar.steps] == found
-    assert len(row.bars) <= MOST_BARS + MOST_GAPS + 1
+    assert len(row.bars) <= MAX_BARS + MAX_GAPS + 1
 
 
 def test_bar_is_as_wide_as_its_step_is_long():
-    [row] = drawn(steps(10, 20, 30, 40, 50)).rows
+    [row] = laid_out(steps(10, 20, 30, 40, 50)).rows
 
-    widths = [end - start for start, end in places(row)]
+    widths = [end - start for start, end in extents(row)]
     differences = [round(b - a, 1) for a, b in itertools.pairwise(widths)]
     assert len(set(differences)) == 1 and differences[0] > 0
 
 
-def test_one_step_fills_the_picture():
-    [row] = drawn(steps(3)).rows
+def test_one_step_fills_the_timeline():
+    [row] = laid_out(steps(3)).rows
 
     assert [(bar.x, bar.width) for bar in row.bars] == [("0%", "100%")]
 
@@ -111,13 +111,13 @@ def test_one_step_fills_the_picture():
     ],
 )
 def test_long_silence_is_folded(seconds: list[float], gaps: list[float]):
-    [row] = drawn(steps(*seconds)).rows
+    [row] = laid_out(steps(*seconds)).rows
 
     assert [gap.seconds for gap in row.gaps] == gaps
 
 
 def test_silence_of_a_running_task_is_folded_too():
-    shown = drawn(steps(5, 5), status=TaskStatus.RUNNING)
+    shown = laid_out(steps(5, 5), status=TaskStatus.RUNNING)
 
     assert [(gap.kind, round(gap.seconds)) for gap in shown.rows[0].gaps] == [("silent", 86_390)]
 
@@ -125,7 +125,7 @@ def test_silence_of_a_running_task_is_folded_too():
 def test_end_of_a_task_is_drawn_after_its_last_step():
     completed_at = START + timedelta(seconds=40)
 
-    [row] = drawn(steps(5, 5), status=TaskStatus.FAILED, completed_at=completed_at).rows
+    [row] = laid_out(steps(5, 5), status=TaskStatus.FAILED, completed_at=completed_at).rows
 
     assert row.tail is not None
     assert (row.tail.seconds, row.tail.status) == (30, "failed")
@@ -135,10 +135,10 @@ def test_end_of_a_task_is_drawn_after_its_last_step():
 def test_attempts_have_a_row_each_on_one_scale():
     later = steps(None, 10, attempt=2)
 
-    first, second = drawn(steps(10, 10) + later).rows
+    first, second = laid_out(steps(10, 10) + later).rows
 
-    assert places(first)[1][1] == pytest.approx(100, abs=0.1)
-    first_width, second_width = (places(row)[1][1] - places(row)[1][0] for row in (first, second))
+    assert extents(first)[1][1] == pytest.approx(100, abs=0.1)
+    first_width, second_width = (extents(row)[1][1] - extents(row)[1][0] for row in (first, second))
     assert second_width == pytest.approx(first_width, abs=0.1)
     assert second.idle_before is not None
 
@@ -146,9 +146,9 @@ def test_attempts_have_a_row_each_on_one_scale():
 def test_earlier_of_many_attempts_share_a_row():
     found = [step for attempt in range(1, 21) for step in steps(1, 1, attempt=attempt)]
 
-    rows = drawn(found).rows
+    rows = laid_out(found).rows
 
-    assert len(rows) == MOST_ROWS
+    assert len(rows) == MAX_ROWS
     assert [(row.first_attempt, row.last_attempt) for row in rows] == [
         (1, 16),
         (17, 17),
@@ -162,7 +162,7 @@ def test_bar_of_several_steps_leads_to_the_first_that_failed():
     found = steps(*[1] * 1_000)
     found[5] = steps(1, first=6, outcome="failed")[0]
 
-    bar = drawn(found).rows[0].bars[0]
+    bar = laid_out(found).rows[0].bars[0]
 
     assert (len(bar.steps), bar.failures, bar.target.id) == (9, 1, 6)
     assert (bar.number, bar.passed_share) == ("1 to 9", "75%")
@@ -171,8 +171,8 @@ def test_bar_of_several_steps_leads_to_the_first_that_failed():
 def test_steps_of_the_page_are_shown_one_by_one_where_bars_hold_several():
     found = steps(*[1] * 1_000)
 
-    assert drawn(found[:50], found[:50]).detail is None
-    detail = drawn(found, found[300:350]).detail
+    assert laid_out(found[:50], found[:50]).detail is None
+    detail = laid_out(found, found[300:350]).detail
     assert detail is not None
     assert [bar.first.id for bar in detail.bars] == list(range(301, 351))
 
@@ -187,16 +187,16 @@ def test_steps_of_the_page_are_shown_one_by_one_where_bars_hold_several():
     ],
 )
 def test_label_never_is_wider_than_its_bar(tool: str, count: int, label: str):
-    bar = drawn(steps(*[10] * count, tool=tool)).rows[0].bars[0]
+    bar = laid_out(steps(*[10] * count, tool=tool)).rows[0].bars[0]
 
-    shown = bar.text if bar.label_from is not None else ""
+    shown = bar.label if bar.label_from is not None else ""
     assert shown == label
     assert len(shown) * 6.7 <= float(bar.width[:-1]) / 100 * (bar.label_from or 0)
 
 
 @given(durations)
 def test_ticks_rise_and_stand_apart(seconds: list[float]):
-    [row] = drawn(steps(*seconds)).rows
+    [row] = laid_out(steps(*seconds)).rows
 
     positions = [float(tick.x[:-1]) for tick in row.ticks]
     assert all(b - a > 5 for a, b in itertools.pairwise(positions))
@@ -212,24 +212,24 @@ def test_bar_of_many_steps_shows_its_failures_however_few(failed: int, share: st
     assert bar.passed_share == share
 
 
-def test_step_alone_fills_the_picture_though_nobody_knows_how_long_it_took():
-    [row] = drawn(steps(None)).rows
+def test_step_alone_fills_the_timeline_though_nobody_knows_how_long_it_took():
+    [row] = laid_out(steps(None)).rows
     assert [(bar.x, bar.width) for bar in row.bars] == [("0%", "100%")]
 
-    first, second = drawn(steps(10) + steps(None, attempt=2)).rows
-    assert places(first)[0][1] == pytest.approx(100, abs=0.1)
-    assert places(second)[0][1] < 20
+    first, second = laid_out(steps(10) + steps(None, attempt=2)).rows
+    assert extents(first)[0][1] == pytest.approx(100, abs=0.1)
+    assert extents(second)[0][1] < 20
 
 
 @pytest.mark.parametrize(("count", "width"), [(5, 900), (12, 1_280), (20, 1_920), (5_000, 3_840)])
-def test_picture_on_a_phone_is_as_wide_as_its_bars_need(count: int, width: int):
-    assert drawn(steps(*[1] * count)).phone_width == width
+def test_timeline_on_a_phone_is_as_wide_as_its_bars_need(count: int, width: int):
+    assert laid_out(steps(*[1] * count)).phone_width == width
 
 
 @given(durations)
 def test_numbers_stand_apart(seconds: list[float]):
-    [row] = drawn(steps(*seconds)).rows
-    base = NARROW if len(seconds) <= FEW else WIDE
+    [row] = laid_out(steps(*seconds)).rows
+    base = NARROW if len(seconds) <= FEW_STEPS else WIDE
 
     told = [bar for bar in row.bars if bar.number_from == base]
     starts = [float(bar.x[:-1]) / 100 * base for bar in told]
@@ -238,13 +238,13 @@ def test_numbers_stand_apart(seconds: list[float]):
 
 
 def test_steps_too_narrow_for_their_numbers_have_some():
-    [row] = drawn(steps(*[1] * 100)).rows
+    [row] = laid_out(steps(*[1] * 100)).rows
 
     told = [bar.number for bar in row.bars if bar.number_from == WIDE]
     assert told == [str(number) for number in range(5, 100, 5)]
 
 
 def test_number_of_a_step_is_grouped():
-    [row] = drawn(steps(1, first=12_345)).rows
+    [row] = laid_out(steps(1, first=12_345)).rows
 
     assert row.bars[0].number == "12,345"
