@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks import measure, table
 from benchmarks.apart import in_new_process, working_folder
 from benchmarks.audit import Store
-from tests.postgres import running_postgres, unavailable_reason
+from tests.support.postgres import running_postgres, unavailable_reason
 
 SECONDS, QUICK = 2.5, 0.25  # for each row of the table
 

@@ -20,7 +20,7 @@ from benchmarks.apart import in_new_process, working_folder
 from benchmarks.audit import Store
 from benchmarks.stress_work import Account, meet_at, work
 from gloamy_site import connect
-from tests.postgres import running_postgres, unavailable_reason
+from tests.support.postgres import running_postgres, unavailable_reason
 
 PROCESSES, WRITES = 8, 100_000  # the writes of all together
 FAULTS_SHOWN = 20

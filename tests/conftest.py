@@ -16,9 +16,9 @@ from hypothesis import settings as hypothesis_settings
 from gloamy_site import middleware, request_body, routers
 from tasks.store import transactions
 from tasks.views import limits
-from tests import postgres
-from tests.factories import skip
-from tests.server import Server
+from tests.support import postgres
+from tests.support.factories import skip
+from tests.support.server import Server
 
 ALIASES = {"sqlite": "tasks", "postgresql": "postgresql"}
 

@@ -1,28 +1,14 @@
 """The project as a whole: its checks pass, and what the README says runs."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from gloamy_site.settings import database_at
+from tests.support.processes import ROOT, run_python
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    inherited = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env=inherited | environment,
-        capture_output=True,
-        text=True,
-    )
 
 
 @pytest.mark.parametrize(
@@ -36,7 +22,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_check_passes(command: str, tmp_path: Path):
-    done = run(*command.split(), SITE_DATABASE_URL=f"sqlite:///{tmp_path}/site.sqlite3")
+    done = run_python(*command.split(), SITE_DATABASE_URL=f"sqlite:///{tmp_path}/site.sqlite3")
 
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -58,7 +44,7 @@ def test_readme_example_runs(tmp_path: Path):
     [example] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert '"~/.gloamy/workspace"' in example
 
-    done = run("-c", example.replace("~/.gloamy/workspace", str(tmp_path)))
+    done = run_python("-c", example.replace("~/.gloamy/workspace", str(tmp_path)))
 
     assert done.stderr == ""
     assert done.stdout == (

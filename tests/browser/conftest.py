@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
-from tests.factories import skip
+from tests.support.factories import skip
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 HOW = "needs Chromium and its driver: apt-get install chromium chromium-driver"

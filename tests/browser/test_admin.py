@@ -7,7 +7,7 @@ from selenium.webdriver.support import expected_conditions as expect
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.browser.pages import accessibility_problems, is_scrolled_sideways, look, sign_in
-from tests.server import Server
+from tests.support.server import Server
 
 LOOKS = [(1400, False), (1400, True), (390, False), (390, True)]
 

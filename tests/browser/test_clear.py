@@ -25,7 +25,8 @@ from tests.browser.pages import (
     look,
     sign_in,
 )
-from tests.server import MANAGE, Server
+from tests.support.processes import ROOT
+from tests.support.server import Server
 
 LOOKS = [(1400, False), (1400, True), (390, False), (390, True)]
 INSERT = """
@@ -358,7 +359,7 @@ def test_viewer_sees_no_clearing_and_may_not_post_it(browser: webdriver.Chrome, 
     }
     made = subprocess.run(
         [sys.executable, "-c", VIEWER],
-        cwd=MANAGE.parent,
+        cwd=ROOT,
         env=os.environ | environment,
         capture_output=True,
         text=True,

@@ -9,8 +9,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as expect
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.factories import DATA
-from tests.server import Server
+from tests.support.factories import DATA
+from tests.support.server import Server
 
 ODD = "a/../b?#%2F\n🦉"
 INSERT_TASK = """

@@ -26,10 +26,11 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tasks.addresses import id_in_path, thread_url
 from tasks.fields import to_text
-from tests import hostile, payloads
 from tests.browser.conftest import opened_browser
 from tests.browser.pages import sign_in
-from tests.server import MANAGE, Server
+from tests.support import html_audit, payload_store, payloads
+from tests.support.processes import ROOT
+from tests.support.server import Server
 
 FOLDER = "ws'\"><img src=x onerror=pwned(1)>\u202e"  # even the workspace is called something
 # Whatever runs, or is kept from running by the browser alone, becomes an error of the console.
@@ -87,8 +88,8 @@ AUDIT = """
 FILL = """
 import sys, django
 django.setup()
-from tests import hostile
-hostile.fill(sys.argv[1])
+from tests.support import payload_store
+payload_store.fill(sys.argv[1])
 """
 TOLD_APART = ("show", "format", "text")  # parameters whose values make other pages
 # What the pages' own scripts set.
@@ -153,7 +154,7 @@ def huge(number: int) -> str:
 
 
 def known_id(other: "Other") -> str:
-    """The id of a thread that runs, as `hostile.task_row()` makes it."""
+    """The id of a thread that runs, as `payload_store.task_row()` makes it."""
     return payloads.aimed(payloads.ALL[9], host=other.host)
 
 
@@ -243,7 +244,7 @@ def fill(server: Server, other: Other) -> None:
     }
     subprocess.run(
         [sys.executable, "-c", FILL, other.host],
-        cwd=MANAGE.parent,
+        cwd=ROOT,
         env=os.environ | own,
         check=True,
     )
@@ -272,9 +273,11 @@ class Visitor:
         self.browser.execute_script(EXERCISE)
         if self.browser.find_elements(By.CSS_SELECTOR, "[hx-trigger*=revealed]"):
             time.sleep(0.3)
-        tags = hostile.OURS | hostile.OF_MARKDOWN | (hostile.OF_ADMIN if is_admin else set())
-        attributes = hostile.ATTRIBUTES | BY_SCRIPT
-        attributes |= hostile.OF_ADMIN_ATTRIBUTES | {"style"} if is_admin else set()
+        tags = (
+            html_audit.OURS | html_audit.OF_MARKDOWN | (html_audit.OF_ADMIN if is_admin else set())
+        )
+        attributes = html_audit.ATTRIBUTES | BY_SCRIPT
+        attributes |= html_audit.OF_ADMIN_ATTRIBUTES | {"style"} if is_admin else set()
         found, links = self.browser.execute_script(AUDIT, sorted(tags), sorted(attributes))
         self.wrong += [f"{self.browser.current_url[:120]}: {problem}" for problem in found]
         return [link.removeprefix(self.origin) for link in links]
@@ -373,7 +376,7 @@ def test_nothing_runs_and_nobody_else_is_asked(visitor: Visitor, other: Other):
 
 def test_nothing_runs_on_the_pages_of_threads_that_would(visitor: Visitor, other: Other):
     for number, text in enumerate(payloads.MARKUP):
-        thread_id = hostile.thread_id_of(payloads.aimed(text, host=other.host), number)
+        thread_id = payload_store.thread_id_of(payloads.aimed(text, host=other.host), number)
         visitor.open(thread_url("thread", thread_id, show=TABS[number % len(TABS)]))
     visitor.check(other)
 

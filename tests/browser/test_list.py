@@ -29,7 +29,8 @@ from tests.browser.pages import (
     look,
     sign_in,
 )
-from tests.server import MANAGE, Server
+from tests.support.processes import ROOT
+from tests.support.server import Server
 
 LOOKS = [(1400, False), (1400, True), (390, False), (390, True)]
 INSERT = """
@@ -144,7 +145,7 @@ def focused(browser: webdriver.Chrome) -> str:
 
 def write(server: Server, thread_id: str) -> None:
     command = [sys.executable, "-c", WRITE, str(server.workspace), thread_id]
-    subprocess.run(command, cwd=MANAGE.parent, check=True)
+    subprocess.run(command, cwd=ROOT, check=True)
 
 
 def test_filters_stay_on_the_way_to_a_thread_and_back(page: webdriver.Chrome):

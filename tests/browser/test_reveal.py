@@ -21,7 +21,7 @@ from tests.browser.pages import (
     look,
     sign_in,
 )
-from tests.server import Server
+from tests.support.server import Server
 
 INSERT = """
     INSERT INTO task_records VALUES (

@@ -26,7 +26,8 @@ from tests.browser.pages import (
     look,
     sign_in,
 )
-from tests.server import MANAGE, Server
+from tests.support.processes import ROOT
+from tests.support.server import Server
 
 NOW = datetime.now(UTC)
 INSERT_TASK = """
@@ -201,9 +202,7 @@ def is_in_view(browser: webdriver.Chrome, selector: str) -> bool:
 
 def write(store: Server, thread_id: str, step: int, messages: int) -> None:
     arguments = (str(store.workspace), thread_id, str(step), str(messages))
-    subprocess.run(
-        [sys.executable, "-c", WRITE, *arguments], check=True, cwd=MANAGE.parent, timeout=60
-    )
+    subprocess.run([sys.executable, "-c", WRITE, *arguments], check=True, cwd=ROOT, timeout=60)
 
 
 def test_bar_of_the_picture_leads_to_its_step(page: webdriver.Chrome, store: Server):

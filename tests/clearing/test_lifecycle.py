@@ -22,8 +22,8 @@ from tasks.clearing import batches, clear_threads, lifecycle, restoring, summari
 from tasks.clearing.lifecycle import Actor
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.store import thread_rows, workspace
-from tests import nasty
-from tests.factories import checkpoint, history, only_sqlite, snapshot, task, update
+from tests.support import odd_rows
+from tests.support.factories import checkpoint, history, only_sqlite, snapshot, task, update
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -152,7 +152,7 @@ def test_fingerprint_tells_each_write_of_an_agent(store):
 
 
 def test_summary_of_rows_is_that_of_their_thread(store):
-    for thread_id in nasty.fill(store):
+    for thread_id in odd_rows.fill(store):
         whole = summaries.of_rows(thread_id, thread_rows.read(thread_id))
         assert summaries.of([thread_id]) == {thread_id: whole}
         assert summaries.sizes([thread_id]) == ({thread_id: thread_rows.read(thread_id).size}, True)

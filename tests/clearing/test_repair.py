@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.factories import DATA
+from tests.support.factories import DATA
+from tests.support.processes import ROOT
 
-MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 THREADS = ("first", "second", "third")
 
 # Clears all threads in one batch, and is killed where the argument says.
@@ -87,7 +87,7 @@ class Site:
         )
 
     def manage(self, *arguments: str) -> str:
-        done = self.run(str(MANAGE), *arguments)
+        done = self.run(str(ROOT / "manage.py"), *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -142,7 +142,7 @@ KEPT, CLEARED = ("planned", False), ("cleared", True)
     ],
 )
 def test_record_is_true_after_a_kill(site: Site, point: str, left_open: int, expected: list):
-    killed = site.run("-c", PROGRAM, str(MANAGE.parent), point)
+    killed = site.run("-c", PROGRAM, str(ROOT), point)
     assert killed.returncode == -9, killed.stderr
     assert [fate for fate, _ in site.record().values()].count("started") == left_open
 
@@ -155,7 +155,7 @@ def test_record_is_true_after_a_kill(site: Site, point: str, left_open: int, exp
 
 
 def test_repair_leaves_what_is_under_way_alone(site: Site):
-    site.run("-c", PROGRAM, str(MANAGE.parent), "after the intent")
+    site.run("-c", PROGRAM, str(ROOT), "after the intent")
 
     assert site.manage("repair_clearings") == (
         "1 under way in another process, and left alone; see --now.\n"
@@ -164,7 +164,7 @@ def test_repair_leaves_what_is_under_way_alone(site: Site):
 
 
 def test_thread_that_came_back_before_the_repair_counts_as_cleared(site: Site):
-    site.run("-c", PROGRAM, str(MANAGE.parent), "before the result")
+    site.run("-c", PROGRAM, str(ROOT), "before the result")
     with closing(sqlite3.connect(site.file)) as connection, connection:
         task = list(site.before["first"][0])
         task[12] = "2026-11-20T00:00:00+00:00"

@@ -11,8 +11,8 @@ from tasks.clearing import lifecycle, restoring, retention, summaries
 from tasks.clearing.lifecycle import Actor
 from tasks.models import TaskRecord, TaskStatus
 from tasks.store import workspace
-from tests import nasty
-from tests.factories import checkpoint, loaded, snapshot, task, update
+from tests.support import odd_rows
+from tests.support.factories import checkpoint, loaded, snapshot, task, update
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -24,15 +24,15 @@ def cleared(*thread_ids: str) -> list[ClearedThread]:
 
 
 def test_all_columns_of_any_rows_come_back_byte_for_byte(store):
-    ids = nasty.fill(store)
-    before = nasty.dump(store)
+    ids = odd_rows.fill(store)
+    before = odd_rows.dump(store)
 
     rows = cleared(*ids)
-    assert nasty.thread_ids(store) == []
+    assert odd_rows.thread_ids(store) == []
     for row in rows:
         restoring.restore(row, by=BY)
 
-    assert nasty.dump(store) == before
+    assert odd_rows.dump(store) == before
     assert len(ids) == (8 if store.vendor == "sqlite" else 1)
     assert ThreadArchive.objects.count() == 0
 
@@ -40,13 +40,13 @@ def test_all_columns_of_any_rows_come_back_byte_for_byte(store):
 def test_restored_checkpoints_keep_their_ids_and_new_ones_get_others(store):
     service.record_checkpoint(update())
     service.record_checkpoint(update(step_index=2))
-    before = nasty.dump(store)
+    before = odd_rows.dump(store)
     [row] = cleared("telegram_42")
     service.record_checkpoint(update(task_id="other", thread_id="other"))
     service.delete_by_thread_id("other")
 
     restoring.restore(row, by=BY)
-    assert nasty.dump(store) == before
+    assert odd_rows.dump(store) == before
     service.record_checkpoint(update(step_index=3))
 
     assert len(loaded().checkpoints) == 3

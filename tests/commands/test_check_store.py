@@ -12,7 +12,7 @@ from django.db import connections
 from gloamy_site import routers
 from tasks import service
 from tasks.maintenance import read_sources, store_check
-from tests.factories import (
+from tests.support.factories import (
     DATA,
     checkpoint,
     only_postgresql,

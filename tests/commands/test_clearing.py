@@ -18,7 +18,7 @@ from tasks.fields import to_text
 from tasks.maintenance import disk_space
 from tasks.models import TaskRecord
 from tasks.store import daemon
-from tests.factories import checkpoint, only_sqlite, task
+from tests.support.factories import checkpoint, only_sqlite, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

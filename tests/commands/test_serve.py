@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import DATA, skip
-from tests.server import Server
-from tests.test_project import run
+from tests.support.factories import DATA, skip
+from tests.support.processes import run_python
+from tests.support.server import Server
 
 ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
 
@@ -193,7 +193,7 @@ def test_migrate_refuses_a_foreign_file_and_leaves_it_alone(server: Server):
     with closing(sqlite3.connect(server.store_file)) as connection:
         connection.execute("CREATE TABLE foo (bar)")
 
-    done = run(
+    done = run_python(
         "manage.py",
         "migrate",
         GLOAMY_WORKSPACE=str(server.workspace),

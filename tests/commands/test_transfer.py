@@ -33,7 +33,7 @@ from tasks.maintenance.export_format import End, Header, Task
 from tasks.maintenance.progress import Progress
 from tasks.models import TaskRecord
 from tasks.service import record_checkpoint, save_snapshot
-from tests.factories import (
+from tests.support.factories import (
     checkpoint,
     only_postgresql,
     only_sqlite,
@@ -43,8 +43,7 @@ from tests.factories import (
     task,
     update,
 )
-from tests.test_project import ROOT
-from tests.test_project import run as run_python
+from tests.support.processes import ROOT, run_python
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

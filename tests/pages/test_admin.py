@@ -16,8 +16,8 @@ from tasks.messages import encode_history
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
 from tasks.store import untrusted
 from tasks.views import limits
-from tests.confirming import confirm
-from tests.factories import (
+from tests.support.clearing_forms import confirm
+from tests.support.factories import (
     checkpoint,
     history,
     only_postgresql,
@@ -26,8 +26,7 @@ from tests.factories import (
     task,
     update,
 )
-from tests.nasty import fill
-from tests.pages.test_site import ODD_IDS
+from tests.support.odd_rows import ODD_IDS, fill
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

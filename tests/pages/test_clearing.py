@@ -18,9 +18,9 @@ from tasks.fields import to_text
 from tasks.models import TaskRecord
 from tasks.store import daemon
 from tasks.views import cleared
-from tests.confirming import clear_thread, confirm, form_of
-from tests.factories import checkpoint, history, snapshot, task, update
-from tests.pages.test_site import ODD_IDS
+from tests.support.clearing_forms import clear_thread, confirm, form_of
+from tests.support.factories import checkpoint, history, snapshot, task, update
+from tests.support.odd_rows import ODD_IDS
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

@@ -16,7 +16,17 @@ from tasks.addresses import thread_url
 from tasks.messages import ChatMessage, encode_history
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.transcript import export, export_atif
-from tests.factories import checkpoint, data, history, item, overwrite, rows, snapshot, task, update
+from tests.support.factories import (
+    checkpoint,
+    data,
+    history,
+    item,
+    overwrite,
+    rows,
+    snapshot,
+    task,
+    update,
+)
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

@@ -12,8 +12,8 @@ from django.urls import reverse
 from tasks import service
 from tasks.addresses import thread_url
 from tasks.models import TaskCheckpoint, TaskRecord
-from tests.confirming import clear_thread, form_of
-from tests.factories import (
+from tests.support.clearing_forms import clear_thread, form_of
+from tests.support.factories import (
     history,
     item,
     only_postgresql,
@@ -21,31 +21,10 @@ from tests.factories import (
     task,
     update,
 )
+from tests.support.odd_rows import ODD_IDS
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
-ODD_IDS = [
-    "",
-    ".",
-    "..",
-    "a/../b",
-    "/",
-    "//example.org",
-    "?",
-    "#",
-    "%",
-    "%2F",
-    "%zz",
-    "a b+c&d=e;f",
-    "a\nb",
-    "\r\n",
-    "🦉🌘",
-    "\u202eabc",
-    "\x00",
-    "<b>'\"",
-    "x" * 9_000,
-    "🦉" * 2_250,
-]
 PAGES = ["threads", "thread", "message", "clear"]
 
 

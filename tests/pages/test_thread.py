@@ -18,7 +18,7 @@ from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.service import ChatMessage, ExecutionCheckpointItem, TaskStatus
 from tasks.templatetags.threads import coarse, duration, on_axis, size
 from tasks.views import thread_tabs
-from tests.factories import (
+from tests.support.factories import (
     checkpoint,
     history,
     item,

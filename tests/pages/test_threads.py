@@ -19,7 +19,15 @@ from tasks.listing.thread_list import ThreadList, neighbours
 from tasks.models import TaskRecord
 from tasks.store import daemon, workspace
 from tasks.views import threads
-from tests.factories import checkpoint, history, only_sqlite, overwrite, snapshot, task, update
+from tests.support.factories import (
+    checkpoint,
+    history,
+    only_sqlite,
+    overwrite,
+    snapshot,
+    task,
+    update,
+)
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

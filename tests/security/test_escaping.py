@@ -12,8 +12,8 @@ from django.test import Client
 from gloamy_site.logs import Formatter
 from tasks.escaping import one_line
 from tasks.store.workspace import store_connection
-from tests import payloads
-from tests.hostile import fill_store
+from tests.support import payloads
+from tests.support.payload_store import fill_store
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

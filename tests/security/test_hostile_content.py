@@ -22,9 +22,10 @@ from tasks.transcript.export import FORMATS
 from tasks.transcript.invisible import UNSEEN, visible, visible_page
 from tasks.transcript.steps import outlines
 from tasks.transcript.timeline_labels import label_of
-from tests import payloads
-from tests.factories import only_sqlite
-from tests.hostile import Page, fill_huge, fill_site, fill_store
+from tests.support import payloads
+from tests.support.factories import only_sqlite
+from tests.support.html_audit import HtmlAudit
+from tests.support.payload_store import fill_huge, fill_site, fill_store
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -38,7 +39,7 @@ def problems(answer: Any, address: str) -> list[str]:
     found = _header_problems(answer)
     if answer["Content-Type"].startswith("text/html"):
         is_admin = address.startswith("/admin/")
-        found += Page(answer.content.decode(), is_admin=is_admin).problems
+        found += HtmlAudit(answer.content.decode(), is_admin=is_admin).problems
     return [f"{address[:200]}: {problem}" for problem in found]
 
 

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import Client, RequestFactory
 
 from tasks.views import limits
-from tests.factories import checkpoint, task
+from tests.support.factories import checkpoint, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

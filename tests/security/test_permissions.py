@@ -24,7 +24,7 @@ from tasks.addresses import id_in_path, token_of
 from tasks.clearing import lifecycle
 from tasks.clearing.lifecycle import Actor
 from tasks.models import TaskCheckpoint, TaskRecord
-from tests.factories import snapshot, update
+from tests.support.factories import snapshot, update
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

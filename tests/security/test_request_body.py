@@ -15,7 +15,7 @@ from django.test import Client, RequestFactory
 from gloamy_site import request_body
 from gloamy_site.sign_in import limiter
 from tasks.views import limits
-from tests.server import Server
+from tests.support.server import Server
 
 pytestmark = pytest.mark.django_db
 

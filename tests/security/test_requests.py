@@ -9,7 +9,7 @@ from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from gloamy_site.middleware import RequestMiddleware
-from tests.factories import task
+from tests.support.factories import task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

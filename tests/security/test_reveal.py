@@ -19,9 +19,9 @@ from tasks.models import TaskCheckpoint, TaskStatus
 from tasks.secrets import request_masking, reveal
 from tasks.store import workspace
 from tasks.transcript.export import FORMATS
-from tests.factories import checkpoint, only_sqlite, snapshot, task, update
-from tests.hostile import Page
-from tests.pages.test_site import ODD_IDS
+from tests.support.factories import checkpoint, only_sqlite, snapshot, task, update
+from tests.support.html_audit import HtmlAudit
+from tests.support.odd_rows import ODD_IDS
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -290,7 +290,7 @@ def test_thread_of_any_id_is_shown_hidden_and_listed(store, client: Client, lift
     assert thread_url("thread", Reveal.objects.get().thread_id).replace("&", "&amp;") in (
         client.get(reverse("reveals")).content.decode()
     )
-    assert Page(client.get(address).content.decode()).problems == []
+    assert HtmlAudit(client.get(address).content.decode()).problems == []
     ask(client, "hide", thread_id)
     assert not lifted(client, address)
 

@@ -22,9 +22,9 @@ from tasks.messages import encode_history, encode_items
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking, response_masking
 from tasks.transcript.export import FORMATS
-from tests.factories import checkpoint, history, item, only_sqlite, task
-from tests.hostile import checkpoint_rows, fill_site, insert, task_row
-from tests.secrets_planted import (
+from tests.support.factories import checkpoint, history, item, only_sqlite, task
+from tests.support.payload_store import checkpoint_rows, fill_site, insert, task_row
+from tests.support.sample_secrets import (
     HEADER,
     IN_ADDRESS,
     KEY,

@@ -17,7 +17,7 @@ from tasks.clearing import lifecycle
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.templatetags import threads
 from tasks.views.thread_tabs import STORED_SHORT
-from tests.factories import checkpoint, only_sqlite, overwrite, task
+from tests.support.factories import checkpoint, only_sqlite, overwrite, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

@@ -17,8 +17,8 @@ from tasks import service
 from tasks.addresses import token_of
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.store import untrusted, workspace
-from tests.confirming import clear_thread, confirm
-from tests.factories import (
+from tests.support.clearing_forms import clear_thread, confirm
+from tests.support.factories import (
     DATA,
     TABLES,
     checkpoint,
@@ -29,7 +29,7 @@ from tests.factories import (
     task,
     update,
 )
-from tests.server import Server
+from tests.support.server import Server
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

@@ -12,8 +12,8 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connections
 
 from tasks import service
-from tests.factories import loaded, only_sqlite, rows, snapshot, update
-from tests.faults import locked
+from tests.support.factories import loaded, only_sqlite, rows, snapshot, update
+from tests.support.store_faults import locked
 
 pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import only_postgresql
-from tests.test_project import run
+from tests.support.factories import only_postgresql
+from tests.support.processes import run_python
 
 RECORD = """
 from tasks.service import *
@@ -21,7 +21,7 @@ print(load_by_thread_id("a").checkpoint_count)
 
 
 def agent(call: str, then: str = RECORD, **environment: str) -> subprocess.CompletedProcess[str]:
-    return run("-c", f"from gloamy_site import connect\n{call}\n{then}", **environment)
+    return run_python("-c", f"from gloamy_site import connect\n{call}\n{then}", **environment)
 
 
 def test_agent_makes_the_store_of_a_workspace_and_uses_it(tmp_path: Path):

@@ -15,7 +15,7 @@ from tasks import service
 from tasks.addresses import thread_url
 from tasks.service import CorruptRecordError, StoreError, StoreMissingError
 from tasks.store import workspace
-from tests.factories import (
+from tests.support.factories import (
     TABLES,
     loaded,
     only_sqlite,
@@ -24,7 +24,7 @@ from tests.factories import (
     snapshot,
     update,
 )
-from tests.faults import contents
+from tests.support.store_faults import contents
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

@@ -10,8 +10,8 @@ from tasks import service
 from tasks.maintenance import read_sources, store_check
 from tasks.service import StoreFullError, StoreReadOnlyError
 from tasks.store import filesystem, workspace
-from tests.factories import history, item, loaded, only_sqlite, snapshot, update
-from tests.faults import contents, remount, small_disk, store_at, unchangeable
+from tests.support.factories import history, item, loaded, only_sqlite, snapshot, update
+from tests.support.store_faults import contents, remount, small_disk, store_at, unchangeable
 
 pytestmark = [pytest.mark.django_db(databases="__all__", transaction=True), only_sqlite]
 

@@ -18,8 +18,8 @@ from tasks.service import (
     StoreUnavailableError,
 )
 from tasks.store import file_identity
-from tests.factories import loaded, only_sqlite, snapshot, update
-from tests.faults import contents, store_at
+from tests.support.factories import loaded, only_sqlite, snapshot, update
+from tests.support.store_faults import contents, store_at
 
 pytestmark = [pytest.mark.django_db(databases="__all__", transaction=True), only_sqlite]
 

@@ -13,9 +13,9 @@ from django.test import Client
 
 from tasks import service
 from tasks.service import StoreBusyError
-from tests.confirming import clear_thread
-from tests.factories import only_postgresql, only_sqlite, rows, snapshot, update
-from tests.faults import contents, locked
+from tests.support.clearing_forms import clear_thread
+from tests.support.factories import only_postgresql, only_sqlite, rows, snapshot, update
+from tests.support.store_faults import contents, locked
 
 pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
 

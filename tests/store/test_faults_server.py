@@ -23,8 +23,8 @@ from tasks.service import (
     StoreUnavailableError,
 )
 from tasks.store import workspace
-from tests import postgres
-from tests.factories import loaded, only_postgresql, rows, snapshot, update
+from tests.support import postgres
+from tests.support.factories import loaded, only_postgresql, rows, snapshot, update
 
 pytestmark = [pytest.mark.django_db(databases="__all__", transaction=True), only_postgresql]
 

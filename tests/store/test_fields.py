@@ -40,7 +40,7 @@ from tasks.fields import (
     to_text,
 )
 from tasks.models import TaskRecord
-from tests.factories import overwrite, rows, task
+from tests.support.factories import overwrite, rows, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

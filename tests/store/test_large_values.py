@@ -18,7 +18,7 @@ from tasks.clearing import batches, lifecycle
 from tasks.messages import encode_items
 from tasks.models import TaskRecord
 from tasks.transcript import steps
-from tests.factories import checkpoint, item, only_sqlite, skip, task
+from tests.support.factories import checkpoint, item, only_sqlite, skip, task
 
 NEW, OLD = "2026-01-02T00:00:00+00:00", "2026-01-01T00:00:00+00:00"
 

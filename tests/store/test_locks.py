@@ -16,7 +16,7 @@ from tasks.addresses import id_in_path, thread_url
 from tasks.clearing import lifecycle
 from tasks.clearing.lifecycle import Actor
 from tasks.models import TaskCheckpoint, TaskRecord
-from tests.factories import only_sqlite, update
+from tests.support.factories import only_sqlite, update
 
 pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
 

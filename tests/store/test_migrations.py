@@ -13,7 +13,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from gloamy_site import routers
 from tasks import service
 from tasks.management.commands import migrate as command
-from tests.factories import DATA, TABLES, snapshot, update
+from tests.support.factories import DATA, TABLES, snapshot, update
 
 ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
 ORIGINAL_DDL = ORIGINAL[: ORIGINAL.index("INSERT INTO")]

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from tasks import large_values
 from tasks.messages import ChatMessage
 from tasks.models import PREFIX_LENGTH, TaskCheckpoint, TaskRecord, TaskStatus
-from tests.factories import TABLES, checkpoint, history, item, overwrite, rows, task
+from tests.support.factories import TABLES, checkpoint, history, item, overwrite, rows, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

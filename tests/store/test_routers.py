@@ -5,7 +5,7 @@ from django.db import connections, router
 
 from gloamy_site.routers import TaskStoreRouter
 from tasks.models import TaskCheckpoint, TaskRecord
-from tests.factories import checkpoint, task
+from tests.support.factories import checkpoint, task
 
 STORE_MODELS = [TaskRecord, TaskCheckpoint]
 OTHER_MODELS = [model for model in apps.get_models() if model not in STORE_MODELS]

@@ -13,7 +13,7 @@ from tasks import service
 from tasks.messages import ChatMessage
 from tasks.models import TaskRecord, TaskStatus
 from tasks.service import CorruptRecordError, TaskCheckpointUpdate, TaskSnapshot
-from tests.factories import (
+from tests.support.factories import (
     TABLES,
     checkpoint,
     data,

@@ -14,7 +14,7 @@ from tasks.fields import now_rfc3339
 from tasks.models import TaskStatus
 from tasks.store import transactions
 from tasks.store.workspace import REQUIRED_PRAGMAS
-from tests.factories import (
+from tests.support.factories import (
     TASK,
     loaded,
     only_postgresql,

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from tasks import service
 from tasks.messages import ChatMessage, ExecutionCheckpointItem
 from tasks.models import TaskStatus
-from tests.factories import (
+from tests.support.factories import (
     history,
     item,
     loaded,

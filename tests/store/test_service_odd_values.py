@@ -12,7 +12,7 @@ from tasks import service
 from tasks.addresses import thread_url
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.service import ChatMessage, TaskCheckpointUpdate, TaskSnapshot
-from tests.factories import (
+from tests.support.factories import (
     history,
     item,
     loaded,

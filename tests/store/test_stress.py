@@ -14,8 +14,8 @@ from benchmarks.audit import Store
 from benchmarks.calls import VERBS
 from benchmarks.stress_work import Step, Writer
 from benchmarks.workload import SIZES
-from tests import postgres
-from tests.factories import skip
+from tests.support import postgres
+from tests.support.factories import skip
 
 PROCESSES = 3
 WRITES = 240  # divides by all processes, and by the writers of each

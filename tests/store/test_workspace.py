@@ -8,7 +8,7 @@ from django.db import connections
 
 from tasks.store import workspace
 from tasks.store.sqlite_uri import read_only_address
-from tests.factories import only_postgresql, only_sqlite
+from tests.support.factories import only_postgresql, only_sqlite
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

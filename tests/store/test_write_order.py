@@ -12,7 +12,7 @@ from tasks import service
 from tasks.fields import following, is_stored_form
 from tasks.models import TaskRecord, TaskStatus
 from tasks.store import transactions
-from tests.factories import loaded, only_sqlite, overwrite, rows, snapshot, task, update
+from tests.support.factories import loaded, only_sqlite, overwrite, rows, snapshot, task, update
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.secrets.request_masking import Hidden
 from tasks.transcript import find, search
-from tests.factories import history
+from tests.support.factories import history
 
 
 def places(query: str, *contents: str) -> list[tuple[int, str]]:

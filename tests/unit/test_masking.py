@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masking import MARGIN, MASK, found, is_secret_name, masked, masked_start
-from tests.masking_cases import (
+from tests.support.masking_cases import (
     CLEAN,
     CLEAN_IN_LINES,
     HOSTILE,

@@ -17,7 +17,7 @@ from tasks.messages import (
     encode_history,
     encode_items,
 )
-from tests.factories import data, item
+from tests.support.factories import data, item
 
 texts = st.text()
 numbers = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)

@@ -8,7 +8,7 @@ from tasks.messages import ChatMessage
 from tasks.models import TaskRecord
 from tasks.sanitization import resumable_turns_from_task_record
 from tasks.transcript import resume
-from tests.factories import data
+from tests.support.factories import data
 
 contents = st.sampled_from(
     [

@@ -19,7 +19,7 @@ from tasks.transcript.steps import (
     seconds_of_last_attempt,
     steps,
 )
-from tests.factories import checkpoint, overwrite, task
+from tests.support.factories import checkpoint, overwrite, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tasks.store import workspace
-from tests.factories import skip
+from tests.support.factories import skip
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from tasks.service import (
 only_sqlite = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 only_postgresql = pytest.mark.parametrize("store", ["postgresql"], indirect=True)
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 TASK = {
     "task_id": "telegram_42",
     "thread_id": "telegram_42",

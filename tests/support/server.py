@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
+from tests.support.processes import ROOT
 
 
 class Server:
@@ -42,7 +42,15 @@ class Server:
             "SECRET_KEY": "of the tests",
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-u", MANAGE, "serve", "--port", str(self.port), *arguments],
+            [
+                sys.executable,
+                "-u",
+                ROOT / "manage.py",
+                "serve",
+                "--port",
+                str(self.port),
+                *arguments,
+            ],
             env=inherited | own | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

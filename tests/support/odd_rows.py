@@ -1,11 +1,33 @@
-"""A thread whose rows hold what a store's rows may hold and should not."""
+"""Ids and rows as other programs may have left them in a store."""
 
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from tests.factories import DATA, ORDER, TABLES, checkpoint, task
+from tests.support.factories import DATA, ORDER, TABLES, checkpoint, task
 
+ODD_IDS = [
+    "",
+    ".",
+    "..",
+    "a/../b",
+    "/",
+    "//example.org",
+    "?",
+    "#",
+    "%",
+    "%2F",
+    "%zz",
+    "a b+c&d=e;f",
+    "a\nb",
+    "\r\n",
+    "🦉🌘",
+    "\u202eabc",
+    "\x00",
+    "<b>'\"",
+    "x" * 9_000,
+    "🦉" * 2_250,
+]
 NASTY = "t'\"; DROP TABLE x;-- 🦉"
 
 
