@@ -27,7 +27,7 @@ from gloamy_site.sign_in.limiter import place
 from tasks.secrets import request_masking, response_masking
 from tasks.store.errors import translated
 from tasks.store.workspace import store_connection
-from tasks.transcript.invisible import visible_page
+from tasks.transcript.invisible import escape_invisible_in_html
 from tasks.views import errors
 from tasks.views.limits import RequestSlots
 
@@ -152,7 +152,7 @@ class PageMiddleware:
             elif isinstance(response, StreamingHttpResponse):  # whose pieces are made later on
                 response.streaming_content = request_masking.as_now(iter(response))
         if not response.streaming and response.get("Content-Type", "").startswith("text/html"):
-            response.content = visible_page(response.content.decode()).encode()
+            response.content = escape_invisible_in_html(response.content.decode()).encode()
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:

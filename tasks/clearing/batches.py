@@ -13,7 +13,7 @@ from tasks.clearing import summaries
 from tasks.clearing.summaries import Summary
 from tasks.store import thread_rows, thread_statements, transactions
 from tasks.store.thread_rows import ThreadRows
-from tasks.transcript.text_preview import size
+from tasks.transcript.text_preview import format_size
 
 BATCH_THREADS, BATCH_BYTES = 50, 16 << 20  # that go on record at once
 GROUP_BYTES = 2 << 20  # that are deleted at once
@@ -57,7 +57,7 @@ def clear_next(clearing: Clearing) -> bool:
 def _too_large(thread_id: str) -> str:
     """That a thread cannot be packed away: it would take several times its size in memory."""
     length = summaries.sizes([thread_id])[0].get(thread_id, 0)
-    return TOO_LARGE.format(size(length), size(LARGEST)) if length > LARGEST else ""
+    return TOO_LARGE.format(format_size(length), format_size(LARGEST)) if length > LARGEST else ""
 
 
 def _why_kept(clearing: Clearing, row: ClearedThread, rows: ThreadRows) -> str:

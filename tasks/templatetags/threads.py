@@ -159,7 +159,7 @@ def size(characters: int | None) -> str:
 
 @register.filter
 def in_bytes(length: int) -> str:
-    return text_preview.size(length)
+    return text_preview.format_size(length)
 
 
 @register.filter

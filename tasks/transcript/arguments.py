@@ -10,7 +10,7 @@ import msgspec
 from tasks.secrets import request_masking
 from tasks.transcript import diffs
 from tasks.transcript.highlighting import language_of
-from tasks.transcript.text_preview import SHOWN_LENGTH, Text
+from tasks.transcript.text_preview import DISPLAY_LENGTH, Text
 
 _COMMAND_KEYS = ("command", "cmd", "script", "shell_command", "bash")
 _PATH_KEYS = ("path", "file_path", "file", "filename", "target_file")
@@ -89,7 +89,7 @@ class Arguments:
         if "old" not in self._taken:
             return None
         old, new = (
-            request_masking.beginning(self._text(role), SHOWN_LENGTH) for role in ("old", "new")
+            request_masking.beginning(self._text(role), DISPLAY_LENGTH) for role in ("old", "new")
         )
         return list(diffs.lines(old, new))
 
@@ -106,7 +106,7 @@ class Arguments:
     def is_cut(self) -> bool:
         """Whether a part of them is not in the page."""
         texts = [self._text(role) for role in ("command", "old", "new", "content")]
-        return any(len(text) > SHOWN_LENGTH for text in texts) or any(
+        return any(len(text) > DISPLAY_LENGTH for text in texts) or any(
             field.text.is_cut for field in self.fields
         )
 
@@ -159,7 +159,7 @@ def _first(given: Any, names: tuple[str, ...]) -> str:
 def json_text(value: Any) -> Text:
     """Indented JSON; as it is where the indentation would be most of it."""
     compact = msgspec.json.encode(value)
-    if len(compact) > SHOWN_LENGTH * 2 or _is_deeper_than(MOST_DEPTH, value):
+    if len(compact) > DISPLAY_LENGTH * 2 or _is_deeper_than(MOST_DEPTH, value):
         return Text(compact.decode(), FIELD_LENGTH)
     return Text(msgspec.json.format(compact, indent=2).decode(), FIELD_LENGTH)
 

@@ -14,14 +14,14 @@ from tasks.fields import to_text
 from tasks.messages import decode_history, decode_items
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.transcript import export_atif, export_markdown
-from tasks.transcript.invisible import UNSEEN, visible
+from tasks.transcript.invisible import INVISIBLE, escape_invisible
 
 LONGEST_NAME = 200  # bytes of an id in a file's name; file systems take 255 for the whole
 CHECKPOINTS_AT_ONCE = 20  # each may hold an output of megabytes
 
 _COLUMNS = [field.attname for field in TaskRecord._meta.concrete_fields]
 _HISTORIES = ("execution_history_json", "resumable_history_json")
-_UNSAFE = re.compile(rf"(?:[^\w.-]|{UNSEEN.pattern})+")
+_UNSAFE = re.compile(rf"(?:[^\w.-]|{INVISIBLE.pattern})+")
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _line(**values: Any) -> bytes:
 def as_markdown(tasks: Sequence[TaskRecord]) -> Iterator[str]:
     for task in tasks:
         for piece in export_markdown.document(task):
-            yield visible(piece.replace("\r\n", "\n"))
+            yield escape_invisible(piece.replace("\r\n", "\n"))
 
 
 def as_atif(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:

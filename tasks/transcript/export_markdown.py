@@ -109,7 +109,7 @@ def _result(result: Result) -> Iterator[str]:
 
 
 def _output(output: Output) -> str:
-    text = "".join(piece for _, piece in terminal.spans(output.uncut))
+    text = "".join(piece for _, piece in terminal.spans(output.full))
     return _fenced(text) if text else "(no output)\n\n"
 
 

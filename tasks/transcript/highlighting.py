@@ -1,4 +1,4 @@
-"""The pieces of a program's text by what they are: keywords, strings, comments."""
+"""Syntax highlighting: source code split into spans by kind of token."""
 
 import time
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from pygments.token import _TokenType as TokenType
 
 from tasks.transcript.terminal import Span
 
-HIGHLIGHTED_LENGTH = 12_000  # characters; lexers may take quadratic time
-_SECONDS = 0.15  # of processor time for one text
+MAX_LENGTH = 12_000  # characters; some lexers take quadratic time
+_MAX_SECONDS = 0.15  # of processor time for one text
 
 _CLASS_OF = {
     Comment: "h-comment",
@@ -66,7 +66,7 @@ _ALIASES = {
     "rust": ("rs",),
     "sql": ("sqlite", "psql", "postgresql"),
     "swift": (),
-    "toml": ("ini", "cfg", "conf", "service", "timer"),  # the lexer of ini takes seconds
+    "toml": ("ini", "cfg", "conf", "service", "timer"),  # the ini lexer takes seconds
     "typescript": ("ts", "tsx", "mts"),
     "xml": ("svg", "xsl", "plist"),
     "yaml": ("yml",),
@@ -75,19 +75,18 @@ _LANGUAGES = {alias: name for name, aliases in _ALIASES.items() for alias in (na
 
 
 def language_of(path: str) -> str:
-    """The language of a file by its name, or nothing."""
+    """Return the language of a file by its extension, or ""."""
     name = PurePosixPath(path[-200:]).name.lower()
-    ending = name.rpartition(".")[2]
-    return _LANGUAGES.get(ending, "")
+    return _LANGUAGES.get(name.rpartition(".")[2], "")
 
 
-def spans(text: str, language: str, seconds: float = _SECONDS) -> Iterator[Span]:
-    """The pieces of a text with their classes; the rest as one piece when the time is over."""
+def spans(text: str, language: str, seconds: float = _MAX_SECONDS) -> Iterator[Span]:
+    """Split source code into spans; when time runs out, the rest is one span without a class."""
     name = _LANGUAGES.get(language.lower())
-    if name is None or len(text) > HIGHLIGHTED_LENGTH:
+    if name is None or len(text) > MAX_LENGTH:
         yield "", text
         return
-    end, position = time.thread_time() + min(seconds, _SECONDS), 0
+    end, position = time.thread_time() + min(seconds, _MAX_SECONDS), 0
     for start, kind, value in _lexer(name).get_tokens_unprocessed(text):
         if time.thread_time() > end:
             break
@@ -104,5 +103,5 @@ def _lexer(name: str) -> Lexer:
 
 @cache
 def _class_of(kind: TokenType) -> str:
-    parents = reversed(kind.split())  # from the kind itself to the root
-    return next((_CLASS_OF[each] for each in parents if each in _CLASS_OF), "")
+    ancestors = reversed(kind.split())  # from the kind itself to the root
+    return next((_CLASS_OF[each] for each in ancestors if each in _CLASS_OF), "")

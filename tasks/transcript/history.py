@@ -11,7 +11,7 @@ from tasks.messages import ChatMessage
 from tasks.models import PREFIX_LENGTH, TaskRecord
 from tasks.sanitization import resumable_turns_from_task_record
 from tasks.transcript import tool_calls
-from tasks.transcript.text_preview import SHOWN_LENGTH, size
+from tasks.transcript.text_preview import DISPLAY_LENGTH, format_size
 from tasks.transcript.text_preview import Text as Text
 from tasks.transcript.titles import asked_for as asked_for
 from tasks.transcript.titles import note_line as note_line
@@ -113,7 +113,7 @@ class Message:
     @property
     def weight(self) -> int:
         """About how many characters a page takes to show it."""
-        return 500 + min(self.text.length, SHOWN_LENGTH)
+        return 500 + min(self.text.length, DISPLAY_LENGTH)
 
 
 def messages(history: Iterable[ChatMessage]) -> list[Message]:
@@ -194,7 +194,8 @@ class Thread:
 
 
 def _too_large(length: int) -> str:
-    return f"it has {size(length)}, and more than {size(settings.LARGEST_HISTORY)} is not read"
+    limit = format_size(settings.LARGEST_HISTORY)
+    return f"it has {format_size(length)}, and more than {limit} is not read"
 
 
 def _problem(read: Callable[[], object]) -> str:

@@ -1,20 +1,20 @@
-"""Long lists in pieces, each small enough for a page."""
+"""Splitting a long list of entries into pages of bounded size."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-MOST = 60  # entries of a piece
-ROOM = 120_000  # characters that a piece may show, unless its only entry has more
+MAX_ENTRIES = 60  # of a page
+MAX_WEIGHT = 120_000  # characters of a page, unless its only entry has more
 
 
 @dataclass(frozen=True)
-class Piece:
-    """The entries from `start` to before `end`, of `count`; positions from 0."""
+class Page:
+    """The entries from `start` up to `end`, exclusive, of `count`; positions start at 0."""
 
     start: int
     end: int
     count: int
-    before: int  # where the piece before starts
+    previous_start: int
 
     @property
     def has_earlier(self) -> bool:
@@ -24,23 +24,19 @@ class Piece:
     def has_later(self) -> bool:
         return self.end < self.count
 
-    @property
-    def is_all(self) -> bool:
-        return not (self.has_earlier or self.has_later)
 
+def page_at(position: int, weights: Iterable[int]) -> Page:
+    """Return the page that holds this position, or the nearest one.
 
-def piece_with(position: int, sizes: Iterable[int]) -> Piece:
-    """The piece that holds this position, or the nearest one.
-
-    Pieces are filled from the start, so that entries added at the end change only the last.
+    Pages are filled from the start, so that appending entries changes the last page only.
     """
-    sizes = list(sizes)
-    position = min(max(position, 0), max(len(sizes) - 1, 0))
-    before = start = filled = 0
-    for index, size in enumerate(sizes):
-        if index > start and (index - start == MOST or filled + size > ROOM):
+    weights = list(weights)
+    position = min(max(position, 0), max(len(weights) - 1, 0))
+    previous = start = filled = 0
+    for index, weight in enumerate(weights):
+        if index > start and (index - start == MAX_ENTRIES or filled + weight > MAX_WEIGHT):
             if index > position:
-                return Piece(start, index, len(sizes), before)
-            before, start, filled = start, index, 0
-        filled += size
-    return Piece(start, len(sizes), len(sizes), before)
+                return Page(start, index, len(weights), previous)
+            previous, start, filled = start, index, 0
+        filled += weight
+    return Page(start, len(weights), len(weights), previous)

@@ -1,10 +1,11 @@
-"""Texts of agents as HTML that can do no harm.
+"""Safe HTML from text written by agents: plain, terminal output, code and Markdown.
 
-All of them are hostile. Text becomes HTML in one place, `html_of()`, which escapes it all; Markdown
-goes through a sanitiser besides. Markdown and highlighting are luxuries whose libraries take
-quadratic time on some inputs: they have a limit of length, and a budget for each page.
+All of it is untrusted. Text becomes HTML in one place, `html_of()`, which escapes everything;
+Markdown also passes a sanitiser. The Markdown and highlighting libraries take quadratic time on
+some inputs, so both are limited in length and share a time budget for each page.
 """
 
+import itertools
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,15 +20,15 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
 from tasks.transcript import highlighting, terminal
-from tasks.transcript.invisible import UNSEEN_RUN, times, unseen_name
+from tasks.transcript.invisible import INVISIBLE_RUN, describe
 from tasks.transcript.terminal import Span
 
-MARKDOWN_LENGTH = 20_000  # characters
-_MANY_BRACKETS, _MANY_CELLS = 1_000, 5_000  # of more, Markdown takes or makes too much
-_MANY_LEVELS = 50  # of quotes and lists inside one another
-_MANY_SPANS, _MANY_UNSEEN = 4_000, 400  # of one text; what follows is plain
+MARKDOWN_LENGTH = 20_000  # characters; longer texts are not rendered as Markdown
+_MAX_BRACKETS, _MAX_CELLS = 1_000, 5_000  # beyond these Markdown takes too long or grows too large
+_MAX_NESTING = 50  # levels of quotes and lists
+_MAX_SPANS, _MAX_INVISIBLE = 4_000, 400  # of one text; the rest is left unmarked
 
-_PICTURE_MARKER = re.compile(r"\[(?:IMAGE|Image|image):[^\[\]\n<>]{1,400}\]")
+_IMAGE_MARKER = re.compile(r"\[(?:IMAGE|Image|image):[^\[\]\n<>]{1,400}\]")
 
 _TAGS = {
     *("p", "br", "hr", "blockquote", "ul", "ol", "li"),
@@ -51,7 +52,7 @@ _SANITISER = nh3.Cleaner(
 
 
 class Budget:
-    """The processor time that Markdown and highlighting may take for one page."""
+    """The processor time left for Markdown and highlighting on one page."""
 
     def __init__(self, seconds: float = 1.0) -> None:
         self.left = seconds
@@ -70,69 +71,68 @@ def plain(text: str) -> SafeString:
 
 
 def output(text: str) -> SafeString:
-    """A settled output of a tool, in its colours."""
+    """Render replayed terminal output in its colours."""
     return html_of(terminal.spans(text))
 
 
 def code(text: str, language: str, budget: Budget) -> SafeString:
-    """A text highlighted as far as the language is known and the budget goes."""
+    """Render highlighted code; plain if the language is unknown or the budget spent."""
     with budget.spend():
         return html_of(highlighting.spans(text, language, budget.left))
 
 
 def markdown(text: str, budget: Budget) -> SafeString:
-    """Markdown as HTML; plain where it would take long."""
+    """Render Markdown; plain text where that would take long."""
     if budget.left <= 0 or not _is_quick(text):
         return _paragraph(text)
     with budget.spend():
         env = {"budget": budget}
         tokens = _markdown.parse(text, env)
-        if max((token.level for token in tokens), default=0) >= _MANY_LEVELS - 1:
-            return _paragraph(text)  # what is deeper is left out
+        if max((token.level for token in tokens), default=0) >= _MAX_NESTING - 1:
+            return _paragraph(text)  # the parser drops anything deeper
         html = _markdown.renderer.render(tokens, _markdown.options, env)
-        return mark_safe(_SANITISER.clean(html))  # noqa: S308 (what the sanitiser left)
+        return mark_safe(_SANITISER.clean(html))  # noqa: S308 (sanitised)
 
 
 def _is_quick(text: str) -> bool:
-    if len(text) > MARKDOWN_LENGTH or text.count("[") > _MANY_BRACKETS:
+    if len(text) > MARKDOWN_LENGTH or text.count("[") > _MAX_BRACKETS:
         return False
     lines = text.split("\n")
-    return max(line.count("|") for line in lines) * len(lines) <= _MANY_CELLS
+    return max(line.count("|") for line in lines) * len(lines) <= _MAX_CELLS
 
 
 def _paragraph(text: str) -> SafeString:
-    return mark_safe(f'<p class="text">{plain(text)}</p>')  # noqa: S308 (is escaped)
+    return mark_safe(f'<p class="text">{plain(text)}</p>')  # noqa: S308 (escaped)
 
 
 def html_of(spans: Iterable[Span]) -> SafeString:
-    """Pieces of text with their classes. The one place where a text becomes HTML."""
-    pieces, left = [], [_MANY_UNSEEN]
+    """Join spans of text to HTML. The only place where text becomes HTML."""
+    parts, marks = [], itertools.count(1)
     for number, (classes, text) in enumerate(spans):
-        escaped = _escaped(text, left)
-        styled = classes and number < _MANY_SPANS
-        pieces.append(f'<span class="{escape(classes)}">{escaped}</span>' if styled else escaped)
-    return mark_safe("".join(pieces))  # noqa: S308 (all of it is escaped)
+        escaped = _escape(text, marks)
+        is_styled = classes and number < _MAX_SPANS
+        parts.append(f'<span class="{escape(classes)}">{escaped}</span>' if is_styled else escaped)
+    return mark_safe("".join(parts))  # noqa: S308 (escaped)
 
 
-def _escaped(text: str, left: list[int]) -> str:
-    """The text as HTML, what cannot be seen made visible, pictures as markers."""
+def _escape(text: str, marks: Iterator[int]) -> str:
+    """Escape text, and mark its images and invisible characters; `marks` counts the latter."""
     escaped = escape(text, quote=False)
     if "[" in escaped:
-        escaped = _PICTURE_MARKER.sub(r'<span class="picture">\g<0></span>', escaped)
+        escaped = _IMAGE_MARKER.sub(r'<span class="picture">\g<0></span>', escaped)
     if escaped.isascii() and escaped.isprintable():
         return escaped
-    return UNSEEN_RUN.sub(lambda run: _made_visible(run, left), escaped)
 
+    def mark(run: re.Match[str]) -> str:
+        if next(marks) > _MAX_INVISIBLE:
+            return "\ufffd"
+        return f'<span class="unseen">{describe(run[0])}</span>'
 
-def _made_visible(run: re.Match[str], left: list[int]) -> str:
-    left[0] -= 1
-    if left[0] < 0:
-        return "\ufffd"
-    return f'<span class="unseen">{unseen_name(run[1])}{times(run[0])}</span>'
+    return INVISIBLE_RUN.sub(mark, escaped)
 
 
 class _Renderer(RendererHTML):
-    """Markdown's renderer, with our own code blocks, and markers instead of pictures."""
+    """A renderer that highlights code blocks and replaces images with markers."""
 
     def text(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
         return plain(tokens[idx].content)
@@ -149,7 +149,7 @@ class _Renderer(RendererHTML):
     code_block = fence
 
     def heading_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
-        """No heading of the page: an agent's have no place in its outline."""
+        """Render a paragraph: an agent's headings must not enter the outline of the page."""
         return f'<p class="{tokens[idx].tag}">'
 
     def heading_close(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
@@ -165,8 +165,8 @@ class _Renderer(RendererHTML):
     def image(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
         token = tokens[idx]
         source = str(token.attrGet("src") or "")
-        named = " ".join(filter(None, ("image", token.content, source)))[:200]
-        return f'<span class="picture">{plain(named)}</span>'
+        label = " ".join(filter(None, ("image", token.content, source)))[:200]
+        return f'<span class="picture">{plain(label)}</span>'
 
 
 class _Markdown(MarkdownIt):
@@ -174,6 +174,6 @@ class _Markdown(MarkdownIt):
         return re.match("(?:https?://|mailto:)", url, re.IGNORECASE) is not None
 
 
-_OPTIONS = {"html": False, "breaks": True, "maxNesting": _MANY_LEVELS}
+_OPTIONS = {"html": False, "breaks": True, "maxNesting": _MAX_NESTING}
 _markdown = _Markdown("commonmark", _OPTIONS, renderer_cls=_Renderer)
 _markdown.enable(["table", "strikethrough"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tasks.messages import ChatMessage
 from tasks.sanitization import normalize_resumable_turns, strip_tool_call_tags, tool_calls
 from tasks.secrets import request_masking
-from tasks.transcript.text_preview import SHOWN_LENGTH, Text
+from tasks.transcript.text_preview import DISPLAY_LENGTH, Text
 
 _ROLES = "assistant", "user"  # of a turn with an even, and with an odd number
 
@@ -32,7 +32,7 @@ class Source:
         """The message in stretches; as much of it as a page shows."""
         text = self.message.content
         if self.dropped or self.message.role != "assistant":
-            return [Part(request_masking.beginning(text, SHOWN_LENGTH), bool(self.dropped))]
+            return [Part(request_masking.beginning(text, DISPLAY_LENGTH), bool(self.dropped))]
         return list(_bounded(_parts(text)))
 
     @property
@@ -47,7 +47,7 @@ class Source:
 
     @property
     def is_cut(self) -> bool:
-        return self.length > SHOWN_LENGTH
+        return self.length > DISPLAY_LENGTH
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Turn:
     @property
     def size(self) -> int:
         """About how many characters a page needs to show it."""
-        stored = sum(min(source.length, SHOWN_LENGTH) for source in self.sources)
-        return stored + min(self.text.length, SHOWN_LENGTH)
+        stored = sum(min(source.length, DISPLAY_LENGTH) for source in self.sources)
+        return stored + min(self.text.length, DISPLAY_LENGTH)
 
     @property
     def text(self) -> Text:
@@ -117,7 +117,7 @@ def _parts(text: str) -> Iterator[Part]:
 
 def _bounded(parts: Iterable[Part]) -> Iterator[Part]:
     """As many of the parts as a page shows."""
-    room = SHOWN_LENGTH
+    room = DISPLAY_LENGTH
     for part in parts:
         if part.text and room > 0:
             yield Part(request_masking.beginning(part.text, room), part.removed)

@@ -13,7 +13,7 @@ import msgspec
 
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking
-from tasks.transcript.text_preview import Output, Text, size
+from tasks.transcript.text_preview import Output, Text, format_size
 from tasks.transcript.tool_calls import Call
 
 OK, FAILED, NO_TOOL, UNREADABLE = "ok", "failed", "none", "unreadable"
@@ -179,7 +179,7 @@ class Step:
     @cached_property
     def _read(self) -> tuple[list[Call], str]:
         if self.outline.is_too_large:
-            return [], f"they have {size(self.outline.length)}, too much for a page"
+            return [], f"they have {format_size(self.outline.length)}, too much for a page"
         try:
             return calls_of(self.checkpoint), ""
         except (TypeError, ValueError) as error:

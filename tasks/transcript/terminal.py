@@ -1,15 +1,15 @@
-"""What a terminal would have shown of a program's output: its text, in its colours.
+"""Terminal output: what is left on the screen at the end, split into spans by colour and style.
 
-Everything here takes time linear in its input. Nothing is made into HTML here.
+Everything here runs in linear time.
 """
 
 import re
 from collections.abc import Iterator
 
-Span = tuple[str, str]  # class names, and a text that has them
+Span = tuple[str, str]  # CSS class names, and the text they apply to
 
 # ECMA-48: control strings (OSC with its titles and links, DCS, APC, PM, SOS), sequences, single
-# escapes. One that is not ended takes its line: it would have swallowed what follows.
+# escapes. An unterminated one swallows the rest of its line, as a terminal would swallow more.
 _CONTROL = re.compile(
     "(?:\x1b[\\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*+(?:\x07|\x9c|\x1b\\\\|(?=\x1b|\n|\\Z))"
     "|(?:\x1b\\[|\x9b)(?P<parameters>[0-?]*+)(?P<middle>[ -/]*+)(?P<final>[@-~]?)"
@@ -17,11 +17,11 @@ _CONTROL = re.compile(
 )
 _SGR = re.compile("\x1b\\[([0-9;:]*+)m")
 
-_CUT_CODE = re.compile("\x1b(?:\\[[0-9;:]*+)?\\Z")  # where a text was cut
+_CUT_CODE = re.compile("\x1b(?:\\[[0-9;:]*+)?\\Z")  # the half of a code left by truncation
 
 _STYLES = {1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 9: "strike"}
 _ENDED_STYLES = {21: "bold", 23: "italic", 24: "underline", 27: "inverse", 29: "strike"}
-_BASIC = (  # the usual red, green and blue of the 16 colours
+_BASIC = (  # common RGB values of the 16 colours
     (0, 0, 0), (205, 0, 0), (0, 205, 0), (205, 205, 0),
     (0, 0, 238), (205, 0, 205), (0, 205, 205), (229, 229, 229),
     (127, 127, 127), (255, 0, 0), (0, 255, 0), (255, 255, 0),
@@ -29,8 +29,8 @@ _BASIC = (  # the usual red, green and blue of the 16 colours
 )  # fmt: skip
 
 
-def settled(output: str) -> str:
-    """The text as it stands at the end: redrawn lines once, and no sequences but colours."""
+def replay(output: str) -> str:
+    """Return the text as it stands at the end: lines as last drawn, no sequences but colours."""
     text = _CONTROL.sub(_only_colors, output.replace("\r\n", "\n"))
     if "\r" not in text and "\b" not in text:
         return text
@@ -45,7 +45,7 @@ def _only_colors(sequence: re.Match[str]) -> str:
 
 
 def _last_drawn(line: str) -> str:
-    """The last state of a line that was drawn over itself, in the colours it had by then."""
+    """Return the last state of a line that was redrawn, in the colours in effect by then."""
     states = line.rstrip("\r").split("\r")
     colors = "".join(code[0] for state in states[:-1] for code in _SGR.finditer(state))
     return colors + _without_backspaces(states[-1])
@@ -54,30 +54,30 @@ def _last_drawn(line: str) -> str:
 def _without_backspaces(text: str) -> str:
     if "\b" not in text:
         return text
-    kept: list[str] = []
+    characters: list[str] = []
     for character in text:
         if character != "\b":
-            kept.append(character)
-        elif kept:
-            kept.pop()
-    return "".join(kept)
+            characters.append(character)
+        elif characters:
+            characters.pop()
+    return "".join(characters)
 
 
 def spans(text: str) -> Iterator[Span]:
-    """The pieces of a settled text, each with the class names of its colours and styles."""
+    """Split replayed text into spans of one style."""
     text = _CUT_CODE.sub("", text)
     pen, position = _Pen(), 0
     for code in _SGR.finditer(text):
         if code.start() > position:
             yield pen.classes, text[position : code.start()]
-        pen.take(code[1])
+        pen.apply(code[1])
         position = code.end()
     if position < len(text):
         yield pen.classes, text[position:]
 
 
 class _Pen:
-    """What the SGR codes so far say about the text that follows."""
+    """The style that the SGR codes so far give to the text that follows."""
 
     def __init__(self) -> None:
         self._reset()
@@ -86,12 +86,12 @@ class _Pen:
         self._styles: set[str] = set()
         self._colors: dict[str, int] = {}
 
-    def take(self, parameters: str) -> None:
+    def apply(self, parameters: str) -> None:
         numbers = iter([int(number[:4] or 0) for number in re.split("[;:]", parameters)][:64])
         for number in numbers:
-            self._take(number, numbers)
+            self._apply(number, numbers)
 
-    def _take(self, number: int, rest: Iterator[int]) -> None:
+    def _apply(self, number: int, rest: Iterator[int]) -> None:
         layer = "on" if number >= 100 or 40 <= number < 50 else "ink"
         if number == 0:
             self._reset()
@@ -102,7 +102,7 @@ class _Pen:
         elif number in _ENDED_STYLES:
             self._styles.discard(_ENDED_STYLES[number])
         elif number in (38, 48):
-            self._set(layer, _extended(rest))
+            self._set(layer, _extended_color(rest))
         elif number in (39, 49):
             self._colors.pop(layer, None)
         elif 30 <= number < 50:
@@ -121,7 +121,7 @@ class _Pen:
         if "inverse" in styles:
             ink, on = on, 7 if ink is None else ink
         names = [f"t-{style}" for style in sorted(styles - {"inverse"})]
-        # A ground has the text's own colour: any other might not be legible on it.
+        # On a coloured background the text colour is ours: the agent's might not be legible.
         if on is not None:
             names.append(f"t-on{on}")
         elif ink is not None:
@@ -129,17 +129,17 @@ class _Pen:
         return " ".join(names)
 
 
-def _extended(rest: Iterator[int]) -> int | None:
-    """The one of the 16 colours that is nearest to one of 256 or of 16 million."""
+def _extended_color(rest: Iterator[int]) -> int | None:
+    """Return the nearest of the 16 colours to one of 256 or of 16 million."""
     kind = next(rest, 0)
     if kind == 5:
-        return _of_256(min(next(rest, 0), 255))
+        return _nearest_to_indexed(min(next(rest, 0), 255))
     if kind == 2:
         return _nearest((next(rest, 0), next(rest, 0), next(rest, 0)))
     return None
 
 
-def _of_256(number: int) -> int:
+def _nearest_to_indexed(number: int) -> int:
     if number < 16:
         return number
     if number >= 232:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tasks.transcript.invisible import visible
+from tasks.transcript.invisible import escape_invisible
 from tasks.transcript.steps import NO_TOOL, UNREADABLE, Outline
 
 LETTER, PADDING = 6.7, 12  # pixels: one letter of a label, and the space around a label
@@ -26,7 +26,9 @@ def label_of(steps: Sequence[Outline]) -> str:
         return ""
     if steps[0].outcome in (NO_TOOL, UNREADABLE):
         return "no tool" if steps[0].outcome == NO_TOOL else "unreadable"
-    return visible(steps[0].tool) + (" +" if steps[0].has_more else "")  # escapes count as letters
+    return escape_invisible(steps[0].tool) + (
+        " +" if steps[0].has_more else ""
+    )  # escapes count as letters
 
 
 def number_of(steps: Sequence[Outline]) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from masking import MARGIN
 from tasks.models import TaskRecord
 from tasks.secrets import request_masking
-from tasks.transcript.text_preview import without_pictures
+from tasks.transcript.text_preview import collapse_data_urls
 
 TITLE_LENGTH = 200
 _LOOKED_AT = TITLE_LENGTH * 12  # characters of a message
@@ -88,7 +88,7 @@ def shortened(line: str) -> str:
 
 def _lines(text: str) -> Iterator[str]:
     """The lines that say something, without markup and greetings."""
-    for line in without_pictures(text).split("\n"):
+    for line in collapse_data_urls(text).split("\n"):
         if not _PICTURE.sub("", line).strip():
             continue
         named = _TAGS_AROUND.sub("", _PICTURE.sub("an image", line).strip())

@@ -10,7 +10,7 @@ from tasks.models import TaskRecord
 from tasks.secrets import reveal
 from tasks.transcript.export import FORMATS, file_name
 from tasks.transcript.history import Thread
-from tasks.transcript.text_preview import size
+from tasks.transcript.text_preview import format_size
 from tasks.views.common import can_view, no_such_thread, thread_id_of
 from tasks.views.errors import export_too_large
 from tasks.views.limits import limit_concurrency
@@ -29,7 +29,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
     heads = map(Thread, rows.for_list())
     length = sum(head.length + head.resumable_length for head in heads)
     if length > settings.LARGEST_HISTORY:
-        return export_too_large(request, size(length), size(settings.LARGEST_HISTORY))
+        return export_too_large(request, format_size(length), format_size(settings.LARGEST_HISTORY))
     tasks = list(rows)
     if not tasks:
         raise no_such_thread(thread_id)

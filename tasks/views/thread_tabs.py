@@ -15,15 +15,15 @@ from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking
 from tasks.transcript import find, resume
 from tasks.transcript.history import Message, Thread
-from tasks.transcript.paging import Piece, piece_with
+from tasks.transcript.paging import Page, page_at
 from tasks.transcript.step_messages import messages_of, steps_of, tell_outcomes
 from tasks.transcript.steps import Outline, Step, steps
-from tasks.transcript.text_preview import SHOWN_LENGTH
+from tasks.transcript.text_preview import DISPLAY_LENGTH
 
 LONGEST_COUNTED = 4_000_000  # characters of a history that is read for no more than its outline
 LONGEST_TOLD = 4_000_000  # characters of the steps that a transcript takes the outcomes from
 OVERHEAD = 800  # characters that an entry takes besides its texts
-SHOWN_OF_STEP = 2 * SHOWN_LENGTH  # a step has texts of its own: arguments and output
+SHOWN_OF_STEP = 2 * DISPLAY_LENGTH  # a step has texts of its own: arguments and output
 HITS_PER_PAGE = 50
 STORED_SHORT = (
     "task_id",
@@ -52,25 +52,25 @@ class Stored:
     @property
     def shown(self) -> Any:
         is_text = isinstance(self.start, str)
-        return request_masking.beginning(self.start, SHOWN_LENGTH) if is_text else self.start
+        return request_masking.beginning(self.start, DISPLAY_LENGTH) if is_text else self.start
 
     @property
     def is_cut(self) -> bool:
-        return (self.length or 0) > SHOWN_LENGTH
+        return (self.length or 0) > DISPLAY_LENGTH
 
 
 def transcript(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> Context:
-    """The messages of a piece, and where the text stands that is looked for."""
+    """The messages of a page, and where the text stands that is looked for."""
     context = _find(request, thread)
     entries = thread.messages
     hit = context.get("hit")
     number = _number(request, "message", hit.number if hit else 1)
     position = bisect_right(entries, number, key=lambda entry: entry.number) - 1
     sizes = (entry.weight for entry in entries)
-    piece = piece_with(position, sizes)
-    shown = _cut(entries, piece)
+    page = page_at(position, sizes)
+    shown = _cut(entries, page)
     step_of = _told(thread, found, shown)
-    return context | _around(piece, entries, "number") | {"entries": shown, "step_of": step_of}
+    return context | _around(page, entries, "number") | {"entries": shown, "step_of": step_of}
 
 
 def _told(thread: Thread, found: Sequence[Outline], shown: Sequence[Message]) -> dict[int, Step]:
@@ -118,18 +118,18 @@ def _hit_at(request: HttpRequest, hits: Sequence[find.Hit]) -> int:
 
 
 def checkpoints(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> Context:
-    """The steps of a piece, and what each changed."""
+    """The steps of a page, and what each changed."""
     position = bisect_left(found, _number(request, "step", 0), key=lambda step: step.id)
-    piece = piece_with(position, (min(s.length, SHOWN_OF_STEP) + OVERHEAD for s in found))
-    outlines = _cut(found, piece)
-    before = found[piece.start - 1] if piece.has_earlier else None
+    page = page_at(position, (min(s.length, SHOWN_OF_STEP) + OVERHEAD for s in found))
+    outlines = _cut(found, page)
+    before = found[page.start - 1] if page.has_earlier else None
     wanted = [step for step in (before, *outlines) if step]
     rows = TaskCheckpoint.objects.in_bulk([s.id for s in wanted if not s.is_too_large])
     if large := [step.id for step in wanted if step.is_too_large]:
-        rows |= TaskCheckpoint.objects.cut(SHOWN_LENGTH + MARGIN).in_bulk(large)
+        rows |= TaskCheckpoint.objects.cut(DISPLAY_LENGTH + MARGIN).in_bulk(large)
     shown = steps(outlines, rows, before)
-    said = _said(thread, shown, to_the_end=not piece.has_later)
-    return _around(piece, found, "id") | {"outlines": outlines, "steps": shown, "said": said}
+    said = _said(thread, shown, to_the_end=not page.has_later)
+    return _around(page, found, "id") | {"outlines": outlines, "steps": shown, "said": said}
 
 
 def _said(thread: Thread, shown: Sequence[Step], *, to_the_end: bool) -> dict[int, Message]:
@@ -146,10 +146,10 @@ def resumed(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> C
     turns = resume.turns(thread.record.resumable_history)
     first = turns[0].number if turns else 0
     position = _number(request, "turn", first) - first
-    piece = piece_with(position, (turn.size + OVERHEAD for turn in turns))
+    page = page_at(position, (turn.size + OVERHEAD for turn in turns))
     return {
-        **_around(piece, turns, "number"),
-        "turns": _cut(turns, piece),
+        **_around(page, turns, "number"),
+        "turns": _cut(turns, page),
         "turn_count": sum(turn.turn is not None for turn in turns),
         "source_count": len(thread.record.resumable_history),
     }
@@ -183,15 +183,15 @@ def _number(request: HttpRequest, parameter: str, otherwise: int) -> int:
     return int(asked) if asked.isascii() and asked.isdecimal() and len(asked) <= 18 else otherwise
 
 
-def _cut(entries: Sequence[Any], piece: Piece) -> Sequence[Any]:
-    return entries[piece.start : piece.end]
+def _cut(entries: Sequence[Any], page: Page) -> Sequence[Any]:
+    return entries[page.start : page.end]
 
 
-def _around(piece: Piece, entries: Sequence[Any], name: str) -> Context:
-    """The piece, and what the entries are called that the pieces beside it start with."""
+def _around(page: Page, entries: Sequence[Any], name: str) -> Context:
+    """The page, and what the entries are called that the pieces beside it start with."""
     return {
-        "piece": piece,
-        "earlier": getattr(entries[piece.before], name) if piece.has_earlier else None,
-        "left_over": piece.count - piece.end,
-        "later": getattr(entries[piece.end], name) if piece.has_later else None,
+        "page": page,
+        "earlier": getattr(entries[page.previous_start], name) if page.has_earlier else None,
+        "left_over": page.count - page.end,
+        "later": getattr(entries[page.end], name) if page.has_later else None,
     }

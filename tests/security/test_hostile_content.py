@@ -19,7 +19,7 @@ from tasks.addresses import id_in_path, thread_url
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.store.workspace import store_connection
 from tasks.transcript.export import FORMATS
-from tasks.transcript.invisible import UNSEEN, visible, visible_page
+from tasks.transcript.invisible import INVISIBLE, escape_invisible, escape_invisible_in_html
 from tasks.transcript.steps import outlines
 from tasks.transcript.timeline_labels import label_of
 from tests.support import payloads
@@ -242,16 +242,16 @@ def test_exports_hold_the_texts_and_are_files_with_plain_names(store, admin_clie
             named = plain[1] if plain else unquote(coded[1] if coded else "")
             assert problems(answer, address) == []
             assert named.startswith("gloamy-") and named.endswith(f".{form.ending}")
-            assert re.fullmatch(r"[\w.-]+", named) and not UNSEEN.search(named)
+            assert re.fullmatch(r"[\w.-]+", named) and not INVISIBLE.search(named)
             if "json" in form.content_type:
                 assert [json.loads(line) for line in body.removesuffix("\n").split("\n")]
             else:
-                assert not UNSEEN.search(body)
+                assert not INVISIBLE.search(body)
 
 
 def test_what_cannot_be_seen_is_named():
-    assert visible("a\x1b\x1bb\u202ec") == "a[ESC \u00d7 2]b[U+202E]c"
-    assert visible("क\u200dष 👩\u200d💻") == "क\u200dष 👩\u200d💻"
+    assert escape_invisible("a\x1b\x1bb\u202ec") == "a[ESC \u00d7 2]b[U+202E]c"
+    assert escape_invisible("क\u200dष 👩\u200d💻") == "क\u200dष 👩\u200d💻"
 
 
 def test_label_of_a_bar_has_the_length_that_it_is_shown_with(store):
@@ -265,7 +265,7 @@ def test_label_of_a_bar_has_the_length_that_it_is_shown_with(store):
 def test_page_shows_what_cannot_be_seen_and_keeps_what_is_sent_on():
     page = '<p title="\u202ea">b\x00\r\nc</p><input value="\u202ed" name="e">'
     seen = '<p title="[U+202E]a">b[U+0000]\r\nc</p><input value="\u202ed" name="e">'
-    assert visible_page(page) == seen
+    assert escape_invisible_in_html(page) == seen
 
     def sent(kind: str) -> str:
         def view(request: HttpRequest) -> HttpResponse:

@@ -50,7 +50,7 @@ ADDRESSES = {"href", "src", "action", "formaction", "hx-get", "hx-post"}
 EXACT = {"value", "data-text", "data-query", "datetime"}  # what is sent or copied, as it is
 LOCAL = re.compile(r"(?:/(?![/\\])|\?|#|\.\./password/$|$)")  # the last is Django's own
 REMOTE = re.compile(r"https?://|mailto:", re.IGNORECASE)
-UNSEEN = re.compile(rf"(?!\r\n)(?:{invisible.UNSEEN.pattern})")
+UNSEEN = re.compile(rf"(?!\r\n)(?:{invisible.INVISIBLE.pattern})")
 
 
 class HtmlAudit(HTMLParser):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.transcript import diffs
 from tasks.transcript.arguments import MOST_FIELDS, Arguments
-from tasks.transcript.text_preview import SHOWN_LENGTH
+from tasks.transcript.text_preview import DISPLAY_LENGTH
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(),
@@ -93,10 +93,10 @@ def test_deep_arguments_are_not_indented():
 @pytest.mark.parametrize(
     ("value", "cut"),
     [
-        ({"command": "x" * SHOWN_LENGTH}, False),
-        ({"command": "x" * (SHOWN_LENGTH + 1)}, True),
-        ({"path": "a", "old": "", "new": "x" * (SHOWN_LENGTH + 1)}, True),
-        ({"a": "x" * SHOWN_LENGTH}, True),
+        ({"command": "x" * DISPLAY_LENGTH}, False),
+        ({"command": "x" * (DISPLAY_LENGTH + 1)}, True),
+        ({"path": "a", "old": "", "new": "x" * (DISPLAY_LENGTH + 1)}, True),
+        ({"a": "x" * DISPLAY_LENGTH}, True),
         ({"a": "x" * 100}, False),
     ],
 )

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.transcript import highlighting
-from tasks.transcript.highlighting import HIGHLIGHTED_LENGTH, language_of, spans
+from tasks.transcript.highlighting import MAX_LENGTH, language_of, spans
 
 LANGUAGES = sorted(highlighting._ALIASES)
 CODE = st.text(alphabet="{}[]()<>\"'`\\$#/*-+=:;,.|&%@!?~^ \t\n\r\0ab0é", max_size=60)
@@ -45,7 +45,7 @@ def test_spans_of_an_unknown_language_are_the_text(language: str):
 
 
 def test_spans_of_a_long_text_are_the_text():
-    text = "x" * (HIGHLIGHTED_LENGTH + 1)
+    text = "x" * (MAX_LENGTH + 1)
 
     assert list(spans(text, "python")) == [("", text)]
 

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks.transcript import rendering, terminal
-from tasks.transcript.invisible import UNSEEN
+from tasks.transcript.invisible import INVISIBLE
 from tasks.transcript.rendering import MARKDOWN_LENGTH, Budget
 
 ALLOWED = {
@@ -86,14 +86,14 @@ def assert_harmless(html: str) -> None:
         if tag == "a" and "href" in attributes:
             assert str(attributes["href"]).lower().startswith(("http://", "https://", "mailto:"))
             assert attributes["rel"] == "noopener noreferrer"
-    assert not UNSEEN.search("".join(Markup(html).texts).replace("\n", ""))
+    assert not INVISIBLE.search("".join(Markup(html).texts).replace("\n", ""))
 
 
 def everything(text: str) -> list[str]:
     """The text in each of its forms."""
     return [
         rendering.plain(text),
-        rendering.output(terminal.settled(text)),
+        rendering.output(terminal.replay(text)),
         rendering.markdown(text, Budget()),
         rendering.markdown(text, Budget(0)),
         *(rendering.code(text, name, Budget()) for name in ("python", "html", "bash", "")),
@@ -196,7 +196,7 @@ def test_html_has_a_bound():
     colours = rendering.output("\x1b[31ma\x1b[32mb" * 10_000)
 
     assert len(unseen) < 100_000
-    assert colours.count("<span") == rendering._MANY_SPANS
+    assert colours.count("<span") == rendering._MAX_SPANS
 
 
 def test_page_has_one_budget():

@@ -100,5 +100,5 @@ def test_long_message_is_cut():
     [turn] = resume.turns([ChatMessage("user", "x" * 30_000)])
 
     [source] = turn.sources
-    assert (len(turn.text.shown), len(source.parts[0].text)) == (20_000, 20_000)
+    assert (len(turn.text.display), len(source.parts[0].text)) == (20_000, 20_000)
     assert turn.text.is_cut and source.is_cut

@@ -33,8 +33,8 @@ ESCAPES = st.text(alphabet="\x1b[]P^_m;:0123456789KHJl?\x07\x9b\x9c\\\r\n\b aé"
         ("\x1b[32m50%\r100%\x1b[0m", "\x1b[32m100%\x1b[0m"),
     ],
 )
-def test_settled_is_what_stands_at_the_end(output: str, shown: str):
-    assert terminal.settled(output) == shown
+def test_replay_returns_what_stands_at_the_end(output: str, shown: str):
+    assert terminal.replay(output) == shown
 
 
 @pytest.mark.parametrize(
@@ -67,15 +67,15 @@ def test_spans_have_the_colours_of_the_codes(text: str, spans: list[tuple[str, s
 
 
 @given(ESCAPES)
-def test_settled_keeps_no_sequence_but_colours(output: str):
-    shown = terminal.settled(output)
+def test_replay_keeps_no_sequences_but_colours(output: str):
+    shown = terminal.replay(output)
 
     assert "\r" not in shown and "\b" not in shown
     assert "\x1b" not in "".join(text for _, text in terminal.spans(shown))
-    assert terminal.settled(shown) == shown
+    assert terminal.replay(shown) == shown
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="\x1b\r\b\x9b\x90\x98\x9d\x9e\x9f")))
-def test_settled_leaves_a_text_without_controls_alone(text: str):
-    assert terminal.settled(text) == text
+def test_replay_leaves_text_without_controls_alone(text: str):
+    assert terminal.replay(text) == text
     assert "".join(piece for _, piece in terminal.spans(text)) == text

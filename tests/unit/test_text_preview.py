@@ -2,15 +2,15 @@
 
 import pytest
 
-from tasks.transcript.text_preview import Output, Text, size
+from tasks.transcript.text_preview import Output, Text, format_size
 
 
 @pytest.mark.parametrize(
     ("length", "shown"),
     [(0, "0 B"), (999, "999 B"), (7_600, "7.6 KB"), (2_345_678, "2.3 MB")],
 )
-def test_size_is_for_a_person(length: int, shown: str):
-    assert size(length) == shown
+def test_format_size(length: int, shown: str):
+    assert format_size(length) == shown
 
 
 def test_text_is_folded_and_cut_by_its_length():
@@ -18,7 +18,7 @@ def test_text_is_folded_and_cut_by_its_length():
 
     assert (short.is_long, long.is_long) == (False, True)
     assert (long.is_cut, huge.is_cut) == (False, True)
-    assert (len(huge.preview), len(huge.shown), huge.length) == (900, 20_000, 20_001)
+    assert (len(huge.preview), len(huge.display), huge.length) == (900, 20_000, 20_001)
 
 
 def test_text_is_folded_by_its_lines():
@@ -46,19 +46,19 @@ def test_text_tells_its_size_as_stored(text: str, told: str):
     ],
 )
 def test_text_shows_a_picture_as_its_type_and_size(text: str, shown: str):
-    assert Text(text).shown == shown
+    assert Text(text).display == shown
 
 
 def test_text_with_a_large_picture_is_not_cut():
     text = Text("data:image/png;base64," + "A" * 2_000_000 + " and more")
 
-    assert (text.shown, text.is_cut) == ("[IMAGE:image/png, 1.5 MB] and more", False)
+    assert (text.display, text.is_cut) == ("[IMAGE:image/png, 1.5 MB] and more", False)
 
 
 def test_output_is_what_a_terminal_shows():
     output = Output("1%\r2%\r100%\r\n\x1b[2Kdone\n\n")
 
-    assert (output.shown, output.whole[:2]) == ("100%\ndone", "1%")
+    assert (output.display, output.whole[:2]) == ("100%\ndone", "1%")
 
 
 def test_output_says_where_more_of_it_was_not_looked_at():
