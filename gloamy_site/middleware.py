@@ -145,12 +145,12 @@ class PageMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with request_masking.kept():
+        with request_masking.response_scope():
             response = self.get_response(request)
             if not request_masking.is_lifted():
                 mask(response)
             elif isinstance(response, StreamingHttpResponse):  # whose pieces are made later on
-                response.streaming_content = request_masking.as_now(iter(response))
+                response.streaming_content = request_masking.in_current_scope(iter(response))
         if not response.streaming and response.get("Content-Type", "").startswith("text/html"):
             response.content = escape_invisible_in_html(response.content.decode()).encode()
         return response
@@ -173,11 +173,11 @@ def mask(response: HttpResponseBase) -> None:
     if kind in PROGRAMS:
         return
     if isinstance(response, StreamingHttpResponse):
-        response.streaming_content = response_masking.stream(iter(response))
+        response.streaming_content = response_masking.mask_stream(iter(response))
     elif isinstance(response, HttpResponse) and kind == "text/html":
-        response.content = response_masking.page(response.content.decode()).encode()
+        response.content = response_masking.mask_page(response.content.decode()).encode()
     elif isinstance(response, HttpResponse):
-        response.content = response_masking.text(response.content)
+        response.content = response_masking.mask_text(response.content)
 
 
 def is_too_large(error: Error) -> bool:

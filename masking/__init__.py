@@ -1,88 +1,92 @@
-"""Secrets in a text, found and masked: keys, tokens, passwords, in whatever an agent stores.
+"""Find and mask secrets in text: keys, tokens and passwords in anything an agent stores.
 
-Text in, text out; nothing here knows of pages or of rows. Every rule takes time linear in its
-text. In JSON, also in JSON within JSON, what is masked leaves the JSON valid.
+Text in, text out: nothing here depends on Django, on pages or on rows. Every rule takes time linear
+in the length of the text. Masking a secret in JSON, even in JSON within JSON, keeps it valid.
 """
 
 from collections.abc import Iterable
 
-from masking.command_lines import by_command, by_pair, by_statement
-from masking.key_value_rows import by_row, by_setting
-from masking.known_contexts import by_place
-from masking.named_values import by_name
-from masking.nested_objects import by_object
-from masking.token_formats import FINDERS
+from masking.command_lines import (
+    find_command_arguments,
+    find_name_value_pairs,
+    find_statement_values,
+)
+from masking.key_value_rows import find_in_table_rows, find_key_settings
+from masking.known_contexts import find_in_contexts
+from masking.named_values import find_named_values
+from masking.nested_objects import find_in_objects
+from masking.token_formats import TOKEN_FINDERS
 from masking.values import MASK, Span, is_secret_name
 
 __all__ = [
     "MARGIN",
     "MASK",
     "Span",
-    "found",
+    "find_secrets",
     "is_secret_name",
-    "lowered",
-    "masked",
-    "masked_start",
-    "without",
+    "lowercase",
+    "mask",
+    "mask_start",
+    "replace_ranges",
 ]
 
-MARGIN = 512  # characters beyond a cut that show whether it goes through a secret
+MARGIN = 512  # characters needed beyond a cut to tell whether it goes through a secret
+
+_FINDERS = (
+    find_named_values,
+    find_name_value_pairs,
+    find_statement_values,
+    find_command_arguments,
+    find_in_contexts,
+    find_in_table_rows,
+    find_key_settings,
+    find_in_objects,
+)
 
 
-def found(text: str) -> list[Span]:
-    """Where the secrets of a text are, in order, none over another."""
-    lower = lowered(text)
+def find_secrets(text: str) -> list[Span]:
+    """Return the spans of all secrets in a text, in order and without overlaps."""
+    lower = lowercase(text)
     spans: list[Span] = []
-    for by_what in (
-        by_name,
-        by_pair,
-        by_statement,
-        by_command,
-        by_place,
-        by_row,
-        by_setting,
-        by_object,
-    ):
-        spans.extend(by_what(text, lower))
-    for sign, finder in FINDERS:
-        if sign in lower:
-            spans.extend(finder(text))
-    return _merged(spans)
+    for find in _FINDERS:
+        spans.extend(find(text, lower))
+    for marker, find_tokens in TOKEN_FINDERS:
+        if marker in lower:
+            spans.extend(find_tokens(text))
+    return _merge(spans)
 
 
-def masked(text: str) -> str:
-    """The text with a mask for each secret; the very text where there is none."""
-    spans = found(text)
-    if not spans:
-        return text
-    return without(text, (span.cut for span in spans))
+def mask(text: str) -> str:
+    """Replace each secret with a mask; return the same object if there is none."""
+    spans = find_secrets(text)
+    return replace_ranges(text, (span.cut for span in spans)) if spans else text
 
 
-def masked_start(text: str, length: int) -> str:
-    """The first characters of a text, masked; a secret that the cut goes through is masked whole.
+def mask_start(text: str, length: int) -> str:
+    """Return the first `length` characters, masked; a secret across the cut is masked whole.
 
-    It is enough to give the text up to `length + MARGIN`.
+    The text need not be longer than `length + MARGIN`.
     """
-    spans = found(text[: length + MARGIN])
-    return without(text[:length], (span.cut for span in spans if span.start < length))
+    spans = find_secrets(text[: length + MARGIN])
+    return replace_ranges(text[:length], (span.cut for span in spans if span.start < length))
 
 
-def without(text: str, cuts: Iterable[tuple[int, int, str]]) -> str:
-    """A text without its secrets: of each, in order, the start, the end and the mask for it."""
+def replace_ranges(text: str, replacements: Iterable[tuple[int, int, str]]) -> str:
+    """Replace ranges of a text, given in order as (start, end, replacement)."""
     pieces, position = [], 0
-    for start, end, mask in cuts:
-        pieces += [text[position:start], mask]
+    for start, end, replacement in replacements:
+        pieces += [text[position:start], replacement]
         position = end
     return "".join([*pieces, text[position:]])
 
 
-def lowered(text: str) -> str:
-    """The text in small letters, each where it was."""
-    return text.replace("\u0130", "i").lower()  # the one letter that becomes two
+def lowercase(text: str) -> str:
+    """Lowercase a text without changing its length."""
+    return text.replace("\u0130", "i").lower()  # the one character that would become two
 
 
-def _merged(spans: list[Span]) -> list[Span]:
-    """The same in order; those that overlap are one."""
+def _merge(spans: list[Span]) -> list[Span]:
+    """Sort spans and merge those that overlap."""
     spans.sort()
     merged: list[Span] = []
     for span in spans:

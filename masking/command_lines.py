@@ -1,16 +1,16 @@
-"""Secrets in arguments of programs (`mysql -psecret`), in statements, and in pairs."""
+"""Find secrets in command arguments (`mysql -psecret`), statements and name/value pairs."""
 
 import re
 from collections.abc import Iterator
 
-from masking.values import SPACE, Span, is_gap, is_secret_name, stands_out
+from masking.values import SPACE, Span, is_placeholder, is_secret_name, stands_out
 
 _FAR = 600  # characters between a program and its argument
 _QUOTED = (
     r"(?:(?P<open>\\{0,15}[\"'])(?!\s*[:,\]}])(?P<quoted>[^\"'\\\n]{1,1024}+)(?:(?P=open)|\Z)"
     r"|(?P<bare>[^\s\"'\\`;|&<>]{1,1024}+))"
 )
-# A program, and how its secret begins: what follows is the value.
+# A program, and what precedes its secret.
 _COMMANDS = tuple(
     (program, re.compile(flag + _QUOTED))
     for program, flag in (
@@ -36,7 +36,7 @@ _COMMANDS = tuple(
         ("curl", r"(?:-b|--cookie)[ ](?=[\\\"']{1,4}[^\s=]{0,100}=)"),
     )
 )
-# Programs that share a flag: what is looked for is the flag, which is rarer than they are many.
+# Programs that share a flag: searching for the flag is faster than for each program.
 _WITH_P = (
     "docker login", "podman login", "az login", "mongo", "hydra", "medusa", "evil-winrm",
     "crackmapexec", "nxc", "netexec",
@@ -75,73 +75,75 @@ _NAME_AFTER = re.compile(
 )
 
 
-def by_pair(text: str, lower: str) -> Iterator[Span]:
-    """The values of names that are values themselves: `"name": "PASSWORD", "value": "..."`."""
-    for found in _VALUE.finditer(lower):
-        name = _ITS_NAME.search(text[max(0, found.start() - 120) : found.start()])
-        name = name or _NAME_AFTER.match(text, found.end())
-        part = _part(found)
-        if part == "bare" and not found[0].startswith("value:"):
+def find_name_value_pairs(text: str, lower: str) -> Iterator[Span]:
+    """Yield the values of pairs such as `"name": "PASSWORD", "value": "..."`."""
+    for match in _VALUE.finditer(lower):
+        name = _ITS_NAME.search(text[max(0, match.start() - 120) : match.start()])
+        name = name or _NAME_AFTER.match(text, match.end())
+        part = _part(match)
+        if part == "bare" and not match[0].startswith("value:"):
             continue  # a number in JSON
-        if name and is_secret_name(name["name"]) and not is_gap(found[part]):
-            yield Span(*found.span(part))
+        if name and is_secret_name(name["name"]) and not is_placeholder(match[part]):
+            yield Span(*match.span(part))
 
 
-def by_statement(text: str, lower: str) -> Iterator[Span]:
-    """What a statement sets: `IDENTIFIED BY '...'` in SQL, `requirepass ...`, `password "..."`."""
-    for found in _SET.finditer(lower):
-        part = _part(found)
-        sure = found[0].startswith("identified" if found["open"] else "requirepass")
-        if (sure or (found["open"] and stands_out(found[part]))) and not is_gap(found[part]):
-            yield Span(*found.span(part))
+def find_statement_values(text: str, lower: str) -> Iterator[Span]:
+    """Yield values set by statements: `IDENTIFIED BY '...'`, `requirepass`, `password "..."`."""
+    for match in _SET.finditer(lower):
+        part = _part(match)
+        sure = match[0].startswith("identified" if match["open"] else "requirepass")
+        if (sure or (match["open"] and stands_out(match[part]))) and not is_placeholder(
+            match[part]
+        ):
+            yield Span(*match.span(part))
 
 
-def by_command(text: str, lower: str) -> Iterator[Span]:
-    """The secrets among the arguments of programs, and in files of their accounts."""
+def find_command_arguments(text: str, lower: str) -> Iterator[Span]:
+    """Yield secrets among the arguments of programs and in their credential files."""
     for program, pattern in _COMMANDS:
         if program in lower:
             yield from _arguments(text, lower, (program,), pattern)
     if "-p " in lower:
         yield from _arguments(text, lower, _WITH_P, _P)
     if any(program in lower for program in _USER_PROGRAMS):
-        for found in _USER.finditer(text):
-            near = any(_is_argument(lower, program, found.start()) for program in _USER_PROGRAMS)
-            if near and not is_gap(found["value"]):
-                yield Span(*found.span("value"))
-    for sign, pattern in (("login", _NETRC), (":", _PGPASS), ("chpasswd", _CHPASSWD)):
-        if sign in lower:
+        for match in _USER.finditer(text):
+            near = any(_is_argument(lower, program, match.start()) for program in _USER_PROGRAMS)
+            if near and not is_placeholder(match["value"]):
+                yield Span(*match.span("value"))
+    for marker, pattern in (("login", _NETRC), (":", _PGPASS), ("chpasswd", _CHPASSWD)):
+        if marker in lower:
             yield from _values(pattern, text)
     if "bearer" in lower:
-        for found in _BEARER.finditer(lower):
-            if any(character.isdigit() for character in found["value"]):
-                yield Span(*found.span("value"))
+        for match in _BEARER.finditer(lower):
+            if any(character.isdigit() for character in match["value"]):
+                yield Span(*match.span("value"))
 
 
 def _arguments(
     text: str, lower: str, programs: tuple[str, ...], pattern: re.Pattern[str]
 ) -> Iterator[Span]:
-    """What a pattern finds after one of the programs that it is of."""
-    for found in pattern.finditer(text):
-        part = _part(found)
-        if is_gap(found[part]) or _NO_ARGUMENT.fullmatch(found[part]):
+    """Yield the values a pattern matches after one of its programs."""
+    for match in pattern.finditer(text):
+        part = _part(match)
+        if is_placeholder(match[part]) or _NO_ARGUMENT.fullmatch(match[part]):
             continue
-        if any(_is_argument(lower, program, found.start()) for program in programs):
-            yield Span(*found.span(part))
+        if any(_is_argument(lower, program, match.start()) for program in programs):
+            yield Span(*match.span(part))
 
 
-def _part(found: re.Match[str]) -> str:
-    """Which group of `_QUOTED` holds the value."""
-    return "quoted" if found["open"] else "bare"
+def _part(match: re.Match[str]) -> str:
+    """Return which group of `_QUOTED` holds the value."""
+    return "quoted" if match["open"] else "bare"
 
 
 def _values(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
-    for found in pattern.finditer(text):
-        if not is_gap(found["value"]):
-            yield Span(*found.span("value"))
+    for match in pattern.finditer(text):
+        if not is_placeholder(match["value"]):
+            yield Span(*match.span("value"))
 
 
 def _is_argument(lower: str, program: str, position: int) -> bool:
-    """Whether an argument starts at a position, of a program that is called in this line."""
+    """Return whether a position is an argument of a program called on the same line."""
     if (
         position
         and lower[position - 1] not in " \t\n\"'"

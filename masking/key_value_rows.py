@@ -1,4 +1,4 @@
-"""Secrets among settings: keys of services in capitals, rows of a table of settings."""
+"""Find secrets among settings: NAME_KEY=value, and rows of tables."""
 
 import re
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from masking.values import (
     Span,
     has_digit_and_letter,
     is_code,
-    is_gap,
-    is_label,
+    is_identifier,
     is_password_name,
+    is_placeholder,
     is_reference,
     is_secret_name,
     is_variable_name,
     stands_out,
-    without_end,
+    strip_end,
 )
 
 _LONGEST_NAME = 64
@@ -25,12 +25,12 @@ _KEY = re.compile(
     r"(?:(?P<open>\\{0,15}[\"'])(?P<quoted>[^\s\"'\\]{8,1024}+)(?=(?P=open)|\Z)"
     r"|(?P<bare>[^\s\"'\\`;|&<>,]{8,1024}+))"
 )
-# Keys that are none to a lock: of tables, of stores, of what everyone may see.
+# Keys that open no lock: database keys, cache keys, public keys.
 _OTHER_KEYS = re.compile(
     "GPG|PGP|PRIMARY|FOREIGN|PUBLIC|PUB|SORT|PARTITION|CACHE|ROUTING|INDEX|HASH|UNIQUE|OBJECT|LOOKUP|"
     "GROUP|MAP|DICT|ITEM|ROW|COLUMN|REGISTRY|PROJECT|SHORTCUT|HOT|IDEMPOTENCY|SHARD|STORE|STORAGE"
 )
-_PARTS = re.compile(  # "users:by_name:v2"
+_PARTS = re.compile(  # "users:find_named_values:v2"
     r"(?:[A-Za-z]{1,24}[0-9]{0,2}|[0-9]{1,4})(?:[_.:/-](?:[A-Za-z]{1,24}[0-9]{0,2}|[0-9]{1,4})){1,9}"
 )
 _ROW = re.compile(
@@ -43,32 +43,32 @@ _TABBED = re.compile(
 _BEFORE_NAME = re.compile(r"[\n\t\"]|\\+[nt]")
 
 
-def by_row(text: str, lower: str) -> Iterator[Span]:
-    """The values in rows of a name and a value: `| password | ... |`, or with a tab between."""
+def find_in_table_rows(text: str, lower: str) -> Iterator[Span]:
+    """Yield the values in table rows: `| password | ... |`, or with a tab between the two."""
     if "|" in lower:
-        for found in _ROW.finditer(text):
-            if _is_in_row(found["name"], found["value"]):
-                yield Span(*found.span("value"))
+        for match in _ROW.finditer(text):
+            if _is_in_row(match["name"], match["value"]):
+                yield Span(*match.span("value"))
     if "\t" in lower or "\\t" in lower:
-        for found in _TABBED.finditer(text):
-            before = text[max(0, found.start() - _LONGEST_NAME) : found.start()]
-            if _is_in_row(_BEFORE_NAME.split(before)[-1].strip(), found["value"]):
-                yield Span(*found.span("value"))
+        for match in _TABBED.finditer(text):
+            before = text[max(0, match.start() - _LONGEST_NAME) : match.start()]
+            if _is_in_row(_BEFORE_NAME.split(before)[-1].strip(), match["value"]):
+                yield Span(*match.span("value"))
 
 
 def _is_in_row(name: str, value: str) -> bool:
-    """Whether a row holds a secret, and is not the head of a table."""
+    """Return whether a row holds a secret and is not a table header."""
     if not is_secret_name(name) or not stands_out(value) or is_secret_name(value):
         return False
-    return (is_password_name(name) or len(value) >= 8) and _is_key(value)
+    return (is_password_name(name) or len(value) >= 8) and _is_random(value)
 
 
-def by_setting(text: str, lower: str) -> Iterator[Span]:
-    """The values of names in capitals that end as those of keys do: STRIPE_KEY, GITHUB_PAT."""
+def find_key_settings(text: str, lower: str) -> Iterator[Span]:
+    """Yield the values of uppercase names of keys: STRIPE_KEY, GITHUB_PAT."""
     if "_key" not in lower and "_pat" not in lower:
         return
-    for found in _KEY.finditer(text):
-        before = text[max(0, found.start() - _LONGEST_NAME) : found.start()]
+    for match in _KEY.finditer(text):
+        before = text[max(0, match.start() - _LONGEST_NAME) : match.start()]
         name = before[len(before.rstrip(_NAME_CHARACTERS)) :]
         if (
             not name
@@ -76,21 +76,21 @@ def by_setting(text: str, lower: str) -> Iterator[Span]:
             or is_secret_name(name + "_KEY")
         ):
             continue
-        part = "quoted" if found["open"] else "bare"
-        value = found[part] if found["open"] else without_end(found[part])
-        if len(value) >= 8 and _is_key(value):
-            yield Span(found.start(part), found.start(part) + len(value))
+        part = "quoted" if match["open"] else "bare"
+        value = match[part] if match["open"] else strip_end(match[part])
+        if len(value) >= 8 and _is_random(value):
+            yield Span(match.start(part), match.start(part) + len(value))
 
 
-def _is_key(value: str) -> bool:
-    """Whether a value is a random one, and no word, name or call."""
+def _is_random(value: str) -> bool:
+    """Return whether a value is random, not a word, name or call."""
     if value.startswith(("/", "~", ".")) or MASK in value:
         return False
-    if not has_digit_and_letter(value) or is_gap(value) or is_code(value):
+    if not has_digit_and_letter(value) or is_placeholder(value) or is_code(value):
         return False
     return not (
         is_variable_name(value)
-        or is_label(value)
+        or is_identifier(value)
         or _PARTS.fullmatch(value)
         or is_reference("key", value)
     )

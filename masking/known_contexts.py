@@ -1,9 +1,9 @@
-"""Secrets in places of their own: after a prompt, before a pipe, in a call or so."""
+"""Find secrets in contexts of their own: after a prompt, before a pipe, in a call."""
 
 import re
 from collections.abc import Iterator
 
-from masking.values import MASK, Span, is_gap, is_secret_name, stands_out
+from masking.values import MASK, Span, is_placeholder, is_secret_name, stands_out
 
 _IN_QUOTES = r"(?P<open>\\{0,15}[\"'])(?P<quoted>[^\"'\\\n]{4,1024}+)(?P=open)"
 _BARE = r"(?P<bare>[^\s\"'\\`;|&<>]{1,512}+)"
@@ -12,12 +12,12 @@ _READERS = (
     r"(?:sudo[ ](?:-\w{1,8}[ ]){0,3}-\w{0,4}s|su\b|(?:docker|podman|helm registry|buildah)[ ]login"
     r"|gh[ ]auth|passwd|cryptsetup|smbpasswd|kinit)"
 )
-_ASKED = "|".join(
+_PROMPTED = "|".join(
     f"(?<={name} for )" for name in ("password", "passphrase", "passwd", "token", "secret", "key")
 )
-# Patterns of small letters that start with what is literal: such are looked for many times faster.
+# All lowercase, and starting with a literal: these are searched many times faster.
 _PROMPT = (
-    rf"[ ]for[ ](?:{_ASKED})[^\s:]{{1,100}}+(?:[ ][^\s:]{{1,40}}+){{0,2}}"
+    rf"[ ]for[ ](?:{_PROMPTED})[^\s:]{{1,100}}+(?:[ ][^\s:]{{1,40}}+){{0,2}}"
     rf"(?::(?=//)[^\s:]{{1,200}}+)?:[ ]{{1,8}}{_BARE}"
 )
 _PIPE = (
@@ -40,10 +40,10 @@ _SPANISH = rf"contrase{_N}a(?:{_O}|[ ]es[ ]){_BARE}"
 _FRENCH = rf"mot de passe(?:{_O}|[ ]est[ ]){_BARE}"
 _GERMAN = rf"passwort (?:lautet|ist)(?:{_O}|[ ]){_BARE}"
 _DIGEST = r"response=(?:\\{0,15}[\"'])(?P<bare>[0-9a-f]{16,128}+)"
-# What must be in the text, the place, and whether its value must stand out there.
-_PLACES = tuple(
-    (sign, re.compile(pattern), must_stand_out)
-    for sign, pattern, must_stand_out in (
+# A literal that must occur, the pattern, and whether its value must stand out from prose.
+_CONTEXTS = tuple(
+    (marker, re.compile(pattern), must_stand_out)
+    for marker, pattern, must_stand_out in (
         (" for ", _PROMPT, True),
         ("|", _PIPE, False),
         ("securestring", _POWERSHELL, False),
@@ -65,14 +65,19 @@ _PLACES = tuple(
 )
 
 
-def by_place(text: str, lower: str) -> Iterator[Span]:
-    """The secrets that a known place shows."""
-    for sign, pattern, must_stand_out in _PLACES:
-        if sign in lower:
-            for found in pattern.finditer(lower):
-                start, end = found.span("quoted" if found.groupdict().get("quoted") else "bare")
+def find_in_contexts(text: str, lower: str) -> Iterator[Span]:
+    """Yield secrets that are recognized by their surroundings."""
+    for marker, pattern, must_stand_out in _CONTEXTS:
+        if marker in lower:
+            for match in pattern.finditer(lower):
+                start, end = match.span("quoted" if match.groupdict().get("quoted") else "bare")
                 value = text[start:end]
-                if is_gap(value) or is_secret_name(value) or value.startswith("$") or MASK in value:
+                if (
+                    is_placeholder(value)
+                    or is_secret_name(value)
+                    or value.startswith("$")
+                    or MASK in value
+                ):
                     continue
                 if stands_out(value) or not must_stand_out:
                     yield Span(start, end)

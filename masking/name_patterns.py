@@ -1,21 +1,21 @@
-"""How the name of a secret is written, and what stands between it and its value."""
+"""Patterns for the name of a secret, and for what may come between it and its value."""
 
 import re
 
-from masking.values import COLOUR
+from masking.values import ANSI
 
 _STEMS = (
     "pass", "pwd", "secret", "token", "key", "auth", "cookie", "credential", "jwt", "bearer",
     "psk", "sig", "pw", "sessid", "sessionid", "connectionstring",
     "connection_string", "kennwort",
 )  # fmt: skip
-# A name, and what may stand between it and its value. Every part is bounded or possessive.
-_BLANK = rf"(?:[ \t\u00a0]|\\{{1,15}}(?:t|u00a0)|{COLOUR})"
+# Every part is bounded or possessive, so that matching takes linear time.
+_BLANK = rf"(?:[ \t\u00a0]|\\{{1,15}}(?:t|u00a0)|{ANSI})"
 NAMED = re.compile(
     "(?:"
     + "|".join(_STEMS)
     + rf""")(?P<name>[\w-]{{0,64}}+)
-    (?:{COLOUR}){{0,4}}+ (?P<closed>\\{{0,15}}["'`])?+ (?:\])?+ \*{{0,2}}+ (?:{COLOUR}){{0,3}}+
+    (?:{ANSI}){{0,4}}+ (?P<closed>\\{{0,15}}["'`])?+ (?:\])?+ \*{{0,2}}+ (?:{ANSI}){{0,3}}+
     (?: (?P<before>{_BLANK}{{0,32}}+)
         (?P<sep>:=|=>|={{1,3}}|:(?!:)|(?<=["'`]),|\|\||\?\?|\uff1a|→|\\{{1,15}}(?:uff1a|u2192)|%(?:25)?3d)
         (?: (?<=:)[ ]?(?:&(?:'static[ ])?)?[a-z_][\w.]{{0,30}}+

@@ -1,27 +1,27 @@
-"""Secrets whose name stands elsewhere: what is typed into a field, what a plural name holds."""
+"""Find secrets named elsewhere: text typed into a password field, objects of secrets."""
 
 import re
 from collections.abc import Iterator
 
-from masking.quoting import OPENED, is_in_json, is_like, quoted_end
+from masking.quoting import OPENING_QUOTE, end_of_quoted, is_json, is_same_quote
 from masking.values import (
     MASK,
     SPACE,
-    Place,
+    Field,
     Span,
-    is_gap,
-    is_label,
+    is_identifier,
+    is_placeholder,
     is_quoted_secret,
     is_secret_name,
     stands_out,
 )
 
 _QUOTE = r"\\{0,15}[\"']"
-_NEAR = 160  # characters between a field and what is typed into it
-_FAR = 2000  # characters of an object that are looked at
+_NEAR = 160  # characters between a field and the text typed into it
+_FAR = 2000  # characters of an object that are searched
 _LONGEST = 1024
 _FIELDS = ("password", "passwd", "passphrase", "passcode", "pwd", "otp")
-_SIGNS = ("passw", "passphrase", "passcode", "pwd", "otp")
+_MARKERS = ("passw", "passphrase", "passcode", "pwd", "otp")
 _NAMED = (
     rf"(?:{'|'.join(_FIELDS)})\b(?<!\wotp)"
     r"(?!-(?:help|hint|error|label|strength|reset|message))"
@@ -56,37 +56,37 @@ _TELLING = re.compile(
 _NO_SECRET = re.compile(r"#[0-9A-Fa-f]{3,8}|[\d.]+[a-z%]{0,3}|\d{4}-\d\d.*|\S+@\S+\.[a-z]{2,6}")
 
 
-def by_object(text: str, lower: str) -> Iterator[Span]:
-    """What is typed into the field of a password, and what an object of secrets holds."""
-    in_json = is_in_json(text)
-    if any(sign in lower for sign in _SIGNS):
-        yield from _in_records(text, lower, in_json)
-        yield from _in_calls(text, lower, in_json)
-    for sign, pattern in _SEVERAL:
-        if sign in lower:
-            for found in pattern.finditer(lower):
-                yield from _in_object(text, found, in_json)
+def find_in_objects(text: str, lower: str) -> Iterator[Span]:
+    """Yield text typed into password fields, and the values of objects of secrets."""
+    in_json = is_json(text)
+    if any(marker in lower for marker in _MARKERS):
+        yield from _find_in_records(text, lower, in_json)
+        yield from _find_in_calls(text, lower, in_json)
+    for marker, pattern in _SEVERAL:
+        if marker in lower:
+            for match in pattern.finditer(lower):
+                yield from _find_in_object(text, match, in_json)
 
 
-def _quoted(text: str, start: int, closed: str, in_json: bool) -> tuple[int, int] | None:
-    """From where to where a value in quotes goes."""
+def _quoted_span(text: str, start: int, closed: str, in_json: bool) -> tuple[int, int] | None:
+    """Return the start and end of a quoted value."""
     part = text[start : start + _LONGEST]
-    opened = OPENED.match(part)
-    if not opened or (closed and not is_like(opened, closed)):
+    opening = OPENING_QUOTE.match(part)
+    if not opening or (closed and not is_same_quote(opening, closed)):
         return None
-    end = quoted_end(part, opened, in_json)
-    if end is None or MASK in part[opened.end() : end]:
+    end = end_of_quoted(part, opening, in_json)
+    if end is None or MASK in part[opening.end() : end]:
         return None
-    return start + opened.end(), start + end
+    return start + opening.end(), start + end
 
 
-def _in_records(text: str, lower: str, in_json: bool) -> Iterator[Span]:
-    """`{"selector": "#password", "text": "..."}`, in either order."""
-    for found in _TYPED.finditer(lower):
-        ends = _quoted(text, found.end(), found["closed"], in_json)
+def _find_in_records(text: str, lower: str, in_json: bool) -> Iterator[Span]:
+    """Handle `{"selector": "#password", "text": "..."}`, in either order."""
+    for match in _TYPED.finditer(lower):
+        ends = _quoted_span(text, match.end(), match["closed"], in_json)
         if not ends:
             continue
-        before = lower[max(0, found.start() - _NEAR) : found.start()]
+        before = lower[max(0, match.start() - _NEAR) : match.start()]
         before = before[max(before.rfind("{"), before.rfind("}")) + 1 :]
         after = re.split("[{}]", lower[ends[1] : ends[1] + _NEAR], maxsplit=1)[0]
         field = _FIELD.search(before) or _FIELD.search(after)
@@ -99,34 +99,34 @@ def _in_records(text: str, lower: str, in_json: bool) -> Iterator[Span]:
             yield Span(*ends)
 
 
-def _in_calls(text: str, lower: str, in_json: bool) -> Iterator[Span]:
-    """`page.fill("#password", "...")`, `find_element(By.ID, "password").send_keys("...")`."""
-    for found in _CALL.finditer(lower):
-        field = found["field"]
+def _find_in_calls(text: str, lower: str, in_json: bool) -> Iterator[Span]:
+    """Handle `page.fill("#password", "...")` and `find_element(...).send_keys("...")`."""
+    for match in _CALL.finditer(lower):
+        field = match["field"]
         if field is None:
-            before = lower[max(0, found.start() - 40) : found.start()]
+            before = lower[max(0, match.start() - 40) : match.start()]
             is_password = bool(_FIELD_BEFORE.search(before))
         else:
             is_password = bool(_HAS_PASSWORD.search(field))
-        ends = _quoted(text, found.end(), "", in_json) if is_password else None
+        ends = _quoted_span(text, match.end(), "", in_json) if is_password else None
         if ends and _is_typed(text[slice(*ends)]):
             yield Span(*ends)
 
 
 def _is_typed(value: str) -> bool:
-    """Whether what is typed is a password, and no name of one or sentence about it."""
-    place = Place("password", 0, 0, ":", False, '"')
-    return is_quoted_secret(place, value, '"') and not is_secret_name(value)
+    """Return whether typed text is a password, not its name or a sentence about it."""
+    field = Field("password", 0, 0, ":", False, '"')
+    return is_quoted_secret(field, value, '"') and not is_secret_name(value)
 
 
-def _in_object(text: str, found: re.Match[str], in_json: bool) -> Iterator[Span]:
-    """The texts that stand out in the first level of an object."""
-    position, end = found.end(), found.end() + _FAR
+def _find_in_object(text: str, match: re.Match[str], in_json: bool) -> Iterator[Span]:
+    """Yield the strings that stand out at the top level of an object."""
+    position, end = match.end(), match.end() + _FAR
     while key := _KEY.match(text, position, end):
-        ends = _quoted(text, key.end(), found["closed"], in_json)
+        ends = _quoted_span(text, key.end(), match["closed"], in_json)
         if ends:
             value = text[slice(*ends)]
-            if not _TELLING.fullmatch(key["key"]) and _is_held(value):
+            if not _TELLING.fullmatch(key["key"]) and _is_object_secret(value):
                 yield Span(*ends)
             closing = re.compile(_QUOTE).match(text, ends[1])
             position = closing.end() if closing else ends[1]
@@ -141,8 +141,8 @@ def _in_object(text: str, found: re.Match[str], in_json: bool) -> Iterator[Span]
         position = following.end()
 
 
-def _is_held(value: str) -> bool:
-    """Whether a text in an object of secrets is one."""
-    if len(value) < 6 or " " in value or not stands_out(value) or is_label(value):
+def _is_object_secret(value: str) -> bool:
+    """Return whether a string in an object of secrets is a secret."""
+    if len(value) < 6 or " " in value or not stands_out(value) or is_identifier(value):
         return False
-    return not (is_gap(value) or _NO_SECRET.fullmatch(value) or "://" in value)
+    return not (is_placeholder(value) or _NO_SECRET.fullmatch(value) or "://" in value)

@@ -1,20 +1,20 @@
-"""Secrets that show by their own shape: keys, tokens of the known services, hashes, addresses.
+"""Find secrets by their format: tokens of known services, keys, hashes, URLs with credentials.
 
-The shapes are those that the services publish, and that the common scanners look for.
+The formats are those that the services publish and the common scanners look for.
 """
 
 import re
 from collections.abc import Callable, Iterator
 
-from masking.private_keys import private_keys
-from masking.values import COLOUR, Span, has_digit_and_letter, is_gap
+from masking.private_keys import find_private_keys
+from masking.values import ANSI, Span, has_digit_and_letter, is_placeholder
 
 _W = r"[A-Za-z0-9_-]"
 _A = r"[A-Za-z0-9]"
 _H = r"[0-9a-f]"
 _NO_WORDS = rf"(?![a-z0-9]{{0,15}}(?:-[a-z0-9]{{0,15}}){{0,9}}+(?!{_W}))"
-# kind, how it begins (one of these, literally), what must follow.
-_SHAPES = (
+# kind, literal prefixes, what must follow one of them.
+_TOKEN_FORMATS = (
     ("github", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), rf"{_A}{{30,255}}+"),
     ("github", ("github_pat_",), r"\w{22,255}+"),
     ("gitlab", ("glpat-", "gldt-", "glrt-", "glcbt-", "glptt-", "glft-", "glimt-", "glagent-",
@@ -112,14 +112,14 @@ _SHAPES = (
      rf"\d{{5,16}}:{_W}{{30,50}}+"),
     ("azure", ("AccountKey=", "SharedAccessKey=", "accountkey="), r"[A-Za-z0-9+/]{20,100}+={0,2}"),
 )  # fmt: skip
-# Of these the beginning says where they belong, and is no secret.
-_SHOWN = ("hooks.slack.com/", ".webhook.office", "discord", "api.telegram", "Acc", "Shared", "acc")
-# And of these any characters will do; of others, digits among letters, or letters of both cases.
-_SURE = ("aws", "age", "teams", "slack", "discord", "telegram", "azure", "octopus", "onepassword")
+# These prefixes are public: they say where a secret belongs, and stay visible.
+_PUBLIC = ("hooks.slack.com/", ".webhook.office", "discord", "api.telegram", "Acc", "Shared", "acc")
+# These kinds match with any characters; the others need digits and letters, or both cases.
+_CERTAIN = "aws age teams slack discord telegram azure octopus onepassword".split()
 
 
 def _alternation(literals: list[str]) -> str:
-    """Literals by their first character: tried a few times faster than one after another."""
+    """Group literals by their first character, which matches a few times faster."""
     firsts = sorted({literal[0] for literal in literals})
     return "|".join(
         re.escape(first)
@@ -134,17 +134,17 @@ def _alternation(literals: list[str]) -> str:
     )
 
 
-_BY_BEGINNING = {
-    beginning: (kind, re.compile(rest))
-    for kind, beginnings, rest in _SHAPES
-    for beginning in beginnings
+_FORMAT_BY_PREFIX = {
+    prefix: (kind, re.compile(rest))
+    for kind, prefixes, rest in _TOKEN_FORMATS
+    for prefix in prefixes
 }
-_BEGINNING = re.compile(_alternation(list(_BY_BEGINNING)))
+_PREFIX = re.compile(_alternation(list(_FORMAT_BY_PREFIX)))
 _ESCAPES = "nrtbf"
 
 
-def _is_boundary(text: str, start: int) -> bool:
-    """Whether a token may start here: after no letter or digit, but for that of an escape."""
+def _is_token_start(text: str, start: int) -> bool:
+    """Return whether a token may start here: not after a letter or digit, unless of an escape."""
     if start == 0:
         return True
     before = text[start - 1]
@@ -153,39 +153,41 @@ def _is_boundary(text: str, start: int) -> bool:
     return before in _ESCAPES and start > 1 and text[start - 2] == "\\"
 
 
-# No token is shorter; to look only in such runs takes half the time.
+# No token is shorter; searching only such runs takes half the time.
 _RUN = re.compile(r"[\w.~:/+=-]{18,}+", re.ASCII)
 
 
-def shapes(text: str) -> Iterator[Span]:
-    """The tokens of known services."""
+def find_tokens(text: str) -> Iterator[Span]:
+    """Yield tokens of known services."""
     for run in _RUN.finditer(text):
-        yield from _shapes_in(text, *run.span())
+        yield from _tokens_in(text, *run.span())
 
 
-def _shapes_in(text: str, position: int, end: int) -> Iterator[Span]:
-    """Those of one run; what a token takes is not looked at again."""
-    while beginning := _BEGINNING.search(text, position, end):
-        start, rest = beginning.span()
-        kind, pattern = _BY_BEGINNING[beginning[0]]
-        shown = beginning[0].startswith(_SHOWN)
-        token = pattern.match(text, rest) if shown or _is_boundary(text, start) else None
+def _tokens_in(text: str, position: int, end: int) -> Iterator[Span]:
+    """Yield the tokens of one run, without overlaps."""
+    while prefix := _PREFIX.search(text, position, end):
+        start, rest = prefix.span()
+        kind, pattern = _FORMAT_BY_PREFIX[prefix[0]]
+        is_public = prefix[0].startswith(_PUBLIC)
+        token = pattern.match(text, rest) if is_public or _is_token_start(text, start) else None
         position = token.end() if token else start + 1
-        if token and (kind in _SURE or has_digit_and_letter(token[0]) or _two_cases(token[0])):
-            yield Span(token.start() if shown else start, token.end())
+        if token and (
+            kind in _CERTAIN or has_digit_and_letter(token[0]) or _has_both_cases(token[0])
+        ):
+            yield Span(token.start() if is_public else start, token.end())
 
 
-def _two_cases(token: str) -> bool:
+def _has_both_cases(token: str) -> bool:
     return token != token.lower() and token != token.upper() and "-" not in token
 
 
-# What such are known by, and how many of which characters stand before that: to look for what is
-# literal is many times faster.
+# kind, a literal marker to search for (many times faster than a pattern), the pattern, and which
+# characters precede the marker and how many.
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 _NEW = r"(?:(?<![A-Za-z0-9_-]eyJ)|(?<=\\[nrtbf]eyJ))"
-_OTHERS = tuple(
-    (kind, sign, re.compile(pattern, re.ASCII), before, counts)
-    for kind, sign, pattern, before, counts in (
+_MARKED_FORMATS = tuple(
+    (kind, marker, re.compile(pattern, re.ASCII), before, counts)
+    for kind, marker, pattern, before, counts in (
         ("jwt", "eyJ", rf"eyJ{_NEW}[\w-]{{8,}}+(?:\.eyJ[\w-]{{4,}}+(?:\.[\w-]*+)?"
          r"|\.[\w-]*+\.[\w-]{16,}+(?:\.[\w-]++){0,2}|(?=\Z)(?<=[\w-]{200}))", "", range(1)),
         ("telegram", ":AA", r":AA[\w-]{32,36}(?![\w-])", "0123456789", range(8, 13)),
@@ -201,18 +203,18 @@ _OTHERS = tuple(
 )  # fmt: skip
 
 
-def others(text: str) -> Iterator[Span]:
-    """Secrets that do not show by how they begin."""
-    for kind, sign, pattern, before, counts in _OTHERS:
-        if sign in text:
-            for found in pattern.finditer(text):
-                start = found.start() - _count(text, found.start(), before)
-                if found.start() - start in counts and (kind != "discord" or text[start] in "MNO"):
-                    yield Span(start, found.end())
+def find_tokens_by_marker(text: str) -> Iterator[Span]:
+    """Yield secrets without a literal prefix, by a marker in their middle."""
+    for kind, marker, pattern, before, counts in _MARKED_FORMATS:
+        if marker in text:
+            for match in pattern.finditer(text):
+                start = match.start() - _run_length_before(text, match.start(), before)
+                if match.start() - start in counts and (kind != "discord" or text[start] in "MNO"):
+                    yield Span(start, match.end())
 
 
-def _count(text: str, end: int, characters: str) -> int:
-    """How many of these characters stand right before a place, without the letter of an escape."""
+def _run_length_before(text: str, end: int, characters: str) -> int:
+    """Count how many of these characters precede a position, without the letter of an escape."""
     if not characters:
         return 0
     start = max(0, end - 40)
@@ -225,30 +227,30 @@ def _count(text: str, end: int, characters: str) -> int:
 _SAMPLE = re.compile(
     r"(?i)key|pass(?:word|wd)?|pwd|secret|token|user(?:name)?|(?:access|secret)_key"
 )
-_ADDRESS = re.compile(
+_URL_CREDENTIALS = re.compile(
     r"://(?:(?!\d{1,5}[/?#])(?P<user>[^\s\"'<>\\/@:`]{0,128}+):"
-    rf"(?P<password>(?:[^\s\"'<>\\/`]|{COLOUR}){{1,512}})"
+    rf"(?P<password>(?:[^\s\"'<>\\/`]|{ANSI}){{1,512}})"
     r"|(?P<token>[A-Za-z0-9_.~-]{20,512}+))@(?=[\w\[.$({%-])"
 )
 
 
-def addresses(text: str) -> Iterator[Span]:
-    """The passwords and tokens in URLs."""
-    for found in _ADDRESS.finditer(text):
-        part = "token" if found["token"] else "password"
-        value = found[part]
+def find_url_credentials(text: str) -> Iterator[Span]:
+    """Yield passwords and tokens in URLs."""
+    for match in _URL_CREDENTIALS.finditer(text):
+        part = "token" if match["token"] else "password"
+        value = match[part]
         if part == "token" and not has_digit_and_letter(value):
             continue
         if part == "password" and (len(value) == 1 or _SAMPLE.fullmatch(value)):
             continue
-        if not is_gap(value) and not value.startswith(("$", "{", "%")):
-            yield Span(*found.span(part))
+        if not is_placeholder(value) and not value.startswith(("$", "{", "%")):
+            yield Span(*match.span(part))
 
 
-# Each with what must be in the (lower-cased) text for it to be looked for.
-FINDERS: tuple[tuple[str, Callable[[str], Iterator[Span]]], ...] = (
-    ("", shapes),
-    ("", others),
-    ("://", addresses),
-    ("private key", private_keys),
+# Each with a literal that the lowercase text must contain.
+TOKEN_FINDERS: tuple[tuple[str, Callable[[str], Iterator[Span]]], ...] = (
+    ("", find_tokens),
+    ("", find_tokens_by_marker),
+    ("://", find_url_credentials),
+    ("private key", find_private_keys),
 )

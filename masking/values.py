@@ -1,21 +1,21 @@
-"""What makes a name that of a secret, and a value a secret rather than code, a gap or a word."""
+"""Tell secret names from other names, and secret values from code, placeholders and words."""
 
 import re
 from functools import lru_cache
 from typing import NamedTuple
 
 MASK = "[masked]"
-# What colours the text of a terminal, as it is or as escapes in another text.
-COLOUR = r"(?:\x1b|\\{1,15}(?:[uU]001[bB]|x1[bB]|033|e))\[[0-9;]{0,12}[mKk]"
-SPACE = r"(?:\s|\\{1,15}[rnt]){0,40}+"  # also as an escape
+# A terminal colour sequence, raw or escaped within another text.
+ANSI = r"(?:\x1b|\\{1,15}(?:[uU]001[bB]|x1[bB]|033|e))\[[0-9;]{0,12}[mKk]"
+SPACE = r"(?:\s|\\{1,15}[rnt]){0,40}+"  # raw or escaped
 
 
 class Span(NamedTuple):
-    """Where a secret value is in a text, without its name."""
+    """The position of a secret value, without its name, in a text."""
 
     start: int
-    end: int  # that of a slice
-    quote: str = ""  # that the mask needs and the value has not, as it is a number in JSON
+    end: int  # exclusive
+    quote: str = ""  # to put around the mask of a JSON number, which has none
 
     @property
     def mask(self) -> str:
@@ -23,7 +23,7 @@ class Span(NamedTuple):
 
     @property
     def cut(self) -> tuple[int, int, str]:
-        """The start, the end, and the mask in its place."""
+        """Start, end and replacement, for `replace_ranges`."""
         return self.start, self.end, self.mask
 
 
@@ -31,7 +31,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# A name is cut into words at case and signs; what counts is how it ends.
+# Names are split into words at case changes and punctuation; their last words decide.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _NEUTRAL = _words(
     "value raw plain text old new current prev previous confirm confirmation again base prod dev "
@@ -51,7 +51,7 @@ _KEYS = _words(
     "accountkey storage admin app application client consumer deploy license licence session "
     "shared preshared subscription webhook bot openai anthropic functions host webapp wep wpa"
 )
-# Tokens and secrets that are none: of paging, of parsing, of models of language.
+# Words before "token" or "secret" that make it harmless: paging, parsing, language models.
 _HARMLESS = _words(
     "page pagination continuation next sync resume cancel cancellation stop max min num no pad eos "
     "bos unk cls mask sep special per total input output prompt first last end start missing "
@@ -62,7 +62,7 @@ _HARMLESS = _words(
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Whether a field of this name holds a secret: "apiKey", "DB_PASSWORD", "Set-Cookie"."""
+    """Return whether a field of this name holds a secret: "apiKey", "DB_PASSWORD", "Set-Cookie"."""
     words = _words_of(name)
     if not words:
         return False
@@ -83,7 +83,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def _is_password(words: list[str]) -> bool:
-    """Whether the words of a name end in one for a password."""
+    """Return whether a name ends in a word for password."""
     if not words:
         return False
     if words[-1] == "word" and words[-2:-1] == ["pass"]:
@@ -93,20 +93,20 @@ def _is_password(words: list[str]) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_password_name(name: str) -> bool:
-    """Whether a field of this name holds a password, which may be any word at all."""
+    """Return whether a field of this name holds a password, which may be any word."""
     return _is_password(_words_of(name))
 
 
 def _words_of(name: str) -> list[str]:
-    """The words of a name in small letters, without those at its end that tell nothing."""
+    """Split a name into lowercase words, dropping trailing ones without meaning."""
     words = [word.lower() for word in _WORD.findall(name)]
     while words and (words[-1] in _NEUTRAL or words[-1].isdigit()):
         words.pop()
     return words
 
 
-_LONGEST_GAP = 120  # what is longer than this is no placeholder
-_GAP = re.compile(
+_LONGEST_PLACEHOLDER = 120  # characters
+_PLACEHOLDER = re.compile(
     r"""(?ix)
     [*\#\w-]{0,12}\[[^\[\]]{0,60}\]            # [masked], *[REDACTED]
     | \\*<[^<>]*>                              # <your password>
@@ -132,12 +132,12 @@ _VARIABLE = re.compile(
 _CONSTANT_VARIABLE = re.compile(r"\$[A-Z][A-Z0-9_]*")
 
 
-def is_gap(value: str, quote: str = "") -> bool:
-    """Whether a value only stands for one: "<password>", "${TOKEN}", "****", "null"."""
-    if len(value) > _LONGEST_GAP:
+def is_placeholder(value: str, quote: str = "") -> bool:
+    """Return whether a value is a placeholder: "<password>", "${TOKEN}", "****", "null"."""
+    if len(value) > _LONGEST_PLACEHOLDER:
         return False
     value = value.replace(MASK, "").strip()
-    if not value or _GAP.fullmatch(value):
+    if not value or _PLACEHOLDER.fullmatch(value):
         return True
     variable = _CONSTANT_VARIABLE if quote == "'" else _VARIABLE
     return bool(variable.fullmatch(value))
@@ -165,12 +165,12 @@ _CAPITAL_INSIDE = re.compile(r"[a-z][A-Z]")
 
 
 def is_code(value: str) -> bool:
-    """Whether an unquoted value reads as code: a call, an attribute, a container."""
+    """Return whether an unquoted value reads as code: a call, an attribute, a container."""
     if len(value) > 2000:
         return False
     if not _CODE.fullmatch(value):
         return False
-    # A random run with a dot in it is a token, not a member.
+    # A random string with a dot in it is a token, not an attribute.
     random = len(_DIGIT.findall(value)) > 1 and _MEMBERS.fullmatch(value)
     return not (random and (len(value) > 40 or not _PART_OF_NAME.search(value)))
 
@@ -181,16 +181,16 @@ _JOINED_WORDS = re.compile(
 _TYPE = re.compile(r"(?:[A-Z][a-z]{2,}+){2,}+")
 
 
-def is_label(value: str) -> bool:
-    """Whether a value is words joined as in a name of code: "same-origin", "SimpleCookie"."""
+def is_identifier(value: str) -> bool:
+    """Return whether a value is an identifier made of words: "same-origin", "SimpleCookie"."""
     if len(value) > 60:
         return False
-    joined = any(sign in value for sign in "_./:-") and _JOINED_WORDS.fullmatch(value)
+    joined = any(marker in value for marker in "_./:-") and _JOINED_WORDS.fullmatch(value)
     return bool(joined or _TYPE.fullmatch(value)) or value.startswith(("http://", "https://"))
 
 
 def is_variable_name(value: str) -> bool:
-    """Whether an unquoted value is the name of something that holds the secret."""
+    """Return whether an unquoted value is the name of a variable that holds the secret."""
     if not (_IDENTIFIER.fullmatch(value) and _PART_OF_NAME.search(value)):
         return False
     digits = len(_DIGIT.findall(_NUMBERED.sub("", value)))
@@ -204,7 +204,7 @@ _PART_OF_PATH = re.compile(r"[A-Za-z]?[a-z]{0,24}[0-9]{0,4}")
 
 
 def is_reference(name: str, value: str) -> bool:
-    """Whether a value says where the secret is: a path, "id=npm", "credentials: include2"."""
+    """Return whether a value only refers to a secret: a path, "id=npm", "credentials: include2"."""
     if is_password_name(name) or len(value) > 200:
         return False
     if value.startswith(_STORES) or _COLOUR_OR_LINK.fullmatch(value):
@@ -220,75 +220,75 @@ def has_digit_and_letter(value: str) -> bool:
 
 
 def stands_out(value: str) -> bool:
-    """Whether a value could not be a word of prose: digits among letters, or signs."""
+    """Return whether a value cannot be a word of prose: it mixes letters with digits or symbols."""
     if _DIGITS.fullmatch(value):
         return len(value) >= 5
     return len(value) >= 4 and bool(_RANDOM.match(value) or _SYMBOL.search(value))
 
 
 def is_mixed(value: str) -> bool:
-    """Whether letters of both cases are mixed as in no word, or a digit is among them."""
+    """Return whether a value has a capital inside a word, or digits and letters."""
     return bool(_RANDOM.match(value) or _CAPITAL_INSIDE.search(value))
 
 
 _OPENERS = {")": "(", "]": "[", "}": "{"}
 
 
-def without_end(value: str) -> str:
-    """A value without what ends the sentence or the code that it is in."""
+def strip_end(value: str) -> str:
+    """Strip the punctuation and brackets that end the surrounding sentence or code."""
     value = value.rstrip(".,;:")
     while value and value[-1] in _OPENERS and _OPENERS[value[-1]] not in value:
         value = value[:-1].rstrip(".,;:")
     return value
 
 
-class Place(NamedTuple):
-    """Where a value is, and what stands around it."""
+class Field(NamedTuple):
+    """A name that may be followed by a secret value, and the syntax around it."""
 
     name: str
     start: int  # of the name
-    value: int  # where the value starts, with its quote if it has one
-    sep: str  # the sign after the name; "is" in a sentence, "flag" for --name value
-    spaced: bool  # blanks stand before the sign
-    closed: str  # the quote that ends the name, with its backslashes, or ""
-    is_broken: bool = False  # the value is on a line of its own
+    value_start: int  # of the value, including its opening quote if it has one
+    sep: str  # after the name; "is" in a sentence, "flag" for --name value
+    is_spaced: bool  # blanks precede the separator
+    quote: str  # that ends the name, with its backslashes, or ""
+    on_next_line: bool = False  # the value is on a line of its own
 
 
-# Of a value in quotes: what is between two texts rather than in one, what reads as a sentence.
+# Quoted values that are no secrets: the code between two string literals, and sentences.
 _JOINED = re.compile(r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+")
 _SAID = re.compile(r"[A-Z][a-z']+(?: [A-Za-z][a-z']*+){2,}.{0,400}[.!?:]", re.DOTALL)
 _SENTENCE = re.compile(r"[A-Z][a-z']*(?: [A-Za-z][a-z']*){2,}.{0,400}[a-z.!?:]", re.DOTALL)
 _SNAKE = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)+")
 
 
-def is_quoted_secret(place: Place, value: str, quote: str) -> bool:
-    """Whether a value in quotes, after the name of a secret, is one."""
-    if is_gap(value, quote) or not value.strip():
+def is_quoted_secret(field: Field, value: str, quote: str) -> bool:
+    """Return whether a quoted value after a secret name is a secret."""
+    if is_placeholder(value, quote) or not value.strip():
         return False
     if quote == "`" and not (stands_out(value) and len(value) >= 6):
         return False
-    if not place.closed and _JOINED.match(value):
-        return False  # between two texts that are put together, not in one
-    if place.sep in (",", "==", "===", "||", "??"):
+    if not field.quote and _JOINED.match(value):
+        return False  # the code between two concatenated literals
+    if field.sep in (",", "==", "===", "||", "??"):
         return (
             stands_out(value)
             and " " not in value
-            and not is_label(value)
+            and not is_identifier(value)
             and not is_secret_name(value)
-            and not (place.is_broken and _SNAKE.fullmatch(value))  # a list of names
+            and not (field.on_next_line and _SNAKE.fullmatch(value))  # a list of names
         )
-    if place.name.lower() == "pass" and " " in value.strip():
-        return False  # as in the messages of a check
-    if is_password_name(place.name):
-        return not (" " in value.strip() and place.sep == ":" and _SAID.fullmatch(value))
-    if is_reference(place.name, value):
+    if field.name.lower() == "pass" and " " in value.strip():
+        return False  # as in "PASS: all tests are green"
+    if is_password_name(field.name):
+        return not (" " in value.strip() and field.sep == ":" and _SAID.fullmatch(value))
+    if is_reference(field.name, value):
         return False
-    if place.name == "token" and value.isalpha() and value.islower() and len(value) <= 12:
-        return False  # of a parser
+    if field.name == "token" and value.isalpha() and value.islower() and len(value) <= 12:
+        return False  # a parser's token
     if _CAPITAL_INSIDE.search(value) and is_secret_name(value) and not has_digit_and_letter(value):
         return False  # a name: "InvalidIdToken"
     if " " in value.strip():
         return stands_out(value) and not _SENTENCE.match(value)
-    if len(value) < (3 if place.name.isupper() else 4) or is_label(value):
+    if len(value) < (3 if field.name.isupper() else 4) or is_identifier(value):
         return False
-    return len(value) >= 8 or place.name.isupper() or stands_out(value) or is_mixed(value)
+    return len(value) >= 8 or field.name.isupper() or stands_out(value) or is_mixed(value)

@@ -139,7 +139,7 @@ def wrong_values(found: Model, columns: tuple[str, ...]) -> list[str]:
     for column in columns:
         value = getattr(found, column)
         kind = KINDS.get(type(value), "text")
-        cell = Cell(kind, request_masking.whole(to_text(value)) if kind == "text" else value)
+        cell = Cell(kind, request_masking.mask(to_text(value)) if kind == "text" else value)
         findings = cell_findings(type(found), column, cell, Finding("", ""))
         wrong += [f"{column}: {finding.text}" for finding in findings]
     return wrong

@@ -89,15 +89,15 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
 
     @admin.display(description="task")
     def task_shown(self, checkpoint: TaskCheckpoint) -> str:
-        return request_masking.beginning(shown_id(checkpoint.task_id), 300)
+        return request_masking.truncate(shown_id(checkpoint.task_id), 300)
 
     @admin.display(description="step")
     def step_shown(self, checkpoint: TaskCheckpoint) -> str:
-        return request_masking.beginning(str(checkpoint.step_index), 100)
+        return request_masking.truncate(str(checkpoint.step_index), 100)
 
     @admin.display(description="taken")
     def taken(self, checkpoint: TaskCheckpoint) -> str:
-        return request_masking.beginning(absolute(checkpoint.created_at), 100)
+        return request_masking.truncate(absolute(checkpoint.created_at), 100)
 
     def context_of(self, request: HttpRequest, found: Any) -> dict[str, Any]:
         task = AdminRecords.all_tasks().heads().filter(pk=found.task_id).first()

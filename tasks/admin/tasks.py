@@ -116,11 +116,11 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         own = (
             "(no id)"
             if record.pk is None
-            else request_masking.beginning(shown_id(record.task_id), 300)
+            else request_masking.truncate(shown_id(record.task_id), 300)
         )
         if record.thread_id == record.task_id:
             return own
-        return f"{own} of thread {request_masking.beginning(shown_id(record.thread_id), 200)}"
+        return f"{own} of thread {request_masking.truncate(shown_id(record.thread_id), 200)}"
 
     @admin.display(description="status")
     def state(self, record: TaskRecord) -> str:
@@ -128,19 +128,19 @@ class TaskRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="channel")
     def channel_short(self, record: TaskRecord) -> str:
-        return request_masking.beginning(str(record.channel), 100)
+        return request_masking.truncate(str(record.channel), 100)
 
     @admin.display(description="provider")
     def provider_short(self, record: TaskRecord) -> str:
-        return request_masking.beginning(str(record.provider), 100)
+        return request_masking.truncate(str(record.provider), 100)
 
     @admin.display(description="model")
     def model_short(self, record: TaskRecord) -> str:
-        return request_masking.beginning(str(record.model), 100)
+        return request_masking.truncate(str(record.model), 100)
 
     @admin.display(description="last active", ordering="updated_at")
     def active(self, record: TaskRecord) -> str:
-        return request_masking.beginning(absolute(record.updated_at), 100)
+        return request_masking.truncate(absolute(record.updated_at), 100)
 
     def context_of(self, request: HttpRequest, found: Any) -> dict[str, Any]:
         tab = request.GET.get("show", "transcript")
@@ -150,7 +150,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         count = steps.count()
         context = self._tab(request, tab, thread, steps)
         return context | {
-            "title": f"Task {request_masking.beginning(shown_id(found.task_id), 200)}",
+            "title": f"Task {request_masking.truncate(shown_id(found.task_id), 200)}",
             "record": found,
             "thread": thread,
             "tab": tab,
@@ -179,7 +179,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     def action_checkbox(self, obj: TaskRecord) -> SafeString:
         if is_nameless(obj.pk):
             return SafeString()
-        label = f"Select {request_masking.beginning(shown_id(obj.task_id), 200)}"
+        label = f"Select {request_masking.truncate(shown_id(obj.task_id), 200)}"
         attributes = {"class": "action-select", "aria-label": label}
         box = CheckboxInput(attributes, check_test=lambda value: False)
         return box.render(ACTION_CHECKBOX_NAME, id_in_path(obj.task_id))

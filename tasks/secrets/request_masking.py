@@ -1,8 +1,8 @@
-"""Secrets that an answer keeps back, unless a view lifts that for this one.
+"""Masking for the response in progress, unless its view has lifted it.
 
-`masking` knows what a secret is. A whole text of an answer is masked at its end, see
-`tasks.secrets.response_masking`; here is what can be done only where a text is still whole: to cut
-it, to look for something in it, and to show a value apart from its name.
+`tasks.secrets.response_masking` masks every finished response. This module handles what needs the
+whole text while the response is being built: truncating it, showing a search hit in its context,
+and showing a value apart from its name.
 """
 
 from bisect import bisect_left, bisect_right
@@ -18,15 +18,15 @@ from masking import MARGIN, MASK
 
 T = TypeVar("T")
 
-LONGEST_FIELD = 10_000  # characters of a value that is looked at for what it may be by its name
-_WINDOW, _BESIDE = 1_000_000, 100_000  # characters looked through at once, and on either side
+LONGEST_FIELD = 10_000  # characters of a value that are checked in the context of its name
+_WINDOW, _OVERLAP = 1_000_000, 100_000  # characters searched at a time, and beyond either end
 
 _IS_LIFTED: ContextVar[bool] = ContextVar("is_lifted", default=False)
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Around a whole answer: what lifts the secrecy within it does so for nothing after it."""
+def response_scope() -> Iterator[None]:
+    """Limit the effect of `lift` to one response."""
     token = _IS_LIFTED.set(False)
     try:
         yield
@@ -35,7 +35,7 @@ def kept() -> Iterator[None]:
 
 
 def lift() -> None:
-    """From here on the answer may hold secrets: whoever asked may see them."""
+    """Let the rest of this response show secrets: the user has been authorized."""
     _IS_LIFTED.set(True)
 
 
@@ -43,79 +43,79 @@ def is_lifted() -> bool:
     return _IS_LIFTED.get()
 
 
-def as_now(pieces: Iterable[T]) -> Iterator[T]:
-    """The pieces of an answer, made later with the secrecy as it is now."""
-    context, left = copy_context(), iter(pieces)
-    return iter(lambda: context.run(next, left, None), None)
+def in_current_scope(chunks: Iterable[T]) -> Iterator[T]:
+    """Yield the chunks of a streamed response, produced later, under the current setting."""
+    context, iterator = copy_context(), iter(chunks)
+    return iter(lambda: context.run(next, iterator, None), None)
 
 
-def whole(text: str) -> str:
-    """A text that is about to be taken apart or put among others, which would hide a secret."""
-    return text if is_lifted() else masking.masked(text)
+def mask(text: str) -> str:
+    """Mask a text before it is split up or joined with others, which would hide a secret."""
+    return text if is_lifted() else masking.mask(text)
 
 
-def beginning(text: str, length: int) -> str:
-    """The first characters of a text; of a secret that the cut goes through nothing is left."""
+def truncate(text: str, length: int) -> str:
+    """Return the first `length` characters, with any secret at the cut masked whole."""
     if is_lifted():
         return text[:length]
-    return masking.masked_start(text[: length + MARGIN], length)
+    return masking.mask_start(text[: length + MARGIN], length)
 
 
-def shortened(text: str, length: int) -> str:
-    """The same, marked as cut if it is."""
-    return text if len(text) <= length else f"{beginning(text, length - 1).rstrip()}…"
+def shorten(text: str, length: int) -> str:
+    """Truncate a text to `length` characters, ending in an ellipsis if anything was cut."""
+    return text if len(text) <= length else f"{truncate(text, length - 1).rstrip()}…"
 
 
-def field(name: str, value: Any) -> Any:
-    """A named value that is shown apart from its name, masked if that tells that it is a secret."""
+def mask_field(name: str, value: Any) -> Any:
+    """Mask a value that is shown apart from its name, if the two together make it a secret."""
     if is_lifted() or isinstance(value, bool) or not isinstance(value, str | int | float):
         return value
     if not isinstance(value, str) or len(value) > LONGEST_FIELD:
         return MASK if masking.is_secret_name(name) else value
-    stored = msgspec.json.encode({name: value}).decode()
-    masked = masking.masked(stored)
-    return value if masked == stored else msgspec.json.decode(masked).get(name, MASK)
+    document = msgspec.json.encode({name: value}).decode()
+    masked = masking.mask(document)
+    return value if masked == document else msgspec.json.decode(masked).get(name, MASK)
 
 
-class Hidden:
-    """The secrets of a text that something was found in; looked for only near what was found."""
+class SearchedText:
+    """A text with search hits, whose secrets are located lazily, near the hits only."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._of_window: dict[int, list[tuple[int, int]]] = {}
+        self._spans_by_window: dict[int, list[tuple[int, int]]] = {}
 
-    def around(self, start: int, end: int, before: int, after: int) -> tuple[str, str, str] | None:
-        """What stands before, at and after a place, or None if it touches a secret.
+    def context(self, start: int, end: int, before: int, after: int) -> tuple[str, str, str] | None:
+        """Return the masked text before a hit, the hit, and the masked text after it.
 
-        `before` and `after` are how many characters of the text are wanted there.
+        `before` and `after` are lengths in characters of the unmasked text. Return None if the
+        hit overlaps a secret.
         """
-        spans = [] if is_lifted() else self._between(start - before, end + after, start)
+        spans = [] if is_lifted() else self._spans_between(start - before, end + after, start)
         if any(span[0] < end and start < span[1] for span in spans):
             return None
         return (
-            self._piece(max(0, start - before), start, spans),
+            self._masked(max(0, start - before), start, spans),
             self._text[start:end],
-            self._piece(end, min(len(self._text), end + after), spans),
+            self._masked(end, min(len(self._text), end + after), spans),
         )
 
-    def _between(self, first: int, last: int, place: int) -> list[tuple[int, int]]:
-        """Those that touch a stretch of text around a place; of many, only these are looked at."""
-        spans = self._near(place)
-        start = bisect_right(spans, first, key=lambda span: span[1])
-        return spans[start : bisect_left(spans, last, lo=start, key=lambda span: span[0])]
+    def _spans_between(self, start: int, end: int, hit: int) -> list[tuple[int, int]]:
+        spans = self._spans_near(hit)
+        first = bisect_right(spans, start, key=lambda span: span[1])
+        return spans[first : bisect_left(spans, end, lo=first, key=lambda span: span[0])]
 
-    def _near(self, place: int) -> list[tuple[int, int]]:
-        number = place // _WINDOW
-        if number not in self._of_window:
-            first = max(0, number * _WINDOW - _BESIDE)
-            window = self._text[first : (number + 1) * _WINDOW + _BESIDE]
-            self._of_window[number] = [
-                (first + span.start, first + span.end) for span in masking.found(window)
+    def _spans_near(self, position: int) -> list[tuple[int, int]]:
+        number = position // _WINDOW
+        if number not in self._spans_by_window:
+            offset = max(0, number * _WINDOW - _OVERLAP)
+            window = self._text[offset : (number + 1) * _WINDOW + _OVERLAP]
+            self._spans_by_window[number] = [
+                (offset + span.start, offset + span.end) for span in masking.find_secrets(window)
             ]
-        return self._of_window[number]
+        return self._spans_by_window[number]
 
-    def _piece(self, start: int, end: int, spans: Sequence[tuple[int, int]]) -> str:
-        return masking.without(
+    def _masked(self, start: int, end: int, spans: Sequence[tuple[int, int]]) -> str:
+        return masking.replace_ranges(
             self._text[start:end],
             (
                 (max(0, first - start), last - start, MASK)

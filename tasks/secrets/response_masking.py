@@ -1,4 +1,4 @@
-"""Whole answers without their secrets, whichever view or template made them."""
+"""Mask the secrets in finished responses, whichever view or template produced them."""
 
 import codecs
 import re
@@ -14,98 +14,97 @@ _TAG = re.compile(r'(<[/!]?[A-Za-z](?:[^>"]++|"[^"]*+")*+>)')
 _INLINE = re.compile(r"</?(?:a|b|code|del|em|i|ins|kbd|mark|s|small|span|strong|u)[\s>]")
 _NO_ELEMENTS = re.compile(r'<(?:option|text|textarea|title)\b|<span class="masked">')
 _MARKED = f'<span class="masked">{MASK}</span>'
-# Not what a form or a script needs as it is, nor an address of this site, whose ids lead somewhere.
+# Leave out what forms and scripts need unchanged, and this site's own URLs, whose ids must work.
 _ATTRIBUTE = re.compile(
     r'(?<=\s)(?!(?:action|class|for|id|name|src|value|data-[\w-]+|hx-[\w-]+)="|href="[/?#])'
     r'([\w-]+=")([^"]+)(?=")'
 )
 
-# Characters of a stream that wait for what follows: a secret may go on, and its name stand before.
+# Characters of a stream held back, because a secret may continue, and room for its name before it.
 _HELD, _NAME = 64_000, 700
-_PIECE = 500_000  # bytes
+_CHUNK = 500_000  # bytes
 
 
-def page(html: str) -> str:
-    """A page whose texts and attributes are masked; a secret in several elements too."""
-    parts = _TAG.split(html)
-    between = ["" if _INLINE.match(tag) else "\n" for tag in parts[1::2]]
-    texts = list(zip(map(unescape, parts[::2]), [*between, ""], strict=True))
-    for place, masked in _masked_each(texts).items():
-        parts[2 * place] = escape(masked, quote=False)
+def mask_page(html: str) -> str:
+    """Mask the texts and attributes of a page, also where a secret spans several elements."""
+    parts = _TAG.split(html)  # texts at even indexes, tags at odd ones
+    separators = ["" if _INLINE.match(tag) else "\n" for tag in parts[1::2]]
+    texts = list(zip(map(unescape, parts[::2]), [*separators, ""], strict=True))
+    for index, masked in _mask_each(texts).items():
+        parts[2 * index] = escape(masked, quote=False)
     attributes = [
-        (place, attribute)
-        for place, tag in enumerate(parts[1::2])
+        (index, attribute)
+        for index, tag in enumerate(parts[1::2])
         if '="' in tag
         for attribute in _ATTRIBUTE.finditer(tag)
     ]
-    values = _masked_each([(unescape(attribute[2]), "\n") for _, attribute in attributes])
-    for number in sorted(values, reverse=True):  # of one tag the last first: places before it stay
-        place, attribute = attributes[number]
-        tag = parts[2 * place + 1]
+    values = _mask_each([(unescape(attribute[2]), "\n") for _, attribute in attributes])
+    for number in sorted(values, reverse=True):  # backwards, so that offsets in a tag stay valid
+        index, attribute = attributes[number]
+        tag = parts[2 * index + 1]
         start, end = attribute.span(2)
-        parts[2 * place + 1] = f"{tag[:start]}{escape(values[number])}{tag[end:]}"
-    for place in range(0, len(parts), 2):
-        if MASK in parts[place] and not (place and _NO_ELEMENTS.match(parts[place - 1])):
-            parts[place] = parts[place].replace(MASK, _MARKED)
+        parts[2 * index + 1] = f"{tag[:start]}{escape(values[number])}{tag[end:]}"
+    for index in range(0, len(parts), 2):
+        if MASK in parts[index] and not (index and _NO_ELEMENTS.match(parts[index - 1])):
+            parts[index] = parts[index].replace(MASK, _MARKED)
     return "".join(parts)
 
 
-def _masked_each(texts: Sequence[tuple[str, str]]) -> dict[int, str]:
-    """Of texts, each with what stands behind it, those that hold secrets, without them.
+def _mask_each(texts: Sequence[tuple[str, str]]) -> dict[int, str]:
+    """Mask texts, each given with the separator after it; return those that changed, by index.
 
-    By their places in the sequence. A secret may go on from one text into the next.
+    A secret may continue from one text into the next.
     """
-    spans = masking.found("".join(text + between for text, between in texts))
+    spans = masking.find_secrets("".join(text + separator for text, separator in texts))
     if not spans:
         return {}
-    starts = list(accumulate((len(text) + len(between) for text, between in texts), initial=0))
+    offsets = [0, *accumulate(len(text) + len(separator) for text, separator in texts)]
     cuts: dict[int, list[tuple[int, int, str]]] = {}
     for span in spans:
-        place = bisect_right(starts, span.start) - 1
-        while starts[place] < span.end:
-            first = max(0, span.start - starts[place])
-            last = min(len(texts[place][0]), span.end - starts[place])
-            if first < last:
-                cuts.setdefault(place, []).append((first, last, span.mask))
-            place += 1
-    return {place: masking.without(texts[place][0], found) for place, found in cuts.items()}
+        index = bisect_right(offsets, span.start) - 1
+        while offsets[index] < span.end:
+            start = max(0, span.start - offsets[index])
+            end = min(len(texts[index][0]), span.end - offsets[index])
+            if start < end:
+                cuts.setdefault(index, []).append((start, end, span.mask))
+            index += 1
+    return {index: masking.replace_ranges(texts[index][0], cuts[index]) for index in cuts}
 
 
-def text(content: bytes) -> bytes:
-    """A text in UTF-8, such as a stored message or JSON; bytes that are none stay."""
-    return b"".join(stream([content]))
+def mask_text(content: bytes) -> bytes:
+    """Mask UTF-8 text, such as a stored message or JSON; invalid bytes are kept."""
+    return b"".join(mask_stream([content]))
 
 
-def stream(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same of one that is sent in pieces, wherever these are cut."""
+def mask_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Mask UTF-8 text that arrives in chunks, wherever these are cut."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    left, enough = "", 2 * _HELD
-    for piece in _bounded(pieces):
-        left += decoder.decode(piece)
-        if len(left) < enough:
+    pending, threshold = "", 2 * _HELD
+    for chunk in _rechunk(chunks):
+        pending += decoder.decode(chunk)
+        if len(pending) < threshold:
             continue
-        ready, left = _divided(left)
-        enough = max(2 * _HELD, 2 * len(left))  # or a secret without an end is looked at often
+        ready, pending = _split_ready(pending)
+        threshold = max(2 * _HELD, 2 * len(pending))  # rescan an endless secret rarely
         if ready:
             yield ready.encode("utf-8", "surrogateescape")
-    left += decoder.decode(b"", final=True)
-    if left:
-        yield masking.masked(left).encode("utf-8", "surrogateescape")
+    pending += decoder.decode(b"", final=True)
+    if pending:
+        yield masking.mask(pending).encode("utf-8", "surrogateescape")
 
 
-def _bounded(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same in smaller pieces, as looking through one takes several times its memory."""
-    for piece in pieces:
-        yield from (piece[start : start + _PIECE] for start in range(0, len(piece), _PIECE))
+def _rechunk(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Split large chunks: scanning one takes several times its size in memory."""
+    for chunk in chunks:
+        yield from (chunk[start : start + _CHUNK] for start in range(0, len(chunk), _CHUNK))
 
 
-def _divided(text: str) -> tuple[str, str]:
-    """What of a text can be sent, masked, and what must wait for what follows."""
-    spans, cut = masking.found(text), len(text) - _HELD
+def _split_ready(text: str) -> tuple[str, str]:
+    """Return the masked part of a text that can be sent, and the rest, which must wait."""
+    spans, cut = masking.find_secrets(text), len(text) - _HELD
     for span in reversed(spans):
         if span.start - _NAME < cut < span.end:
             cut = span.start - _NAME
     if cut <= 0:
         return "", text
-    ready = (span.cut for span in spans if span.end <= cut)
-    return masking.without(text[:cut], ready), text[cut:]
+    return masking.replace_ranges(text[:cut], (s.cut for s in spans if s.end <= cut)), text[cut:]

@@ -1,7 +1,7 @@
-"""Showing the secrets of a thread: one thread, to one session, for ten minutes, on record.
+"""Show the secrets of one thread to one session for ten minutes, and log it first.
 
-What is shown, and until when, is kept in the session, so it ends with it. Whether the person may
-see it is asked again each time.
+The session holds which thread is revealed and until when, so a reveal ends with its session. The
+user's permission is checked again with each request.
 """
 
 from collections.abc import Callable
@@ -23,98 +23,101 @@ from tasks.secrets import request_masking
 from tasks.store import workspace
 
 PERMISSION = "tasks.reveal_secrets"
-FOR = timedelta(minutes=10)
-KEPT = "secrets"  # in the session
+DURATION = timedelta(minutes=10)
+SESSION_KEY = "secrets"
 
 View = Callable[..., HttpResponseBase]
 
 
 def begin(request: HttpRequest, thread_id: str) -> None:
-    """Show a thread's secrets from now on, in place of another's that were shown.
+    """Reveal a thread's secrets to this session, and end its reveal of any other thread.
 
-    It is written down first. What the database raises is raised, and then nothing is shown.
+    The reveal is logged first. If that raises a database error, nothing is revealed.
     """
     user: Any = request.user
     now = timezone.now()
     with transaction.atomic():
-        _write_end(request.session.get(KEPT), now)
-        row = Reveal.objects.create(
+        _record_end(request.session.get(SESSION_KEY), now)
+        reveal = Reveal.objects.create(
             store=workspace.identity(),
             stored_id=thread_id.encode(),
             user=user,
             user_name=user.get_username(),
             address=request.META.get("REMOTE_ADDR", ""),
             at=now,
-            until=now + FOR,
+            until=now + DURATION,
         )
-        LogEntry.objects.log_actions(user.pk, [row], ADDITION, single_object=True)
-    until = row.until.isoformat()
-    request.session[KEPT] = {"thread": _digest(thread_id), "until": until, "row": row.pk}
+        LogEntry.objects.log_actions(user.pk, [reveal], ADDITION, single_object=True)
+    until = reveal.until.isoformat()
+    request.session[SESSION_KEY] = {"thread": _digest(thread_id), "until": until, "row": reveal.pk}
 
 
 def end(request: HttpRequest, thread_id: str) -> None:
-    """Hide a thread's secrets before their time is over."""
-    kept = request.session.get(KEPT)
-    if kept and kept["thread"] == _digest(thread_id):
-        del request.session[KEPT]
-        with suppress(Error):  # the record then says the full time; hidden they are in any case
-            _write_end(kept, timezone.now())
+    """Hide a thread's secrets before their time is up."""
+    entry = request.session.get(SESSION_KEY)
+    if entry and entry["thread"] == _digest(thread_id):
+        del request.session[SESSION_KEY]
+        with suppress(Error):  # they are hidden anyway; the log then gives the full ten minutes
+            _record_end(entry, timezone.now())
 
 
 def end_at_sign_out(request: HttpRequest, **kwargs: Any) -> None:
-    """Write down that the session ends, and with it what is shown."""
-    with suppress(Error):  # nobody is to stay signed in for that
-        _write_end(request.session.get(KEPT), timezone.now())
+    """Record the end of the session's reveal; a receiver of `user_logged_out`."""
+    with suppress(Error):  # signing out must not fail over this
+        _record_end(request.session.get(SESSION_KEY), timezone.now())
 
 
-def write_export(request: HttpRequest) -> None:
-    """Write down that a file with the secrets is taken, before it is."""
-    row = Reveal.objects.filter(pk=request.session[KEPT]["row"])
-    row.update(exports=F("exports") + 1)
+def record_export(request: HttpRequest) -> None:
+    """Count an export that includes the revealed secrets, before it is sent."""
+    reveal = Reveal.objects.filter(pk=request.session[SESSION_KEY]["row"])
+    reveal.update(exports=F("exports") + 1)
 
 
-def until(request: HttpRequest, thread_id: str) -> datetime | None:
-    """Until when this person sees the secrets of this thread; None where they are hidden."""
-    kept = request.session.get(KEPT)
-    if not kept or kept["thread"] != _digest(thread_id) or not request.user.has_perm(PERMISSION):
+def revealed_until(request: HttpRequest, thread_id: str) -> datetime | None:
+    """Return when this user's reveal of the thread ends, or None if its secrets are hidden."""
+    entry = request.session.get(SESSION_KEY)
+    if not entry or entry["thread"] != _digest(thread_id):
         return None
-    over = datetime.fromisoformat(kept["until"])
-    return over if timezone.now() < over else None
+    if not request.user.has_perm(PERMISSION):
+        return None
+    until = datetime.fromisoformat(entry["until"])
+    return until if timezone.now() < until else None
 
 
-def lift_if_shown(request: HttpRequest, thread_id: str) -> None:
-    """Let the answer hold the secrets of this thread, if this person is to see them."""
-    over = until(request, thread_id)
-    request.secrets_until = over  # type: ignore[attr-defined]
-    if over:
+def lift_if_revealed(request: HttpRequest, thread_id: str) -> None:
+    """Let the response show the secrets of this thread if they are revealed to this user."""
+    until = revealed_until(request, thread_id)
+    request.secrets_until = until  # type: ignore[attr-defined]
+    if until:
         request_masking.lift()
 
 
 def lifted_until(request: HttpRequest) -> datetime | None:
-    """Until when the secrets that the answer holds may be seen; None where it holds none."""
+    """Return when the secrets shown by this response must be hidden; None if it shows none."""
     return getattr(request, "secrets_until", None)
 
 
-def reloaded_when_over(view: View) -> View:
-    """For a view: an answer with secrets that is left open is loaded again when time is up."""
+def reload_when_over(view: View) -> View:
+    """Decorate a view so that a page left open with secrets reloads when their time is up."""
 
     @wraps(view)
-    def timed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response = view(request, *args, **kwargs)
-        if over := lifted_until(request):
-            seconds = int((over - timezone.now()).total_seconds())
+        if until := lifted_until(request):
+            seconds = int((until - timezone.now()).total_seconds())
             response.headers["Refresh"] = str(max(seconds, 0) + 1)
         return response
 
-    return timed
+    return wrapper
 
 
 def _digest(thread_id: str) -> str:
-    """Of the thread in this store, under whichever of its names an address has it."""
-    stored = storable(thread_id, workspace.store_connection().vendor)
-    return key_of(f"{workspace.identity()}\0{stored}")
+    """Identify the thread in this store, however a database stores its id."""
+    stored_id = storable(thread_id, workspace.store_connection().vendor)
+    return key_of(f"{workspace.identity()}\0{stored_id}")
 
 
-def _write_end(kept: dict[str, str] | None, now: datetime) -> None:
-    if kept:
-        Reveal.objects.filter(pk=kept["row"], hidden_at=None, until__gt=now).update(hidden_at=now)
+def _record_end(entry: dict[str, str] | None, now: datetime) -> None:
+    if entry:
+        current = Reveal.objects.filter(pk=entry["row"], hidden_at=None, until__gt=now)
+        current.update(hidden_at=now)

@@ -42,19 +42,19 @@ def shown_id(thread_id: Any) -> str:
 @stringfilter
 def cut(text: str, length: int) -> str:
     """At most so many characters, marked as cut; nothing of a secret that the cut goes through."""
-    return request_masking.shortened(text, length)
+    return request_masking.shorten(text, length)
 
 
 @register.filter
 @stringfilter
 def start(text: str, length: int) -> str:
     """The same, not marked."""
-    return request_masking.beginning(text, length)
+    return request_masking.truncate(text, length)
 
 
 def _as_it_is(value: Any) -> str:
     """A stored value that is no time or no number, as far as there is room for it."""
-    return request_masking.shortened(str(value), LONGEST_VALUE)
+    return request_masking.shorten(str(value), LONGEST_VALUE)
 
 
 @register.filter

@@ -38,7 +38,7 @@ class Field:
 
     @property
     def short_name(self) -> str:
-        return request_masking.beginning(self.name, 200) or '""'
+        return request_masking.truncate(self.name, 200) or '""'
 
     @property
     def is_block(self) -> bool:
@@ -82,14 +82,14 @@ class Arguments:
 
     @property
     def short_path(self) -> str:
-        return request_masking.shortened(self.path, 400)
+        return request_masking.shorten(self.path, 400)
 
     @property
     def diff(self) -> list[diffs.Line] | None:
         if "old" not in self._taken:
             return None
         old, new = (
-            request_masking.beginning(self._text(role), DISPLAY_LENGTH) for role in ("old", "new")
+            request_masking.truncate(self._text(role), DISPLAY_LENGTH) for role in ("old", "new")
         )
         return list(diffs.lines(old, new))
 
@@ -141,7 +141,7 @@ class Arguments:
 
 def _fields(left: list[tuple[str, Any]]) -> Iterator[Field]:
     for name, value in left[:MOST_FIELDS]:
-        value = request_masking.field(name, value)
+        value = request_masking.mask_field(name, value)
         if isinstance(value, str):
             yield Field(name, Text(value, FIELD_LENGTH), _CODE_KEYS.get(name, ""))
         elif isinstance(value, dict | list) and value:

@@ -115,7 +115,7 @@ def _output(output: Output) -> str:
 
 def _inline(text: str) -> str:
     """Harmless Markdown in one line."""
-    return _HARMFUL.sub(_escaped, _line(request_masking.whole(text)))
+    return _HARMFUL.sub(_escaped, _line(request_masking.mask(text)))
 
 
 def _harmless(text: str) -> str:
@@ -126,7 +126,7 @@ def _harmless(text: str) -> str:
     """
     if len(text) > MARKDOWN_LENGTH:
         return _fenced(text)  # it would take long to be read
-    text = request_masking.whole(text).replace("\r\n", "\n").replace("\r", "\n")
+    text = request_masking.mask(text).replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
     kept, end = _code_lines(text, lines)
     made = (
@@ -160,14 +160,14 @@ def _escaped(found: re.Match[str]) -> str:
 
 def _fenced(text: str, language: str = "") -> str:
     """A code block whose fence is longer than any that the text holds."""
-    text = request_masking.whole(text)
+    text = request_masking.mask(text)
     fence = "`" * max(3, 1 + _longest_run(text))
     return f"{fence}{language}\n{text.removesuffix(chr(10))}\n{fence}\n\n"
 
 
 def _code(text: str) -> str:
     """Code in a line of text."""
-    text = request_masking.whole(text)
+    text = request_masking.mask(text)
     ticks = "`" * (1 + _longest_run(text))
     padding = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{ticks}{padding}{_line(text)}{padding}{ticks}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tasks.messages import ChatMessage
-from tasks.secrets.request_masking import Hidden
+from tasks.secrets.request_masking import SearchedText
 from tasks.transcript.search import Term
 
 SECONDS = 5.0  # that are looked
@@ -42,7 +42,7 @@ def hits(query: str, history: Iterable[ChatMessage], seconds: float = SECONDS) -
 
 def _hits(term: Term, history: Iterable[ChatMessage], until: float) -> Iterator[Hit]:
     for number, message in enumerate(history, start=1):
-        hidden = Hidden(message.content)
+        hidden = SearchedText(message.content)
         for place in term.places(message.content, until):
-            if around := hidden.around(*place, AROUND, AROUND):
+            if around := hidden.context(*place, AROUND, AROUND):
                 yield Hit(number, *around)

@@ -32,7 +32,7 @@ class Source:
         """The message in stretches; as much of it as a page shows."""
         text = self.message.content
         if self.dropped or self.message.role != "assistant":
-            return [Part(request_masking.beginning(text, DISPLAY_LENGTH), bool(self.dropped))]
+            return [Part(request_masking.truncate(text, DISPLAY_LENGTH), bool(self.dropped))]
         return list(_bounded(_parts(text)))
 
     @property
@@ -120,7 +120,7 @@ def _bounded(parts: Iterable[Part]) -> Iterator[Part]:
     room = DISPLAY_LENGTH
     for part in parts:
         if part.text and room > 0:
-            yield Part(request_masking.beginning(part.text, room), part.removed)
+            yield Part(request_masking.truncate(part.text, room), part.removed)
         room -= len(part.text)
         if room <= 0:
             return

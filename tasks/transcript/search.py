@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import CharField, Lookup, Q, TextField
 
-from masking import lowered
+from masking import lowercase
 from tasks.messages import ChatMessage, decode_history
-from tasks.secrets.request_masking import Hidden
+from tasks.secrets.request_masking import SearchedText
 
 SNIPPET_BEFORE, SNIPPET_AFTER = 60, 140  # characters
 LIKE_LENGTH = 24  # of a text that the database looks for: the time it takes is in proportion
@@ -102,7 +102,7 @@ class Term:
     def _literal_places(self, text: str, start: int, after: int) -> Iterator[tuple[int, int]]:
         """Those that begin in one piece."""
         size = len(self._literal)
-        piece = lowered(text[start : start + PIECE + size - 1])
+        piece = lowercase(text[start : start + PIECE + size - 1])
         at = piece.find(self._literal, max(0, after - start))
         while at >= 0:
             yield start + at, start + at + size
@@ -132,9 +132,9 @@ class Term:
             role = role_of(message)
             if roles and role not in roles:
                 continue
-            hidden = Hidden(message.content)
+            hidden = SearchedText(message.content)
             for start, end in self.places(message.content, until):
-                if around := hidden.around(start, end, SNIPPET_BEFORE, SNIPPET_AFTER):
+                if around := hidden.context(start, end, SNIPPET_BEFORE, SNIPPET_AFTER):
                     is_cut = start > SNIPPET_BEFORE, end + SNIPPET_AFTER < len(message.content)
                     yield _hit(number, role, around, *is_cut)
                     break

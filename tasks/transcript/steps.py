@@ -115,7 +115,7 @@ def _first_call(start: Any) -> tuple[str, str]:
     if not named:
         return "", UNREADABLE
     try:
-        return request_masking.whole(msgspec.json.decode(named[1], type=str)), OK
+        return request_masking.mask(msgspec.json.decode(named[1], type=str)), OK
     except msgspec.DecodeError:
         return "", UNREADABLE
 
@@ -164,7 +164,7 @@ def readable(arguments: Any) -> str:
     if isinstance(arguments, dict) and len(arguments) == 1:
         [(name, value)] = arguments.items()
         if isinstance(value, str):
-            return str(request_masking.field(name, value))
+            return str(request_masking.mask_field(name, value))
     return msgspec.json.format(msgspec.json.encode(arguments), indent=2).decode()
 
 

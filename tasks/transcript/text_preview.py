@@ -48,7 +48,7 @@ class Text:
 
     @cached_property
     def display(self) -> str:
-        return request_masking.beginning(self.body, self.limit)
+        return request_masking.truncate(self.body, self.limit)
 
     @property
     def length(self) -> int:
@@ -56,7 +56,7 @@ class Text:
 
     @property
     def preview(self) -> str:
-        start = request_masking.beginning(self.body, PREVIEW_LENGTH)
+        start = request_masking.truncate(self.body, PREVIEW_LENGTH)
         return "\n".join(start.split("\n")[:PREVIEW_LINES])
 
     @property

@@ -66,7 +66,7 @@ def _decoded(json_text: str) -> str:
 
 def asked_for(message: str) -> str:
     """The line of a message that says what it is about, with the name that it is given."""
-    lines = list(_lines(request_masking.beginning(message, _LOOKED_AT)))
+    lines = list(_lines(request_masking.truncate(message, _LOOKED_AT)))
     telling = _labelled(lines) or next(filter(_tells, lines), "") or "".join(lines[:1])
     telling = _without_label(telling)
     introduction = lines[: lines.index(telling)] if telling in lines else []
@@ -117,7 +117,7 @@ def _tells(line: str) -> bool:
 
 def note_line(note: str) -> str:
     """The first line of a note that tells of this thread: no heading, nor what each begins with."""
-    lines = [line.strip() for line in request_masking.whole(note).splitlines() if line.strip()]
+    lines = [line.strip() for line in request_masking.mask(note).splitlines() if line.strip()]
     telling = (line for line in lines if not line.startswith(("#", _NOTE_BEGINNING)))
     line = next(telling, "".join(lines[:1])).lstrip("-*# ")
     return shortened(line)

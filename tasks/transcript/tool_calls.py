@@ -47,7 +47,7 @@ class Call:
 
     @property
     def short_name(self) -> str:
-        return request_masking.beginning(self.tool_name, 200) or "(no name)"
+        return request_masking.truncate(self.tool_name, 200) or "(no name)"
 
     @property
     def is_listing(self) -> bool:

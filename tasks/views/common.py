@@ -21,7 +21,7 @@ can_reveal = permission_required(reveal.PERMISSION, raise_exception=True)
 
 def shows_thread(view: reveal.View) -> reveal.View:
     """For a view of one thread: whoever may look, and with its secrets while those are shown."""
-    return can_view(reveal.reloaded_when_over(view))
+    return can_view(reveal.reload_when_over(view))
 
 
 def may_clear(request: HttpRequest) -> bool:
@@ -61,7 +61,7 @@ def the_task(request: HttpRequest, tasks: TaskRecordQuerySet) -> TaskRecord:
         record = tasks.defer(None).first()  # a spoilt id leads nowhere, so all is read at once
     if record is None:
         raise no_such_thread(thread_id_of(request))
-    reveal.lift_if_shown(request, thread_id_of(request))
+    reveal.lift_if_revealed(request, thread_id_of(request))
     return record
 
 

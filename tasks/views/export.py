@@ -33,9 +33,9 @@ def export(request: HttpRequest) -> HttpResponseBase:
     tasks = list(rows)
     if not tasks:
         raise no_such_thread(thread_id)
-    reveal.lift_if_shown(request, thread_id)
+    reveal.lift_if_revealed(request, thread_id)
     if reveal.lifted_until(request) and request.method == "GET":
-        reveal.write_export(request)
+        reveal.record_export(request)
     response = StreamingHttpResponse(found.pieces(tasks), content_type=found.content_type)
     name = content_disposition_header(True, file_name(thread_id, found.ending))
     response.headers["Content-Disposition"] = name

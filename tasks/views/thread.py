@@ -76,7 +76,7 @@ def _tag(request: HttpRequest) -> str:
     now = daemon()
     state = [[str(getattr(task, name)) for name in columns] for task in tasks]
     stalled = [now.is_stalled(task) for task in tasks]
-    shown_until = reveal.until(request, request.GET["id"])
+    shown_until = reveal.revealed_until(request, request.GET["id"])
     seen = repr((_tab(request), stalled, state, shown_until)).encode("utf-8", "replace")
     return f'"{hashlib.sha256(seen).hexdigest()[:32]}"'
 
@@ -277,7 +277,7 @@ def checkpoint(request: HttpRequest) -> HttpResponse:
     number = _checkpoint_number(request)
     found = TaskCheckpoint.objects.filter(pk=number)
     for items, thread_id in found.values_list("items_json", "task__thread_id"):
-        reveal.lift_if_shown(request, str(thread_id))
+        reveal.lift_if_revealed(request, str(thread_id))
         return _plain_text(str(items))
     raise Http404(f"There is no checkpoint {number}.")
 

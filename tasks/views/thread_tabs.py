@@ -52,7 +52,7 @@ class Stored:
     @property
     def shown(self) -> Any:
         is_text = isinstance(self.start, str)
-        return request_masking.beginning(self.start, DISPLAY_LENGTH) if is_text else self.start
+        return request_masking.truncate(self.start, DISPLAY_LENGTH) if is_text else self.start
 
     @property
     def is_cut(self) -> bool:

@@ -40,8 +40,8 @@ from django.utils import timezone
 from tasks.secrets import reveal
 for row in Session.objects.all():
     session = SessionStore(row.pk)
-    if reveal.KEPT in session:
-        session[reveal.KEPT]["until"] = (timezone.now() + timedelta(seconds=4)).isoformat()
+    if reveal.SESSION_KEY in session:
+        session[reveal.SESSION_KEY]["until"] = (timezone.now() + timedelta(seconds=4)).isoformat()
         session.modified = True
         session.save()
 """

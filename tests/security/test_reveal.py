@@ -269,7 +269,7 @@ def test_what_is_hidden_stays_hidden_where_that_cannot_be_written(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr(reveal, "_write_end", fail)
+    monkeypatch.setattr(reveal, "_record_end", fail)
 
     assert ask(client, "hide").status_code == 302
     assert not lifted(client, THREAD)

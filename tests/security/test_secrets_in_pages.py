@@ -206,19 +206,19 @@ MARKED = f'<span class="masked">{MASK}</span>'
 
 def test_mask_is_marked_where_an_element_may_stand():
     html = f"<title>{TOKEN}</title><option>{TOKEN}</option><p>a {TOKEN} b</p>"
-    assert response_masking.page(html) == (
+    assert response_masking.mask_page(html) == (
         f"<title>{MASK}</title><option>{MASK}</option><p>a {MARKED} b</p>"
     )
 
 
 def test_page_without_a_secret_is_the_same_to_the_letter():
     html = '<p title="a &amp; b">it&#x27;s <b>me</b> &lt;</p><a href="https://a.org/?b=%20">x</a>'
-    assert response_masking.page(html) == html
+    assert response_masking.mask_page(html) == html
 
 
 def test_page_masks_what_is_in_several_elements():
     html = f"<pre><span class='x'>ghp_</span><span>{LETTERS}</span></pre><p>after</p>"
-    masked = response_masking.page(html)
+    masked = response_masking.mask_page(html)
     assert masked.count(MASK) == 2
     assert masked.replace(MARKED, "") == html.replace("ghp_", "").replace(LETTERS, "")
 
@@ -228,7 +228,7 @@ def test_page_masks_attributes_that_are_read_and_none_that_are_sent():
         f'<a title="{TOKEN}" href="https://maya:{IN_ADDRESS}@example.org/">x</a>'
         f'<a href="/thread/?id={TOKEN}">y</a><input value="{TOKEN}" aria-label="{TOKEN}">'
     )
-    assert response_masking.page(html) == (
+    assert response_masking.mask_page(html) == (
         f'<a title="{MASK}" href="https://maya:{MASK}@example.org/">x</a>'
         f'<a href="/thread/?id={TOKEN}">y</a><input value="{TOKEN}" aria-label="{MASK}">'
     )
@@ -244,10 +244,10 @@ PIECES = st.one_of(
 
 @given(st.lists(PIECES, max_size=12).map("".join))
 def test_page_keeps_its_tags_and_is_masked_at_once(html: str):
-    masked = response_masking.page(html)
+    masked = response_masking.mask_page(html)
 
     assert TAGS.findall(masked.replace(MARKED, MASK)) == TAGS.findall(html)
-    assert response_masking.page(masked) == masked
+    assert response_masking.mask_page(masked) == masked
 
 
 # A stream
@@ -263,9 +263,9 @@ def test_stream_is_masked_wherever_it_is_cut(texts: list[str], size: int):
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(response_masking, "_HELD", 800)
-        streamed = b"".join(response_masking.stream(pieces))
+        streamed = b"".join(response_masking.mask_stream(pieces))
 
-    assert streamed == masking.masked(content.decode()).encode()
+    assert streamed == masking.mask(content.decode()).encode()
 
 
 def test_stream_waits_for_no_more_than_it_needs(monkeypatch: pytest.MonkeyPatch):
@@ -277,13 +277,13 @@ def test_stream_waits_for_no_more_than_it_needs(monkeypatch: pytest.MonkeyPatch)
             taken.append(number)
             yield b"word " * 100
 
-    next(response_masking.stream(pieces()))
+    next(response_masking.mask_stream(pieces()))
     assert len(taken) < 10
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00binary", b"", "ü".encode()[:1]])
 def test_what_is_no_text_stays_as_it_is(content: bytes):
-    assert response_masking.text(content) == content
+    assert response_masking.mask_text(content) == content
 
 
 # Where a view lifts it
@@ -303,7 +303,7 @@ def test_every_answer_is_masked_but_those_of_which_it_was_lifted():
 
     def streamed(request: HttpRequest) -> Any:
         request_masking.lift()
-        return StreamingHttpResponse(request_masking.beginning(TOKEN, 99) for _ in range(2))
+        return StreamingHttpResponse(request_masking.truncate(TOKEN, 99) for _ in range(2))
 
     assert answer(masked).content.decode() == MASK
     assert answer(lifted).content.decode() == TOKEN
@@ -324,7 +324,7 @@ def test_programs_stay_as_they_are():
 
 @given(st.text(max_size=60), st.integers(0, 80))
 def test_beginning_is_short_and_masked(text: str, length: int):
-    cut = request_masking.beginning(f"{text} {TOKEN} {text}", length)
+    cut = request_masking.truncate(f"{text} {TOKEN} {text}", length)
 
     assert LETTERS[:3] not in cut.replace(text, "")
     assert len(cut) <= length + len(MASK)
@@ -333,7 +333,7 @@ def test_beginning_is_short_and_masked(text: str, length: int):
 @given(st.text("ab \n", max_size=200), st.integers(0, 200), st.integers(0, 50))
 def test_around_a_place_is_what_stands_there(text: str, start: int, length: int):
     start, end = min(start, len(text)), min(start + length, len(text))
-    around = request_masking.Hidden(text).around(start, end, 10, 10)
+    around = request_masking.SearchedText(text).context(start, end, 10, 10)
 
     assert around == (text[max(0, start - 10) : start], text[start:end], text[end : end + 10])
 
@@ -349,10 +349,10 @@ def test_all_around_a_place_is_the_text_without_its_secrets(
     text = "\n".join(texts)
     start %= len(text)
     end = min(start + length, len(text))
-    is_secret = any(span.start < end and start < span.end for span in masking.found(text))
-    around = request_masking.Hidden(text).around(start, end, len(text), len(text))
+    is_secret = any(span.start < end and start < span.end for span in masking.find_secrets(text))
+    around = request_masking.SearchedText(text).context(start, end, len(text), len(text))
 
-    assert around is None if is_secret else "".join(around or ()) == masking.masked(text)
+    assert around is None if is_secret else "".join(around or ()) == masking.mask(text)
 
 
 def test_around_a_place_is_nothing_of_a_secret_that_is_cut():
@@ -360,7 +360,7 @@ def test_around_a_place_is_nothing_of_a_secret_that_is_cut():
     text = f"{TOKEN}{between}word{between}{TOKEN}"
     place = text.index("word")
 
-    around = request_masking.Hidden(text).around(place, place + 4, 85, 85)
+    around = request_masking.SearchedText(text).context(place, place + 4, 85, 85)
     assert around == (f"{MASK}{between}", "word", f"{between}{MASK}")
 
 
@@ -369,8 +369,8 @@ def test_hits_in_far_places_know_of_secrets_that_begin_before_them(monkeypatch: 
     text = "word " * 30 + text_with(PASSWORD) + " word" * 30
     place = text.index(PASSWORD)
 
-    assert request_masking.Hidden(text).around(place + 2, place + 4, 10, 10) is None
-    assert request_masking.Hidden(text).around(0, 4, 0, 5) == ("", "word", " word")
+    assert request_masking.SearchedText(text).context(place + 2, place + 4, 10, 10) is None
+    assert request_masking.SearchedText(text).context(0, 4, 0, 5) == ("", "word", " word")
 
 
 # Shown to who may see them

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.secrets.request_masking import Hidden
+from tasks.secrets.request_masking import SearchedText
 from tasks.transcript import find, search
 from tests.support.factories import history
 
@@ -75,15 +75,15 @@ def test_places_do_not_depend_on_the_pieces(text: str, query: str, size: int):
 
 def test_find_ends_in_a_text_full_of_secrets(monkeypatch: pytest.MonkeyPatch):
     looked_at: list[int] = []
-    around = Hidden.around
+    around = SearchedText.context
 
-    def counted(hidden: Hidden, *place: int) -> tuple[str, str, str] | None:
+    def counted(hidden: SearchedText, *place: int) -> tuple[str, str, str] | None:
         looked_at.append(place[0])
         return around(hidden, *place)
 
     clock = count()
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(Hidden, "around", counted)
+    monkeypatch.setattr(SearchedText, "context", counted)
     text = "\n".join(f"password: a1a1a1a1a1{number}" for number in range(2_000))
     found = find.hits("a1a1", history(text), seconds=100)
 
