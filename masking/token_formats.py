@@ -85,8 +85,8 @@ _TOKEN_FORMATS = (
     ("newrelic", ("NRAK-", "NRJS-", "NRII-", "NRIQ-"), rf"{_W}{{19,36}}+"),
     ("netlify", ("nfp_",), rf"{_A}{{36,64}}+"),
     ("octopus", ("API-",), r"[A-Z0-9]{26}(?![A-Za-z0-9])"),
-    ("onepassword", ("ops_eyJ",), r"[A-Za-z0-9+/=]{100,1500}+"),
-    ("onepassword", ("A3-",), r"[A-Z0-9]{6}-[A-Z0-9]{5,11}(?:-[A-Z0-9]{5}){3,5}"),
+    ("1password", ("ops_eyJ",), r"[A-Za-z0-9+/=]{100,1500}+"),
+    ("1password", ("A3-",), r"[A-Z0-9]{6}-[A-Z0-9]{5,11}(?:-[A-Z0-9]{5}){3,5}"),
     ("openshift", ("sha256~",), rf"{_W}{{43}}"),
     ("planetscale", ("pscale_tkn_", "pscale_oauth_", "pscale_pw_"), r"[A-Za-z0-9_=.-]{32,64}+"),
     ("postman", ("PMAK-",), rf"{_H}{{24}}-{_H}{{34}}"),
@@ -115,7 +115,7 @@ _TOKEN_FORMATS = (
 # These prefixes are public: they say where a secret belongs, and stay visible.
 _PUBLIC = ("hooks.slack.com/", ".webhook.office", "discord", "api.telegram", "Acc", "Shared", "acc")
 # These kinds match with any characters; the others need digits and letters, or both cases.
-_CERTAIN = "aws age teams slack discord telegram azure octopus onepassword".split()
+_CERTAIN = {"aws", "age", "teams", "slack", "discord", "telegram", "azure", "octopus", "1password"}
 
 
 def _alternation(literals: list[str]) -> str:
