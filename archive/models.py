@@ -109,7 +109,7 @@ class Clearing(models.Model):
     @property
     def archived_until(self) -> datetime | None:
         """When the first of its threads leave the archive."""
-        return self.created_at + settings.ARCHIVE_DAYS if self.created_at else None
+        return self.created_at + settings.ARCHIVE_RETENTION if self.created_at else None
 
     @property
     def may_go_on(self) -> bool:

@@ -1,4 +1,4 @@
-"""The site: its settings, its addresses, and the way in for programs that have no site."""
+"""The Django project, and `connect` for programs that use the store without it."""
 
 import os
 from pathlib import Path
@@ -8,14 +8,14 @@ from django import conf
 
 
 def connect(workspace: str | Path | None = None, *, database_url: str | None = None) -> None:
-    """Make `tasks.service` and `tasks.models` usable in a program of its own, such as an agent.
+    """Set up Django so that a standalone program, such as an agent, can import from `tasks`.
 
-    Call it once, before importing from `tasks`. The store is that of the workspace (a folder that
-    exists; `~/.gloamy/workspace` by default, which is made), or the one at the database URL. Its
-    tables are made if it is new. Nothing else is opened: accounts are the browser's matter.
+    Call it once, before importing from `tasks`. The store is the workspace's, which must exist
+    (the default, `~/.gloamy/workspace`, is created), or the one at the database URL. A new store
+    gets its tables. The site's own database is not opened.
 
-    Raises ImproperlyConfigured for a workspace or a URL that cannot be used, and
-    tasks.store.workspace.WorkspaceError for what is there and is no store.
+    Raises ImproperlyConfigured for an invalid workspace or URL, and
+    tasks.store.workspace.WorkspaceError if it does not hold a usable store.
     """
     if conf.settings.configured:
         raise RuntimeError("Django is set up already; this comes before anything else of it.")
@@ -26,7 +26,7 @@ def connect(workspace: str | Path | None = None, *, database_url: str | None = N
     os.environ["DJANGO_SETTINGS_MODULE"] = "gloamy_site.settings"
     django.setup()
 
-    from tasks.store.workspace import (  # noqa: PLC0415 - needs the models
+    from tasks.store.workspace import (  # noqa: PLC0415 - imports the models
         never_create_store,
         open_store,
     )

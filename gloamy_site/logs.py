@@ -1,26 +1,26 @@
-"""What the server logs, so that no text of somebody else forges a line or commands a terminal."""
+"""Log formatting that keeps untrusted text from forging lines or controlling a terminal."""
 
 import logging
 
 from tasks.escaping import lines, one_line
 
-LONGEST_OF_VISITOR = 500  # characters of a line in which a visitor chooses an address or a host
+MAX_MESSAGE_LENGTH = 500  # characters; Django logs URLs and hosts that visitors choose
 
 
-def keep_short(record: logging.LogRecord) -> bool:
-    """For a handler, as a filter that drops nothing: Django's lines are cut.
+def truncate(record: logging.LogRecord) -> bool:
+    """Truncate Django's messages, and drop the tracebacks that any visitor can provoke.
 
-    What Django refuses a visitor as suspicious has no traceback: anybody can make those.
+    A logging filter that lets every record pass.
     """
     if record.name.startswith("django."):
-        record.msg, record.args = record.getMessage()[:LONGEST_OF_VISITOR], ()
+        record.msg, record.args = record.getMessage()[:MAX_MESSAGE_LENGTH], ()
     if record.name.startswith("django.security."):
         record.exc_info = record.exc_text = None
     return True
 
 
 class Formatter(logging.Formatter):
-    """A record takes one line; what a traceback has besides is indented."""
+    """Put each record on one line, followed by its traceback, indented."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return one_line(super().formatMessage(record))

@@ -1,7 +1,6 @@
-"""What the site counts of its own; accounts and sessions are Django's."""
+"""Sign-in attempts. Accounts and sessions are Django's models."""
 
 from datetime import timedelta
-from typing import Self
 
 from django.db import models
 from django.db.models import F
@@ -10,7 +9,7 @@ from django.utils import timezone
 
 class AttemptQuerySet(models.QuerySet["Attempt"]):
     def count_one(self, key: str, window: timedelta) -> "Attempt":
-        """Add one to a key's count, which starts anew when its window is over."""
+        """Increment a key's count and return it; the count restarts when its window expires."""
         now = timezone.now()
         self.filter(until__lte=now).delete()
         self.get_or_create(key=key, defaults={"until": now + window})
@@ -20,12 +19,9 @@ class AttemptQuerySet(models.QuerySet["Attempt"]):
     def take_back(self, keys: list[str]) -> int:
         return self.filter(key__in=keys, count__gt=0).update(count=F("count") - 1)
 
-    def of(self, key: str) -> Self:
-        return self.filter(key=key)
-
 
 class Attempt(models.Model):
-    """How often a password was tried for one key; keys are digests and name nobody."""
+    """The number of password attempts for one key, an anonymous digest."""
 
     key = models.CharField(max_length=64, primary_key=True)
     count = models.PositiveIntegerField(default=0)

@@ -1,4 +1,4 @@
-"""What a site has to know of its public address, and of a reverse proxy in front of it."""
+"""The site's public address and the reverse proxy in front of it."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -12,83 +12,77 @@ from django.http.request import split_domain_port
 
 Network = IPv4Network | IPv6Network
 
-WITH_PORT = re.compile(r"\[(?P<v6>[^]]+)\](:\d{1,5})?|(?P<v4>[\d.]+):\d{1,5}", re.ASCII)
-FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO")
+_WITH_PORT = re.compile(r"\[(?P<v6>[^]]+)\](:\d{1,5})?|(?P<v4>[\d.]+):\d{1,5}", re.ASCII)
 
 
-def origin(url: str) -> str:
-    """The origin that SITE_URL names, or "". Raises ImproperlyConfigured for what is none."""
-    named = url.strip().rstrip("/")
-    if url and not is_origin(named):
+def origin(text: str) -> str:
+    """Parse SITE_URL, which may be "". Raises ImproperlyConfigured unless it is an origin."""
+    url = text.strip().rstrip("/")
+    if text and not _is_origin(url):
         raise ImproperlyConfigured("SITE_URL: use an address such as https://tasks.example.org.")
-    return named
+    return url
 
 
-def is_origin(text: str) -> bool:
-    """Whether it names a scheme and one host: `*` or a leading dot would stand for any."""
+def _is_origin(text: str) -> bool:
+    """Return whether it has a scheme and one host; `*` or a leading dot would match any host."""
     try:
-        found = urlsplit(text)
-        _ = found.port  # raises for one that is out of range
+        url = urlsplit(text)
+        _ = url.port  # raises if out of range
     except ValueError:
         return False
-    host, _ = split_domain_port(found.netloc)  # "" for what no Host header may hold
-    is_whole = f"{found.scheme}://{found.netloc}" == text
-    return is_whole and found.scheme in ("http", "https") and host.strip(".") == host != ""
+    host, _ = split_domain_port(url.netloc)  # "" if invalid as a Host header
+    is_bare = f"{url.scheme}://{url.netloc}" == text
+    return is_bare and url.scheme in ("http", "https") and host.strip(".") == host != ""
 
 
 def networks(text: str) -> list[Network]:
-    """The addresses or networks that TRUSTED_PROXY lists.
-
-    Raises ImproperlyConfigured for what is none, and for all there are: that would be anybody.
-    """
+    """Parse TRUSTED_PROXY. Raises ImproperlyConfigured if invalid or matching every address."""
     try:
-        found = [ip_network(part.strip()) for part in text.split(",") if part.strip()]
+        parsed = [ip_network(part.strip()) for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise ImproperlyConfigured(f"TRUSTED_PROXY: {error}.") from None
-    if any(network.prefixlen == 0 for network in found):
+    if any(network.prefixlen == 0 for network in parsed):
         raise ImproperlyConfigured("TRUSTED_PROXY: name the proxy; this would trust anybody.")
-    return found
+    return parsed
 
 
 def hosts(text: str) -> list[str]:
-    """The names that ALLOWED_HOSTS lists.
-
-    Raises ImproperlyConfigured for any name at all, which would let a foreign page in.
-    """
-    found = [host.strip() for host in text.split(",") if host.strip()]
-    if "*" in found:
+    """Parse ALLOWED_HOSTS. Raises ImproperlyConfigured for `*`, which permits DNS rebinding."""
+    names = [host.strip() for host in text.split(",") if host.strip()]
+    if "*" in names:
         raise ImproperlyConfigured("ALLOWED_HOSTS: name the hosts; * would allow any.")
-    return found
+    return names
 
 
 class ProxyMiddleware:
-    """Believes a reverse proxy that is trusted, and nobody else, about who asks and how."""
+    """Apply X-Forwarded-For and X-Forwarded-Proto from a trusted proxy and drop all others."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        forwarded = {name: request.META.pop(name, "") for name in FORWARDED}
-        if is_in(request.META.get("REMOTE_ADDR", ""), settings.TRUSTED_PROXY):
-            request.META["HTTP_X_FORWARDED_PROTO"] = forwarded["HTTP_X_FORWARDED_PROTO"]
-            # the last one is what the proxy saw; those before it are the visitor's own words
-            last = without_port(forwarded["HTTP_X_FORWARDED_FOR"].rpartition(",")[2].strip())
-            if is_address(last):
-                request.META["REMOTE_ADDR"] = last
+        forwarded_for = request.META.pop("HTTP_X_FORWARDED_FOR", "")
+        forwarded_proto = request.META.pop("HTTP_X_FORWARDED_PROTO", "")
+        if _is_in(request.META.get("REMOTE_ADDR", ""), settings.TRUSTED_PROXY):
+            request.META["HTTP_X_FORWARDED_PROTO"] = forwarded_proto
+            # The proxy appends the last entry; the client may have forged those before it.
+            client = _without_port(forwarded_for.rpartition(",")[2].strip())
+            if _is_address(client):
+                request.META["REMOTE_ADDR"] = client
         return self.get_response(request)
 
 
-def is_in(address: str, trusted: Iterable[Network]) -> bool:
-    return is_address(address) and any(ip_address(address) in network for network in trusted)
+def _is_in(address: str, trusted: Iterable[Network]) -> bool:
+    return _is_address(address) and any(ip_address(address) in network for network in trusted)
 
 
-def without_port(text: str) -> str:
-    """The address of 192.0.2.1:5555 or [2001:db8::1]:443; anything else as it is."""
-    found = WITH_PORT.fullmatch(text)
-    return (found["v6"] or found["v4"]) if found else text
+def _without_port(text: str) -> str:
+    """Strip the port of 192.0.2.1:5555 or [2001:db8::1]:443; return other text unchanged."""
+    match = _WITH_PORT.fullmatch(text)
+    return (match["v6"] or match["v4"]) if match else text
 
 
-def is_address(text: str) -> bool:
+def _is_address(text: str) -> bool:
     try:
         ip_address(text)
     except ValueError:

@@ -1,47 +1,40 @@
-"""What a form brings is read before anything else, and in few places.
+"""Reads request bodies up front, in a limited number of threads.
 
-A body that never ends keeps one of the server's threads for as long as its sender likes: granian
-has no time limit for it, and stands still when it is answered while another thread still reads. So
-only some of the threads wait for bodies, and the others go on with pages. A form that is sent as a
-whole is there in milliseconds.
+A body that never ends occupies a server thread for as long as its sender likes: granian has no
+timeout for it, and hangs if it is answered while another thread is still reading. So only some of
+the threads may wait for bodies; the rest keep serving pages. Normal forms arrive in milliseconds.
 """
 
-from collections.abc import Callable
 from math import inf
 
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
 
-from gloamy_site.sign_in.limiter import has_signed_in_before, place
+from gloamy_site.sign_in.limiter import client_network, has_signed_in_before
 from tasks.views import errors
 from tasks.views.limits import SERVER_THREADS, RequestSlots
 
-OF_ADDRESS = 4
-OF_STRANGERS = SERVER_THREADS // 2
-OF_KNOWN = SERVER_THREADS // 4  # of browsers that have signed in: no stranger takes these
+MAX_PER_NETWORK = 4
+MAX_STRANGERS = SERVER_THREADS // 2
+MAX_KNOWN = SERVER_THREADS // 4  # reserved for browsers that have signed in before
 RETRY_AFTER = 5  # seconds
 
-# Without an end: however long a body takes, its slot is not free before its thread is.
-_strangers = RequestSlots(OF_ADDRESS, OF_STRANGERS, lifetime=inf)
-_known = RequestSlots(OF_KNOWN, OF_KNOWN, lifetime=inf)
+# Slots never time out: however long a body takes, its thread is occupied until the end.
+_strangers = RequestSlots(MAX_PER_NETWORK, MAX_STRANGERS, lifetime=inf)
+_known = RequestSlots(MAX_KNOWN, MAX_KNOWN, lifetime=inf)
 
 
 def read(request: HttpRequest, length: int) -> HttpResponse | None:
-    """Read the whole body; return an error page if it is cut off or no slot is free, else None."""
+    """Load the whole body into the request; return an error page if that is not possible."""
     if request.method != "POST" or not length:
-        return None  # nothing reads what others bring
-    release = _acquire_slot(request)
+        return None  # no view reads the body of other methods
+    is_known = has_signed_in_before(request)
+    release = _known.acquire("") if is_known else _strangers.acquire(client_network(request))
     if release is None:
         return errors.too_many_forms(request, RETRY_AFTER)
     try:
-        arrived = len(request.body)
+        received = len(request.body)
     except UnreadablePostError:
-        arrived = 0
+        received = 0
     finally:
         release()
-    return None if arrived == length else errors.incomplete_body(request)
-
-
-def _acquire_slot(request: HttpRequest) -> Callable[[], None] | None:
-    if has_signed_in_before(request):
-        return _known.acquire("")
-    return _strangers.acquire(place(request.META.get("REMOTE_ADDR", "")))
+    return None if received == length else errors.incomplete_body(request)

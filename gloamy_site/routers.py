@@ -1,4 +1,4 @@
-"""Which database holds what. Nothing else in the code names one of them."""
+"""Routes models to databases. No other code names a database alias."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ STORE_MODELS = {"taskrecord", "taskcheckpoint"}
 
 
 class TaskStoreRouter:
-    """The store's two tables live in the agent's database, all else in the site's own."""
+    """Put the store's two tables in the agent's database and everything else in the site's."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         return STORE if self._is_store(model._meta.app_label, model._meta.model_name) else None

@@ -1,4 +1,4 @@
-"""The key that signs sessions and links: one that is given, or one made once and kept."""
+"""The key that signs sessions and links."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from django.core.management.utils import get_random_secret_key
 
 
 def secret_key(file: Path) -> str:
-    """The key from the environment, or one made once, in a file only its owner can read."""
+    """Return SECRET_KEY from the environment, or one generated once and kept in a private file."""
     if key := os.environ.get("SECRET_KEY"):
         return key
     try:
@@ -27,10 +27,10 @@ def secret_key(file: Path) -> str:
 
 
 def _write_once(file: Path, text: str) -> None:
-    """Put a private file there, whole; whichever of two processes comes second leaves it."""
-    handle, new = tempfile.mkstemp(dir=file.parent)  # which only its owner can read
-    with open(handle, "w") as opened:
-        opened.write(text)
+    """Create a private file atomically, unless another process has just done so."""
+    handle, new = tempfile.mkstemp(dir=file.parent)  # mode 0600
+    with open(handle, "w") as file_object:
+        file_object.write(text)
     with contextlib.suppress(FileExistsError):
         os.link(new, file)
     os.unlink(new)

@@ -1,15 +1,15 @@
-"""Settings of the task browser. What may differ between machines is read from the environment here.
+"""Settings of the task browser. Deployment-specific values come from environment variables:
 
-GLOAMY_WORKSPACE     the agent's workspace; its store is state/tasks.db (~/.gloamy/workspace)
-TASKS_DATABASE_URL   the store elsewhere, such as postgres://user:password@host/tasks
-GLOAMY_LINKED_STORE  1 where the store's file may be a link to elsewhere, or have one
+GLOAMY_WORKSPACE     the agent's workspace, with its store in state/tasks.db (~/.gloamy/workspace)
+TASKS_DATABASE_URL   a store elsewhere, such as postgres://user:password@host/tasks
+GLOAMY_LINKED_STORE  1 to allow a store file that is a symbolic link or has a second hard link
 SITE_DATABASE_URL    accounts and sessions elsewhere (site.sqlite3 beside manage.py)
-SECRET_KEY           for several web hosts; made once and kept beside manage.py otherwise
+SECRET_KEY           shared by several web hosts (generated once, beside manage.py)
 GLOAMY_STALLED_MINUTES  how long a running thread may be silent before it counts as stalled (10)
-GLOAMY_ARCHIVE_DAYS  how long cleared threads are kept, to be restored (30)
-GLOAMY_LARGEST_MB    megabytes of a history that is read into memory, where it takes several times
-                     as much; of a larger one the beginning is shown (128)
-ALLOWED_HOSTS        names the browser may use for this server, separated by commas
+GLOAMY_ARCHIVE_DAYS  how long cleared threads can be restored (30)
+GLOAMY_LARGEST_MB    the largest history to load, in megabytes; it takes several times as much
+                     memory, and only the beginning of a larger one is shown (128)
+ALLOWED_HOSTS        further host names of this server, separated by commas
 SITE_URL             its public address, such as https://tasks.example.org
 TRUSTED_PROXY        addresses or networks of the reverse proxy in front, separated by commas
 """
@@ -25,15 +25,15 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from gloamy_site import proxy
-from gloamy_site.logs import keep_short
+from gloamy_site.logs import truncate
 from gloamy_site.secret_key import secret_key
 from tasks.store.sqlite_uri import read_only_address
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# How long a server that has gone away is waited for; an address may name its own, such as
-# ?connect_timeout=20. For locks, tasks.store.workspace.bound_waits has the time.
-POSTGRESQL_WAITS = {
+# Timeouts for an unreachable server; a URL can override them, as in ?connect_timeout=20. Lock
+# timeouts are set in tasks.store.workspace.bound_waits.
+POSTGRESQL_TIMEOUTS = {
     "connect_timeout": 5,  # seconds
     "keepalives_idle": 10,  # seconds
     "keepalives_interval": 5,
@@ -43,9 +43,9 @@ POSTGRESQL_WAITS = {
 
 
 def _workspace() -> Path:
-    given = os.environ.get("GLOAMY_WORKSPACE")
-    folder = Path(given or "~/.gloamy/workspace").expanduser()
-    if given and not folder.is_dir():
+    path = os.environ.get("GLOAMY_WORKSPACE")
+    folder = Path(path or "~/.gloamy/workspace").expanduser()
+    if path and not folder.is_dir():
         raise ImproperlyConfigured(
             f"There is no workspace {folder}; GLOAMY_WORKSPACE or --workspace must name the"
             " agent's folder."
@@ -57,10 +57,10 @@ def _database(variable: str, default: Path) -> dict[str, Any]:
     url = os.environ.get(variable)
     if not url:
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": default}
-    return _parsed(url, variable)
+    return _parse_url(url, variable)
 
 
-def _parsed(url: str, name: str) -> dict[str, Any]:
+def _parse_url(url: str, name: str) -> dict[str, Any]:
     try:
         database: dict[str, Any] = dict(dj_database_url.parse(url))
     except ValueError as error:
@@ -71,28 +71,28 @@ def _parsed(url: str, name: str) -> dict[str, Any]:
 
 
 def database_at(url: str, name: str) -> dict[str, Any]:
-    """An entry for DATABASES; `name` is what an error calls the address."""
-    database = _parsed(url, name)
+    """Return an entry for DATABASES. Errors refer to the URL as `name`."""
+    database = _parse_url(url, name)
     return _read_only(database) if _is_read_only(database) else _with_options(database)
 
 
 def _is_read_only(database: dict[str, Any]) -> bool:
-    """Whether the file is there but cannot be written; SQLite also writes files beside it."""
+    """Return whether the file exists, and it or its folder (SQLite's WAL is there) is read-only."""
     if "sqlite3" not in database["ENGINE"]:
         return False
     file = Path(database["NAME"])
-    # os.path.exists: a folder that may not be looked into is a matter for the check at the start
+    # Not Path.exists, which raises for a folder without search permission; serve reports that one.
     writable = os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
     return os.path.exists(file) and not writable
 
 
 def _with_options(database: dict[str, Any]) -> dict[str, Any]:
-    """SQLite as the daemon opens it. BEGIN stays deferred: a page must not take the write lock."""
+    """Open SQLite as the daemon does. BEGIN stays deferred: pages must not take the write lock."""
     if "sqlite3" not in database["ENGINE"]:
-        options = POSTGRESQL_WAITS | database.get("OPTIONS", {})
+        options = POSTGRESQL_TIMEOUTS | database.get("OPTIONS", {})
         return database | {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
     options = {
-        "timeout": 30,  # seconds that a write waits for the lock
+        "timeout": 30,  # seconds to wait for the write lock
         "init_command": (
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY"
         ),
@@ -107,35 +107,27 @@ def _read_only(database: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _minutes(variable: str, default: int) -> timedelta:
-    given = os.environ.get(variable) or str(default)
-    if not (given.isascii() and given.isdecimal() and int(given[:9]) > 0 and len(given) < 7):
-        raise ImproperlyConfigured(f"{variable} must be a number of minutes, not “{given}”.")
-    return timedelta(minutes=int(given))
-
-
-def _days(variable: str, default: int) -> timedelta:
-    given = os.environ.get(variable) or str(default)
-    if not (given.isascii() and given.isdecimal() and len(given) < 6):
-        raise ImproperlyConfigured(f"{variable} must be a number of days, not “{given}”.")
-    return timedelta(days=int(given))
-
-
-def _megabytes(variable: str, default: int) -> int:
-    given = os.environ.get(variable) or str(default)
-    if not (given.isascii() and given.isdecimal() and 0 < int(given[:9]) <= 900):
-        raise ImproperlyConfigured(f"{variable} must be megabytes, from 1 to 900, not “{given}”.")
-    return int(given) * 1_000_000
+def _number(variable: str, default: int, description: str, allowed: range) -> int:
+    text = os.environ.get(variable) or str(default)
+    if not (text.isascii() and text.isdecimal() and len(text) < 7 and int(text) in allowed):
+        raise ImproperlyConfigured(f"{variable} must be {description}, not “{text}”.")
+    return int(text)
 
 
 WORKSPACE = _workspace()
 _tasks = _database("TASKS_DATABASE_URL", WORKSPACE / "state" / "tasks.db")
 TASKS_READ_ONLY = _is_read_only(_tasks)
-LINKED_STORE = os.environ.get("GLOAMY_LINKED_STORE") == "1"
+ALLOW_LINKED_STORE = os.environ.get("GLOAMY_LINKED_STORE") == "1"
 
-STALLED_AFTER = _minutes("GLOAMY_STALLED_MINUTES", 10)
-ARCHIVE_DAYS = _days("GLOAMY_ARCHIVE_DAYS", 30)
-LARGEST_HISTORY = _megabytes("GLOAMY_LARGEST_MB", 128)  # bytes
+STALLED_AFTER = timedelta(
+    minutes=_number("GLOAMY_STALLED_MINUTES", 10, "a number of minutes", range(1, 10**6))
+)
+ARCHIVE_RETENTION = timedelta(
+    days=_number("GLOAMY_ARCHIVE_DAYS", 30, "a number of days", range(10**5))
+)
+MAX_HISTORY_SIZE = 1_000_000 * _number(  # bytes
+    "GLOAMY_LARGEST_MB", 128, "megabytes, from 1 to 900", range(1, 901)
+)
 
 DATABASES = {
     "default": _with_options(_database("SITE_DATABASE_URL", BASE_DIR / "site.sqlite3")),
@@ -145,23 +137,23 @@ DATABASE_ROUTERS = ["gloamy_site.routers.TaskStoreRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 SECRET_KEY = secret_key(BASE_DIR / "secret_key")
-DEBUG = False  # and nothing turns it on: its pages show what a visitor must not see
+DEBUG = False  # cannot be enabled: debug pages expose what visitors must not see
 
 SITE_URL = proxy.origin(os.environ.get("SITE_URL", ""))
 TRUSTED_PROXY = proxy.networks(os.environ.get("TRUSTED_PROXY", ""))
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 ALLOWED_HOSTS += proxy.hosts(os.environ.get("ALLOWED_HOSTS", ""))
 ALLOWED_HOSTS += [host] if (host := urlsplit(SITE_URL).hostname) else []
-CSRF_TRUSTED_ORIGINS = [SITE_URL] if SITE_URL else []  # where the proxy changes the Host header
+CSRF_TRUSTED_ORIGINS = [SITE_URL] if SITE_URL else []  # for proxies that change the Host header
 if TRUSTED_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 IS_HTTPS = SITE_URL.startswith("https:")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = IS_HTTPS
-SECURE_SSL_HOST = urlsplit(SITE_URL).netloc if IS_HTTPS else None  # whatever Host was asked for
+SECURE_SSL_HOST = urlsplit(SITE_URL).netloc if IS_HTTPS else None  # whatever Host the request had
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if IS_HTTPS else 0
 SILENCED_SYSTEM_CHECKS = [
-    "security.W005",  # HSTS for subdomains: other hosts under this name are not ours to bind
-    "security.W021",  # and neither is the browsers' preload list
+    "security.W005",  # HSTS for subdomains: other hosts under this name are not ours to restrict
+    "security.W021",  # HSTS preload, likewise
 ]
 
 INSTALLED_APPS = [
@@ -193,7 +185,8 @@ MIDDLEWARE = [
     "gloamy_site.middleware.SignInMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "gloamy_site.middleware.PageMiddleware",
+    "gloamy_site.middleware.MaskingMiddleware",
+    "gloamy_site.middleware.DatabaseErrorMiddleware",
 ]
 
 CONTENT_SECURITY_POLICY = {
@@ -226,7 +219,7 @@ TEMPLATES = [
 ]
 
 STATIC_URL = "static/"
-WHITENOISE_USE_FINDERS = True  # the files are few: served from where they lie, with an ETag
+WHITENOISE_USE_FINDERS = True  # no collectstatic needed; there are few files
 
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "threads"
@@ -250,19 +243,19 @@ SESAME_MAX_AGE = 15 * 60  # seconds
 SESSION_COOKIE_NAME = "gloamy_session"
 SESSION_COOKIE_AGE = 7 * 24 * 3600  # seconds
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # a link from elsewhere opens signed in
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # links from other sites open signed in
 CSRF_COOKIE_NAME = "gloamy_csrf"
 CSRF_FAILURE_VIEW = "tasks.views.errors.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
-SECURE_REFERRER_POLICY = "same-origin"  # no-referrer would make the Origin of a form null
+SECURE_REFERRER_POLICY = "same-origin"  # no-referrer would send forms with a null Origin
 
-# What a request may hold; tasks/views/limits.py bounds heavy work.
-LONGEST_QUERY = 60_000  # characters; an id may be 9,000 bytes, each as %XX and more
-DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000  # bytes of a body
+# Request limits; tasks/views/limits.py limits concurrent heavy requests.
+MAX_QUERY_LENGTH = 60_000  # characters; an id may have 9,000 bytes, each escaped as %XX
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000  # bytes
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1_000
-DATA_UPLOAD_MAX_NUMBER_FILES = 0  # no page takes one
+DATA_UPLOAD_MAX_NUMBER_FILES = 0  # no page accepts uploads
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 
 LOGGING = {
@@ -273,13 +266,13 @@ LOGGING = {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": "escaped",
-            "filters": [keep_short],
+            "filters": [truncate],
         }
     },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
-        "django.request": {"level": "ERROR"},  # a wrong address is the visitor's matter
+        "django.request": {"level": "ERROR"},  # 404s are not worth a warning
     },
 }
 

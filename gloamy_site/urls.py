@@ -13,7 +13,7 @@ from gloamy_site.sign_in.views import SignInView, sign_in_for_admin, sign_in_wit
 @login_not_required
 @require_safe
 def favicon(request: HttpRequest) -> HttpResponse:
-    """Browsers ask for it where an answer is no page, and so names none."""
+    """Serve browsers' default icon request, for responses that are not pages and link no icon."""
     return redirect(static("tasks/icon.svg"))
 
 
@@ -21,11 +21,7 @@ urlpatterns = [
     path("sign-in/", SignInView.as_view(), name="sign-in"),
     path("sign-in/link/", sign_in_with_link, name="sign-in-link"),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
-    # One way to sign in, for the admin too.
-    path(
-        "admin/login/",
-        login_not_required(require_safe(sign_in_for_admin)),
-    ),
+    path("admin/login/", login_not_required(require_safe(sign_in_for_admin))),
     path("admin/", admin.site.urls),
     path("favicon.ico", favicon, name="favicon"),
     path("", include("tasks.urls")),

@@ -8,23 +8,23 @@ from typing import Any
 
 
 def load_application(target: str) -> Any:
-    """The WSGI application, in a process group of its own.
+    """Return the WSGI application, in a process group of its own.
 
-    The terminal sends Ctrl-C to a whole group. The worker must not see it: the server ends it with
-    a signal of its own, and two at once can lock it up.
+    A terminal sends Ctrl-C to the whole group. The worker must not receive it: the server stops it
+    with its own signal, and two at once can cause a deadlock.
     """
     if hasattr(os, "setpgrp"):
         os.setpgrp()
-    _end_with_the_server()
-    # Python must not be taken down under granian's threads: one that still runs would abort.
+    _exit_with_parent()
+    # Skip interpreter shutdown: a granian thread that is still running would abort.
     atexit.register(os._exit, 0)
     from gloamy_site.wsgi import application  # noqa: PLC0415 - opens the store
 
     return application
 
 
-def _end_with_the_server() -> None:
-    """End when the server does, however it ended: a worker left over would keep the port."""
+def _exit_with_parent() -> None:
+    """Exit when the server process dies: an orphaned worker would keep the port."""
     server = os.getppid()
 
     def watch() -> None:

@@ -25,7 +25,7 @@ def thread_url(name: str, thread_id: Any, **parameters: Any) -> str:
     given = {"id": str(thread_id)}
     given |= {key: str(value) for key, value in parameters.items() if value is not None}
     query = "&".join(f"{key}={quote(value, safe='')}" for key, value in given.items())
-    return f"{reverse(name)}?{query if len(query) <= settings.LONGEST_QUERY else TOO_LONG}"
+    return f"{reverse(name)}?{query if len(query) <= settings.MAX_QUERY_LENGTH else TOO_LONG}"
 
 
 def token_of(thread_id: str) -> str:

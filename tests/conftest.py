@@ -73,7 +73,7 @@ def request_slots(monkeypatch: pytest.MonkeyPatch) -> limits.RequestSlots:
 @pytest.fixture(autouse=True)
 def nobody_waits() -> None:
     """No form is under way and no address is kept: all tests come from one address."""
-    for slots in (request_body._strangers, request_body._known, middleware._waiting):
+    for slots in (request_body._strangers, request_body._known, middleware._pending_sign_ins):
         slots._held.clear()
 
 

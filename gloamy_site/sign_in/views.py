@@ -1,4 +1,4 @@
-"""Signing in, with a password or with a one-time link."""
+"""Sign-in with a password or a one-time link."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ LINK_COOKIE_AGE = 5 * 60  # seconds to press the button
 
 
 class SignInView(LoginView):
-    """Sign in with a password, and go on to the page that was wanted."""
+    """Sign in with a password and continue to the requested page."""
 
     template_name = "sign_in/password.html"
     redirect_authenticated_user = True
@@ -33,36 +33,35 @@ class SignInView(LoginView):
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         seconds = limiter.seconds_to_wait(request, request.POST.get("username", ""))
-        return self.wait(seconds) if seconds else super().post(request, *args, **kwargs)
+        return self._rejected(seconds) if seconds else super().post(request, *args, **kwargs)
 
-    def wait(self, seconds: int) -> HttpResponse:
-        form = self.get_form_class()(self.request)  # empty: nothing is looked at
+    def _rejected(self, seconds: int) -> HttpResponse:
+        form = self.get_form_class()(self.request)  # unbound: the password is not checked
         context = self.get_context_data(form=form, minutes=-(-seconds // 60))
         headers = {"Retry-After": str(seconds)}
         return self.render_to_response(context, status=429, headers=headers)
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         username = self.request.POST["username"]
-        limiter.succeeded(self.request, username)
-        wanted = wanted_page(self.request)
+        limiter.reset(self.request, username)
+        url = _pop_next_url(self.request)
         response = super().form_valid(form)
         limiter.remember_browser(self.request, response, username)
-        if wanted:
-            # by hand: a redirect proper refuses an address over 16,384 characters
-            response.headers["Location"] = wanted
+        if url:  # set by hand: HttpResponseRedirect rejects URLs over 16,384 characters
+            response.headers["Location"] = url
         return response
 
 
 def sign_in_for_admin(request: HttpRequest) -> HttpResponse:
-    """Where the admin sends whoever may not use it. One who is no staff signs in anew in vain."""
+    """Redirect the admin's login to ours, unless signing in again would not help."""
     if request.user.is_authenticated and not request.user.is_staff:
         raise PermissionDenied
     query = request.GET.urlencode(safe="/")
     return redirect(f"{reverse('sign-in')}?{query}" if query else "sign-in")
 
 
-def used_up(user: User) -> bool:
-    """Whether this is the one request, of several at once, that the user's link signs in."""
+def _use_up(user: User) -> bool:
+    """Invalidate the user's link. Return False if a concurrent request has just used it."""
     unused = User.objects.filter(pk=user.pk, last_login=user.last_login)
     return bool(unused.update(last_login=timezone.now()))
 
@@ -73,9 +72,9 @@ def used_up(user: User) -> bool:
 @sensitive_variables("token")
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in_with_link(request: HttpRequest) -> HttpResponse:
-    """Sign in with a one-time link. Only the POST uses it up, so a link preview does no harm.
+    """Sign in with a one-time link. Only POST uses it up, so link previews do no harm.
 
-    The link's token goes into a cookie at once, so that no address bar, history or Referer has it.
+    The token moves into a cookie right away, out of the address bar, history and Referer.
     """
     if "token" in request.GET:
         return _keep_token(request, request.GET["token"])
@@ -96,18 +95,18 @@ def _keep_token(request: HttpRequest, token: str) -> HttpResponse:
         path=request.path,
         secure=request.is_secure(),
         httponly=True,
-        samesite="Lax",  # a strict one would not come along from a mail or a chat
+        samesite="Lax",  # Strict cookies are not sent when following a link from a mail or a chat
     )
     return response
 
 
 def _sign_in(request: HttpRequest, token: str) -> HttpResponse:
     user: User | None = authenticate(request, sesame=token)
-    if user is None or not used_up(user):
+    if user is None or not _use_up(user):
         return _link_page(request, None)
-    wanted = wanted_page(request)
+    url = _pop_next_url(request)
     login(request, user)
-    response = HttpResponse(status=302, headers={"Location": wanted or resolve_url("threads")})
+    response = HttpResponse(status=302, headers={"Location": url or resolve_url("threads")})
     response.delete_cookie(LINK_COOKIE, path=request.path, samesite="Lax")
     limiter.remember_browser(request, response, user.get_username())
     return response
@@ -118,14 +117,14 @@ def _owner(token: str) -> Any:
 
 
 def _link_page(request: HttpRequest, user: Any, *, is_missing: bool = False) -> HttpResponse:
-    context = {"user_found": user, "is_missing": is_missing}
+    context = {"link_user": user, "is_missing": is_missing}
     return render(request, "sign_in/link.html", context, status=200 if user else 403)
 
 
-def wanted_page(request: HttpRequest) -> str:
-    """The long address that waits in the session, or ""; a session of a person lasts its time."""
-    wanted = str(request.session.pop("next", ""))
+def _pop_next_url(request: HttpRequest) -> str:
+    """Remove and return the long URL saved in the session, or "", and restore its normal expiry."""
+    url = str(request.session.pop("next", ""))
     request.session.set_expiry(None)
-    start = wanted[:1_000]  # Django takes no longer one, and the rest says nothing of the host
-    is_ours = wanted.isascii() and wanted.isprintable()
-    return wanted if is_ours and url_has_allowed_host_and_scheme(start, None) else ""
+    start = url[:1_000]  # enough to tell the host; Django rejects long URLs
+    is_plain = url.isascii() and url.isprintable()
+    return url if is_plain and url_has_allowed_host_and_scheme(start, None) else ""

@@ -22,7 +22,7 @@ def empty_archive(
     older_than: timedelta | None = None, acts: "QuerySet[Clearing] | None" = None
 ) -> int:
     """Forget the rows of threads cleared longer ago; how many. What is known of them stays."""
-    age = settings.ARCHIVE_DAYS if older_than is None else older_than
+    age = settings.ARCHIVE_RETENTION if older_than is None else older_than
     old = ThreadArchive.objects.filter(thread__cleared_at__lte=timezone.now() - age)
     old = old.filter(thread__fate=Fate.CLEARED)
     if acts is not None:

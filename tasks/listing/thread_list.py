@@ -152,7 +152,7 @@ class ThreadList:
 
     def _searchable(self, page: Page, rows: TaskRecordQuerySet) -> TaskRecordQuerySet:
         """Of these rows those whose history is not too large to be read; the others are counted."""
-        large = large_values.larger_than(rows, "execution_history_json", settings.LARGEST_HISTORY)
+        large = large_values.larger_than(rows, "execution_history_json", settings.MAX_HISTORY_SIZE)
         page.too_large += len(large)
         return rows.exclude(pk__in=large) if large else rows
 

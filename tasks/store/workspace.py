@@ -219,7 +219,7 @@ def _check_sqlite_file(connection: BaseDatabaseWrapper) -> None:
     file = _file(connection.settings_dict)
     in_workspace = file.parent == settings.WORKSPACE / "state"
     inside = settings.WORKSPACE if in_workspace else file.parent
-    may_be_linked = settings.LINKED_STORE or connection is not store_connection()
+    may_be_linked = settings.ALLOW_LINKED_STORE or connection is not store_connection()
     if wrong := untrusted.wrong_file(file, inside, may_be_linked=may_be_linked):
         raise WorkspaceError(wrong)
     if connection.connection is not None:

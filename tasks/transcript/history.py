@@ -160,11 +160,11 @@ class Thread:
     @property
     def is_too_large(self) -> bool:
         """Whether the execution history is larger than what is read into memory."""
-        return self.length > settings.LARGEST_HISTORY
+        return self.length > settings.MAX_HISTORY_SIZE
 
     @property
     def is_resume_too_large(self) -> bool:
-        return self.resumable_length > settings.LARGEST_HISTORY
+        return self.resumable_length > settings.MAX_HISTORY_SIZE
 
     @cached_property
     def problem(self) -> str:
@@ -194,7 +194,7 @@ class Thread:
 
 
 def _too_large(length: int) -> str:
-    limit = format_size(settings.LARGEST_HISTORY)
+    limit = format_size(settings.MAX_HISTORY_SIZE)
     return f"it has {format_size(length)}, and more than {limit} is not read"
 
 

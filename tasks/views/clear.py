@@ -84,7 +84,7 @@ def confirm_page(
         "shown": shown,
         "is_stalled": _is_stalled(shown),
         "posted": request.POST,
-        "archive_days": settings.ARCHIVE_DAYS.days,
+        "archive_days": settings.ARCHIVE_RETENTION.days,
         "first_rows": _with_titles(shown.rows[:SHOWN_ROWS]),
         **more,
     }

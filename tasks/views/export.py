@@ -28,8 +28,10 @@ def export(request: HttpRequest) -> HttpResponseBase:
     rows = TaskRecord.objects.of_thread(thread_id)
     heads = map(Thread, rows.for_list())
     length = sum(head.length + head.resumable_length for head in heads)
-    if length > settings.LARGEST_HISTORY:
-        return export_too_large(request, format_size(length), format_size(settings.LARGEST_HISTORY))
+    if length > settings.MAX_HISTORY_SIZE:
+        return export_too_large(
+            request, format_size(length), format_size(settings.MAX_HISTORY_SIZE)
+        )
     tasks = list(rows)
     if not tasks:
         raise no_such_thread(thread_id)

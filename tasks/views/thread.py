@@ -262,7 +262,7 @@ def _stored_text(request: HttpRequest) -> HttpResponseBase:
     if column not in STORED_TEXTS:
         raise BadRequest(f"A task stores no text “{column[:200]}”.")
     record = the_task(request, tasks_of(request).with_beginnings(text=(column, 1)))
-    if (record.text_length or 0) > settings.LARGEST_HISTORY:  # type: ignore[attr-defined]
+    if (record.text_length or 0) > settings.MAX_HISTORY_SIZE:  # type: ignore[attr-defined]
         pieces = large_values.in_pieces(record, column)
         return StreamingHttpResponse(pieces, content_type=PLAIN_TEXT)
     text = getattr(record, column)

@@ -110,7 +110,7 @@ def _row(record: Any, page: Page, shown: ThreadList, query: str) -> Row:
         is_stalled=shown.daemon.is_stalled(record),
         cannot_resume=USER_TURN not in str(record.resumable_start),
         is_unreadable=not str(record.history_start).lstrip().startswith("["),
-        is_too_long=len(str(record.thread_id)) > settings.LONGEST_QUERY,
+        is_too_long=len(str(record.thread_id)) > settings.MAX_QUERY_LENGTH,
         reason=_first_line(record.error_start),
         note=history.note_line(str(record.note_start or "")),
         hits=[(hit, _message_url(record, hit, shown.filters.q, back)) for hit in hits[:HITS_SHOWN]],

@@ -168,7 +168,7 @@ def test_whole_clearing_is_restored_but_for_what_cannot_be(store):
 def test_archive_is_emptied_in_time_and_the_record_stays(store, settings):
     task("a")
     [row] = cleared("a")
-    settings.ARCHIVE_DAYS = timedelta(days=3)
+    settings.ARCHIVE_RETENTION = timedelta(days=3)
     assert retention.empty_archive() == 0
     ClearedThread.objects.update(cleared_at=timezone.now() - timedelta(days=4))
 

@@ -48,7 +48,7 @@ def test_link_signs_in_after_a_post(client: Client, user: User):
     page = client.get(link, follow=True)
     done = client.post("/sign-in/link/")
 
-    assert page.context["user_found"] == user
+    assert page.context["link_user"] == user
     assert (done.status_code, done["Location"]) == (302, "/")
     assert is_signed_in(client)
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archive.models import Clearing
-from gloamy_site.middleware import PageMiddleware
+from gloamy_site.middleware import MaskingMiddleware
 from tasks.addresses import id_in_path, thread_url
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.store.workspace import store_connection
@@ -271,7 +271,7 @@ def test_page_shows_what_cannot_be_seen_and_keeps_what_is_sent_on():
         def view(request: HttpRequest) -> HttpResponse:
             return HttpResponse(page, content_type=kind)
 
-        return PageMiddleware(view)(HttpRequest()).content.decode()
+        return MaskingMiddleware(view)(HttpRequest()).content.decode()
 
     assert sent("text/html; charset=utf-8") == seen
     assert [sent("text/plain"), sent("application/json")] == [page, page]

@@ -105,7 +105,7 @@ def test_refused_address_leaves_nothing_behind():
 
 
 def test_form_that_waits_for_long_keeps_its_place(monkeypatch: pytest.MonkeyPatch):
-    for _ in range(request_body.OF_ADDRESS):
+    for _ in range(request_body.MAX_PER_NETWORK):
         request_body._strangers.acquire("192.0.2.1")
     later = time.monotonic() + limits.SLOT_LIFETIME * 10
     monkeypatch.setattr(time, "monotonic", lambda: later)
@@ -129,7 +129,7 @@ def test_body_that_is_cut_off_is_an_error_and_gives_its_place_back(
 
 
 def test_refusal_is_a_page_and_reads_nothing(client: Client):
-    for _ in range(request_body.OF_ADDRESS):
+    for _ in range(request_body.MAX_PER_NETWORK):
         request_body._strangers.acquire("127.0.0.1")
     answer = client.post("/sign-in/", {"username": "x", "password": "x"})
 
@@ -150,7 +150,7 @@ def test_unfinished_forms_of_a_stranger_stop_no_page(server: Server):
         ]
         for opened in waiting:
             opened.sendall(UNFINISHED.encode())
-        while len(waiting) > request_body.OF_ADDRESS:
+        while len(waiting) > request_body.MAX_PER_NETWORK:
             answered, _, _ = select.select(waiting, [], [], 30)
             assert answered
             refused += [opened.recv(12) for opened in answered]

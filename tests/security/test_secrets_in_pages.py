@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import masking
 from archive.models import Clearing
-from gloamy_site.middleware import PageMiddleware
+from gloamy_site.middleware import MaskingMiddleware
 from masking import MASK
 from tasks.addresses import id_in_path, thread_url
 from tasks.messages import encode_history, encode_items
@@ -290,7 +290,7 @@ def test_what_is_no_text_stays_as_it_is(content: bytes):
 
 
 def answer(view: Any) -> Any:
-    return PageMiddleware(view)(HttpRequest())
+    return MaskingMiddleware(view)(HttpRequest())
 
 
 def test_every_answer_is_masked_but_those_of_which_it_was_lifted():
@@ -402,7 +402,7 @@ def test_who_asks_sees_the_secrets_of_that_thread_alone(
 
 
 def test_large_text_has_its_secrets_where_they_are_shown(store, admin_client: Client, monkeypatch):
-    monkeypatch.setattr("django.conf.settings.LARGEST_HISTORY", 100)
+    monkeypatch.setattr("django.conf.settings.MAX_HISTORY_SIZE", 100)
     task("t", execution_history_json=encode_history(history(f"{TOKEN} " * 9), "history"))
     address = thread_url("raw", "t")
     assert TOKEN not in shown(admin_client.get(address))

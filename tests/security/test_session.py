@@ -66,7 +66,7 @@ def test_all_strangers_together_have_few_sessions(monkeypatch: pytest.MonkeyPatc
         ask_for_long_addresses(1, f"192.0.2.{number}")
     assert Session.objects.count() == 200
 
-    later = time.monotonic() + middleware.PATIENCE + 1
+    later = time.monotonic() + middleware.SIGN_IN_TIMEOUT + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
     ask_for_long_addresses(1, "192.0.2.255")
     assert Session.objects.count() == 201

@@ -98,7 +98,7 @@ def test_folder_that_leads_elsewhere_is_refused_before_it_has_a_store(file: Path
 
 @pytest.mark.parametrize("is_linked_store", [True, False])
 def test_link_to_itself_is_refused(file: Path, settings, is_linked_store: bool):
-    settings.LINKED_STORE = is_linked_store
+    settings.ALLOW_LINKED_STORE = is_linked_store
     file.symlink_to(file)
 
     assert refusal() == f"{file} is a link that leads to itself."
@@ -122,7 +122,7 @@ def test_folder_that_leads_elsewhere_is_refused(file: Path, tmp_path: Path):
 
 
 def test_link_is_opened_where_that_is_meant(file: Path, tmp_path: Path, settings):
-    settings.LINKED_STORE = True
+    settings.ALLOW_LINKED_STORE = True
     file.symlink_to(tmp_path / "elsewhere.db")
 
     workspace._check_sqlite_file(connections["tasks"])
@@ -153,7 +153,7 @@ def test_pipe_is_refused_and_not_waited_for(file: Path, command: str):
 
 
 def test_database_of_the_accounts_is_no_store(file: Path, settings, monkeypatch):
-    settings.LINKED_STORE = True
+    settings.ALLOW_LINKED_STORE = True
     file.symlink_to(connections["default"].settings_dict["NAME"])
 
     with pytest.raises(workspace.WorkspaceError, match="is the site's own database"):

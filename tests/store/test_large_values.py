@@ -103,7 +103,7 @@ def test_list_of_large_rows_reads_each_once_and_holds_none(store):
 
 
 def test_search_leaves_out_what_is_too_large_and_says_so(viewer: Client, store, settings):
-    settings.LARGEST_HISTORY = 1_000
+    settings.MAX_HISTORY_SIZE = 1_000
     said = '[{"role":"user","content":"a needle%s"}]'
     task("small", execution_history_json=said % "", updated_at=NEW)
     task("large", execution_history_json=said % (" in hay" * 1_000), updated_at=OLD)
@@ -117,7 +117,7 @@ def test_search_leaves_out_what_is_too_large_and_says_so(viewer: Client, store, 
 
 @only_sqlite
 def test_search_does_not_ask_sqlite_for_what_is_too_large(viewer: Client, store, settings):
-    settings.LARGEST_HISTORY = 1_000
+    settings.MAX_HISTORY_SIZE = 1_000
     task(execution_history_json="needle" * 50_000)
 
     with nothing_larger_than(100_000):
@@ -126,7 +126,7 @@ def test_search_does_not_ask_sqlite_for_what_is_too_large(viewer: Client, store,
 
 @pytest.fixture
 def small_bound(settings) -> None:
-    settings.LARGEST_HISTORY = 1_000
+    settings.MAX_HISTORY_SIZE = 1_000
 
 
 LARGE = '[{"role":"user","content":"hällo' + " wörld" * 10_000 + '"}]'

@@ -15,7 +15,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        days = settings.ARCHIVE_DAYS.days
+        days = settings.ARCHIVE_RETENTION.days
         parser.add_argument("--older-than", type=age, help=f"another age than {days}d, such as 0d")
         parser.add_argument("--clearing", type=int, help="only of the clearing with this number")
 
