@@ -231,7 +231,7 @@ class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
         return self.defer("items_json").annotate(items_start=start)
 
     def outlined(self) -> models.QuerySet["TaskCheckpoint", Any]:
-        """What a picture needs of each row: `steps.outlines` takes it. No items are handed over.
+        """Select what `steps.build_outlines` needs; whole items are not read.
 
         Inside a JSON text quotes are escaped, so no output can look like a failed call.
         """

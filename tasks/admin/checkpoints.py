@@ -24,7 +24,7 @@ from tasks.secrets import request_masking
 from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import absolute, shown_id
 from tasks.transcript.search import Term
-from tasks.transcript.steps import Step, outlines
+from tasks.transcript.steps import Step, build_outlines
 
 SHORT = ("id", "task_id", "step_index", "created_at")
 
@@ -102,7 +102,7 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
     def context_of(self, request: HttpRequest, found: Any) -> dict[str, Any]:
         task = AdminRecords.all_tasks().heads().filter(pk=found.task_id).first()
         row = TaskCheckpoint.objects.filter(pk=found.pk)
-        outline = outlines(row.outlined(), task or found)  # of a task it asks when it began
+        outline = build_outlines(row.outlined(), task or found)  # of a task it asks when it began
         wrong = wrong_values(found, (*SHORT, "checkpoint_note"))
         if task is None:
             wrong.append("task_id: there is no such task")

@@ -33,9 +33,9 @@ from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking
 from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import absolute, shown_id
-from tasks.transcript import history
+from tasks.transcript.history import Thread
 from tasks.transcript.search import Term
-from tasks.transcript.steps import attempts, outlines
+from tasks.transcript.steps import build_outlines, number_attempts
 from tasks.views.common import may_clear
 from tasks.views.thread_tabs import LONGEST_COUNTED, STORED_SHORT, TABS, Stored
 from tasks.views.threads import LONGEST_PLACE
@@ -145,7 +145,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     def context_of(self, request: HttpRequest, found: Any) -> dict[str, Any]:
         tab = request.GET.get("show", "transcript")
         tab = tab if tab in TABS_SHOWN else "transcript"
-        thread = history.Thread(found)
+        thread = Thread(found)
         steps = TaskCheckpoint.objects.filter(task_id=found.pk)
         count = steps.count()
         context = self._tab(request, tab, thread, steps)
@@ -171,7 +171,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         if tab == "raw":
             rows = AdminRecords.all_tasks().named(name_of(thread.record)).as_stored()
             return {"stored_texts": _texts(rows.get())}
-        found = outlines(steps.outlined(), thread.record) if tab == "transcript" else []
+        found = build_outlines(steps.outlined(), thread.record) if tab == "transcript" else []
         context = TABS[tab](request, thread, found)
         resumes = {"problem": thread.resume_problem} if tab == "resume" else {}
         return context | {"resumes": resumes}
@@ -231,7 +231,7 @@ def _texts(record: TaskRecord) -> list[Stored]:
     ]
 
 
-def _unreadable(thread: history.Thread, tab: str, count: int) -> list[str]:
+def _unreadable(thread: Thread, tab: str, count: int) -> list[str]:
     """What is wrong with the large columns, of those that are read for the page or are short."""
     record: Any = thread.record
     wrong = []
@@ -248,8 +248,8 @@ def _checkpoints(request: HttpRequest, record: TaskRecord, steps: Any) -> dict[s
     """A page of the task's checkpoints; only those on it are looked into."""
     found = steps.values_list("id", "step_index")
     pairs = sorted((pair for pair in found if isinstance(pair[0], int)), key=lambda pair: pair[0])
-    attempt_of = attempts(pairs)
+    attempt_of = number_attempts(pairs)
     page = Paginator(pairs, STEPS_PER_PAGE).get_page(request.GET.get("p"))
     shown = steps.filter(id__in=[id_ for id_, _ in page.object_list])
-    found = outlines(shown.outlined(), record)
+    found = build_outlines(shown.outlined(), record)
     return {"page": page, "steps": [(step, attempt_of[step.id]) for step in found]}

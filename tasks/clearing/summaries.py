@@ -17,7 +17,7 @@ from tasks.fields import storable
 from tasks.models import TaskStatus
 from tasks.store import thread_statements, transactions
 from tasks.store.thread_rows import ThreadRows, exactly, shown
-from tasks.transcript import history
+from tasks.transcript.titles import task_title
 
 CHUNK = 500  # threads asked for in one statement
 SIZED = 20  # threads whose sizes are asked for in one transaction
@@ -138,4 +138,4 @@ def title(rows: ThreadRows) -> str:
     if latest is None:
         return ""
     starts = {"history_start": shown(latest[6]), "resumable_start": shown(latest[7])}
-    return history.title(SimpleNamespace(**starts))  # type: ignore[arg-type]
+    return task_title(SimpleNamespace(**starts))  # type: ignore[arg-type]

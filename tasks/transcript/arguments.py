@@ -1,4 +1,4 @@
-"""The arguments of a tool call as a person reads them: a command, an edit, a file, a few values."""
+"""The arguments of a tool call, split for display: a command, an edit, a file, other fields."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tasks.secrets import request_masking
-from tasks.transcript import diffs
+from tasks.transcript.diffs import Line, diff_lines
 from tasks.transcript.highlighting import language_of
 from tasks.transcript.text_preview import DISPLAY_LENGTH, Text
 
@@ -22,15 +22,15 @@ _OLD_NEW_KEYS = (
     ("search", "replace"),
 )
 _CONTENT_KEYS = ("content", "contents", "file_text", "text", "body")
-_UNTOLD_KEYS = ("arguments", "args", "input", "value")  # a name that says nothing
+_GENERIC_KEYS = ("arguments", "args", "input", "value")
 _CODE_KEYS = {"code": "python", "python": "python", "sql": "sql", "javascript": "javascript"}
-MOST_FIELDS, FIELD_LENGTH = 40, 4_000
-MOST_DEPTH = 12  # of indented JSON
+MAX_FIELDS, FIELD_LENGTH = 40, 4_000
+MAX_DEPTH = 12  # of indented JSON
 
 
 @dataclass(frozen=True)
 class Field:
-    """A named value: a short one in its line, a longer one as a block."""
+    """A named value, displayed inline or as a block."""
 
     name: str
     text: Text
@@ -47,37 +47,37 @@ class Field:
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a call was given. Each key of an object is shown once, in one of the forms."""
+    """The arguments of a call. Each key of an object is displayed once, in one of the forms."""
 
     value: Any
 
     @cached_property
-    def _taken(self) -> dict[str, str]:
-        """The keys that have a form of their own, by what they are."""
+    def _keys(self) -> dict[str, str]:
+        """The keys displayed in a form of their own, by role."""
         if not isinstance(self.value, dict):
             return {}
         texts = {key: text for key, text in self.value.items() if isinstance(text, str)}
         if command := _first(texts, _COMMAND_KEYS):
             return {"command": command}
         path = _first(texts, _PATH_KEYS)
-        named = {"path": path} if path else {}
+        keys = {"path": path} if path else {}
         for old, new in _OLD_NEW_KEYS:
             if old in texts and new in texts:
-                return named | {"old": old, "new": new}
+                return keys | {"old": old, "new": new}
         content = _first(texts, _CONTENT_KEYS)
-        return named | ({"content": content} if path and content else {})
+        return keys | ({"content": content} if path and content else {})
 
     def _text(self, role: str) -> str:
-        key = self._taken.get(role)
+        key = self._keys.get(role)
         return "" if key is None else str(self.value[key])
 
     @property
     def command(self) -> Text | None:
-        return Text(self._text("command")) if "command" in self._taken else None
+        return Text(self._text("command")) if "command" in self._keys else None
 
     @property
     def path(self) -> str:
-        """The file that the call is about, or nothing."""
+        """The path of the file that the call reads or writes, or ""."""
         return self._text("path")
 
     @property
@@ -85,62 +85,62 @@ class Arguments:
         return request_masking.shorten(self.path, 400)
 
     @property
-    def diff(self) -> list[diffs.Line] | None:
-        if "old" not in self._taken:
+    def diff(self) -> list[Line] | None:
+        if "old" not in self._keys:
             return None
         old, new = (
             request_masking.truncate(self._text(role), DISPLAY_LENGTH) for role in ("old", "new")
         )
-        return list(diffs.lines(old, new))
+        return list(diff_lines(old, new))
 
     @property
     def content(self) -> Text | None:
-        return Text(self._text("content")) if "content" in self._taken else None
+        return Text(self._text("content")) if "content" in self._keys else None
 
     @property
     def language(self) -> str:
-        """The language of the file that the call is about, or nothing."""
+        """The language of the file, or ""."""
         return language_of(self.path)
 
     @property
     def is_cut(self) -> bool:
-        """Whether a part of them is not in the page."""
+        """Whether the page leaves out part of the arguments."""
         texts = [self._text(role) for role in ("command", "old", "new", "content")]
         return any(len(text) > DISPLAY_LENGTH for text in texts) or any(
             field.text.is_cut for field in self.fields
         )
 
     @property
-    def lone_text(self) -> Text | None:
-        """A text that is all there is, or the value of a name that says nothing."""
+    def single_text(self) -> Text | None:
+        """The text, if the arguments are a single one, bare or under a generic key."""
         value = self.value
         if isinstance(value, dict) and len(value) == 1:
             [(name, value)] = value.items()
-            if name not in _UNTOLD_KEYS:
+            if name not in _GENERIC_KEYS:
                 return None
         return Text(value) if isinstance(value, str) and value else None
 
     @property
     def rest(self) -> Any:
-        """What has no form of its own; None where nothing is left."""
-        if self.lone_text is not None or self.value in ({}, "", None):
+        """The arguments without a form of their own, or None."""
+        if self.single_text is not None or self.value in ({}, "", None):
             return None
         if not isinstance(self.value, dict):
             return self.value
-        taken = self._taken.values()
-        return {name: value for name, value in self.value.items() if name not in taken} or None
+        keys = self._keys.values()
+        return {name: value for name, value in self.value.items() if name not in keys} or None
 
     @cached_property
     def fields(self) -> list[Field]:
-        """The rest, value by value."""
+        """The rest as named values."""
         rest = self.rest
         if isinstance(rest, dict):
             return list(_fields(list(rest.items())))
         return [] if rest is None else [Field("", json_text(rest), "json")]
 
 
-def _fields(left: list[tuple[str, Any]]) -> Iterator[Field]:
-    for name, value in left[:MOST_FIELDS]:
+def _fields(items: list[tuple[str, Any]]) -> Iterator[Field]:
+    for name, value in items[:MAX_FIELDS]:
         value = request_masking.mask_field(name, value)
         if isinstance(value, str):
             yield Field(name, Text(value, FIELD_LENGTH), _CODE_KEYS.get(name, ""))
@@ -148,18 +148,18 @@ def _fields(left: list[tuple[str, Any]]) -> Iterator[Field]:
             yield Field(name, json_text(value), "json")
         else:
             yield Field(name, Text(msgspec.json.encode(value).decode()))
-    if len(left) > MOST_FIELDS:
-        yield Field(f"{len(left) - MOST_FIELDS} more", json_text(dict(left[MOST_FIELDS:])), "json")
+    if rest := items[MAX_FIELDS:]:
+        yield Field(f"{len(rest)} more", json_text(dict(rest)), "json")
 
 
-def _first(given: Any, names: tuple[str, ...]) -> str:
-    return next((name for name in names if name in given), "")
+def _first(texts: dict[str, str], keys: tuple[str, ...]) -> str:
+    return next((key for key in keys if key in texts), "")
 
 
 def json_text(value: Any) -> Text:
-    """Indented JSON; as it is where the indentation would be most of it."""
+    """Return a value as indented JSON; compact if the indentation would be most of it."""
     compact = msgspec.json.encode(value)
-    if len(compact) > DISPLAY_LENGTH * 2 or _is_deeper_than(MOST_DEPTH, value):
+    if len(compact) > DISPLAY_LENGTH * 2 or _is_deeper_than(MAX_DEPTH, value):
         return Text(compact.decode(), FIELD_LENGTH)
     return Text(msgspec.json.format(compact, indent=2).decode(), FIELD_LENGTH)
 

@@ -1,16 +1,17 @@
-"""What an edit changes, line by line."""
+"""Line-by-line differences: of an edit with its context, and of two steps."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-MOST_LINES = 150  # of each side; more are shown as removed and added, not compared
-CONTEXT = 3  # equal lines around a change
+MAX_LINES = 150  # on each side of an edit; larger ones are not compared
+CONTEXT = 3  # unchanged lines around a change
+MAX_COMPARED_LENGTH, MAX_COMPARED_LINES = 20_000, 400  # of the texts of two steps together
 
 
 @dataclass(frozen=True)
 class Line:
-    sign: str  # "+", "-", " ", or "…" for lines left out
+    sign: str  # "+", "-", " ", or "…" for omitted lines
     text: str
 
     @property
@@ -18,15 +19,30 @@ class Line:
         return {"+": "added", "-": "removed", " ": "same"}.get(self.sign, "gap")
 
 
-def lines(old: str, new: str) -> Iterator[Line]:
-    """The lines removed and added, with the equal ones around them."""
+def diff_lines(old: str, new: str) -> Iterator[Line]:
+    """Yield the removed and added lines with their context."""
     before, after = _split(old), _split(new)
-    if max(len(before), len(after)) > MOST_LINES:
-        yield from (Line("-", line) for line in before[:MOST_LINES])
-        yield from (Line("+", line) for line in after[:MOST_LINES])
+    if max(len(before), len(after)) > MAX_LINES:
+        yield from (Line("-", line) for line in before[:MAX_LINES])
+        yield from (Line("+", line) for line in after[:MAX_LINES])
         yield Line("…", f"{len(before):,} lines become {len(after):,}")
         return
-    groups = SequenceMatcher(None, before, after, autojunk=False).get_grouped_opcodes(CONTEXT)
+    yield from _compare(before, after, CONTEXT)
+
+
+def changed_lines(old: str, new: str) -> list[tuple[str, str]]:
+    """Return the removed ("-") and added ("+") lines; none if the texts are too long to compare."""
+    if old == new or len(old) + len(new) > MAX_COMPARED_LENGTH:
+        return []
+    before, after = old.split("\n"), new.split("\n")
+    if len(before) + len(after) > MAX_COMPARED_LINES:
+        return []
+    lines = _compare(before, after, context=0)
+    return [(line.sign, line.text) for line in lines if line.sign in "+-" and line.text.strip()]
+
+
+def _compare(before: list[str], after: list[str], context: int) -> Iterator[Line]:
+    groups = SequenceMatcher(None, before, after, autojunk=False).get_grouped_opcodes(context)
     for number, group in enumerate(groups):
         if number or group[0][1] > 0:
             yield Line("…", "")

@@ -96,7 +96,7 @@ def _agent_step(message: Message, ids: "_Ids") -> dict[str, Any]:
         if part.output is not None:
             results.append({"source_call_id": call_id, "content": part.output.whole})
     for other in message.exchange.messages[1:]:
-        results += [{"source_call_id": None, "content": r.output} for r in other.left_results]
+        results += [{"source_call_id": None, "content": r.output} for r in other.orphaned_results]
     step: dict[str, Any] = {
         "source": "agent",
         "message": "\n\n".join(texts),

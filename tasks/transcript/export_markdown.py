@@ -37,7 +37,7 @@ def document(record: TaskRecord) -> Iterator[str]:
         yield f"\nThe history cannot be read: {_line(thread.problem)}. As it is stored:\n\n"
         yield _fenced(thread.raw.whole)
     for message in thread.messages:
-        if not message.is_moved:
+        if not message.is_absorbed:
             yield from _message(message)
     if record.final_response:
         yield f"\n## Final response\n\n{_harmless(str(record.final_response))}\n"
@@ -62,7 +62,7 @@ def _facts(record: TaskRecord) -> Iterator[str]:
 def _message(message: Message) -> Iterator[str]:
     yield f"\n## {message.number}. {_inline(message.role) or '(no role)'}\n\n"
     if message.is_tool_output:
-        for result in message.left_results:
+        for result in message.orphaned_results:
             yield from _result(result)
     elif message.role == "assistant":
         if message.reasoning:
@@ -86,19 +86,19 @@ def _part(part: Text | Call | Broken) -> Iterator[str]:
 def _call(call: Call) -> Iterator[str]:
     outcome = {True: ", ok", False: ", failed", None: ""}[call.success]
     yield f"**{_code(call.tool_name)}**{outcome}\n\n"
-    given = call.given
-    if given.path:
-        yield f"{_code(given.path)}\n\n"
-    if given.command:
-        yield _fenced(given.command.whole, "sh")
-    if given.diff is not None:
-        yield _fenced("\n".join(line.sign + line.text for line in given.diff), "diff")
-    if given.content:
-        yield _fenced(given.content.whole, given.language)
-    if given.lone_text:
-        yield _fenced(given.lone_text.whole)
-    if given.rest is not None:
-        yield _fenced(json_text(given.rest).whole, "json")
+    args = call.parsed_arguments
+    if args.path:
+        yield f"{_code(args.path)}\n\n"
+    if args.command:
+        yield _fenced(args.command.whole, "sh")
+    if args.diff is not None:
+        yield _fenced("\n".join(line.sign + line.text for line in args.diff), "diff")
+    if args.content:
+        yield _fenced(args.content.whole, args.language)
+    if args.single_text:
+        yield _fenced(args.single_text.whole)
+    if args.rest is not None:
+        yield _fenced(json_text(args.rest).whole, "json")
     if call.output is not None:
         yield _output(call.output)
 

@@ -1,4 +1,4 @@
-"""A history as a person reads it: messages, and calls with their results."""
+"""The execution history of a task as messages, with each tool result paired with its call."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,37 +11,35 @@ from tasks.messages import ChatMessage
 from tasks.models import PREFIX_LENGTH, TaskRecord
 from tasks.sanitization import resumable_turns_from_task_record
 from tasks.transcript import tool_calls
-from tasks.transcript.text_preview import DISPLAY_LENGTH, format_size
-from tasks.transcript.text_preview import Text as Text
-from tasks.transcript.titles import asked_for as asked_for
-from tasks.transcript.titles import note_line as note_line
-from tasks.transcript.titles import title as title
+from tasks.transcript.text_preview import DISPLAY_LENGTH, Text, format_size
+from tasks.transcript.titles import message_title
 from tasks.transcript.tool_calls import Call, Part, Result
 
-SHOWN_OF_LARGE = PREFIX_LENGTH - MARGIN  # characters of a history that is too large to be read
+LARGE_HISTORY_DISPLAY = PREFIX_LENGTH - MARGIN  # characters of a history too large to read
 
 
-@dataclass
 class Exchange:
-    """An assistant's message with all up to the next one: its calls and their results."""
+    """An assistant's message and the messages up to the next one, which hold its results."""
 
-    messages: list["Message"] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self._is_paired = False
 
-    @cached_property
-    def paired(self) -> bool:
-        """Give each result to its call; at once, for whichever message is shown first."""
+    def pair(self) -> None:
+        """Attach the results to the calls of the first message."""
+        if self._is_paired:
+            return
+        self._is_paired = True
         first = self.messages[0]
-        asked = [part for part in first.own_parts if isinstance(part, Call)]
-        for place, call in enumerate(asked, start=1):
-            call.anchor = f"{first.anchor}-call-{place}"
+        for position, call in enumerate(first.calls, start=1):
+            call.anchor = f"{first.anchor}-call-{position}"
         for message in self.messages[1:]:
-            tool_calls.pair(asked, message.own_results, message.number, first.number)
-        return True
+            tool_calls.pair(first.calls, message.unpaired_results, first.number, message.number)
 
 
 @dataclass
 class Message:
-    """One message of a history. It is read when it is shown, with the rest of its exchange."""
+    """One message of a history; parsed on demand, together with the rest of its exchange."""
 
     number: int  # from 1
     role: str
@@ -50,116 +48,116 @@ class Message:
 
     @property
     def anchor(self) -> str:
-        """Its place in a page, which stays the same: messages are only ever added."""
+        """The id of the message on a page; permanent, as messages are only ever appended."""
         return f"message-{self.number}"
 
     @cached_property
-    def _native(self) -> tuple[str, list[Part]] | None:
-        return tool_calls.native(self.text.whole) if self.role == "assistant" else None
+    def _parsed(self) -> tuple[str, list[Part]]:
+        is_assistant = self.role == "assistant"
+        return tool_calls.parse_assistant(self.text.whole) if is_assistant else ("", [])
 
     @cached_property
-    def own_parts(self) -> list[Part]:
-        """The text and the calls of an assistant's message, before results are given to calls."""
-        if self.role != "assistant":
-            return []
-        return self._native[1] if self._native else tool_calls.parts(self.text.whole)
+    def calls(self) -> list[Call]:
+        """The tool calls; their results are known once the exchange is paired."""
+        return [part for part in self._parsed[1] if isinstance(part, Call)]
 
     @cached_property
-    def own_results(self) -> list[Result]:
-        """The results that a message holds, before they are given to calls."""
-        return tool_calls.results(self.role, self.text.whole)
+    def unpaired_results(self) -> list[Result]:
+        return tool_calls.parse_results(self.role, self.text.whole)
 
     @property
     def parts(self) -> list[Part]:
-        """The text and the calls of an assistant's message, with the results of the calls."""
-        return self.own_parts if self.exchange.paired else []
+        """The text and the tool calls of an assistant's message, with the results of the calls."""
+        self.exchange.pair()
+        return self._parsed[1]
 
     @property
     def results(self) -> list[Result]:
-        """The results that a message holds; each knows whether it is shown with its call."""
-        return self.own_results if self.exchange.paired else []
+        """The tool results in the message, paired with their calls."""
+        self.exchange.pair()
+        return self.unpaired_results
 
     @property
-    def left_results(self) -> list[Result]:
-        """The results without a call, which are shown here."""
-        return [result for result in self.results if result.shown_in is None]
+    def orphaned_results(self) -> list[Result]:
+        """The results without a call; the others are displayed with theirs."""
+        return [result for result in self.results if result.call_number is None]
 
     @property
-    def shown_in(self) -> int | None:
-        """The number of the message that shows results of this one, or None."""
-        return next((r.shown_in for r in self.results if r.shown_in is not None), None)
+    def call_number(self) -> int | None:
+        """The number of the message whose calls have results in this one, or None."""
+        return next((r.call_number for r in self.results if r.call_number is not None), None)
 
     @property
     def prose(self) -> Text | None:
-        """What it says in words, which is what one copies."""
+        """The text in words, without tool calls and results."""
         if self.role != "assistant":
             return None if self.is_tool_output else self.text
         return next((part for part in self.parts if isinstance(part, Text)), None)
 
     @property
-    def is_moved(self) -> bool:
-        """Whether all that it holds is shown with the calls."""
-        return bool(self.results) and not self.left_results
+    def is_absorbed(self) -> bool:
+        """Whether all the message holds is displayed with the calls."""
+        return bool(self.results) and not self.orphaned_results
 
     @property
     def reasoning(self) -> Text | None:
-        """What a model thought before it answered, where its provider tells."""
-        return Text(self._native[0]) if self._native and self._native[0].strip() else None
+        """The reasoning before the answer, if the provider reports it."""
+        reasoning = self._parsed[0]
+        return Text(reasoning) if reasoning.strip() else None
 
     @property
     def is_tool_output(self) -> bool:
-        return bool(self.own_results)
+        return bool(self.unpaired_results)
 
     @property
     def weight(self) -> int:
-        """About how many characters a page takes to show it."""
+        """The approximate number of characters that the message takes on a page."""
         return 500 + min(self.text.length, DISPLAY_LENGTH)
 
 
-def messages(history: Iterable[ChatMessage]) -> list[Message]:
-    """The messages in order, each read no further than to know its role."""
-    found: list[Message] = []
+def read_messages(history: Iterable[ChatMessage]) -> list[Message]:
+    """Return the messages in order, grouped into exchanges but not yet parsed."""
+    messages: list[Message] = []
     exchange = Exchange()
     for number, message in enumerate(history, start=1):
-        if message.role == "assistant" or not found:
+        if message.role == "assistant" or not messages:
             exchange = Exchange()
-        found.append(Message(number, message.role, Text(message.content), exchange))
-        exchange.messages.append(found[-1])
-    return found
+        messages.append(Message(number, message.role, Text(message.content), exchange))
+        exchange.messages.append(messages[-1])
+    return messages
 
 
 class Thread:
-    """What a thread's page shows of its latest task."""
+    """A task with its histories, or with the reason why they cannot be read."""
 
     def __init__(self, record: TaskRecord) -> None:
         self.record = record
 
     @cached_property
     def title(self) -> str:
-        asked = next((m.text.whole for m in self.messages if m.role == "user"), "")
-        return asked_for(asked)
+        return message_title(next((m.text.whole for m in self.messages if m.role == "user"), ""))
 
     @cached_property
     def messages(self) -> list[Message]:
-        """The execution history; none where it cannot be read, see `problem`."""
-        return [] if self.problem else messages(self.record.execution_history)
+        """The messages of the execution history; none if it cannot be read, see `problem`."""
+        return [] if self.problem else read_messages(self.record.execution_history)
 
     @property
     def length(self) -> int:
-        """The bytes of the execution history, if the row is one that `for_page()` gives.
+        """The bytes of the execution history, if the row comes from `for_page()`, else 0.
 
-        A row with whole histories has been asked for by who has seen to their size.
+        Queries for whole histories must bound their size themselves.
         """
         return getattr(self.record, "history_length", None) or 0
 
     @property
     def resumable_length(self) -> int:
-        """The same of the resumable history."""
+        """The bytes of the resumable history, if the row comes from `for_page()`, else 0."""
         return getattr(self.record, "resumable_length", None) or 0
 
     @property
     def is_too_large(self) -> bool:
-        """Whether the execution history is larger than what is read into memory."""
+        """Whether the execution history is too large to read into memory."""
         return self.length > settings.MAX_HISTORY_SIZE
 
     @property
@@ -168,37 +166,32 @@ class Thread:
 
     @cached_property
     def problem(self) -> str:
-        """Why the execution history cannot be read, or nothing."""
-        if self.is_too_large:
-            return _too_large(self.length)
-        return _problem(lambda: self.record.execution_history)
+        """Why the execution history cannot be read, or ""."""
+        return _problem(self.length, lambda: self.record.execution_history)
 
     @cached_property
     def resume_problem(self) -> str:
-        """Why the resumable history cannot be read, or nothing."""
-        if self.is_resume_too_large:
-            return _too_large(self.resumable_length)
-        return _problem(lambda: self.record.resumable_history)
+        """Why the resumable history cannot be read, or ""."""
+        return _problem(self.resumable_length, lambda: self.record.resumable_history)
 
     @cached_property
     def resumable_turns(self) -> list[ChatMessage]:
-        """The turns that the agent would resume with; none where there is nothing to resume."""
+        """The turns that the agent would resume with."""
         return [] if self.resume_problem else resumable_turns_from_task_record(self.record)
 
     @property
     def raw(self) -> Text:
-        """The history as stored; the beginning of one that is too large."""
+        """The history as stored, or the start of one that is too large."""
         if self.is_too_large:
-            return Text(str(self.record.history_start), SHOWN_OF_LARGE)  # type: ignore[attr-defined]
+            start = str(self.record.history_start)  # type: ignore[attr-defined]
+            return Text(start, LARGE_HISTORY_DISPLAY)
         return Text(str(self.record.execution_history_json))
 
 
-def _too_large(length: int) -> str:
-    limit = format_size(settings.MAX_HISTORY_SIZE)
-    return f"it has {format_size(length)}, and more than {limit} is not read"
-
-
-def _problem(read: Callable[[], object]) -> str:
+def _problem(length: int, read: Callable[[], object]) -> str:
+    if length > settings.MAX_HISTORY_SIZE:
+        limit = format_size(settings.MAX_HISTORY_SIZE)
+        return f"it has {format_size(length)}, and more than {limit} is not read"
     try:
         read()
     except (TypeError, ValueError) as error:

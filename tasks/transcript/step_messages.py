@@ -1,7 +1,4 @@
-"""Which message of a history a step came from: the one that asked for the same calls.
-
-A step knows how its calls went, and a history need not: the agent writes most results without.
-"""
+"""Matching the steps of a task with the messages that requested their tool calls."""
 
 import math
 from collections import defaultdict
@@ -14,53 +11,48 @@ from tasks.transcript.steps import Step
 from tasks.transcript.tool_calls import Call
 
 
-def messages_of(
-    steps: Sequence[Step], messages: Iterable[Message], *, to_the_end: bool
+def messages_by_step(
+    steps: Sequence[Step], messages: Iterable[Message], *, are_last: bool
 ) -> dict[int, Message]:
-    """The message of each step for which there is one, by the checkpoint's id.
+    """Return the message of each step that has one, by checkpoint id.
 
-    A history keeps what the model still sees, so some steps have none. Looked for from the end,
-    as the same call may be made again; unless these are the last steps, only what was asked for
-    once is sure.
+    The history keeps only what the model still sees, so some steps have no message. As a call may
+    be repeated, steps are matched from the end; and unless `steps` are the last ones of the task,
+    only those whose calls were requested once.
     """
-    asked = _by_calls(messages)
-    found: dict[int, Message] = {}
+    candidates_of: dict[bytes, list[Message]] = defaultdict(list)
+    for message in messages:
+        if message.calls:
+            candidates_of[_key(message.calls)].append(message)
+    matches: dict[int, Message] = {}
     limit: float = math.inf
     for step in reversed(steps):
-        candidates = asked.get(_key(step.items), [])
+        candidates = candidates_of.get(_key(step.items), [])
         while candidates and candidates[-1].number >= limit:
             candidates.pop()
-        if candidates and (to_the_end or len(candidates) == 1):
-            message = found[step.checkpoint.id] = candidates.pop()
+        if candidates and (are_last or len(candidates) == 1):
+            message = matches[step.checkpoint.id] = candidates.pop()
             limit = message.number
-    return found
+    return matches
 
 
-def steps_of(steps: Sequence[Step], messages: Iterable[Message]) -> dict[int, Step]:
-    """The step of each message for which there is one, by the message's number.
+def steps_by_message(steps: Sequence[Step], messages: Iterable[Message]) -> dict[int, Step]:
+    """Return the step of each message that has one, by message number.
 
-    These must be the last steps, and the messages those of the whole history.
+    Pass the last steps of the task, and the messages of the whole history.
     """
-    found = messages_of(steps, messages, to_the_end=True)
-    return {found[s.checkpoint.id].number: s for s in steps if s.checkpoint.id in found}
+    matches = messages_by_step(steps, messages, are_last=True)
+    return {matches[s.checkpoint.id].number: s for s in steps if s.checkpoint.id in matches}
 
 
-def tell_outcomes(step: Step, message: Message) -> None:
-    """Tell the calls of a step's message how they went, where the history does not."""
-    calls = [part for part in message.parts if isinstance(part, Call)]
-    for call, item in zip(calls, step.items, strict=True):
+def fill_outcomes(message: Message, step: Step) -> None:
+    """Take the outcomes and outputs that the message's results lack from its step."""
+    message.exchange.pair()
+    for call, item in zip(message.calls, step.items, strict=True):
         if call.success is None:
             call.success = item.success
         if call.output is None:
             call.output = item.output
-
-
-def _by_calls(messages: Iterable[Message]) -> dict[bytes, list[Message]]:
-    asked: dict[bytes, list[Message]] = defaultdict(list)
-    for message in messages:
-        if calls := [part for part in message.own_parts if isinstance(part, Call)]:
-            asked[_key(calls)].append(message)
-    return asked
 
 
 def _key(calls: Iterable[Call]) -> bytes:

@@ -1,11 +1,10 @@
-"""What a task did step by step: its attempts, how each step went, and what it changed."""
+"""The steps of a task: its attempts, the outcome of each step, and what each changed."""
 
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import SequenceMatcher
 from functools import cached_property
 from typing import Any
 
@@ -13,20 +12,20 @@ import msgspec
 
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking
+from tasks.transcript.diffs import changed_lines
 from tasks.transcript.text_preview import Output, Text, format_size
 from tasks.transcript.tool_calls import Call
 
 OK, FAILED, NO_TOOL, UNREADABLE = "ok", "failed", "none", "unreadable"
-KNOWN_START = 600  # seconds before its first checkpoint within which a task's age is its start
-LARGEST_ITEMS = 8_000_000  # characters of a step's items that a page reads, of which it shows many
-LONGEST_COMPARED, MOST_LINES = 20_000, 400  # of two texts that are compared line by line
+MAX_FIRST_STEP = 600  # seconds; a task created earlier than that began its attempt later
+MAX_ITEMS_LENGTH = 8_000_000  # characters of a step's items that are read for a page of many steps
 
 _FIRST_TOOL = re.compile(r'\[\{"tool_name":("(?:[^"\\]|\\.)*+")')
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A step as the picture shows it; `started_at` is None where nobody knows."""
+    """A step without its items, as the timeline draws it."""
 
     id: int
     step_index: Any
@@ -35,7 +34,7 @@ class Outline:
     has_more: bool
     outcome: str
     length: int
-    started_at: datetime | None
+    started_at: datetime | None  # None if unknown
     ended_at: datetime | None
 
     @property
@@ -44,12 +43,12 @@ class Outline:
 
     @property
     def is_too_large(self) -> bool:
-        """Whether no more than the beginning of its items is read."""
-        return self.length > LARGEST_ITEMS
+        """Whether only the start of the items is read."""
+        return self.length > MAX_ITEMS_LENGTH
 
     @property
     def seconds(self) -> float | None:
-        """How long it took; None where one of its ends is not known."""
+        """The duration; None if the start or the end is unknown."""
         if self.started_at is None or self.ended_at is None:
             return None
         return max(0.0, (self.ended_at - self.started_at).total_seconds())
@@ -59,39 +58,40 @@ class Outline:
         return f"{self.tool} and more" if self.has_more else self.tool
 
 
-def attempts(order_taken: Iterable[tuple[int, Any]]) -> dict[int, int]:
-    """The attempt, from 1, of each checkpoint, of (id, step_index) pairs in the order taken.
+def number_attempts(checkpoints: Iterable[tuple[int, Any]]) -> dict[int, int]:
+    """Return the attempt, from 1, of each checkpoint, given (id, step_index) pairs by id.
 
-    Step numbers restart with each attempt, so a new one begins where the number does not rise.
+    Step numbers restart with each attempt, so an attempt begins where the number does not rise.
     """
-    numbers: dict[int, int] = {}
+    attempts: dict[int, int] = {}
     attempt, previous = 1, -math.inf
-    for id_, step_index in order_taken:
-        if isinstance(step_index, int):  # SQLite stores a value of any type
+    for id_, step_index in checkpoints:
+        if isinstance(step_index, int):  # SQLite stores values of any type
             attempt += step_index <= previous
             previous = step_index
-        numbers[id_] = attempt
-    return numbers
+        attempts[id_] = attempt
+    return attempts
 
 
-def outlines(rows: Iterable[tuple[Any, ...]], task: TaskRecord) -> list[Outline]:
-    """The steps of a task, of rows as `outlined()` reads them.
+def build_outlines(rows: Iterable[tuple[Any, ...]], task: TaskRecord) -> list[Outline]:
+    """Return the steps of a task from rows of `outlined()`.
 
-    Those of a table made anew may have no number, and without one nothing leads to them.
+    In a table rebuilt by other tools rows may lack an id; as nothing can link to those, they are
+    left out.
     """
     rows = [row for row in rows if isinstance(row[0], int)]
-    attempt_of = attempts((id_, step_index) for id_, step_index, *_ in rows)
-    found: list[Outline] = []
+    attempt_of = number_attempts((id_, step_index) for id_, step_index, *_ in rows)
+    outlines: list[Outline] = []
     for id_, step_index, created_at, start, length, has_failure, has_more in rows:
-        attempt, ended_at = attempt_of[id_], _moment(created_at)
-        if found and found[-1].attempt == attempt:
-            started_at = found[-1].ended_at
+        attempt, ended_at = attempt_of[id_], _datetime(created_at)
+        if outlines and outlines[-1].attempt == attempt:
+            started_at = outlines[-1].ended_at
         else:
-            started_at = None if found else _start_of(task, ended_at)
+            started_at = None if outlines else _start_of(task, ended_at)
         tool, outcome = _first_call(start)
         if outcome == OK and has_failure:
             outcome = FAILED
-        found.append(
+        outlines.append(
             Outline(
                 id=id_,
                 step_index=step_index,
@@ -104,95 +104,78 @@ def outlines(rows: Iterable[tuple[Any, ...]], task: TaskRecord) -> list[Outline]
                 ended_at=ended_at,
             )
         )
-    return found
+    return outlines
 
 
 def _first_call(start: Any) -> tuple[str, str]:
-    """The first tool of a step, of the start of its items, and how it seems to have gone."""
+    """Return the first tool and the likely outcome of a step, given the start of its items."""
     if start == "[]":
         return "", NO_TOOL
-    named = isinstance(start, str) and _FIRST_TOOL.match(start)
-    if not named:
+    match = isinstance(start, str) and _FIRST_TOOL.match(start)
+    if not match:
         return "", UNREADABLE
     try:
-        return request_masking.mask(msgspec.json.decode(named[1], type=str)), OK
+        return request_masking.mask(msgspec.json.decode(match[1], type=str)), OK
     except msgspec.DecodeError:
         return "", UNREADABLE
 
 
 def _start_of(task: TaskRecord, first: datetime | None) -> datetime | None:
-    """When the first attempt began: `created_at` is the thread's age, unless that is close."""
-    created = _moment(task.created_at)
+    """Return when the first attempt began, or None if unknown.
+
+    `created_at` is the age of the thread, which may be far older than the attempt.
+    """
+    created = _datetime(task.created_at)
     if created is None or first is None:
         return None
-    return created if 0 <= (first - created).total_seconds() <= KNOWN_START else None
+    return created if 0 <= (first - created).total_seconds() <= MAX_FIRST_STEP else None
 
 
-def _moment(stored: Any) -> datetime | None:
-    return stored if isinstance(stored, datetime) else None
+def _datetime(value: Any) -> datetime | None:
+    return value if isinstance(value, datetime) else None
 
 
-def seconds_of_last_attempt(found: Sequence[Outline], task: TaskRecord) -> float | None:
-    """From the start of the last attempt, or its first checkpoint, to its end; None if unknown."""
-    last = [step for step in found if step.attempt == found[-1].attempt]
+def last_attempt_seconds(steps: Sequence[Outline], task: TaskRecord) -> float | None:
+    """Return the duration of the last attempt, at least from its first checkpoint on, or None."""
+    last = [step for step in steps if step.attempt == steps[-1].attempt]
     if not last:
         return None
     start = last[0].started_at or last[0].ended_at
-    ends = [last[-1].ended_at, _moment(task.completed_at)]
+    ends = [last[-1].ended_at, _datetime(task.completed_at)]
     end = max(filter(None, ends), default=None)
     return None if start is None or end is None else max(0.0, (end - start).total_seconds())
 
 
-def calls_of(checkpoint: TaskCheckpoint) -> list[Call]:
-    """The tool calls of a checkpoint. Raises ValueError where its items cannot be read."""
-    return [
-        Call(
-            item.tool_name,
-            item.arguments,
-            item.success,
-            Output(item.output),
-            anchor=f"step-{checkpoint.id}-call-{place}",
-        )
-        for place, item in enumerate(checkpoint.items, start=1)
-    ]
-
-
-def readable(arguments: Any) -> str:
-    """A lone text argument as it is, such as a shell command; anything else as indented JSON."""
-    if isinstance(arguments, str):
-        return arguments
-    if isinstance(arguments, dict) and len(arguments) == 1:
-        [(name, value)] = arguments.items()
-        if isinstance(value, str):
-            return str(request_masking.mask_field(name, value))
-    return msgspec.json.format(msgspec.json.encode(arguments), indent=2).decode()
-
-
 class Step:
-    """A checkpoint with its items, or with what is wrong with them, after the one before it."""
+    """A checkpoint with its items, or with the reason why they cannot be read."""
 
-    def __init__(self, outline: Outline, checkpoint: TaskCheckpoint, before: "Step | None"):
+    def __init__(self, outline: Outline, checkpoint: TaskCheckpoint, before: "Step | None") -> None:
         self.outline, self.checkpoint = outline, checkpoint
         self.before = before if before and before.outline.attempt == outline.attempt else None
         self.starts_attempt = self.before is None
 
     @cached_property
-    def _read(self) -> tuple[list[Call], str]:
+    def _calls(self) -> tuple[list[Call], str]:
         if self.outline.is_too_large:
             return [], f"they have {format_size(self.outline.length)}, too much for a page"
         try:
-            return calls_of(self.checkpoint), ""
+            items = self.checkpoint.items
         except (TypeError, ValueError) as error:
             return [], str(error)
+        prefix = f"step-{self.checkpoint.id}-call-"
+        return [
+            Call(i.tool_name, i.arguments, i.success, Output(i.output), anchor=f"{prefix}{number}")
+            for number, i in enumerate(items, start=1)
+        ], ""
 
     @property
     def items(self) -> list[Call]:
-        return self._read[0]
+        return self._calls[0]
 
     @property
     def problem(self) -> str:
-        """Why its items cannot be read, or nothing."""
-        return self._read[1]
+        """Why the items cannot be read, or ""."""
+        return self._calls[1]
 
     @property
     def failed(self) -> bool:
@@ -200,7 +183,7 @@ class Step:
 
     @property
     def raw(self) -> Text:
-        """The items as stored; the beginning of what is too large."""
+        """The items as stored, or the start of items that are too large."""
         if self.outline.is_too_large:
             return Text(str(self.checkpoint.items_start))  # type: ignore[attr-defined]
         return Text(str(self.checkpoint.items_json))
@@ -211,33 +194,33 @@ class Step:
 
     @cached_property
     def changes(self) -> "Changes | None":
-        """What is different from the step before; None for the first of an attempt."""
+        """The changes from the previous step; None for the first step of an attempt."""
         return Changes(self.before, self) if self.before else None
 
 
 class Changes:
-    """What a step changed from the one before it."""
+    """The differences between a step and the previous one."""
 
     def __init__(self, before: Step, after: Step) -> None:
         self.before, self.after = before, after
 
     @property
     def tools(self) -> tuple[str, str] | None:
-        """The tools before and after, where they are not the same."""
+        """The tools before and after, if they differ and are known."""
         if self.before.problem or self.after.problem:
-            return None  # nobody knows which were called
-        before, after = (_names(step) for step in (self.before, self.after))
+            return None
+        before, after = (_tool_names(step) for step in (self.before, self.after))
         return None if before == after else (before, after)
 
     @property
     def is_repeat(self) -> bool:
-        """Whether the very same calls were made again."""
-        before, after = (_calls(step) for step in (self.before, self.after))
+        """Whether the same calls were made again."""
+        before, after = (_formatted_calls(step) for step in (self.before, self.after))
         return bool(after) and before == after
 
     @property
     def outcome(self) -> str:
-        """How it went compared to before, or nothing where it went well both times."""
+        """The outcome compared with the previous step; "" if both succeeded."""
         before, after = self.before.failed, self.after.failed
         if not (self.before.items and self.after.items and (before or after)):
             return ""
@@ -245,48 +228,44 @@ class Changes:
 
     @cached_property
     def arguments(self) -> list[tuple[str, str]]:
-        """The lines of a lone call's arguments that differ, where the tool is the same."""
+        """The changed lines of the arguments, if both steps are a single call of one tool."""
         if self.tools or len(self.before.items) != 1 or len(self.after.items) != 1:
             return []
-        return changed_lines(
-            readable(self.before.items[0].arguments), readable(self.after.items[0].arguments)
-        )
+        before, after = (step.items[0].arguments for step in (self.before, self.after))
+        return changed_lines(_format_arguments(before), _format_arguments(after))
 
     @cached_property
     def note(self) -> list[tuple[str, str]]:
         return changed_lines(self.before.note, self.after.note)
 
 
-def _names(step: Step) -> str:
+def _tool_names(step: Step) -> str:
     return ", ".join(item.tool_name for item in step.items) or "no tool"
 
 
-def _calls(step: Step) -> list[tuple[str, str]]:
-    return [(item.tool_name, readable(item.arguments)) for item in step.items]
+def _formatted_calls(step: Step) -> list[tuple[str, str]]:
+    return [(item.tool_name, _format_arguments(item.arguments)) for item in step.items]
 
 
-def changed_lines(before: str, after: str) -> list[tuple[str, str]]:
-    """The lines taken away ("-") and added ("+"); of texts too long to compare, none."""
-    if before == after or len(before) + len(after) > LONGEST_COMPARED:
-        return []
-    old, new = before.split("\n"), after.split("\n")
-    if len(old) + len(new) > MOST_LINES:
-        return []
-    changed: list[tuple[str, str]] = []
-    for kind, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if kind != "equal":
-            changed += [("-", line) for line in old[i:j]] + [("+", line) for line in new[k:m]]
-    return [(sign, line) for sign, line in changed if line.strip()]
+def _format_arguments(arguments: Any) -> str:
+    """Format arguments as a single text, such as a shell command, or as indented JSON."""
+    if isinstance(arguments, str):
+        return arguments
+    if isinstance(arguments, dict) and len(arguments) == 1:
+        [(name, value)] = arguments.items()
+        if isinstance(value, str):
+            return str(request_masking.mask_field(name, value))
+    return msgspec.json.format(msgspec.json.encode(arguments), indent=2).decode()
 
 
-def steps(
-    shown: Sequence[Outline], rows: Mapping[int, TaskCheckpoint], before: Outline | None
+def build_steps(
+    outlines: Sequence[Outline], rows: Mapping[int, TaskCheckpoint], before: Outline | None
 ) -> list[Step]:
-    """The steps of these outlines whose rows are there; `before` is the outline that precedes."""
+    """Return the steps of those outlines that have a row; `before` is the preceding outline."""
     previous = Step(before, rows[before.id], None) if before and before.id in rows else None
-    made: list[Step] = []
-    for outline in shown:
+    steps: list[Step] = []
+    for outline in outlines:
         if outline.id in rows:
             previous = Step(outline, rows[outline.id], previous)
-            made.append(previous)
-    return made
+            steps.append(previous)
+    return steps

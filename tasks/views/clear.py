@@ -25,7 +25,7 @@ from tasks.models import TaskRecord
 from tasks.store.daemon import daemon
 from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import shown_id
-from tasks.transcript import history
+from tasks.transcript.titles import task_title
 from tasks.views.common import can_clear, can_view, list_url, no_such_thread, thread_id_of
 from tasks.views.limits import limit_concurrency
 
@@ -95,7 +95,7 @@ def _with_titles(rows: Sequence[ClearedThread]) -> Sequence[ClearedThread]:
     """The rows with what their threads are about now, for a person to recognise them by."""
     ids = [storable(row.thread_id, store_connection().vendor) for row in rows]
     latest = TaskRecord.objects.filter(thread_id__in=ids).latest_of_thread().for_list()
-    titles = {record.thread_id: history.title(record) for record in latest}
+    titles = {record.thread_id: task_title(record) for record in latest}
     for row, id_ in zip(rows, ids, strict=True):
         row.title = titles.get(id_, "")
     return rows

@@ -27,10 +27,11 @@ from tasks.listing.thread_list import neighbours
 from tasks.models import STORED_TEXTS, USER_TURN, TaskCheckpoint, TaskRecord, TaskStatus
 from tasks.secrets import reveal
 from tasks.store.daemon import daemon
-from tasks.transcript import history
 from tasks.transcript.export import FORMATS
-from tasks.transcript.steps import UNREADABLE, outlines, seconds_of_last_attempt
+from tasks.transcript.history import Thread
+from tasks.transcript.steps import UNREADABLE, build_outlines, last_attempt_seconds
 from tasks.transcript.timeline import build_timeline
+from tasks.transcript.titles import task_title
 from tasks.views.common import can_view, mark_returned, shows_thread, tasks_of, the_task
 from tasks.views.limits import limit_concurrency, limit_concurrency_if
 from tasks.views.thread_tabs import LONGEST_COUNTED, TABS
@@ -85,10 +86,10 @@ def _piece_context(request: HttpRequest) -> dict[str, Any]:
     """One tab's entries around the one that the address names."""
     record = the_task(request, tasks_of(request).for_page())
     mark_returned([record])
-    shown = history.Thread(record)
+    shown = Thread(record)
     # not record.checkpoints: a spoilt row may have no id
     checkpoints = TaskCheckpoint.objects.filter(task_id=record.task_id)
-    found = outlines(checkpoints.outlined(), record)
+    found = build_outlines(checkpoints.outlined(), record)
     tab = _tab(request)
     return TABS[tab](request, shown, found) | {
         "thread": shown,
@@ -111,7 +112,7 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
     other_tasks = list(others.only("thread_id", "status", "updated_at")[:MOST_TASKS])
     failures = [step for step in found if step.failed]
     return context | {
-        "title": history.title(record),
+        "title": task_title(record),
         "live_tag": tag,
         "latest_address": _latest_address(context),
         "step_address": _step_address(request),
@@ -125,7 +126,7 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
         ),
         "timeline": build_timeline(found, record, now, context.get("outlines", ())),
         "step_count": len(found),
-        "attempt_seconds": seconds_of_last_attempt(found, record) if found else None,
+        "attempt_seconds": last_attempt_seconds(found, record) if found else None,
         "error_has_lines": "\n" in str(record.error_start or "").strip(),
         "failures": failures[-MOST_FAILURES:],
         "failure_ids": [step.id for step in failures],
@@ -183,16 +184,16 @@ def _way_back(request: HttpRequest, record: TaskRecord) -> dict[str, str]:
     return {"list": f"{reverse('threads')}?{query}" if query else reverse("threads"), **beside}
 
 
-def _message_count(shown: history.Thread, tab: str) -> int | None:
+def _message_count(shown: Thread, tab: str) -> int | None:
     """How many messages there are; None where that would mean to read many megabytes."""
     return len(shown.messages) if _is_read(shown, tab) and not shown.problem else None
 
 
-def _is_read(shown: history.Thread, tab: str) -> bool:
+def _is_read(shown: Thread, tab: str) -> bool:
     return shown.length <= LONGEST_COUNTED or tab == "transcript"
 
 
-def _resumes(shown: history.Thread, tab: str) -> dict[str, Any]:
+def _resumes(shown: Thread, tab: str) -> dict[str, Any]:
     """Whether the agent can resume, with how many turns if that is known, and what is wrong."""
     is_long = shown.resumable_length > LONGEST_COUNTED
     if shown.is_resume_too_large or (is_long and tab != "resume"):
@@ -240,7 +241,7 @@ def message(request: HttpRequest) -> HttpResponseBase:
     number = request.GET.get("message", "")
     if not number:
         return _stored_text(request)
-    shown = history.Thread(the_task(request, tasks_of(request).for_list()))
+    shown = Thread(the_task(request, tasks_of(request).for_list()))
     if shown.is_too_large:
         raise Http404(f"The history cannot be read: {shown.problem}.")
     for entry in shown.messages:

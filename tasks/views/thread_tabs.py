@@ -16,8 +16,8 @@ from tasks.secrets import request_masking
 from tasks.transcript import find, resume
 from tasks.transcript.history import Message, Thread
 from tasks.transcript.paging import Page, page_at
-from tasks.transcript.step_messages import messages_of, steps_of, tell_outcomes
-from tasks.transcript.steps import Outline, Step, steps
+from tasks.transcript.step_messages import fill_outcomes, messages_by_step, steps_by_message
+from tasks.transcript.steps import Outline, Step, build_steps
 from tasks.transcript.text_preview import DISPLAY_LENGTH
 
 LONGEST_COUNTED = 4_000_000  # characters of a history that is read for no more than its outline
@@ -80,11 +80,11 @@ def _told(thread: Thread, found: Sequence[Outline], shown: Sequence[Message]) ->
     if not latest or thread.length > LONGEST_COUNTED:
         return {}
     rows = TaskCheckpoint.objects.filter(task_id=thread.record.task_id, id__gte=latest[0].id)
-    made = steps(latest, rows.defer("checkpoint_note").in_bulk(), None)
-    step_of = steps_of(made, thread.messages)
+    made = build_steps(latest, rows.defer("checkpoint_note").in_bulk(), None)
+    step_of = steps_by_message(made, thread.messages)
     for message in shown:
         if message.number in step_of:
-            tell_outcomes(step_of[message.number], message)
+            fill_outcomes(message, step_of[message.number])
     return step_of
 
 
@@ -127,7 +127,7 @@ def checkpoints(request: HttpRequest, thread: Thread, found: Sequence[Outline]) 
     rows = TaskCheckpoint.objects.in_bulk([s.id for s in wanted if not s.is_too_large])
     if large := [step.id for step in wanted if step.is_too_large]:
         rows |= TaskCheckpoint.objects.cut(DISPLAY_LENGTH + MARGIN).in_bulk(large)
-    shown = steps(outlines, rows, before)
+    shown = build_steps(outlines, rows, before)
     said = _said(thread, shown, to_the_end=not page.has_later)
     return _around(page, found, "id") | {"outlines": outlines, "steps": shown, "said": said}
 
@@ -136,7 +136,7 @@ def _said(thread: Thread, shown: Sequence[Step], *, to_the_end: bool) -> dict[in
     """What the model said with each step; nothing of a history too long to look through."""
     if thread.length > LONGEST_COUNTED:
         return {}
-    return messages_of(shown, thread.messages, to_the_end=to_the_end)
+    return messages_by_step(shown, thread.messages, are_last=to_the_end)
 
 
 def resumed(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> Context:

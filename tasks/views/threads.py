@@ -22,8 +22,8 @@ from tasks.listing.thread_list import COUNTED, Page, ThreadList
 from tasks.models import USER_TURN, TaskRecord
 from tasks.store.daemon import daemon
 from tasks.templatetags.threads import absolute
-from tasks.transcript import history
 from tasks.transcript.search import UNREADABLE, Hit
+from tasks.transcript.titles import note_summary, task_title
 from tasks.views.common import can_view, mark_returned, may_clear
 from tasks.views.limits import limit_concurrency_if
 
@@ -105,14 +105,14 @@ def _row(record: Any, page: Page, shown: ThreadList, query: str) -> Row:
     return Row(
         record=record,
         key=_key(record),
-        title=history.title(record),
+        title=task_title(record),
         url=thread_url("thread", record.thread_id, **back),
         is_stalled=shown.daemon.is_stalled(record),
         cannot_resume=USER_TURN not in str(record.resumable_start),
         is_unreadable=not str(record.history_start).lstrip().startswith("["),
         is_too_long=len(str(record.thread_id)) > settings.MAX_QUERY_LENGTH,
         reason=_first_line(record.error_start),
-        note=history.note_line(str(record.note_start or "")),
+        note=note_summary(str(record.note_start or "")),
         hits=[(hit, _message_url(record, hit, shown.filters.q, back)) for hit in hits[:HITS_SHOWN]],
         more_hits=max(0, len(hits) - HITS_SHOWN),
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tasks.messages import ChatMessage
 from tasks.models import TaskRecord
-from tasks.transcript.history import messages as messages_of
+from tasks.transcript.history import read_messages
 from tasks.transcript.text_preview import Output
 from tasks.transcript.tool_calls import Call
 from tests.unit.test_rendering import PAYLOADS, Markup
@@ -34,7 +34,7 @@ ATTRIBUTES = {
 def pages(*history: tuple[str, str]) -> list[str]:
     """Each message of a history as it stands in a page."""
     record = TaskRecord(task_id="t", thread_id="t 1")
-    messages = messages_of(ChatMessage(*message) for message in history)
+    messages = read_messages(ChatMessage(*message) for message in history)
     context = {"record": record, "address": "/thread/?id=t%201", "step_of": {}}
     return [
         render_to_string("tasks/thread/_message.html", context | {"message": message})

@@ -20,7 +20,7 @@ from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.store.workspace import store_connection
 from tasks.transcript.export import FORMATS
 from tasks.transcript.invisible import INVISIBLE, escape_invisible, escape_invisible_in_html
-from tasks.transcript.steps import outlines
+from tasks.transcript.steps import build_outlines
 from tasks.transcript.timeline_labels import label_of
 from tests.support import payloads
 from tests.support.factories import only_sqlite
@@ -257,7 +257,7 @@ def test_what_cannot_be_seen_is_named():
 def test_label_of_a_bar_has_the_length_that_it_is_shown_with(store):
     fill_store(store, ["\u202e" + "x" * 200, "a\u202eb"])
     record = TaskRecord.objects.get(thread_id="a\u202eb")
-    found = outlines(record.checkpoints.outlined(), record)
+    found = build_outlines(record.checkpoints.outlined(), record)
 
     assert [label_of([step]) for step in found] == ["a[U+202E]b +"] * 3
 

@@ -223,7 +223,7 @@ def test_thread_that_is_too_large_is_kept_and_the_reason_said(store, monkeypatch
 def test_steps_that_are_too_large_are_shown_by_their_beginning(
     viewer: Client, store, store_queries, monkeypatch
 ):
-    monkeypatch.setattr(steps, "LARGEST_ITEMS", 1_000)
+    monkeypatch.setattr(steps, "MAX_ITEMS_LENGTH", 1_000)
     record = task("t")
     for number, output in enumerate(("small", "large" * 1_000), start=1):
         checkpoint(record, number, items_json=encode_items([item(output=output)], "items"))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.transcript import diffs
-from tasks.transcript.arguments import MOST_FIELDS, Arguments
+from tasks.transcript.arguments import MAX_FIELDS, Arguments
 from tasks.transcript.text_preview import DISPLAY_LENGTH
 
 JSON = st.recursive(
@@ -48,10 +48,10 @@ def test_written_file_is_shown_as_one(key: str):
 
 
 @pytest.mark.parametrize("value", ["x 3", {"arguments": "x 3"}, {"input": "x 3"}])
-def test_lone_text_is_shown_without_its_name(value: Any):
+def test_single_text_is_shown_without_its_name(value: Any):
     given = Arguments(value)
 
-    assert given.lone_text is not None and given.lone_text.whole == "x 3"
+    assert given.single_text is not None and given.single_text.whole == "x 3"
     assert given.fields == []
 
 
@@ -77,7 +77,7 @@ def test_other_arguments_are_named_values(value: Any, shown: list[tuple[str, str
 
 
 def test_many_arguments_are_shown_together():
-    *_, last = fields({str(n): n for n in range(MOST_FIELDS + 2)})
+    *_, last = fields({str(n): n for n in range(MAX_FIELDS + 2)})
 
     assert last == ("2 more", '{\n  "40": 40,\n  "41": 41\n}')
 
@@ -108,7 +108,7 @@ def test_arguments_say_whether_all_is_shown(value: Any, cut: bool):
 def test_any_arguments_are_shown(value: Any):
     given = Arguments(value)
 
-    shown = [given.command, given.path, given.diff, given.content, given.lone_text, given.fields]
+    shown = [given.command, given.path, given.diff, given.content, given.single_text, given.fields]
     assert (
         any(bool(part) for part in shown)
         or not value
@@ -121,7 +121,7 @@ def test_diff_leaves_out_what_is_far_from_a_change():
     old = [str(n) for n in range(60)]
     new = [*old[:20], "new", *old[21:50], "newer", *old[51:]]
 
-    shown = [line.sign + line.text for line in diffs.lines("\n".join(old), "\n".join(new))]
+    shown = [line.sign + line.text for line in diffs.diff_lines("\n".join(old), "\n".join(new))]
 
     assert shown == [
         *("…", " 17", " 18", " 19", "-20", "+new", " 21", " 22", " 23"),
@@ -134,22 +134,22 @@ def test_diff_leaves_out_what_is_far_from_a_change():
     [("", "a\n", ["+a"]), ("a", "", ["-a"]), ("", "", []), ("a", "a\n", []), ("a\n\n", "a", ["-"])],
 )
 def test_diff_of_little(old: str, new: str, shown: list[str]):
-    lines = [line.sign + line.text for line in diffs.lines(old, new)]
+    lines = [line.sign + line.text for line in diffs.diff_lines(old, new)]
 
     assert [line for line in lines if not line.startswith(" ")] == shown
 
 
 def test_diff_of_long_texts_is_not_compared():
-    count = diffs.MOST_LINES + 1
-    shown = list(diffs.lines("a\n" * count, "b\n" * count))
+    count = diffs.MAX_LINES + 1
+    shown = list(diffs.diff_lines("a\n" * count, "b\n" * count))
 
-    assert len(shown) == 2 * diffs.MOST_LINES + 1
+    assert len(shown) == 2 * diffs.MAX_LINES + 1
     assert shown[-1].text == f"{count} lines become {count}"
 
 
 @given(st.text(alphabet="ab\n"), st.text(alphabet="ab\n"))
 def test_diff_holds_every_changed_line(old: str, new: str):
-    shown = list(diffs.lines(old, new))
+    shown = list(diffs.diff_lines(old, new))
 
     removed = sum(line.kind == "removed" for line in shown)
     added = sum(line.kind == "added" for line in shown)

@@ -4,8 +4,8 @@ import json
 
 from tasks.messages import ChatMessage
 from tasks.models import TaskCheckpoint
-from tasks.transcript.history import messages
-from tasks.transcript.step_messages import messages_of
+from tasks.transcript.history import read_messages
+from tasks.transcript.step_messages import messages_by_step
 from tasks.transcript.steps import Outline, Step
 
 
@@ -23,8 +23,8 @@ def asks(*commands: str) -> ChatMessage:
     return ChatMessage("assistant", "So." + "".join(f"<tool_call>{c}</tool_call>" for c in calls))
 
 
-def numbers(steps: list[Step], history: list[ChatMessage], *, to_the_end: bool = True) -> dict:
-    found = messages_of(steps, messages(history), to_the_end=to_the_end)
+def numbers(steps: list[Step], history: list[ChatMessage], *, are_last: bool = True) -> dict:
+    found = messages_by_step(steps, read_messages(history), are_last=are_last)
     return {id: message.number for id, message in found.items()}
 
 
@@ -47,5 +47,5 @@ def test_call_made_again_is_told_apart_from_the_end():
 def test_steps_before_the_last_came_only_from_what_was_asked_for_once():
     history = [asks("ls"), asks("pwd"), asks("ls")]
 
-    assert numbers([step(1, "ls"), step(2, "pwd")], history, to_the_end=False) == {1: 1, 2: 2}
-    assert numbers([step(1, "ls")], history, to_the_end=False) == {}
+    assert numbers([step(1, "ls"), step(2, "pwd")], history, are_last=False) == {1: 1, 2: 2}
+    assert numbers([step(1, "ls")], history, are_last=False) == {}

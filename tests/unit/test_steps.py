@@ -11,13 +11,13 @@ from django.db import connections
 
 from tasks.fields import to_text
 from tasks.models import TaskRecord
+from tasks.transcript.diffs import changed_lines
 from tasks.transcript.steps import (
     Step,
-    attempts,
-    changed_lines,
-    outlines,
-    seconds_of_last_attempt,
-    steps,
+    build_outlines,
+    build_steps,
+    last_attempt_seconds,
+    number_attempts,
 )
 from tests.support.factories import checkpoint, overwrite, task
 
@@ -49,7 +49,7 @@ def items(*calls: dict[str, Any]) -> str:
 def test_attempts_split_where_the_step_does_not_rise(step_indexes: list[Any], expected: list[int]):
     taken = list(enumerate(step_indexes, start=10))
 
-    assert list(attempts(taken).values()) == expected
+    assert list(number_attempts(taken).values()) == expected
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_outline_tells_how_a_step_went(store, stored: str, outcome: str, tool: s
     record = task()
     checkpoint(record, items_json=stored)
 
-    [found] = outlines(record.checkpoints.outlined(), record)
+    [found] = build_outlines(record.checkpoints.outlined(), record)
 
     assert (found.outcome, found.tool, found.has_more) == (outcome, tool, has_more)
 
@@ -85,7 +85,7 @@ def test_outlines_take_one_query_that_hands_over_no_whole_items(
         checkpoint(record, number, items_json=items({"output": "x" * 10_000}))
 
     with store_queries() as queries:
-        outlines(record.checkpoints.outlined(), record)
+        build_outlines(record.checkpoints.outlined(), record)
 
     assert len(queries) == 1
     columns = re.split(r", (?![^(]*\))", queries[0]["sql"].partition(" FROM ")[0])
@@ -102,7 +102,7 @@ def outlined(*times: float, **fields: Any):
     record = stored_task(**fields)
     for number, seconds in enumerate(times, 1):
         checkpoint(record, number, created_at=at(seconds))
-    return outlines(record.checkpoints.outlined(), record), record
+    return build_outlines(record.checkpoints.outlined(), record), record
 
 
 def test_step_lasts_from_the_checkpoint_before_to_its_own():
@@ -122,7 +122,7 @@ def test_first_step_of_a_later_attempt_began_nobody_knows_when():
     for number, seconds in ((1, 5), (2, 9), (1, 50), (2, 57)):
         checkpoint(record, number, created_at=at(seconds))
 
-    found = outlines(record.checkpoints.outlined(), record)
+    found = build_outlines(record.checkpoints.outlined(), record)
 
     assert [step.seconds for step in found] == [5, 4, None, 7]
 
@@ -135,7 +135,7 @@ def test_last_attempt_lasts_to_its_end(completed_at: str | None, expected: float
     overwrite(connections["tasks"], "task_records", "completed_at", completed_at)
     record.refresh_from_db()
 
-    assert seconds_of_last_attempt(found, record) == expected
+    assert last_attempt_seconds(found, record) == expected
 
 
 def stepped(*stored: str, notes: tuple[str, ...] = ()) -> list[Step]:
@@ -143,8 +143,8 @@ def stepped(*stored: str, notes: tuple[str, ...] = ()) -> list[Step]:
     for number, each in enumerate(stored, 1):
         note = notes[number - 1] if notes else None
         checkpoint(record, number, items_json=each, checkpoint_note=note)
-    found = outlines(record.checkpoints.outlined(), record)
-    return steps(found, record.checkpoints.in_bulk(), None)
+    found = build_outlines(record.checkpoints.outlined(), record)
+    return build_steps(found, record.checkpoints.in_bulk(), None)
 
 
 def test_step_that_cannot_be_read_says_so():

@@ -1,4 +1,4 @@
-"""What a thread is called."""
+"""Titles of threads and summaries of notes."""
 
 import pytest
 from hypothesis import given
@@ -54,44 +54,64 @@ def row(history_start: str, resumable_start: str = "[]") -> TaskRecord:
     ],
 )
 def test_title_is_the_line_that_tells(message: str, line: str):
-    assert titles.asked_for(message) == line
+    assert titles.message_title(message) == line
 
 
 def test_title_comes_from_the_first_user_message():
     history = [ChatMessage("system", 'say {"role":"user"'), ChatMessage("user", "tidy up")]
 
-    assert titles.title(row(encode_history(history, "history"))) == "tidy up"
+    assert titles.task_title(row(encode_history(history, "history"))) == "tidy up"
 
 
 def test_title_comes_from_the_resumable_history_if_the_other_starts_too_long():
     resumable = encode_history([ChatMessage("user", "tidy up")], "history")
 
-    assert titles.title(row('[{"role":"system","content":"very long', resumable)) == "tidy up"
+    assert titles.task_title(row('[{"role":"system","content":"very long', resumable)) == "tidy up"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "not json", '[{"role":"user"', '[["user","hi"]]'])
 def test_title_of_anything_else_is_empty(text: str):
-    assert titles.title(row(text)) == ""
+    assert titles.task_title(row(text)) == ""
 
 
 @given(st.text(max_size=60), st.integers(0, 400))
 def test_title_of_a_history_cut_anywhere_is_the_start_of_the_whole_one(content: str, cut: int):
     whole = encode_history([ChatMessage("user", content)], "history")
 
-    title = titles.title(row(whole[:cut]))
+    title = titles.task_title(row(whole[:cut]))
 
-    assert titles.title(row(whole)).startswith(title) or title in content
+    assert titles.task_title(row(whole)).startswith(title) or title in content
 
 
 @pytest.mark.parametrize("cut", range(1, 13))
 def test_title_cut_within_a_long_text_of_escapes_is_what_stands_before(cut: int):
     escaped = "x" * (titles.TITLE_LENGTH * 12 - cut) + "\\ud83d\\ude00" * 2
 
-    line = titles.title(row('[{"role":"user","content":"' + escaped + '"}]'))
+    line = titles.task_title(row('[{"role":"user","content":"' + escaped + '"}]'))
 
     assert line == "x" * (titles.TITLE_LENGTH - 1) + "…"
 
 
 @pytest.mark.parametrize("end", ["\\", "\\u", "\\u00e", "\\ud83d", "\\ud83d\\ude"])
 def test_title_of_a_history_cut_within_an_escape_is_what_stands_before(end: str):
-    assert titles.title(row('[{"role":"user","content":"tidy up' + end)) == "tidy up"
+    assert titles.task_title(row('[{"role":"user","content":"tidy up' + end)) == "tidy up"
+
+
+@pytest.mark.parametrize(
+    ("note", "line"),
+    [
+        ("", ""),
+        ("\n \n", ""),
+        ("half way", "half way"),
+        ("## Checkpoint\n\n- Failed steps: shell", "Failed steps: shell"),
+        (
+            "## Runtime Checkpoint\n\n- Continue from the latest confirmed state. Do not restart"
+            " successful steps.\n- Confirmed steps: shell\n",
+            "Confirmed steps: shell",
+        ),
+        ("# Only this", "Only this"),
+        ("x" * 300, "x" * 199 + "…"),
+    ],
+)
+def test_note_summary(note, line):
+    assert titles.note_summary(note) == line

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tasks.messages import ChatMessage
 from tasks.transcript import tool_calls
-from tasks.transcript.history import Message, messages
+from tasks.transcript.history import Message, read_messages
 from tasks.transcript.text_preview import Output, Text
-from tasks.transcript.tool_calls import MOST_CALLS, Broken, Call, Result
+from tasks.transcript.tool_calls import MAX_CALLS, Broken, Call, Result
 
 NAMES = ["function_calls", "function_call", "toolcall", "tool_call", "tool-call", "tool", "invoke"]
 LS = '{"name":"shell","arguments":{"command":"ls"}}'
@@ -18,7 +18,7 @@ SHELL = Call("shell", {"command": "ls"})
 
 
 def read(*history: tuple[str, str]) -> list[Message]:
-    return messages(ChatMessage(role, content) for role, content in history)
+    return read_messages(ChatMessage(role, content) for role, content in history)
 
 
 def results(*outputs: str, name: str = "shell", status: str = "ok") -> str:
@@ -28,7 +28,7 @@ def results(*outputs: str, name: str = "shell", status: str = "ok") -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_call_is_found_in_each_tag(name: str):
-    found = tool_calls.parts(f"I look.\n<{name}>\n{LS}\n</{name}>\nThen more.")
+    found = tool_calls.parse_tagged(f"I look.\n<{name}>\n{LS}\n</{name}>\nThen more.")
 
     assert found == [Text("I look."), SHELL, Text("Then more.")]
 
@@ -43,27 +43,30 @@ def test_call_is_found_in_each_tag(name: str):
     ],
 )
 def test_call_may_have_other_forms(stored: str):
-    assert tool_calls.parts(f"<tool>{stored}</tool>") == [SHELL]
+    assert tool_calls.parse_tagged(f"<tool>{stored}</tool>") == [SHELL]
 
 
 def test_calls_of_one_element_may_be_several():
-    assert tool_calls.parts(f"<function_calls>[{LS},{LS}]</function_calls>") == [SHELL, SHELL]
+    assert tool_calls.parse_tagged(f"<function_calls>[{LS},{LS}]</function_calls>") == [
+        SHELL,
+        SHELL,
+    ]
 
 
 def test_calls_may_stand_in_an_element_of_another_name():
     message = f"<function_calls>\n<invoke>{LS}</invoke>\n<invoke>{LS}</invoke>\n</function_calls>"
 
-    assert tool_calls.parts(message) == [SHELL, SHELL]
+    assert tool_calls.parse_tagged(message) == [SHELL, SHELL]
 
 
 def test_elements_may_be_nested_however_deep():
-    assert len(tool_calls.parts("".join(f"<{name}>" for name in NAMES * 9_000) + LS)) == 1
+    assert len(tool_calls.parse_tagged("".join(f"<{name}>" for name in NAMES * 9_000) + LS)) == 1
     nested = "".join(f"<{n}>" for n in NAMES) + LS + "".join(f"</{n}>" for n in reversed(NAMES))
-    assert tool_calls.parts(nested) == [SHELL]
+    assert tool_calls.parse_tagged(nested) == [SHELL]
 
 
 def test_call_without_an_end_tag_ends_with_its_json():
-    assert tool_calls.parts(f"<tool_call>{LS} and so on") == [SHELL, Text("and so on")]
+    assert tool_calls.parse_tagged(f"<tool_call>{LS} and so on") == [SHELL, Text("and so on")]
 
 
 @pytest.mark.parametrize(
@@ -80,15 +83,15 @@ def test_call_without_an_end_tag_ends_with_its_json():
     ],
 )
 def test_call_that_is_none_is_shown_as_it_is(message: str, problem: str):
-    assert tool_calls.parts(message) == [Broken(Text(message), problem)]
+    assert tool_calls.parse_tagged(message) == [Broken(Text(message), problem)]
 
 
 def test_calls_beyond_the_most_are_shown_as_they_are():
     one = f"<tool>{LS}</tool>"
 
-    *found, rest = tool_calls.parts(one * (MOST_CALLS + 2))
+    *found, rest = tool_calls.parse_tagged(one * (MAX_CALLS + 2))
 
-    assert found == [SHELL] * MOST_CALLS
+    assert found == [SHELL] * MAX_CALLS
     assert isinstance(rest, Broken) and rest.text.whole == one * 2
 
 
@@ -97,8 +100,8 @@ def test_result_is_shown_with_its_call():
 
     [call] = asked.parts
     assert isinstance(call, Call) and call.output == Output("a.py")
-    assert (call.success, call.answered_in, call.anchor) == (True, 2, "message-1-call-1")
-    assert (answered.shown_in, answered.left_results, answered.is_moved) == (1, [], True)
+    assert (call.success, call.result_number, call.anchor) == (True, 2, "message-1-call-1")
+    assert (answered.call_number, answered.orphaned_results, answered.is_absorbed) == (1, [], True)
 
 
 def test_results_go_to_the_calls_of_their_name_in_order():
@@ -140,15 +143,15 @@ def test_result_may_hold_what_looks_like_its_end():
 def test_result_without_a_call_stays_where_it_is(message: str, left: list[tuple[str, str, str]]):
     _, answered = read(("assistant", "nothing called"), ("user", message))
 
-    found = [(r.tool_name, r.output, r.problem) for r in answered.left_results]
-    assert (found, answered.shown_in) == (left, None)
+    found = [(r.tool_name, r.output, r.problem) for r in answered.orphaned_results]
+    assert (found, answered.call_number) == (left, None)
 
 
 def test_results_beyond_the_most_are_shown_as_they_are():
-    [answered] = read(("user", results(*["x"] * (MOST_CALLS + 5))))
+    [answered] = read(("user", results(*["x"] * (MAX_CALLS + 5))))
 
-    assert len(answered.left_results) == MOST_CALLS + 1
-    assert answered.left_results[-1].output.count("<tool_result ") == 5
+    assert len(answered.orphaned_results) == MAX_CALLS + 1
+    assert answered.orphaned_results[-1].output.count("<tool_result ") == 5
 
 
 def native(*given: dict, content: str | None = None, reasoning: str | None = None) -> str:
@@ -171,9 +174,9 @@ def test_native_calls_get_their_results_by_id():
 
     text, *found = asked.parts
     assert (text, asked.reasoning) == (Text("I look."), Text("Hm."))
-    outputs = [(c.tool_name, c.output, c.answered_in) for c in found if isinstance(c, Call)]
+    outputs = [(c.tool_name, c.output, c.result_number) for c in found if isinstance(c, Call)]
     assert outputs == [("shell", Output("one"), 3), ("shell", Output("two"), 2)]
-    assert (first.shown_in, second.shown_in) == (1, 1)
+    assert (first.call_number, second.call_number) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +193,7 @@ def test_native_calls_get_their_results_by_id():
 def test_native_result_without_a_call_stays_where_it_is(message: str, output: str):
     _, answered = read(("assistant", native(native_call("a"))), ("tool", message))
 
-    assert [result.output for result in answered.left_results] == [output]
+    assert [result.output for result in answered.orphaned_results] == [output]
 
 
 def test_native_call_keeps_arguments_that_are_no_json():
@@ -219,7 +222,7 @@ def test_results_of_an_earlier_exchange_are_not_taken():
         ("user", results("late")),
     )
 
-    assert [result.output for result in history[2].left_results] == ["late"]
+    assert [result.output for result in history[2].orphaned_results] == ["late"]
 
 
 TAGGED = st.lists(
@@ -238,7 +241,7 @@ def _told(part: tool_calls.Part) -> str:
 
 @given(TAGGED)
 def test_parts_lose_no_text(message: str):
-    kept = "".join(map(_told, tool_calls.parts(message)))
+    kept = "".join(map(_told, tool_calls.parse_tagged(message)))
 
     assert kept.count("x") >= message.replace(LS, "").count("x")
 
@@ -255,4 +258,4 @@ def test_any_history_can_be_read(history: list[tuple[str, str]]):
         assert isinstance(message.parts, list)
         for result in message.results:
             assert isinstance(result, Result)
-            assert result.shown_in is None or result.shown_in < message.number
+            assert result.call_number is None or result.call_number < message.number
