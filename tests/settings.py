@@ -29,3 +29,4 @@ DATABASES["postgresql"] = {
 }
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+WHITENOISE_AUTOREFRESH = True  # else each test client looks through all static files
