@@ -77,10 +77,10 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
         sign = "-" if descending else ""
         return self.order_by(f"{sign}{column}", f"{sign}task_id")
 
-    def beyond(
+    def after(
         self, column: str, value: str | int, task_id: str, *, descending: bool = True
     ) -> Self:
-        """The rows that follow this one in that order; a time's `value` is its text as stored."""
+        """Return the rows after this one in that order; a time's `value` is its stored text."""
         side = "lt" if descending else "gt"
         stored = _stored(value)
         return self.filter(
@@ -88,10 +88,10 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
             **{f"{column}__{side}e": stored},  # redundant, and lets the database seek in the index
         )
 
-    def up_to(
+    def through(
         self, column: str, value: str | int, task_id: str, *, descending: bool = True
     ) -> Self:
-        """The rows up to this one in that order, and itself."""
+        """Return the rows up to and including this one in that order."""
         side = "gt" if descending else "lt"
         stored = _stored(value)
         return self.filter(

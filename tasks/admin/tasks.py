@@ -29,6 +29,7 @@ from tasks.clearing import lifecycle
 from tasks.clearing.lifecycle import Actor
 from tasks.fields import storable, to_text
 from tasks.large_values import is_spoilt
+from tasks.listing.filters import MAX_CURSOR_TEXT
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking
 from tasks.store.workspace import store_connection
@@ -38,7 +39,6 @@ from tasks.transcript.search import Term
 from tasks.transcript.steps import build_outlines, number_attempts
 from tasks.views.common import may_clear
 from tasks.views.thread_tabs import LONGEST_COUNTED, STORED_SHORT, TABS, Stored
-from tasks.views.threads import LONGEST_PLACE
 
 TABS_SHOWN = {
     "transcript": "Transcript",
@@ -91,19 +91,22 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         return Place(value, task_id)
 
     def text_of(self, place: Place) -> str:
-        # cut as the list's own addresses are
-        value, task_id = to_text(place.value)[:LONGEST_PLACE], str(place.id or "")[:LONGEST_PLACE]
+        # cut as the list cuts its own cursors
+        value, task_id = (
+            to_text(place.value)[:MAX_CURSOR_TEXT],
+            str(place.id or "")[:MAX_CURSOR_TEXT],
+        )
         return f"{value} {id_in_path(task_id)}"
 
     def beyond(self, rows: Any, place: Place, *, descending: bool) -> QuerySet[Any]:
-        found: QuerySet[Any] = rows.beyond(
+        found: QuerySet[Any] = rows.after(
             "updated_at", place.value, place.id, descending=descending
         )
         return found
 
     def up_to(self, rows: Any, place: Place, *, descending: bool) -> QuerySet[Any]:
         value = to_text(place.value)
-        found: QuerySet[Any] = rows.up_to(
+        found: QuerySet[Any] = rows.through(
             "updated_at", value, place.id or "", descending=descending
         )
         return found

@@ -1,38 +1,65 @@
-"""What is asked of the list of threads, as its address has it."""
+"""The filters and the sort order of the list of threads, parsed from a query string."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode
 
 from django.core.exceptions import BadRequest
+from django.db.models.functions import Left
 from django.http import QueryDict
 
 from tasks.fields import to_text
 from tasks.listing.forms import STALLED, FilterForm
 from tasks.models import TaskRecord
 
-COLUMNS = {"activity": "updated_at", "age": "created_at", "steps": "checkpoint_count"}
+SORT_COLUMNS = {"activity": "updated_at", "age": "created_at", "steps": "checkpoint_count"}
 PERIOD_LENGTHS = {
     "1h": timedelta(hours=1),
     "24h": timedelta(hours=24),
     "7d": timedelta(days=7),
     "30d": timedelta(days=30),
 }
+TEXT_FILTERS = ("channel", "provider", "model")
+RECENT_TASKS = 1_000  # whose channels, providers and models are offered
+MAX_CURSOR_TEXT = 2_000  # characters of a stored value in a URL
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """A place in an order: what a row has in the column, as stored, and its id."""
+    """A position for keyset paging: a row's value in the sort column, as stored, and its id."""
 
     value: str | int
     task_id: str
 
+    @classmethod
+    def of_row(cls, value: Any, task_id: str) -> Self:
+        return cls(value if isinstance(value, int) else to_text(value), task_id)
+
+    @classmethod
+    def parse(cls, query: QueryDict, name: str) -> Self | None:
+        """Read the cursor that `params()` wrote. Raise BadRequest if it is not valid."""
+        if name not in query:
+            return None
+        value, task_id = str(query[name]), str(query.get("task", ""))
+        if query.get("sort", "").removeprefix("-") != "steps":
+            return cls(value, task_id)
+        digits = value.removeprefix("-")
+        if not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):
+            raise BadRequest(f"“{name}” in the address is not right: it must be a number of steps.")
+        return cls(int(value), task_id)
+
+    def params(self, name: str) -> dict[str, str]:
+        """Return the query parameters of this cursor.
+
+        Long values are cut: rows that begin with the same text are then skipped or listed again.
+        """
+        texts = {name: str(self.value), "task": str(self.task_id)}
+        return {name: text[:MAX_CURSOR_TEXT] for name, text in texts.items()}
+
 
 @dataclass(frozen=True)
 class Filters:
-    """What is asked of the list; `of()` reads it from an address."""
-
     status: str = ""
     channel: str = ""
     provider: str = ""
@@ -46,20 +73,20 @@ class Filters:
     sort: str = "activity"
 
     @classmethod
-    def of(cls, query: QueryDict) -> "Filters":
-        """Raises BadRequest, with the reason, where a value is none that can be asked for."""
+    def parse(cls, query: QueryDict) -> Self:
+        """Raise BadRequest, with the reason, if a value is not valid."""
         form = FilterForm(query)
-        if problem := form.problem():
-            raise BadRequest(problem)
-        return cls(**form.given())
+        for name, errors in form.errors.items():
+            raise BadRequest(f"“{name}” in the address is not right: {errors[0]}")
+        return cls(**{name: value for name, value in form.cleaned_data.items() if value})
 
-    def query(self, **changes: str) -> str:
-        """The address of this list, or of one with some things changed; "" leaves one out."""
-        asked = self.asked() | changes
-        return urlencode({name: value for name, value in asked.items() if value})
+    def query_string(self, **changes: str) -> str:
+        """Return the query string of this list with some parameters changed, or removed by ""."""
+        params = self.params() | changes
+        return urlencode({name: value for name, value in params.items() if value})
 
-    def asked(self) -> dict[str, str]:
-        """What is not as it is by itself, as the address has it."""
+    def params(self) -> dict[str, str]:
+        """Return the query parameters that differ from their defaults."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {
             name: value.strftime("%Y-%m-%dT%H:%M:%S") if isinstance(value, datetime) else value
@@ -68,8 +95,8 @@ class Filters:
         }
 
     @property
-    def column(self) -> str:
-        return COLUMNS[self.sort.removeprefix("-")]
+    def sort_column(self) -> str:
+        return SORT_COLUMNS[self.sort.removeprefix("-")]
 
     @property
     def is_descending(self) -> bool:
@@ -77,22 +104,32 @@ class Filters:
 
     @property
     def is_live(self) -> bool:
-        """Whether new activity comes first, and costs little to look for."""
+        """True if new activity comes first and is cheap to poll for."""
         return self.sort == "activity" and not self.is_heavy
 
     @property
     def is_heavy(self) -> bool:
-        """Whether histories must be looked at, or what lies behind them on SQLite's pages."""
-        is_far = self.column != "updated_at" and (self.status == STALLED or self.has_times)
-        return bool(self.resume) or is_far or (bool(self.q) and self.where != "ids")
+        """True if the query reads histories, or columns that SQLite stores behind them."""
+        is_behind = self.sort_column != "updated_at" and (self.status == STALLED or self.has_times)
+        return bool(self.resume) or is_behind or (bool(self.q) and self.where != "ids")
 
     @property
     def has_times(self) -> bool:
         return bool(self.period or self.start or self.end)
 
     def cursor(self, record: TaskRecord) -> Cursor:
-        return cursor_of(getattr(record, self.column), record.task_id)
+        return Cursor.of_row(getattr(record, self.sort_column), record.task_id)
 
 
-def cursor_of(value: Any, task_id: str) -> Cursor:
-    return Cursor(value if isinstance(value, int) else to_text(value), task_id)
+def recent_values(max_length: int) -> dict[str, list[str]]:
+    """Return the channels, providers and models of the newest tasks, latest first.
+
+    Longer values are left out, and no more is read of them than that takes.
+    """
+    starts = (Left(name, max_length + 1) for name in TEXT_FILTERS)
+    rows = TaskRecord.objects.newest_first().values_list(*starts)[:RECENT_TASKS]
+    columns = list(zip(*rows, strict=True)) or [()] * len(TEXT_FILTERS)
+    return {
+        name: [value for value in dict.fromkeys(map(str, column)) if len(value) <= max_length]
+        for name, column in zip(TEXT_FILTERS, columns, strict=True)
+    }

@@ -1,6 +1,4 @@
-"""What a person may ask of the list, as it stands in its address."""
-
-from typing import Any
+"""The query parameters that the list of threads takes."""
 
 from django import forms
 
@@ -16,7 +14,7 @@ STATES = {
     TaskStatus.CANCELLED: "cancelled",
 }
 PERIODS = {"1h": "last hour", "24h": "last 24 hours", "7d": "last 7 days", "30d": "last 30 days"}
-PLACES = {
+SEARCH_SCOPES = {
     "": "everywhere",
     "ids": "in ids",
     "messages": "in messages",
@@ -36,7 +34,7 @@ SORTS = {
 
 
 class FilterForm(forms.Form):
-    """Every key has a bound; keys that are not here are ignored."""
+    """The list's query string. Every value is bounded; unknown keys are ignored."""
 
     status = forms.ChoiceField(choices=list(STATES.items()), required=False)
     channel = forms.CharField(max_length=300, strip=False, required=False)
@@ -47,15 +45,5 @@ class FilterForm(forms.Form):
     end = forms.DateTimeField(required=False)
     resume = forms.ChoiceField(choices=[("no", "cannot resume")], required=False)
     q = forms.CharField(max_length=200, required=False)
-    where = forms.ChoiceField(choices=list(PLACES.items()), required=False)
+    where = forms.ChoiceField(choices=list(SEARCH_SCOPES.items()), required=False)
     sort = forms.ChoiceField(choices=list(SORTS.items()), required=False)
-
-    def problem(self) -> str:
-        """What is wrong with the address, in one sentence; nothing if all is right."""
-        for name, errors in self.errors.items():
-            return f"“{name}” in the address is not right: {errors[0]}"
-        return ""
-
-    def given(self) -> dict[str, Any]:
-        """What was asked, without what was left empty."""
-        return {name: value for name, value in self.cleaned_data.items() if value}

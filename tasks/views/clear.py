@@ -63,7 +63,7 @@ def clear_selected(request: HttpRequest) -> HttpResponse:
     """Write down which threads are meant, and ask: the selected ones, or all of a list."""
     if request.POST.get("all"):
         query = request.POST.get("query", "")
-        ids = _ids_of_list(Filters.of(QueryDict(query)))
+        ids = _ids_of_list(Filters.parse(QueryDict(query)))
     else:
         query, ids = "", [id_of(token) for token in request.POST.getlist("thread")]
     if not ids:
@@ -151,8 +151,8 @@ def _ids_of_list(filters: Filters) -> list[str]:
     while True:
         page = listed.page(WALK, after)
         found += [record.thread_id for record in page.records]
-        if page.stopped:
-            after = page.stopped
+        if page.stopped_at:
+            after = page.stopped_at
         elif page.has_more:
             after = filters.cursor(page.records[-1])
         else:

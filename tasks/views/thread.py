@@ -170,10 +170,10 @@ def _step_address(request: HttpRequest) -> str:
 def _way_back(request: HttpRequest, record: TaskRecord) -> dict[str, str]:
     """The addresses of the list as it was left, and of the threads before and after in it."""
     try:
-        filters = Filters.of(QueryDict(request.GET.get("list", "")))
+        filters = Filters.parse(QueryDict(request.GET.get("list", "")))
     except BadRequest:
         filters = Filters()
-    query = filters.query()
+    query = filters.query_string()
     kept = {"list": query} if query else {}
     found = dict(zip(("previous", "next"), neighbours(filters, record), strict=True))
     beside = {

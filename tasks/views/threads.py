@@ -6,19 +6,17 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.core.exceptions import BadRequest
-from django.db.models.functions import Left
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from tasks.addresses import thread_url
 from tasks.fields import read_stored
-from tasks.listing import change_token
-from tasks.listing.filters import Cursor, Filters
-from tasks.listing.forms import PERIODS, PLACES, SORTS, STATES
-from tasks.listing.thread_list import COUNTED, Page, ThreadList
+from tasks.listing.change_token import change_token
+from tasks.listing.filters import TEXT_FILTERS, Cursor, Filters, recent_values
+from tasks.listing.forms import PERIODS, SEARCH_SCOPES, SORTS, STATES
+from tasks.listing.thread_list import MAX_COUNT, Page, ThreadList
 from tasks.models import USER_TURN, TaskRecord
 from tasks.store.daemon import daemon
 from tasks.templatetags.threads import absolute
@@ -28,11 +26,9 @@ from tasks.views.common import can_view, mark_returned, may_clear
 from tasks.views.limits import limit_concurrency_if
 
 THREADS_PER_PAGE = 50
-CHOICES_FROM = 1_000  # of the newest tasks, whose channels and models are offered
-CHOICES_SHOWN = 50
-HITS_SHOWN = 2  # of one thread
-LONGEST_CHOICE = 200  # characters of a channel, provider or model that is offered
-LONGEST_PLACE = 2_000  # of what is stored, for an address to go on from there
+HITS_PER_THREAD = 2
+MAX_CHOICES, MAX_CHOICE_LENGTH = 50, 200  # channels, providers and models to choose from
+SORT_HEADINGS = {"steps": "Steps", "activity": "Active", "age": "Age"}
 
 
 def _searches_messages(request: HttpRequest) -> bool:
@@ -43,47 +39,46 @@ def _searches_messages(request: HttpRequest) -> bool:
 @can_view
 @limit_concurrency_if(_searches_messages)
 def threads(request: HttpRequest) -> HttpResponse:
-    """The threads that pass the filters, a page at a time; to a poll, what is new or nothing."""
+    """A page of the list. A poll (`seen=`) gets the list alone, or 204 if nothing has changed."""
     now = daemon()
-    version = change_token.version(now)
-    if request.GET.get("seen") == version:
+    token = change_token(now)
+    if request.GET.get("seen") == token:
         return HttpResponse(status=204)
-    shown = ThreadList(Filters.of(request.GET), now)
-    context = _list(request, shown) | {"version": version, "daemon": now}
+    thread_list = ThreadList(Filters.parse(request.GET), now)
+    context = _list_context(request, thread_list) | {"change_token": token, "daemon": now}
     if "seen" in request.GET:
         return render(request, "tasks/threads/_list.html", context | {"is_poll": True})
-    return render(request, "tasks/threads/page.html", context | _form(shown.filters))
+    return render(request, "tasks/threads/page.html", context | _form_context(thread_list.filters))
 
 
-def _list(request: HttpRequest, shown: ThreadList) -> dict[str, Any]:
-    """What the part of the page shows that is fetched anew when something changes."""
-    after, before = _cursor(request.GET, "after"), _cursor(request.GET, "before")
-    page = shown.page(THREADS_PER_PAGE, after, before)
-    if before and not page.has_more and not page.stopped:
-        after = before = None  # there is no whole page before: it is the first
-        page = shown.page(THREADS_PER_PAGE)
+def _list_context(request: HttpRequest, thread_list: ThreadList) -> dict[str, Any]:
+    after, before = Cursor.parse(request.GET, "after"), Cursor.parse(request.GET, "before")
+    page = thread_list.page(THREADS_PER_PAGE, after, before)
+    if before and not page.has_more and not page.stopped_at:
+        after = before = None  # fewer than a page before it: show the first page
+        page = thread_list.page(THREADS_PER_PAGE)
     mark_returned(page.records)
-    query = shown.filters.query()
+    filters = thread_list.filters
+    query = filters.query_string()
+    is_first = not after and not before
     return {
         "may_clear": may_clear(request),
-        "filters": shown.filters,
+        "filters": filters,
         "query": query,
-        "rows": [_row(record, page, shown, query) for record in page.records],
-        "states": _states(shown),
-        "chosen": _chosen(shown.filters),
+        "rows": [_row(record, page, thread_list, query) for record in page.records],
+        "states": _states(thread_list),
+        "active_filters": _active_filters(filters),
         "too_large": page.too_large,
-        "sorts": _sorts(shown.filters),
-        "is_first": not after and not before,
-        "is_live": shown.filters.is_live and not after and not before,
+        "sorts": _sorts(filters),
+        "is_first": is_first,
+        "is_live": filters.is_live and is_first,
         "is_empty": not page.records and not query and not TaskRecord.objects.exists(),
-        **_links(shown.filters, page, after, before),
+        **_page_links(filters, page, after, before),
     }
 
 
 @dataclass(frozen=True)
 class Row:
-    """A thread of the list, and what is said of it beside what is stored."""
-
     record: TaskRecord
     key: str
     title: str
@@ -91,43 +86,44 @@ class Row:
     is_stalled: bool
     cannot_resume: bool
     is_unreadable: bool
-    is_too_long: bool  # its id, for an address and so for a form
-    reason: str
+    is_too_long: bool  # the id, for a URL and so for a form
+    error: str
     note: str
     hits: list[tuple[Hit, str]]
     more_hits: int
 
 
-def _row(record: Any, page: Page, shown: ThreadList, query: str) -> Row:
-    found = page.hits.get(record.task_id, [])
-    hits = sorted(found, key=lambda hit: hit.role == "system")  # every thread begins with that
+def _row(record: Any, page: Page, thread_list: ThreadList, query: str) -> Row:
+    hits = page.hits.get(record.task_id, [])
+    hits = sorted(hits, key=lambda hit: hit.role == "system")  # every thread begins with that
     back = {"list": query} if query else {}
+    term = thread_list.filters.q
     return Row(
         record=record,
         key=_key(record),
         title=task_title(record),
         url=thread_url("thread", record.thread_id, **back),
-        is_stalled=shown.daemon.is_stalled(record),
+        is_stalled=thread_list.daemon.is_stalled(record),
         cannot_resume=USER_TURN not in str(record.resumable_start),
         is_unreadable=not str(record.history_start).lstrip().startswith("["),
         is_too_long=len(str(record.thread_id)) > settings.MAX_QUERY_LENGTH,
-        reason=_first_line(record.error_start),
+        error=_first_line(record.error_start),
         note=note_summary(str(record.note_start or "")),
-        hits=[(hit, _message_url(record, hit, shown.filters.q, back)) for hit in hits[:HITS_SHOWN]],
-        more_hits=max(0, len(hits) - HITS_SHOWN),
+        hits=[(hit, _message_url(record, hit, term, back)) for hit in hits[:HITS_PER_THREAD]],
+        more_hits=max(0, len(hits) - HITS_PER_THREAD),
     )
 
 
 def _key(record: TaskRecord) -> str:
-    """An id in the page that stays when the list changes. One of the thread may hold anything."""
-    told_apart = repr((record.thread_id, record.task_id is None))
-    return f"thread-{blake2b(told_apart.encode(), digest_size=8).hexdigest()}"
+    """Return an HTML id that stays when the list changes: a thread's own id may hold anything."""
+    identity = repr((record.thread_id, record.task_id is None))
+    return f"thread-{blake2b(identity.encode(), digest_size=8).hexdigest()}"
 
 
-def _message_url(record: TaskRecord, hit: Hit, query: str, back: dict[str, str]) -> str:
-    """Where the message is, with the text found; a history that cannot be read is not looked in."""
-    sought = {"find": query} if hit.role != UNREADABLE else {}
-    url = thread_url("thread", record.thread_id, message=hit.number, **sought, **back)
+def _message_url(record: TaskRecord, hit: Hit, term: str, back: dict[str, str]) -> str:
+    """Link to the message with the term found in it, if its history can be read."""
+    find = {"find": term} if hit.role != UNREADABLE else {}
+    url = thread_url("thread", record.thread_id, message=hit.number, **find, **back)
     return f"{url}#message-{hit.number}"
 
 
@@ -135,139 +131,104 @@ def _first_line(text: Any) -> str:
     return next((line.strip() for line in str(text or "").splitlines() if line.strip()), "")
 
 
-def _states(shown: ThreadList) -> list[dict[str, Any]]:
-    """The chips of states with how many threads each has, if that can be said at little cost."""
-    filters = shown.filters
-    counts = {} if filters.q or filters.resume else shown.counts()
+def _states(thread_list: ThreadList) -> list[dict[str, Any]]:
+    """Return the links to the states, with their counts unless those would be slow."""
+    filters = thread_list.filters
+    counts = {} if filters.q or filters.resume else thread_list.counts()
     return [
         {
             "name": name,
             "label": label,
-            "count": _bounded(counts.get(name)),
-            "url": _address(filters.query(status=name)),
+            "count": _count_label(counts.get(name)),
+            "url": _list_url(filters.query_string(status=name)),
             "is_current": filters.status == name,
         }
         for name, label in {"": "all", **STATES}.items()
     ]
 
 
-def _bounded(count: int | None) -> str:
+def _count_label(count: int | None) -> str:
     if count is None:
         return ""
-    return f"{COUNTED}+" if count > COUNTED else str(count)
+    return f"{MAX_COUNT}+" if count > MAX_COUNT else str(count)
 
 
 def _sorts(filters: Filters) -> list[dict[str, str]]:
-    """The columns that order the list; that of the present order turns it round."""
-    names = {"steps": "Steps", "activity": "Active", "age": "Age"}
+    """Return the sortable column headings; the current one reverses the order."""
     return [
         {
             "name": name,
             "label": label,
-            "direction": _direction(filters.sort, name),
-            "url": _address(filters.query(sort=f"-{name}" if filters.sort == name else name)),
+            "direction": {name: "descending", f"-{name}": "ascending"}.get(filters.sort, ""),
+            "url": _list_url(
+                filters.query_string(sort=f"-{name}" if filters.sort == name else name)
+            ),
         }
-        for name, label in names.items()
+        for name, label in SORT_HEADINGS.items()
     ]
 
 
-def _direction(sort: str, name: str) -> str:
-    if sort.removeprefix("-") != name:
-        return ""
-    return "descending" if sort == name else "ascending"
-
-
-def _links(
+def _page_links(
     filters: Filters, page: Page, after: Cursor | None, before: Cursor | None
 ) -> dict[str, str]:
-    """Where the list goes on in both directions."""
     first, last = (page.records[0], page.records[-1]) if page.records else (None, None)
-    goes_on = bool(before or page.has_more)
-    goes_back = bool(after or (before and page.has_more))
+    has_older = bool(before or page.has_more)
+    has_newer = bool(after or (before and page.has_more))
+    older = filters.cursor(last) if last and has_older else None
+    newer = filters.cursor(first) if first and has_newer else None
     return {
-        "older": _page_url(filters, "after", filters.cursor(last)) if last and goes_on else "",
-        "newer": _page_url(filters, "before", filters.cursor(first)) if first and goes_back else "",
-        "further": _page_url(filters, "before" if before else "after", page.stopped),
-        "newest": _address(filters.query()),
-        "looked_back": _looked_back(filters, page.stopped),
+        "older_url": _cursor_url(filters, "after", older),
+        "newer_url": _cursor_url(filters, "before", newer),
+        "continue_url": _cursor_url(filters, "before" if before else "after", page.stopped_at),
+        "first_page_url": _list_url(filters.query_string()),
+        "scan_progress": _scan_progress(filters, page.stopped_at),
     }
 
 
-def _looked_back(filters: Filters, stopped: Cursor | None) -> str:
-    if stopped is None or filters.column == "checkpoint_count":
+def _scan_progress(filters: Filters, stopped_at: Cursor | None) -> str:
+    if stopped_at is None or filters.sort_column == "checkpoint_count":
         return "Not all threads were looked at."
-    return f"Searched as far as {absolute(read_stored(str(stopped.value)))}."
+    return f"Searched as far as {absolute(read_stored(str(stopped_at.value)))}."
 
 
-def _page_url(filters: Filters, key: str, cursor: Cursor | None) -> str:
-    if cursor is None:
-        return ""
-    # one that is longer is cut: rows with the same beginning are then passed by, or listed again
-    texts = {key: str(cursor.value), "task": str(cursor.task_id)}
-    place = {name: text[:LONGEST_PLACE] for name, text in texts.items()}
-    return _address(urlencode(filters.asked() | place))
+def _cursor_url(filters: Filters, name: str, cursor: Cursor | None) -> str:
+    return _list_url(urlencode(filters.params() | cursor.params(name))) if cursor else ""
 
 
-def _address(query: str) -> str:
+def _list_url(query: str) -> str:
     return f"{reverse('threads')}?{query}" if query else reverse("threads")
 
 
-def _cursor(query: QueryDict, key: str) -> Cursor | None:
-    if key not in query:
-        return None
-    value, task_id = str(query[key]), str(query.get("task", ""))
-    if query.get("sort", "").removeprefix("-") != "steps":
-        return Cursor(value, task_id)
-    digits = value.removeprefix("-")
-    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):
-        raise BadRequest(f"“{key}” in the address is not right: it must be a number of steps.")
-    return Cursor(int(value), task_id)
-
-
-def _form(filters: Filters) -> dict[str, Any]:
-    """What the form offers."""
+def _form_context(filters: Filters) -> dict[str, Any]:
     return {
         "periods": PERIODS,
-        "places": PLACES,
+        "scopes": SEARCH_SCOPES,
         "orders": SORTS,
-        "choices": _choices(filters),
+        "choices": [
+            {
+                "name": name,
+                "current": (current := getattr(filters, name)),
+                "values": sorted({*sorted(values)[:MAX_CHOICES], current} - {""}),
+            }
+            for name, values in recent_values(MAX_CHOICE_LENGTH).items()
+        ],
     }
 
 
-def _choices(filters: Filters) -> list[dict[str, Any]]:
-    """The channels, providers and models of the newest tasks, and the one that is asked for."""
-    names = ("channel", "provider", "model")
-    starts = (Left(name, LONGEST_CHOICE + 1) for name in names)
-    newest = TaskRecord.objects.newest_first().values_list(*starts)[:CHOICES_FROM]
-    columns = [
-        {str(value) for value in column if len(str(value)) <= LONGEST_CHOICE}
-        for column in zip(*newest, strict=True)
-    ] or [set(), set(), set()]
-    return [
-        {
-            "name": name,
-            "current": (current := getattr(filters, name)),
-            "values": sorted({*sorted(column)[:CHOICES_SHOWN], current} - {""}),
-        }
-        for name, column in zip(names, columns, strict=True)
-    ]
-
-
-def _chosen(filters: Filters) -> list[dict[str, str]]:
-    """What is asked for, each with the address of the list without it."""
-    asked = filters.asked()
-    texts = {
+def _active_filters(filters: Filters) -> list[dict[str, str]]:
+    """Return each filter in use, with the URL of the list without it."""
+    params = filters.params()
+    labels = {
         "status": STATES.get(filters.status, ""),
         "period": PERIODS.get(filters.period, ""),
-        "start": f"from {asked.get('start', '').replace('T', ' ')} UTC",
-        "end": f"until {asked.get('end', '').replace('T', ' ')} UTC",
+        "start": f"from {params.get('start', '').replace('T', ' ')} UTC",
+        "end": f"until {params.get('end', '').replace('T', ' ')} UTC",
         "resume": "cannot resume",
-        "q": f"“{filters.q}”" + (f" {PLACES[filters.where]}" if filters.where else ""),
+        "q": f"“{filters.q}”" + (f" {SEARCH_SCOPES[filters.where]}" if filters.where else ""),
+        **{name: f"{name} {params.get(name, '')}" for name in TEXT_FILTERS},
     }
-    for name in ("channel", "provider", "model"):
-        texts[name] = f"{name} {asked.get(name, '')}"
     return [
-        {"text": text, "url": _address(filters.query(**{name: ""}))}
-        for name, text in texts.items()
-        if name in asked
+        {"text": text, "url": _list_url(filters.query_string(**{name: ""}))}
+        for name, text in labels.items()
+        if name in params
     ]

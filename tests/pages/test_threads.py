@@ -13,7 +13,8 @@ from django.test import Client
 
 from tasks import service
 from tasks.fields import to_text
-from tasks.listing import change_token, thread_list
+from tasks.listing import thread_list
+from tasks.listing.change_token import change_token
 from tasks.listing.filters import Filters
 from tasks.listing.thread_list import ThreadList, neighbours
 from tasks.models import TaskRecord
@@ -228,7 +229,7 @@ def test_filter_that_matches_nothing_offers_to_drop_each(viewer: Client):
     response = viewer.get("/?channel=slack&q=what&status=failed")
 
     assert "No thread passes all of these" in response.content.decode()
-    assert [(chip["text"], chip["url"]) for chip in response.context["chosen"]] == [
+    assert [(chip["text"], chip["url"]) for chip in response.context["active_filters"]] == [
         ("failed", "/?channel=slack&q=what"),
         ("“what”", "/?status=failed&channel=slack"),
         ("channel slack", "/?status=failed&q=what"),
@@ -246,10 +247,10 @@ def test_filter_that_matches_nothing_offers_to_drop_each(viewer: Client):
     ],
 )
 def test_filters_have_one_address(query: str):
-    asked = Filters.of(QueryDict(query))
+    asked = Filters.parse(QueryDict(query))
 
-    assert parse_qs(asked.query()) == parse_qs(query)
-    assert Filters.of(QueryDict(asked.query())) == asked
+    assert parse_qs(asked.query_string()) == parse_qs(query)
+    assert Filters.parse(QueryDict(asked.query_string())) == asked
 
 
 def test_rows_lead_to_their_thread_and_back_to_the_list(viewer: Client):
@@ -259,12 +260,12 @@ def test_rows_lead_to_their_thread_and_back_to_the_list(viewer: Client):
 
     address = QueryDict(row.url.partition("?")[2])
     assert address["id"] == "telegram_42"
-    assert Filters.of(QueryDict(address["list"])) == Filters(channel="a&b", sort="age")
+    assert Filters.parse(QueryDict(address["list"])) == Filters(channel="a&b", sort="age")
 
 
 def test_states_are_counted_up_to_a_bound(viewer: Client, store, mixed, monkeypatch):
-    monkeypatch.setattr(thread_list, "COUNTED", 2)
-    monkeypatch.setattr(threads, "COUNTED", 2)
+    monkeypatch.setattr(thread_list, "MAX_COUNT", 2)
+    monkeypatch.setattr(threads, "MAX_COUNT", 2)
 
     counts = {s["name"]: s["count"] for s in viewer.get("/").context["states"]}
 
@@ -406,12 +407,10 @@ def test_search_looks_at_the_latest_task_of_a_thread_alone(viewer: Client, store
 
 
 @pytest.mark.parametrize("query", ["q=needle", "resume=no", "channel=slack"])
-def test_walk_that_takes_too_long_goes_on_where_it_was_broken_off(
-    viewer: Client, store, monkeypatch, query: str
-):
-    monkeypatch.setattr(thread_list, "WALK_SECONDS", -1)
-    monkeypatch.setattr(thread_list, "HEAVY_PIECE", 2)
-    monkeypatch.setattr(thread_list, "PIECE", 2)
+def test_scan_that_takes_too_long_can_be_continued(viewer: Client, store, monkeypatch, query: str):
+    monkeypatch.setattr(thread_list, "SCAN_SECONDS", -1)
+    monkeypatch.setattr(thread_list, "HEAVY_BATCH", 2)
+    monkeypatch.setattr(thread_list, "BATCH", 2)
     for number in range(7):
         is_wanted = number % 3 == 0
         task(
@@ -426,7 +425,7 @@ def test_walk_that_takes_too_long_goes_on_where_it_was_broken_off(
     while address:
         context = viewer.get(address).context
         seen += [row.record.task_id for row in context["rows"]]
-        address, requests = context["further"], requests + 1
+        address, requests = context["continue_url"], requests + 1
 
     assert seen == ["task 6", "task 3", "task 0"]
     assert requests > 1
@@ -458,12 +457,12 @@ def test_list_pages_through_every_thread_once_and_back(
     while address:
         context = viewer.get(address).context
         pages.append([row.record.thread_id for row in context["rows"]])
-        address, newer = context["older"], context["newer"]
+        address, newer = context["older_url"], context["newer_url"]
     back = []
     while newer:
         context = viewer.get(newer).context
         back.append([row.record.thread_id for row in context["rows"]])
-        newer = context["newer"]
+        newer = context["newer_url"]
 
     order = range(8) if sort.startswith("-") else range(7, -1, -1)
     assert [thread for page in pages for thread in page] == [f"thread {n}" for n in order]
@@ -476,15 +475,15 @@ def test_page_before_the_second_is_the_first_whatever_came_since(
     monkeypatch.setattr(threads, "THREADS_PER_PAGE", 2)
     for number in range(4):
         task(f"task {number}", updated_at=f"2026-01-01T00:00:0{number}+00:00")
-    second = viewer.get(viewer.get("/").context["older"])
+    second = viewer.get(viewer.get("/").context["older_url"])
     task("task 4", updated_at="2026-01-01T00:00:04+00:00")
 
-    context = viewer.get(second.context["newer"]).context
-    first = viewer.get(context["newer"]).context
+    context = viewer.get(second.context["newer_url"]).context
+    first = viewer.get(context["newer_url"]).context
 
     assert [row.record.task_id for row in context["rows"]] == ["task 3", "task 2"]
     assert [row.record.task_id for row in first["rows"]] == ["task 4", "task 3"]
-    assert (first["is_first"], first["is_live"], first["newer"]) == (True, True, "")
+    assert (first["is_first"], first["is_live"], first["newer_url"]) == (True, True, "")
 
 
 QUERIES = ["", "status=stalled", "channel=telegram&sort=age", "resume=no", "q=needle", "sort=steps"]
@@ -692,9 +691,9 @@ def test_poll_gets_the_list_when_a_checkpoint_came(viewer: Client, store):
 
 def test_poll_notices_the_daemon_and_the_clock(beat):
     moments = [NOW, NOW + timedelta(minutes=1)]
-    versions = {change_token.version(daemon.daemon(moment)) for moment in moments}
+    versions = {change_token(daemon.daemon(moment)) for moment in moments}
     beat(beat_of(seconds=1))
-    versions.add(change_token.version(daemon.daemon(NOW)))
+    versions.add(change_token(daemon.daemon(NOW)))
 
     assert len(versions) == 3
 

@@ -99,7 +99,7 @@ def test_no_text_becomes_a_part_of_a_list(store, admin_client: Client):
         while address:
             answer = admin_client.get(address)
             assert problems(answer, address) == []
-            address = answer.context["older"] or answer.context["further"]
+            address = answer.context["older_url"] or answer.context["continue_url"]
     for page in range(1, 7):
         assert look(admin_client, [f"/admin/tasks/taskrecord/?p={page}&o=1"]) == []
         assert look(admin_client, [f"/admin/tasks/taskcheckpoint/?p={page}&q=x"]) == []

@@ -116,7 +116,7 @@ def test_list_goes_on_after_a_row_with_a_long_value(
             statement = "UPDATE task_records SET updated_at = %s WHERE task_id = 'new'"
             cursor.execute(statement, [LONG])
 
-    following = operator.get(operator.get("/").context["older"])
+    following = operator.get(operator.get("/").context["older_url"])
 
     assert [row.record.task_id for row in following.context["rows"]] == ["old"]
 

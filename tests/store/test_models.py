@@ -91,7 +91,7 @@ def test_latest_of_thread_is_the_first_of_thread(store, threads, thread_id):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
-def test_beyond_pages_through_every_row_once(store, size):
+def test_after_pages_through_every_row_once(store, size):
     for number, task_id in enumerate("mzaikÄ🚀bé"):
         task(task_id, updated_at=[OLD, NEW, NEW, NEW, OLD][number % 5])
     in_order = ids(TaskRecord.objects.newest_first())
@@ -99,7 +99,7 @@ def test_beyond_pages_through_every_row_once(store, size):
     while page:
         seen += ids(page)
         last = rows_by_id(store)[page[-1].task_id]
-        following = TaskRecord.objects.newest_first().beyond(
+        following = TaskRecord.objects.newest_first().after(
             "updated_at", last["updated_at"], last["task_id"]
         )
         page = list(following[:size])
@@ -111,13 +111,13 @@ def rows_by_id(store):
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-01-01T12:00:00Z"])
-def test_beyond_goes_on_after_a_time_that_is_no_timestamp(store, text):
+def test_after_continues_from_a_time_that_is_no_timestamp(store, text):
     task("bad")
     overwrite(store, "task_records", "updated_at", text)
     task("new", updated_at=NEW)
     task("old", updated_at=OLD)
     in_order = ids(TaskRecord.objects.newest_first())
-    following = TaskRecord.objects.newest_first().beyond("updated_at", text, "bad")
+    following = TaskRecord.objects.newest_first().after("updated_at", text, "bad")
     assert ids(following) == in_order[in_order.index("bad") + 1 :]
 
 
@@ -175,7 +175,7 @@ def test_list_follows_the_index_of_its_order(store, column, is_first_page, desce
     queryset = TaskRecord.objects.in_order(column, descending=descending).latest_of_thread()
     if not is_first_page:
         value = 7 if column == "checkpoint_count" else NEW
-        queryset = queryset.beyond(column, value, "x", descending=descending)
+        queryset = queryset.after(column, value, "x", descending=descending)
     seek = "" if is_first_page else f" ({column}{'<' if descending else '>'}?)"
     assert plan(queryset.for_list()[:51]) == [
         f"{'SCAN' if is_first_page else 'SEARCH'} task_records "
@@ -196,7 +196,7 @@ def test_list_of_a_status_follows_its_index(store):
 
 @pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize("column", INDEXES)
-def test_beyond_and_up_to_divide_the_rows_of_an_order(store, column, descending):
+def test_after_and_through_divide_the_rows_of_an_order(store, column, descending):
     for number, task_id in enumerate("mzaikb"):
         time = [OLD, NEW, NEW][number % 3]
         task(task_id, updated_at=time, created_at=time, checkpoint_count=number % 3)
@@ -205,8 +205,8 @@ def test_beyond_and_up_to_divide_the_rows_of_an_order(store, column, descending)
     stored = rows_by_id(store)
     for place, task_id in enumerate(in_order, start=1):
         at = (column, stored[task_id][column], task_id)
-        assert ids(ordered.up_to(*at, descending=descending)) == in_order[:place]
-        assert ids(ordered.beyond(*at, descending=descending)) == in_order[place:]
+        assert ids(ordered.through(*at, descending=descending)) == in_order[:place]
+        assert ids(ordered.after(*at, descending=descending)) == in_order[place:]
 
 
 @pytest.mark.parametrize(
