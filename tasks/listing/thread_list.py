@@ -129,8 +129,8 @@ class ThreadList:
         rows = self._without_too_large(page, rows)
         for cursor, thread_id, history in self._candidates(term, rows):
             hits = term.hits(history, self._roles, time.monotonic() + SECONDS_PER_HISTORY)
-            if term.was_stopped:
-                page.too_large, term.was_stopped = page.too_large + 1, False
+            if term.timed_out:
+                page.too_large, term.timed_out = page.too_large + 1, False
             if hits or (not self.filters.where and term.is_in(thread_id)):
                 ids.append(cursor.task_id)
                 page.hits[cursor.task_id] = hits

@@ -1,48 +1,35 @@
-"""Finding a text in a history."""
+"""Finding text in one history."""
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 from tasks.messages import ChatMessage
 from tasks.secrets.request_masking import SearchedText
-from tasks.transcript.search import Term
+from tasks.transcript.search import Hit, Term
 
-SECONDS = 5.0  # that are looked
-MOST_HITS = 2_000  # that are counted, and stepped through
-LONGEST_QUERY = 500
-AROUND = 70  # characters that a snippet shows on either side
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One place: the message's number, and what stands before, at and after it."""
-
-    number: int
-    before: str
-    text: str
-    after: str
+MAX_SECONDS = 5.0
+MAX_HITS = 2_000
+MAX_QUERY_LENGTH = 500
+CONTEXT = 70  # characters of a snippet on either side of the match
 
 
 class Hits(list[Hit]):
-    """Places, and whether there may be more."""
-
-    may_be_more = False
+    is_truncated = False  # there may be more
 
 
-def hits(query: str, history: Iterable[ChatMessage], seconds: float = SECONDS) -> Hits:
-    """The first places where the text stands, whatever its case and its escapes in JSON."""
-    term = Term(query[:LONGEST_QUERY])
-    until = time.monotonic() + seconds
-    found = Hits(islice(_hits(term, history, until), MOST_HITS) if query else ())
-    found.may_be_more = term.was_stopped or len(found) == MOST_HITS
-    return found
+def find_hits(query: str, history: Iterable[ChatMessage], seconds: float = MAX_SECONDS) -> Hits:
+    """Return the first occurrences of a text, in any case and however escaped in JSON."""
+    term = Term(query[:MAX_QUERY_LENGTH])
+    deadline = time.monotonic() + seconds
+    hits = Hits(islice(_hits(term, history, deadline), MAX_HITS) if query else ())
+    hits.is_truncated = term.timed_out or len(hits) == MAX_HITS
+    return hits
 
 
-def _hits(term: Term, history: Iterable[ChatMessage], until: float) -> Iterator[Hit]:
+def _hits(term: Term, history: Iterable[ChatMessage], deadline: float) -> Iterator[Hit]:
     for number, message in enumerate(history, start=1):
-        hidden = SearchedText(message.content)
-        for place in term.places(message.content, until):
-            if around := hidden.context(*place, AROUND, AROUND):
-                yield Hit(number, *around)
+        text = SearchedText(message.content)
+        for span in term.spans(message.content, deadline):
+            if context := text.context(*span, CONTEXT, CONTEXT):
+                yield Hit(number, message.role, *context)

@@ -1,4 +1,4 @@
-"""Finding a text in ids and in messages, as a person means it, whatever escapes it is stored in."""
+"""Search terms: matching text in ids and messages, in any case and however escaped in JSON."""
 
 import math
 import re
@@ -14,13 +14,13 @@ from tasks.messages import ChatMessage, decode_history
 from tasks.secrets.request_masking import SearchedText
 
 SNIPPET_BEFORE, SNIPPET_AFTER = 60, 140  # characters
-LIKE_LENGTH = 24  # of a text that the database looks for: the time it takes is in proportion
-# Characters looked through at once: other requests get no turn meanwhile. What is literal is found
-# in linear time; a pattern, of escapes, may take a hundred times as long.
-PIECE, PIECE_OF_PATTERN = 1_000_000, 20_000
+LIKE_LENGTH = 24  # characters of a term that the database matches; its time is proportional
+# Characters searched at once, while other requests wait. A pattern of escapes may take a hundred
+# times as long as a literal, which is found in linear time.
+CHUNK, PATTERN_CHUNK = 1_000_000, 20_000
 ROLES = ("user", "assistant", "tool", "system")
-UNREADABLE = "unreadable"  # in the place of a role
-DELETE = "\x7f"  # which some writers of JSON escape as well
+UNREADABLE = "unreadable"  # the role of a history that cannot be decoded
+DELETE = "\x7f"  # some JSON encoders escape it
 _SHORT_ESCAPES = {"\n": "n", "\t": "t", "\r": "r", "\b": "b", "\f": "f"}
 
 
@@ -33,7 +33,7 @@ else:
 @CharField.register_lookup
 @TextField.register_lookup
 class Like(LookupBase):
-    """LIKE that takes a to be A, as SQLite does by itself; the pattern's escape is a backslash."""
+    """Case-insensitive LIKE, as it is in SQLite; backslash escapes the pattern."""
 
     lookup_name = "like"
     prepare_rhs = False
@@ -46,9 +46,9 @@ class Like(LookupBase):
 
 @dataclass(frozen=True)
 class Hit:
-    """A message that was found, by its number in the history, and what stands around the text."""
+    """A match in a message, with its context."""
 
-    number: int
+    number: int  # of the message in its history
     role: str
     before: str
     match: str
@@ -56,152 +56,151 @@ class Hit:
 
 
 class Term:
-    """A text to search for, ASCII and other letters in either case."""
+    """A text to search for, in any case."""
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.was_stopped = False  # before all was looked through
+        self.timed_out = False
         self._regex = re.compile(_regex(text), re.IGNORECASE)
         self._literal = "" if _has_escapes(text) else text.lower()
 
     def in_ids(self) -> Q:
-        pattern = f"%{''.join(map(_literally, self.text))}%"
+        pattern = f"%{''.join(map(_like_literal, self.text))}%"
         return Q(thread_id__like=pattern) | Q(task_id__like=pattern)
 
     def in_histories(self) -> Q:
-        """Rows whose history may hold the text: all that do, and few others."""
+        """Match rows whose history may contain the text: all that do, and few others."""
         start = self.text[:LIKE_LENGTH]
-        found = Q(execution_history_json__like=f"%{''.join(map(_stored, start))}%")
+        rows = Q(execution_history_json__like=f"%{''.join(map(_like_json, start))}%")
         if not start.isascii():
-            escaped = "".join(map(_stored_in_escapes, start))
-            found |= Q(execution_history_json__like=f"%{escaped}%")
-        return found
+            escaped = "".join(map(_like_ascii_json, start))
+            rows |= Q(execution_history_json__like=f"%{escaped}%")
+        return rows
 
     def is_in(self, text: str) -> bool:
-        return next(self.places(text), None) is not None
+        return next(self.spans(text), None) is not None
 
-    def places(self, text: str, until: float = math.inf) -> Iterator[tuple[int, int]]:
-        """Where the text stands, from and to; those found until `time.monotonic()` is past this."""
-        for place in self._all_places(text):
-            if time.monotonic() > until:
-                self.was_stopped = True
+    def spans(self, text: str, deadline: float = math.inf) -> Iterator[tuple[int, int]]:
+        """Yield the start and end of each match, until `time.monotonic()` passes the deadline."""
+        for span in self._spans_and_chunks(text):
+            if time.monotonic() > deadline:
+                self.timed_out = True
                 return
-            if place:
-                yield place
+            if span:
+                yield span
 
-    def _all_places(self, text: str) -> Iterator[tuple[int, int] | None]:
-        """Them all, and None before each piece of the text."""
-        found = self._literal_places if self._literal else self._pattern_places
-        after = 0
-        for start in range(0, len(text), PIECE if self._literal else PIECE_OF_PATTERN):
+    def _spans_and_chunks(self, text: str) -> Iterator[tuple[int, int] | None]:
+        """Yield each match, and None before each chunk of the text."""
+        spans = self._literal_spans if self._literal else self._pattern_spans
+        end = 0
+        for start in range(0, len(text), CHUNK if self._literal else PATTERN_CHUNK):
             yield None
-            for place in found(text, start, after):
-                yield place
-                after = place[1]
+            for span in spans(text, start, end):
+                yield span
+                end = span[1]
 
-    def _literal_places(self, text: str, start: int, after: int) -> Iterator[tuple[int, int]]:
-        """Those that begin in one piece."""
+    def _literal_spans(self, text: str, start: int, after: int) -> Iterator[tuple[int, int]]:
+        """Yield the matches that begin in the chunk at `start`, from `after` on."""
         size = len(self._literal)
-        piece = lowercase(text[start : start + PIECE + size - 1])
-        at = piece.find(self._literal, max(0, after - start))
+        chunk = lowercase(text[start : start + CHUNK + size - 1])
+        at = chunk.find(self._literal, max(0, after - start))
         while at >= 0:
             yield start + at, start + at + size
-            at = piece.find(self._literal, at + size)
+            at = chunk.find(self._literal, at + size)
 
-    def _pattern_places(self, text: str, start: int, after: int) -> Iterator[tuple[int, int]]:
-        """The same."""
-        last = start + PIECE_OF_PATTERN
-        longest = 1_000 + 40 * len(self.text)  # of a match, escaped several times over
-        for found in self._regex.finditer(text, max(start, after), last + longest):
-            if found.start() >= last:
+    def _pattern_spans(self, text: str, start: int, after: int) -> Iterator[tuple[int, int]]:
+        end = start + PATTERN_CHUNK
+        max_match = 1_000 + 40 * len(self.text)  # characters, escaped several times over
+        for match in self._regex.finditer(text, max(start, after), end + max_match):
+            if match.start() >= end:
                 return
-            yield found.span()
+            yield match.span()
 
-    def hits(self, history_json: str, roles: tuple[str, ...], until: float = math.inf) -> list[Hit]:
-        """The messages that hold the text; of a history that cannot be read, the place in it."""
+    def hits(
+        self, history_json: str, roles: tuple[str, ...], deadline: float = math.inf
+    ) -> list[Hit]:
+        """Return the first match in each message, or in the JSON of a history that is invalid."""
         try:
             history = decode_history(history_json)
         except (TypeError, ValueError):
             history, roles = [ChatMessage(UNREADABLE, str(history_json))], (UNREADABLE,)
-        return list(self._hits(history, roles, until))
+        matches = (
+            self._first_hit(number, message, roles, deadline)
+            for number, message in enumerate(history, start=1)
+        )
+        return [hit for hit in matches if hit]
 
-    def _hits(
-        self, history: list[ChatMessage], roles: tuple[str, ...], until: float
-    ) -> Iterator[Hit]:
-        for number, message in enumerate(history, start=1):
-            role = role_of(message)
-            if roles and role not in roles:
-                continue
-            hidden = SearchedText(message.content)
-            for start, end in self.places(message.content, until):
-                if around := hidden.context(start, end, SNIPPET_BEFORE, SNIPPET_AFTER):
-                    is_cut = start > SNIPPET_BEFORE, end + SNIPPET_AFTER < len(message.content)
-                    yield _hit(number, role, around, *is_cut)
-                    break
+    def _first_hit(
+        self, number: int, message: ChatMessage, roles: tuple[str, ...], deadline: float
+    ) -> Hit | None:
+        role, content = _role(message), message.content
+        if roles and role not in roles:
+            return None
+        text = SearchedText(content)
+        for start, end in self.spans(content, deadline):
+            if context := text.context(start, end, SNIPPET_BEFORE, SNIPPET_AFTER):
+                before, match, after = context
+                before = f"…{before}" if start > SNIPPET_BEFORE else before
+                after = f"{after}…" if end + SNIPPET_AFTER < len(content) else after
+                return Hit(number, role, before, match, after)
+        return None
 
 
-def role_of(message: ChatMessage) -> str:
-    """Who speaks: without native tool calling a tool's results come as a message of the user."""
+def _role(message: ChatMessage) -> str:
+    """Return who speaks; in the tagged format tool results are in a user message."""
     return "tool" if message.content.startswith("[Tool results]") else message.role
 
 
-def _hit(
-    number: int, role: str, around: tuple[str, str, str], cut_before: bool, cut_after: bool
-) -> Hit:
-    before, match, after = around
-    before, after = ("…" if cut_before else "") + before, after + ("…" if cut_after else "")
-    return Hit(number, role, before, match, after)
-
-
 def _has_escapes(text: str) -> bool:
-    """Whether the text may stand in JSON otherwise than it is."""
+    """Return whether JSON may spell the text differently."""
     return not (text.isascii() and text.isprintable()) or '"' in text or "\\" in text
 
 
 def _regex(text: str) -> str:
-    """What matches a text in a message, where it may stand in JSON within JSON, escaped again.
+    """Return a pattern of the text as it is or escaped in JSON, any number of times.
 
-    No run of backslashes is looked at twice, or it would take quadratic time: at the start one of
-    them is enough, and after others they are all taken.
+    To stay linear it never scans a run of backslashes twice: the first of the pattern matches one
+    of them, and any later one the whole run.
     """
     pattern, backslashes = "", r"\\"
-    for piece in re.findall(r'\\*"|\\+|.', text, re.DOTALL):
-        pattern += _pattern(piece, backslashes)
-        backslashes = "" if piece.endswith("\\") else r"\\++"
+    for atom in re.findall(r'\\*"|\\+|.', text, re.DOTALL):
+        pattern += _atom_pattern(atom, backslashes)
+        backslashes = "" if atom.endswith("\\") else r"\\++"
     return pattern
 
 
-def _pattern(piece: str, backslashes: str) -> str:
-    """What matches one character, or a run of backslashes that a quote may follow."""
-    if piece == '"':
+def _atom_pattern(atom: str, backslashes: str) -> str:
+    """Return a pattern of one character, or of a run of backslashes and a quote after it."""
+    if atom == '"':
         return '"' if backslashes == r"\\" else r"\\*+" + '"'
-    if piece.startswith("\\"):
-        return backslashes + piece.strip("\\")
-    if piece < " " or piece == DELETE:
-        escape = _SHORT_ESCAPES.get(piece, f"u00{ord(piece):02x}")
-        return rf"(?:{re.escape(piece)}|{backslashes}{escape})"
-    if piece.isascii():
-        return re.escape(piece)
-    units = piece.encode("utf-16-be", "surrogatepass").hex()
+    if atom.startswith("\\"):
+        return backslashes + atom.strip("\\")
+    if atom < " " or atom == DELETE:
+        escape = _SHORT_ESCAPES.get(atom, f"u00{ord(atom):02x}")
+        return rf"(?:{re.escape(atom)}|{backslashes}{escape})"
+    if atom.isascii():
+        return re.escape(atom)
+    units = atom.encode("utf-16-be", "surrogatepass").hex()
     escaped = r"\\++".join(f"u{units[i : i + 4]}" for i in range(0, len(units), 4))
-    return f"(?:{re.escape(piece)}|{backslashes}{escaped})"
+    return f"(?:{re.escape(atom)}|{backslashes}{escaped})"
 
 
-def _literally(character: str) -> str:
-    """A character in a pattern of LIKE; SQLite knows the case of ASCII letters alone."""
+def _like_literal(character: str) -> str:
+    """Return a LIKE pattern of a character; SQLite folds the case of ASCII letters only."""
     if character in "\\%_":
         return "\\" + character
     has_case = character.lower() != character.upper()
     return "_" if has_case and not character.isascii() else character
 
 
-def _stored(character: str) -> str:
-    """The same where the text stands in JSON: nobody knows how many times over it is escaped."""
+def _like_json(character: str) -> str:
+    """Return a LIKE pattern of a character in JSON, which may be escaped any number of times."""
     is_escaped = character in f'"\\{DELETE}' or character < " "
-    return "%" if is_escaped else _literally(character)
+    return "%" if is_escaped else _like_literal(character)
 
 
-def _stored_in_escapes(character: str) -> str:
+def _like_ascii_json(character: str) -> str:
+    """Return a LIKE pattern of a character in ASCII-only JSON."""
     if character.isascii():
-        return _stored(character)
+        return _like_json(character)
     return "\\\\%u____" * (len(character.encode("utf-16-be", "surrogatepass")) // 2)

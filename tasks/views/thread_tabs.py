@@ -16,6 +16,7 @@ from tasks.secrets import request_masking
 from tasks.transcript import find, resume
 from tasks.transcript.history import Message, Thread
 from tasks.transcript.paging import Page, page_at
+from tasks.transcript.search import Hit
 from tasks.transcript.step_messages import fill_outcomes, messages_by_step, steps_by_message
 from tasks.transcript.steps import Outline, Step, build_steps
 from tasks.transcript.text_preview import DISPLAY_LENGTH
@@ -93,7 +94,7 @@ def _find(request: HttpRequest, thread: Thread) -> Context:
     if not query:
         return {}
     history = [] if thread.problem else thread.record.execution_history
-    hits = find.hits(query, history)
+    hits = find.find_hits(query, history)
     current = min(max(_number(request, "hit", _hit_at(request, hits)), 1), max(len(hits), 1))
     following, previous = (current % len(hits), (current - 2) % len(hits)) if hits else (0, 0)
     page = Paginator(hits, HITS_PER_PAGE).get_page(-(-current // HITS_PER_PAGE))
@@ -107,11 +108,11 @@ def _find(request: HttpRequest, thread: Thread) -> Context:
         "next_hit": following + 1,
         "previous_number": hits[previous].number if hits else None,
         "next_number": hits[following].number if hits else None,
-        "may_be_more": hits.may_be_more,
+        "may_be_more": hits.is_truncated,
     }
 
 
-def _hit_at(request: HttpRequest, hits: Sequence[find.Hit]) -> int:
+def _hit_at(request: HttpRequest, hits: Sequence[Hit]) -> int:
     """The first hit, from 1, of the message that the address names, or after it."""
     number = _number(request, "message", 0)
     return 1 + bisect_left(hits, number, key=lambda hit: hit.number)

@@ -11,8 +11,8 @@ from tasks.transcript import find, search
 from tests.support.factories import history
 
 
-def places(query: str, *contents: str) -> list[tuple[int, str]]:
-    return [(hit.number, hit.text) for hit in find.hits(query, history(*contents))]
+def matches(query: str, *contents: str) -> list[tuple[int, str]]:
+    return [(hit.number, hit.match) for hit in find.find_hits(query, history(*contents))]
 
 
 @pytest.mark.parametrize(
@@ -25,52 +25,52 @@ def places(query: str, *contents: str) -> list[tuple[int, str]]:
         ("ß\n\"'", [(2, "ß\n\"'")]),
     ],
 )
-def test_hits_are_all_places_in_order(query: str, expected: list[tuple[int, str]]):
-    assert places(query, "The disk is full. Disk!", "DISK ß\n\"'", "fulls") == expected
+def test_hits_are_all_matches_in_order(query: str, expected: list[tuple[int, str]]):
+    assert matches(query, "The disk is full. Disk!", "DISK ß\n\"'", "fulls") == expected
 
 
-def test_hit_shows_what_stands_around_it():
-    [hit] = find.hits("needle", history("a" * 500 + " needle " + "b" * 500))
+def test_hit_has_its_context():
+    [hit] = find.find_hits("needle", history("a" * 500 + " needle " + "b" * 500))
 
     assert (hit.before, hit.after) == ("a" * 69 + " ", " " + "b" * 69)
 
 
 def test_hits_are_found_in_json_within_a_message():
-    assert places('say "hi"', '{"content":"I say \\"hi\\" to all"}') == [(1, 'say \\"hi\\"')]
+    assert matches('say "hi"', '{"content":"I say \\"hi\\" to all"}') == [(1, 'say \\"hi\\"')]
 
 
-def test_hits_end_at_the_most_that_are_counted():
-    assert len(find.hits("x", history("x" * 5_000))) == find.MOST_HITS
+def test_hits_end_at_the_limit():
+    assert len(find.find_hits("x", history("x" * 5_000))) == find.MAX_HITS
 
 
 @pytest.mark.parametrize("query", ["needle", "né"])
 def test_find_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch, query: str):
-    clock = count()  # a second for each look at it, and so for each piece and each place
+    clock = count()  # every look takes a second, and so does every chunk and every match
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
 
-    found = find.hits(query, history(query + "." * search.PIECE + query), seconds=2)
+    found = find.find_hits(query, history(query + "." * search.CHUNK + query), seconds=2)
 
-    assert ([hit.text for hit in found], found.may_be_more) == ([query], True)
+    assert ([hit.match for hit in found], found.is_truncated) == ([query], True)
 
 
 @pytest.mark.parametrize("query", ["needle", "nEEdle", "né", 'say "hi'])
-@pytest.mark.parametrize("place", [-3, -1, 0, 1, 5])
-def test_find_finds_what_stands_across_two_pieces(query: str, place: int):
-    size = search.PIECE_OF_PATTERN if search._has_escapes(query) else search.PIECE
-    text = "." * (size + place) + query + "." * size + query
+@pytest.mark.parametrize("offset", [-3, -1, 0, 1, 5])
+def test_match_across_two_chunks_is_found(query: str, offset: int):
+    size = search.PATTERN_CHUNK if search._has_escapes(query) else search.CHUNK
+    text = "." * (size + offset) + query + "." * size + query
 
-    hits = find.hits(query, history(text))
-    assert [hit.text for hit in hits] == [query] * 2
-    assert not hits.may_be_more
+    hits = find.find_hits(query, history(text))
+    assert [hit.match for hit in hits] == [query] * 2
+    assert not hits.is_truncated
 
 
 @given(st.text("ab", max_size=40), st.text("ab", min_size=1, max_size=4), st.integers(1, 9))
-def test_places_do_not_depend_on_the_pieces(text: str, query: str, size: int):
+def test_spans_do_not_depend_on_the_chunks(text: str, query: str, size: int):
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(search, "PIECE", size)
-        places = list(search.Term(query).places(text))
+        patched.setattr(search, "CHUNK", size)
+        spans = list(search.Term(query).spans(text))
 
-    assert places == [found.span() for found in re.finditer(re.escape(query), text)]
+    assert spans == [match.span() for match in re.finditer(re.escape(query), text)]
 
 
 def test_find_ends_in_a_text_full_of_secrets(monkeypatch: pytest.MonkeyPatch):
@@ -85,7 +85,7 @@ def test_find_ends_in_a_text_full_of_secrets(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(SearchedText, "context", counted)
     text = "\n".join(f"password: a1a1a1a1a1{number}" for number in range(2_000))
-    found = find.hits("a1a1", history(text), seconds=100)
+    found = find.find_hits("a1a1", history(text), seconds=100)
 
-    assert (list(found), found.may_be_more) == ([], True)
+    assert (list(found), found.is_truncated) == ([], True)
     assert 90 < len(looked_at) < 110
