@@ -10,7 +10,7 @@ from django.contrib.admin.utils import unquote as admin_unquote
 from django.core.exceptions import BadRequest
 from django.urls import reverse
 
-from tasks.large_values import is_spoilt
+from tasks.large_values import is_unusable_key
 
 TOO_LONG = "too-long="  # in the place of an id that no address has room for
 LONGEST_IN_PATH = 20_000  # characters of an id in an address of the admin's
@@ -45,7 +45,7 @@ def id_of(token: str) -> str:
 
 def is_nameless(task_id: Any) -> bool:
     """Whether a row cannot be found by its id, or the id is too long for a path."""
-    return is_spoilt(task_id) or len(task_id) > LONGEST_IN_PATH
+    return is_unusable_key(task_id) or len(task_id) > LONGEST_IN_PATH
 
 
 def id_in_path(task_id: str | None) -> str:

@@ -1,10 +1,11 @@
-"""Timestamps as the store keeps them: RFC 3339 text in the column, aware datetimes in Python."""
+"""Column types of the store: RFC 3339 timestamps, and JSON text with a typed view."""
 
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -12,12 +13,16 @@ from django.db.models.functions import Extract
 from django.db.models.functions.datetime import TruncBase
 from django.utils import timezone
 
+from tasks.engines import engine
+
 if TYPE_CHECKING:
     DateTimeField = models.DateTimeField[Any, Any]
 else:
     DateTimeField = models.DateTimeField
 
-LONGEST_TOLD = 1_000  # characters of what is no time, where that is said
+T = TypeVar("T")
+
+_LONGEST_QUOTE = 1_000  # characters of an invalid timestamp in its error
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CANONICAL = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}|\.\d{6}|\.\d{9})?\+00:00", re.ASCII
@@ -57,16 +62,6 @@ def following(text: str) -> str:
         return text
 
 
-def storable(value: Any, vendor: str) -> Any:
-    """What a database can hold of a value: on PostgreSQL, U+FFFD stands for each NUL of a text.
-
-    In an id, too; whoever looks for it goes by the same rule. SQLite holds every text as it is.
-    """
-    if vendor == "postgresql" and isinstance(value, str) and "\0" in value:
-        return value.replace("\0", "\ufffd")
-    return value
-
-
 class Timestamp(datetime):
     """An aware datetime that remembers the stored text, which may hold nanoseconds."""
 
@@ -76,7 +71,7 @@ class Timestamp(datetime):
     def from_text(cls, text: str) -> Self:
         """Raises ValueError for text that is no date and time with an offset."""
         if not _TIMESTAMP.fullmatch(text):
-            raise ValueError(f"{text[:LONGEST_TOLD]!r} is no RFC 3339 timestamp")
+            raise ValueError(f"{text[:_LONGEST_QUOTE]!r} is no RFC 3339 timestamp")
         try:
             stamp = cls.fromisoformat(text).astimezone(UTC)
         except OverflowError as error:
@@ -145,7 +140,7 @@ class Rfc3339Field(DateTimeField):
     """
 
     def db_type(self, connection: Any) -> str:
-        return 'text COLLATE "C"' if connection.vendor == "postgresql" else "TEXT"
+        return engine(connection).timestamp_type
 
     def get_internal_type(self) -> str:
         return "Rfc3339Field"  # keeps the backends' own datetime conversions away
@@ -223,3 +218,33 @@ def support_datetime_functions() -> None:
     for function in (Extract, TruncBase):
         for vendor in ("as_sqlite", "as_postgresql"):
             setattr(function, vendor, _on_datetime)
+
+
+class DecodedJson(Generic[T]):
+    """A typed view of a raw JSON column: decoded when first read, and again when the raw changed.
+
+    Raises ValueError where the column does not hold what it should. Setting it sets the raw column.
+    """
+
+    def __init__(self, column: str, decode: Callable[[str], T], encode: Callable[[T, str], str]):
+        self.column, self.decode, self.encode = column, decode, encode
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, row: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, row: models.Model, owner: type) -> T: ...
+    def __get__(self, row: models.Model | None, owner: type) -> Self | T:
+        if row is None:
+            return self
+        raw = getattr(row, self.column)
+        cached = row.__dict__.get(self.name)
+        if cached is None or cached[0] is not raw:
+            cached = row.__dict__[self.name] = (raw, self.decode(raw))
+        value: T = cached[1]
+        return value
+
+    def __set__(self, row: models.Model, value: T) -> None:
+        setattr(row, self.column, self.encode(value, self.name))

@@ -15,8 +15,8 @@ from django.db.models.lookups import GreaterThan
 
 from masking import MARGIN
 from tasks import large_values
-from tasks.fields import Rfc3339Field, now, storable
-from tasks.json_column import Decoded
+from tasks.engines import engine, storable
+from tasks.fields import DecodedJson, Rfc3339Field, now
 from tasks.large_values import BoundedQuerySet
 from tasks.messages import (
     decode_history,
@@ -60,7 +60,7 @@ class TaskStatus(models.TextChoices):
 class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
     def of_thread(self, thread_id: str) -> Self:
         """The tasks of a thread, the latest first."""
-        stored = storable(thread_id, connections[self.db].vendor)
+        stored = storable(thread_id, connections[self.db])
         return self.filter(thread_id=stored).order_by("-updated_at", "-task_id")
 
     def latest_of_thread(self) -> Self:
@@ -108,8 +108,8 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
         On SQLite the rows are looked at here and now, so they should be few.
         """
         column = "resumable_history_json"
-        if connections[self.db].vendor == "sqlite":
-            return large_values.without(self, column, USER_TURN, PREFIX_LENGTH)
+        if engine(connections[self.db]).has_blob_handles:
+            return large_values.without_text(self, column, USER_TURN, PREFIX_LENGTH)
         start = Left(column, PREFIX_LENGTH)
         return self.alias(user_turn=StrIndex(start, Value(USER_TURN))).filter(user_turn=0)
 
@@ -177,8 +177,8 @@ class TaskRecord(models.Model):
     updated_at = Rfc3339Field(default=now)
     completed_at = Rfc3339Field(null=True, blank=True)
 
-    execution_history = Decoded("execution_history_json", decode_history, encode_history)
-    resumable_history = Decoded("resumable_history_json", decode_history, encode_history)
+    execution_history = DecodedJson("execution_history_json", decode_history, encode_history)
+    resumable_history = DecodedJson("resumable_history_json", decode_history, encode_history)
 
     objects = TaskRecordQuerySet.as_manager()
 
@@ -261,7 +261,7 @@ class TaskCheckpoint(models.Model):
     items_json = models.TextField()
     created_at = Rfc3339Field(default=now)
 
-    items = Decoded("items_json", decode_items, encode_items)
+    items = DecodedJson("items_json", decode_items, encode_items)
 
     objects = TaskCheckpointQuerySet.as_manager()
 

@@ -1,12 +1,12 @@
-"""The verbs of the task store: the one door for whatever writes to it.
+"""The verbs of the task store. Everything that writes to the store goes through them.
 
-Names and behaviour are those of gloamy's own store, which works on the same SQLite file at the
-same time. Every verb has an `a…` twin for asynchronous code; where an event loop runs, a plain verb
-raises Django's SynchronousOnlyOperation. A twin that is cancelled while it is at work is finished
-all the same: its write happened whole, or not at all.
+Names and behaviour match gloamy's own store, which works on the same SQLite file at the same time.
+Every verb has an `a…` twin for asynchronous code; while an event loop runs, a plain verb raises
+Django's SynchronousOnlyOperation. Cancelling a twin does not interrupt its write, which happens
+completely or not at all.
 
-What goes wrong with the store is a StoreError, of one class for each thing that one can do about
-it; then nothing was written. The next call opens the store afresh, so there is nothing to restart.
+A failure of the store raises a StoreError, with a subclass for each remedy, and nothing is written.
+The next call reopens the store, so nothing has to be restarted.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ from tasks.sanitization import (
     resumable_turns_to_conversation_messages,
     strip_tool_call_tags,
 )
-from tasks.store import statements, thread_statements, transactions
+from tasks.store import statements, transactions
 from tasks.store.errors import (
     CorruptRecordError,
     IdTooLongError,
@@ -49,13 +49,12 @@ from tasks.store.errors import (
     StoreTriggerError,
     StoreUnavailableError,
 )
+from tasks.store.loading import load_resumable, load_task
 from tasks.store.records import (
     StoredCheckpoint,
     StoredTask,
     TaskCheckpointUpdate,
     TaskSnapshot,
-    stored_resumable,
-    stored_task,
 )
 from tasks.store.thread_rows import ThreadRows, fetch
 
@@ -105,65 +104,56 @@ __all__ = [
 ]
 
 _MAX_STEP_INDEX = 2**63 - 1
+_IDENTITY = ("task_id", "thread_id", "channel", "provider", "model")
 
 
 class ThreadChangedError(Exception):
-    """A thread is not, or not any more, what it was expected to be; nothing was deleted."""
+    """A thread is not what it was expected to be; nothing was deleted."""
 
 
 def save_snapshot(snapshot: TaskSnapshot) -> None:
-    """Insert or replace a task; its `created_at` and its checkpoints stay.
+    """Insert or replace a task, preserving its `created_at` and its checkpoints.
 
     `completed_at` becomes now if the status is terminal, else null. Saving a task as running over
-    a terminal one starts a new run: its count becomes 0 and its checkpoints go.
+    a terminal one starts a new run: its count becomes 0 and its checkpoints are deleted.
     Raises TypeError or ValueError, naming the field, before anything is written.
     """
-    _check_texts(snapshot, "latest_checkpoint_note", "final_response", "last_error")
-    status = _status(snapshot.status)
-    values = {
-        **_identity(snapshot),
+    texts = _checked_texts(snapshot, "latest_checkpoint_note", "final_response", "last_error")
+    status = _checked_status(snapshot.status)
+    values = texts | {
         "status": status.value,
         "has_ended": status.is_terminal,
         "execution_history": encode_history(snapshot.execution_history, "execution_history"),
         "resumable_history": encode_history(snapshot.resumable_history, "resumable_history"),
-        "note": snapshot.latest_checkpoint_note,
-        "final_response": snapshot.final_response,
-        "last_error": snapshot.last_error,
     }
-    with transactions.writing(snapshot.thread_id, snapshot.task_id) as (cursor, values["now"]):
+    with transactions.writing_task(snapshot.thread_id, snapshot.task_id) as (cursor, values["now"]):
         if not status.is_terminal:
             transactions.run(cursor, statements.END_LAST_RUN, values)
         transactions.run(cursor, statements.SAVE_SNAPSHOT, values)
 
 
 def record_checkpoint(update: TaskCheckpointUpdate) -> None:
-    """Add a checkpoint to a task, which is running from then on; the task is made if it is new.
+    """Add a checkpoint to a task, creating the task if it is new, and set its status to running.
 
-    `resumable_history`, `final_response`, `last_error` and `completed_at` of a task stay.
-    Raises TypeError or ValueError, naming the field, before anything is written.
+    `resumable_history`, `final_response`, `last_error` and `completed_at` of the task are
+    unchanged. Raises TypeError or ValueError, naming the field, before anything is written.
     """
-    _check_texts(update, "checkpoint_note")
-    _check_step_index(update.step_index)
-    values = {
-        **_identity(update),
+    values = _checked_texts(update, "checkpoint_note") | {
+        "step_index": _checked_step_index(update.step_index),
         "execution_history": encode_history(update.execution_history, "execution_history"),
-        "step_index": update.step_index,
-        "note": update.checkpoint_note,
         "items": encode_items(update.items, "items"),
     }
-    with transactions.writing(update.thread_id, update.task_id) as (cursor, values["now"]):
+    with transactions.writing_task(update.thread_id, update.task_id) as (cursor, values["now"]):
         transactions.run(cursor, statements.RECORD_CHECKPOINT, values)
         transactions.run(cursor, statements.ADD_CHECKPOINT, values)
 
 
 def load_by_thread_id(thread_id: str) -> StoredTask | None:
-    """The thread's most recently updated task with its checkpoints, or None where there is none.
+    """Return the thread's most recently updated task with its checkpoints, or None.
 
     Raises CorruptRecordError where a row cannot be decoded.
     """
-    _check_text(thread_id, "thread_id")
-    row, checkpoints = transactions.load_task(thread_id)
-    return None if row is None else stored_task(row, checkpoints)
+    return load_task(_checked_text(thread_id, "thread_id"))
 
 
 def delete_by_thread_id(
@@ -171,16 +161,16 @@ def delete_by_thread_id(
 ) -> None:
     """Delete all tasks of the thread with their checkpoints.
 
-    Where rows are expected, ThreadChangedError is raised and nothing deleted unless the thread has
-    exactly these. `overwrite` has SQLite fill with zeros what it frees.
+    Raises ThreadChangedError, and deletes nothing, unless the thread has exactly the expected rows.
+    With `overwrite`, SQLite fills the freed space with zeros.
     """
-    _check_text(thread_id, "thread_id")
+    _checked_text(thread_id, "thread_id")
     if expected is None and not overwrite:
-        with transactions.changing() as cursor:
+        with transactions.writing() as cursor:
             transactions.delete_thread(cursor, thread_id)
         return
-    with thread_statements.freeing(overwrite=overwrite), transactions.changing() as cursor:
-        thread_statements.lock_thread(cursor, thread_id)
+    with transactions.secure_delete(enabled=overwrite), transactions.writing() as cursor:
+        transactions.lock_thread(cursor, thread_id)
         if expected is not None and fetch(cursor, thread_id, to_delete=True) != expected:
             raise ThreadChangedError(f"The thread {thread_id!r} has changed.")
         transactions.delete_thread(cursor, thread_id)
@@ -192,15 +182,13 @@ def clear_session(thread_id: str) -> None:
 
 
 def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None] | None:
-    """What the agent resumes with: (turns, latest checkpoint note), or None where no turn is left.
+    """Return what the agent resumes with: (turns, latest checkpoint note), or None without turns.
 
     Raises CorruptRecordError where the history cannot be decoded.
     """
-    _check_text(thread_id, "thread_id")
-    row = transactions.load_resumable(thread_id)
-    if row is None:
+    stored = load_resumable(_checked_text(thread_id, "thread_id"))
+    if stored is None:
         return None
-    stored = stored_resumable(row)
     turns = resumable_turns_from_task_record(stored)
     return (turns, stored.latest_checkpoint_note) if turns else None
 
@@ -237,41 +225,36 @@ async def aload_resumable_state(
     return await sync_to_async(load_resumable_state)(thread_id)
 
 
-def _identity(given: TaskSnapshot | TaskCheckpointUpdate) -> dict[str, Any]:
-    return {
-        "task_id": given.task_id,
-        "thread_id": given.thread_id,
-        "channel": given.channel,
-        "provider": given.provider,
-        "model": given.model,
-    }
-
-
-def _check_texts(given: TaskSnapshot | TaskCheckpointUpdate, *optional: str) -> None:
-    for name in ("task_id", "thread_id", "channel", "provider", "model"):
-        _check_text(getattr(given, name), name)
+def _checked_texts(source: TaskSnapshot | TaskCheckpointUpdate, *optional: str) -> dict[str, Any]:
+    """Return the text fields by name; an optional one may be None."""
+    values: dict[str, Any] = {}
+    for name in _IDENTITY:
+        values[name] = _checked_text(getattr(source, name), name)
     for name in optional:
-        if (value := getattr(given, name)) is not None:
-            _check_text(value, name)
+        value = getattr(source, name)
+        values[name] = None if value is None else _checked_text(value, name)
+    return values
 
 
-def _check_text(value: Any, name: str) -> None:
+def _checked_text(value: Any, name: str) -> str:
     require(value, str, name)
     try:
         value.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"{name}: {NO_SURROGATES}") from error
+    return value  # type: ignore[no-any-return]
 
 
-def _status(given: Any) -> TaskStatus:
-    require(given, str, "status")
-    if given not in TaskStatus.values:
-        raise ValueError(f"status must be one of {', '.join(TaskStatus.values)}, not {given!r}")
-    return TaskStatus(given)
+def _checked_status(value: Any) -> TaskStatus:
+    require(value, str, "status")
+    if value not in TaskStatus.values:
+        raise ValueError(f"status must be one of {', '.join(TaskStatus.values)}, not {value!r}")
+    return TaskStatus(value)
 
 
-def _check_step_index(step_index: Any) -> None:
-    if type(step_index) is not int:
-        raise TypeError(f"step_index must be int, not {type(step_index).__name__}")
-    if not 0 <= step_index <= _MAX_STEP_INDEX:
-        raise ValueError(f"step_index must be from 0 to {_MAX_STEP_INDEX}, not {step_index}")
+def _checked_step_index(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"step_index must be int, not {type(value).__name__}")
+    if not 0 <= value <= _MAX_STEP_INDEX:
+        raise ValueError(f"step_index must be from 0 to {_MAX_STEP_INDEX}, not {value}")
+    return value

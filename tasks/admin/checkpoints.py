@@ -18,7 +18,7 @@ from tasks.admin.filters import (
     TaskStatusFilter,
 )
 from tasks.admin.records import AdminRecords
-from tasks.fields import storable
+from tasks.engines import storable
 from tasks.models import TaskCheckpoint
 from tasks.secrets import request_masking
 from tasks.store.workspace import store_connection
@@ -56,7 +56,7 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
         return TaskCheckpoint.objects.filter(pk=object_id).first() if is_number else None
 
     def exactly(self, text: str) -> Q:
-        text = storable(text, store_connection().vendor)
+        text = storable(text, store_connection())
         return Q(task_id=text) | Q(
             task_id__in=AdminRecords.all_tasks().of_thread(text).values("pk")
         )

@@ -27,8 +27,9 @@ from tasks.admin.filters import (
 from tasks.admin.records import AdminRecords, name_of
 from tasks.clearing import lifecycle
 from tasks.clearing.lifecycle import Actor
-from tasks.fields import storable, to_text
-from tasks.large_values import is_spoilt
+from tasks.engines import storable
+from tasks.fields import to_text
+from tasks.large_values import is_unusable_key
 from tasks.listing.filters import MAX_CURSOR_TEXT
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking
@@ -72,12 +73,12 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     def whole(self, request: HttpRequest, object_id: str) -> TaskRecord | None:
         rows = AdminRecords.all_tasks().named(object_id).for_page()
         found = rows.first()
-        if found is not None and is_spoilt(found.pk):
+        if found is not None and is_unusable_key(found.pk):
             found = rows.defer(None).first()  # nothing can be read of it later
         return found
 
     def exactly(self, text: str) -> Q:
-        text = storable(text, store_connection().vendor)
+        text = storable(text, store_connection())
         return Q(task_id=text) | Q(thread_id=text)
 
     def containing(self, text: str) -> Q:

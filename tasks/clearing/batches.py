@@ -113,7 +113,7 @@ def _groups(batch: Whole) -> Iterator[Whole]:
 def _delete_group(clearing: Clearing, group: Whole) -> None:
     """Delete the threads of a group; those that have changed, each by itself afterwards."""
     deleted, changed, began = [], [], time.monotonic()
-    with transactions.changing():
+    with transactions.writing():
         for row, rows in group:
             try:
                 _verb(clearing, row, rows)
@@ -123,7 +123,7 @@ def _delete_group(clearing: Clearing, group: Whole) -> None:
                 deleted.append(row)
     for row in deleted:
         row.fate = Fate.CLEARED
-    thread_statements.give_way(time.monotonic() - began)
+    transactions.yield_lock(time.monotonic() - began)
     for row, rows in changed:
         _delete(clearing, row, rows)
 
@@ -140,7 +140,7 @@ def _delete(clearing: Clearing, row: ClearedThread, rows: ThreadRows) -> None:
         try:
             _verb(clearing, row, rows)
         except service.ThreadChangedError:
-            thread_statements.give_way(time.monotonic() - began)
+            transactions.yield_lock(time.monotonic() - began)
             rows = thread_rows.read(row.thread_id)
             why = _why_kept(clearing, row, rows)
             if why or not row.was_running:
@@ -148,7 +148,7 @@ def _delete(clearing: Clearing, row: ClearedThread, rows: ThreadRows) -> None:
             _record_intent(clearing, [(row, rows)])
         else:
             row.fate = Fate.CLEARED
-            thread_statements.give_way(time.monotonic() - began)
+            transactions.yield_lock(time.monotonic() - began)
             return
     row.fate, row.why = Fate.KEPT, why or (WRITTEN_TO if row.was_running else CHANGED)
 
@@ -192,10 +192,10 @@ def settle(clearing: Clearing) -> int:
 
 def _is_still_there(row: ClearedThread) -> bool:
     """Whether a task of the thread was not deleted: a thread is deleted whole, or not at all."""
-    with transactions.reading() as cursor, thread_rows.exactly(cursor):
+    with transactions.reading() as cursor, thread_rows.exact_text(cursor):
         transactions.run(cursor, thread_statements.MARKS_OF_THREAD, {"thread_id": row.thread_id})
         marks = bytes(row.marks)
-        return any(thread_rows.is_among(marks, pair) for pair in cursor.fetchall())
+        return any(thread_rows.has_mark(marks, *pair) for pair in cursor.fetchall())
 
 
 def _back_to_planned(rows: list[ClearedThread]) -> None:

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from archive.models import ClearedThread, Clearing, Stage
 from tasks.clearing import batches, retention, summaries
-from tasks.store import thread_statements, workspace
+from tasks.store import transactions, workspace
 
 LEASE = timedelta(seconds=60)  # after which the process that works on a clearing counts as dead
 
@@ -166,7 +166,7 @@ def _finish(clearing: Clearing) -> None:
     clearing.stage, clearing.finished_at = Stage.DONE, timezone.now()
     clearing.save(update_fields=["stage", "finished_at"])
     if clearing.is_erasing:
-        thread_statements.empty_log()
+        transactions.flush_wal()
     log(clearing, clearing.user, DELETION, clearing.reason)
     retention.empty_archive()
 

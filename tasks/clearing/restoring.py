@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from archive.models import ClearedThread, Clearing, Fate, ThreadArchive
 from tasks.clearing import lifecycle
-from tasks.store import thread_rows, thread_statements, transactions, workspace
+from tasks.store import thread_rows, transactions, workspace
 from tasks.store.thread_rows import ThreadRows
 
 
@@ -109,8 +109,8 @@ def _why_kept(there: ClearedThread, seen: str | None, with_running: bool) -> str
 
 def _put_back(thread_id: str, rows: ThreadRows) -> None:
     began = time.monotonic()
-    with transactions.changing() as cursor:
-        thread_statements.lock_thread(cursor, thread_id)
+    with transactions.writing() as cursor:
+        transactions.lock_thread(cursor, thread_id)
         present = thread_rows.fetch(cursor, thread_id)
         if present == rows:  # an earlier try got this far
             return
@@ -120,4 +120,4 @@ def _put_back(thread_id: str, rows: ThreadRows) -> None:
             thread_rows.insert(cursor, rows)
         except IntegrityError as error:
             raise RestoreError(f"Another row has one of its ids by now ({error}).") from error
-    thread_statements.give_way(time.monotonic() - began)
+    transactions.yield_lock(time.monotonic() - began)

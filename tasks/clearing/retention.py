@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from archive.models import Clearing, Fate, Stage, ThreadArchive
-from tasks.store import thread_statements
+from tasks.store import transactions
 
 DRAFTS_KEPT = timedelta(days=1)
 
@@ -27,6 +27,6 @@ def empty_archive(
     old = old.filter(thread__fate=Fate.CLEARED)
     if acts is not None:
         old = old.filter(thread__clearing__in=acts)
-    with thread_statements.freeing(DEFAULT_DB_ALIAS, overwrite=True):
+    with transactions.secure_delete(DEFAULT_DB_ALIAS, enabled=True):
         count, _ = old.delete()
     return count

@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from tasks.fields import storable
+from tasks.engines import storable
 from tasks.models import TaskStatus
 from tasks.store import thread_statements, transactions
-from tasks.store.thread_rows import ThreadRows, exactly, shown
+from tasks.store.thread_rows import ThreadRows, display, exact_text
 from tasks.transcript.titles import task_title
 
 CHUNK = 500  # threads asked for in one statement
@@ -51,13 +51,14 @@ def of(thread_ids: Sequence[str]) -> dict[str, Summary]:
 def of_rows(thread_id: str, rows: ThreadRows) -> Summary:
     """The same of rows that have been read whole."""
     steps: dict[Any, list[int]] = {}
-    for number, task_id, *_ in rows.checkpoints:
-        steps.setdefault(_hashable(task_id), []).append(number)
+    for checkpoint in rows.checkpoints:
+        steps.setdefault(_hashable(checkpoint.task_id), []).append(checkpoint.id)
     states = []
-    columns = (rows.column(name) for name in ("task_id", "status", "updated_at"))
-    for task_id, status, updated_at in zip(*columns, strict=True):
-        own = steps.get(_hashable(task_id), [])
-        states.append((task_id, status, updated_at, len(own), max(own, default=None)))
+    for task in rows.tasks:
+        own = steps.get(_hashable(task.task_id), [])
+        states.append(
+            (task.task_id, task.status, task.updated_at, len(own), max(own, default=None))
+        )
     return _summary(thread_id, states)
 
 
@@ -66,9 +67,9 @@ def back_since(thread_ids: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for chunk in _chunks(thread_ids, CHUNK):
         places = ", ".join(["%s"] * len(chunk))
-        with transactions.reading() as cursor, exactly(cursor):
+        with transactions.reading() as cursor, exact_text(cursor):
             cursor.execute(thread_statements.OLDEST_TASKS.format(places), _stored(cursor, chunk))
-            found |= {thread_id: shown(oldest) for thread_id, oldest in cursor.fetchall()}
+            found |= {thread_id: display(oldest) for thread_id, oldest in cursor.fetchall()}
     return found
 
 
@@ -80,42 +81,37 @@ def sizes(thread_ids: Sequence[str]) -> tuple[dict[str, int], bool]:
         if time.monotonic() > deadline:
             return found, False
         for thread_id, size in _sizes(chunk):
-            found[thread_id] = found.get(thread_id, 0) + int(size or 0)
+            found[thread_id] = found.get(thread_id, 0) + size
     return found, True
 
 
 def _states(thread_ids: Sequence[str]) -> list[State]:
     places = ", ".join(["%s"] * len(thread_ids))
-    with transactions.reading() as cursor, exactly(cursor):
+    with transactions.reading() as cursor, exact_text(cursor):
         cursor.execute(thread_statements.STATE_OF_TASKS.format(places), _stored(cursor, thread_ids))
         return list(cursor.fetchall())
 
 
-def _sizes(thread_ids: Sequence[str]) -> list[tuple[str, Any]]:
+def _sizes(thread_ids: Sequence[str]) -> list[tuple[str, int]]:
     with transactions.reading() as cursor:
-        stored = _stored(cursor, thread_ids)
-        if cursor.db.vendor == "sqlite":
-            return list(thread_statements.sizes_on_sqlite(cursor, stored))
-        places = ", ".join(["%s"] * len(thread_ids))
-        cursor.execute(thread_statements.SIZE_OF_THREADS.format(ids=places), stored * 2)
-        return list(cursor.fetchall())
+        return list(thread_statements.text_sizes(cursor, _stored(cursor, thread_ids)))
 
 
 def _stored(cursor: Any, thread_ids: Sequence[str]) -> list[str]:
-    return [storable(thread_id, cursor.db.vendor) for thread_id in thread_ids]
+    return [storable(thread_id, cursor.db) for thread_id in thread_ids]
 
 
 def _summary(thread_id: str, states: list[State]) -> Summary:
-    states = sorted(states, key=lambda state: (shown(state[2]), shown(state[0])))
+    states = sorted(states, key=lambda state: (display(state[2]), display(state[0])))
     *_, (_, status, active, _, _) = states
     return Summary(
         thread_id=thread_id,
         fingerprint=fingerprint(states),
-        status=shown(status),
-        active=shown(active),
+        status=display(status),
+        active=display(active),
         tasks=len(states),
         checkpoints=sum(state[3] for state in states),
-        is_running=any(not TaskStatus.read(shown(state[1])).is_terminal for state in states),
+        is_running=any(not TaskStatus.read(display(state[1])).is_terminal for state in states),
     )
 
 
@@ -134,8 +130,11 @@ def _chunks(thread_ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 def title(rows: ThreadRows) -> str:
     """What a thread is about: the title of its latest task."""
-    latest = max(rows.tasks, key=lambda task: shown(task[13]), default=None)
+    latest = max(rows.tasks, key=lambda task: display(task.updated_at), default=None)
     if latest is None:
         return ""
-    starts = {"history_start": shown(latest[6]), "resumable_start": shown(latest[7])}
+    starts = {
+        "history_start": display(latest.execution_history_json),
+        "resumable_start": display(latest.resumable_history_json),
+    }
     return task_title(SimpleNamespace(**starts))  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ import os
 from hashlib import blake2b
 from pathlib import Path
 
+from tasks.engines import engine
 from tasks.models import TaskRecord
 from tasks.store.daemon import Daemon
 from tasks.store.workspace import store_connection, store_file
@@ -16,7 +17,7 @@ def change_token(daemon: Daemon) -> str:
 
     Compute it before reading the list, so that no change slips in between.
     """
-    is_file = store_connection().vendor == "sqlite"
+    is_file = engine(store_connection()).is_file
     store = _file_state(store_file()) if is_file else _newest_row()
     period = int(daemon.now.timestamp()) // MAX_AGE
     return blake2b(f"{store} {daemon.state} {period}".encode(), digest_size=8).hexdigest()

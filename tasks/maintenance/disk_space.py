@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.store import thread_statements, workspace
+from tasks.engines import engine
+from tasks.store import workspace
+
+_SIZE_ON_POSTGRESQL = """
+    SELECT pg_total_relation_size('task_records') + pg_total_relation_size('task_checkpoints')"""
 
 
 @dataclass(frozen=True)
@@ -16,10 +20,10 @@ class Space:
 
 
 def of_store() -> Space:
-    connection = thread_statements.store()
+    connection = workspace.store_connection()
     with connection.cursor() as cursor:
-        if thread_statements.is_postgresql(connection):
-            cursor.execute(thread_statements.SIZE_ON_POSTGRESQL)
+        if not engine(connection).is_file:
+            cursor.execute(_SIZE_ON_POSTGRESQL)
             [size] = cursor.fetchone()
             return Space(int(size), 0, 0)
         [pages], [page_size] = (
@@ -31,9 +35,9 @@ def of_store() -> Space:
 
 def vacuum() -> None:
     """Rewrite SQLite's file without its free pages; nobody can write meanwhile."""
-    connection = thread_statements.store()
+    connection = workspace.store_connection()
     with connection.cursor() as cursor:
-        if thread_statements.is_postgresql(connection):
+        if not engine(connection).is_file:
             cursor.execute("VACUUM task_records, task_checkpoints")
             return
         cursor.execute("PRAGMA temp_store = FILE")  # not a whole store in memory

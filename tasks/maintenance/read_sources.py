@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from django.db import DatabaseError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from tasks.engines import engine
 from tasks.maintenance.findings import Finding, note, shown
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.store import filesystem
@@ -195,7 +196,7 @@ class PostgresSource:
 def open_store() -> Source:
     """The store that the settings name. Raises FileNotFoundError or a database's own error."""
     connection = store_connection()
-    if connection.vendor != "sqlite":
+    if not engine(connection).is_file:
         return PostgresSource(connection)
     file = store_file()
     if not stat.S_ISREG(file.stat().st_mode):  # to open a pipe would wait for ever

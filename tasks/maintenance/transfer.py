@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, DataError, connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from tasks.fields import storable
+from tasks.engines import engine, storable
 from tasks.maintenance import transfer_statements
 from tasks.maintenance.export_format import Checkpoint, Refused, Task, plain
 from tasks.models import TaskRecord
@@ -140,9 +141,8 @@ def put(task: Task, *, replace: bool = False, using: str | None = None) -> float
 def _write(task: Task, replace: bool, using: str) -> float:
     *values, checkpoints = msgspec.structs.astuple(task)
     rows = [(task.task_id, *msgspec.structs.astuple(step)) for step in checkpoints]
-    with transactions.writing(task.thread_id, task.task_id, using) as (cursor, _):
-        if cursor.db.vendor == "sqlite":
-            cursor.execute(transfer_statements.TAKE_LOCK)
+    with transactions.writing_task(task.thread_id, task.task_id, using) as (cursor, _):
+        transactions.lock_thread(cursor, task.thread_id)  # before anything is read or timed
         begun = perf_counter()
         if replace:  # the task first, and the cascade after it: the order of every other delete
             transfer_statements.delete_task(cursor, task.task_id)
@@ -159,7 +159,7 @@ def _write(task: Task, replace: bool, using: str) -> float:
 def lock_warning(task: Task, seconds: float, using: str | None = None) -> str:
     """What a write that took so long may have cost an agent on the same file; else nothing."""
     connection = connections[using or router.db_for_write(TaskRecord)]
-    if connection.vendor != "sqlite" or seconds < PATIENCE:
+    if not engine(connection).is_file or seconds < PATIENCE:
         return ""
     return (
         f"{task.task_id!r} kept the file locked for {seconds:.0f} seconds: an agent waits"
@@ -175,22 +175,22 @@ def _is_stored(task: Task, using: str) -> bool:
 
 
 def stored_form(task: Task, using: str) -> Task:
-    """The task as a database can hold it: see `tasks.fields.storable`."""
-    vendor = connections[using].vendor
-    if vendor != "postgresql":
+    """The task as a database can hold it: see `tasks.engines.storable`."""
+    connection = connections[using]
+    if not engine(connection).is_strictly_typed:
         return task
-    *values, checkpoints = _storable(task, vendor)
-    steps = [Checkpoint(*_storable(step, vendor)) for step in checkpoints]
+    *values, checkpoints = _storable(task, connection)
+    steps = [Checkpoint(*_storable(step, connection)) for step in checkpoints]
     return Task(*values, steps)  # type: ignore[call-arg]
 
 
-def _storable(row: Task | Checkpoint, vendor: str) -> list[Any]:
-    return [storable(value, vendor) for value in msgspec.structs.astuple(row)]
+def _storable(row: Task | Checkpoint, connection: BaseDatabaseWrapper) -> list[Any]:
+    return [storable(value, connection) for value in msgspec.structs.astuple(row)]
 
 
 def delete(task_id: str | bytes, using: str) -> None:
     """Delete a task with its checkpoints, for a copy that shall hold nothing else."""
-    with transactions.changing(using) as cursor:
+    with transactions.writing(using) as cursor:
         transfer_statements.delete_task(cursor, task_id)
 
 

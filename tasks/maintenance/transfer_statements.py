@@ -4,14 +4,14 @@ from typing import Any
 
 from django.db.backends.utils import CursorWrapper
 
-from tasks.store.statements import TASK
-from tasks.store.transactions import is_postgresql
+from tasks.engines import engine
+from tasks.store.statements import TASK_COLUMNS, TaskRow
 
 
 def page_of_ids(cursor: CursorWrapper, after: str | bytes | None, size: int) -> list[str | bytes]:
     """The first task ids after this one, in the order of their bytes; those that are texts."""
     comparison = ">=" if after is None else ">"
-    is_text = "" if is_postgresql(cursor.db) else "AND typeof(task_id) = 'text'"
+    is_text = "" if engine(cursor.db).is_strictly_typed else "AND typeof(task_id) = 'text'"
     cursor.execute(
         f"SELECT task_id FROM task_records WHERE task_id {comparison} CAST(%s AS TEXT) {is_text}"
         " ORDER BY task_id LIMIT %s",
@@ -44,7 +44,7 @@ def delete_task(cursor: CursorWrapper, task_id: str | bytes) -> None:
 
 def count_out_of_reach(cursor: CursorWrapper) -> tuple[int, int]:
     """How many tasks have no text for an id, and how many checkpoints no task that has one."""
-    if is_postgresql(cursor.db):
+    if engine(cursor.db).is_strictly_typed:
         return 0, 0  # its types and its foreign key see to that
     cursor.execute("SELECT count(*) FROM task_records WHERE typeof(task_id) <> 'text'")
     [tasks] = cursor.fetchone()
@@ -58,12 +58,12 @@ def count_out_of_reach(cursor: CursorWrapper) -> tuple[int, int]:
 
 def _key(cursor: CursorWrapper, task_id: str | bytes) -> str | bytes:
     """An id to look for with CAST(%s AS TEXT): on SQLite its bytes, which may be no UTF-8."""
-    if is_postgresql(cursor.db) or isinstance(task_id, bytes):
+    if engine(cursor.db).is_strictly_typed or isinstance(task_id, bytes):
         return task_id
     return task_id.encode()
 
 
-READ_TASK = TASK + " WHERE task_id = CAST(%s AS TEXT)"
+READ_TASK = f"SELECT {TASK_COLUMNS} FROM task_records WHERE task_id = CAST(%s AS TEXT)"
 
 READ_CHECKPOINTS = """
     SELECT step_index, checkpoint_note, items_json, created_at
@@ -73,12 +73,9 @@ PUT_CHECKPOINT = """
     INSERT INTO task_checkpoints (task_id, step_index, checkpoint_note, items_json, created_at)
     VALUES (%s, %s, %s, %s, %s)"""
 
-ADD_TASK = """
-    INSERT INTO task_records (
-        task_id, thread_id, channel, provider, model, status,
-        execution_history_json, resumable_history_json, latest_checkpoint_note, checkpoint_count,
-        final_response, last_error, created_at, updated_at, completed_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ADD_TASK = f"""
+    INSERT INTO task_records ({TASK_COLUMNS})
+    VALUES ({", ".join(["%s"] * len(TaskRow._fields))})
     ON CONFLICT (task_id) DO NOTHING"""
 
 DELETE_TASK = "DELETE FROM task_records WHERE task_id = CAST(%s AS TEXT)"
@@ -87,7 +84,5 @@ HAS_TASK = "SELECT 1 FROM task_records WHERE task_id = CAST(%s AS TEXT)"
 
 IDS_OF_THREAD = "SELECT task_id FROM task_records WHERE thread_id = %s ORDER BY task_id"
 
-
-TAKE_LOCK = "DELETE FROM task_checkpoints WHERE false"  # SQLite's, before anything is read or timed
 
 DELETE_CHECKPOINTS = "DELETE FROM task_checkpoints WHERE task_id = %s"

@@ -18,7 +18,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from archive.models import Reveal, key_of
-from tasks.fields import storable
+from tasks.engines import storable
 from tasks.secrets import request_masking
 from tasks.store import workspace
 
@@ -113,7 +113,7 @@ def reload_when_over(view: View) -> View:
 
 def _digest(thread_id: str) -> str:
     """Identify the thread in this store, however a database stores its id."""
-    stored_id = storable(thread_id, workspace.store_connection().vendor)
+    stored_id = storable(thread_id, workspace.store_connection())
     return key_of(f"{workspace.identity()}\0{stored_id}")
 
 

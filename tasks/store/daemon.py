@@ -10,6 +10,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
 
+from tasks.engines import engine
 from tasks.fields import Timestamp, to_text
 from tasks.models import TaskRecord, TaskStatus
 from tasks.store.workspace import store_connection, store_file
@@ -76,7 +77,7 @@ def _beat() -> datetime | None:
 
 def _file() -> Path | None:
     """The heartbeat lies beside the workspace, in whose folder `state` the store is."""
-    if store_connection().vendor != "sqlite":
+    if not engine(store_connection()).is_file:
         return None  # hosts of many agents may share it
     folder = store_file().parent
     return folder.parent.parent / "daemon_state.json" if folder.name == "state" else None

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import DataError, Error, InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from tasks.engines import engine
 from tasks.store import workspace
 
 
@@ -129,7 +130,7 @@ def translated(error: Error, connection: BaseDatabaseWrapper) -> Exception:
     if isinstance(error, StoreError | DataError) or cause is None:
         return error
     reason = _reason(cause)
-    if connection.vendor == "sqlite":
+    if engine(connection).is_file:
         kind = _of_sqlite(cause, connection)
         if kind is StoreMissingError and not workspace.file_of(connection).exists():
             reason = "there is no such file"

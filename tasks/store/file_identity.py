@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from tasks.engines import engine
 from tasks.store import workspace
 from tasks.store.errors import StoreDamagedError, StoreError, StoreMissingError, place
 
@@ -37,7 +38,7 @@ _files: WeakKeyDictionary[BaseDatabaseWrapper, _File] = WeakKeyDictionary()
 def remember(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     """For `connection_created`."""
     _files.pop(connection, None)
-    if connection.vendor == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
+    if engine(connection).is_file and not connection.is_in_memory_db():  # type: ignore[attr-defined]
         _files[connection] = _File(str(workspace.file_of(connection)))
 
 

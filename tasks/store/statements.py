@@ -1,38 +1,82 @@
-"""What the verbs say to a database, with named values; where the two differ, for each."""
+"""The SQL of the verbs, with named values, and the rows it returns."""
 
+from typing import NamedTuple
+
+from tasks.engines import PerEngine
 from tasks.models import TaskStatus
 
-ByVendor = dict[str, str]
+
+class TaskRow(NamedTuple):
+    """A row of task_records; the fields are its columns, in the order of the table.
+
+    SQLite stores any type in any column, so a value may be of another type until it is checked.
+    """
+
+    task_id: str
+    thread_id: str
+    channel: str
+    provider: str
+    model: str
+    status: str
+    execution_history_json: str
+    resumable_history_json: str
+    latest_checkpoint_note: str | None
+    checkpoint_count: int
+    final_response: str | None
+    last_error: str | None
+    created_at: str
+    updated_at: str
+    completed_at: str | None
 
 
-# What is no time does not count.
+class CheckpointRow(NamedTuple):
+    """A row of task_checkpoints, likewise."""
+
+    id: int
+    task_id: str
+    step_index: int
+    checkpoint_note: str | None
+    items_json: str
+    created_at: str
+
+
+class ResumableRow(NamedTuple):
+    """A row of LOAD_RESUMABLE."""
+
+    task_id: str
+    resumable_history_json: str
+    latest_checkpoint_note: str | None
+
+
+TASK_COLUMNS = ", ".join(TaskRow._fields)
+CHECKPOINT_COLUMNS = ", ".join(CheckpointRow._fields)
+
+# What is not a timestamp does not count.
 _LATEST_TIME = """
     FROM task_records WHERE thread_id = %(thread_id)s AND updated_at LIKE '____-__-__T%%+00:00'
     ORDER BY updated_at DESC LIMIT 1"""
 
 
-def _with_time(statement: str) -> ByVendor:
-    """The statement for each database, with the time of its write for `{time}`."""
-    others = "task_id = %(task_id)s AND thread_id <> %(thread_id)s"  # all else is in its thread
-    asked = (
-        f"time_of_write(%(now)s, (SELECT CAST(updated_at AS BLOB) {_LATEST_TIME}),"
-        f" (SELECT CAST(updated_at AS BLOB) FROM task_records WHERE {others}))"
+def _with_time(statement: str) -> PerEngine:
+    """Return the statement with the time of its write for `{time}`."""
+    # the task itself, if it is not in the thread yet
+    moved = "task_id = %(task_id)s AND thread_id <> %(thread_id)s"
+    write_time = (
+        f"write_time(%(now)s, (SELECT CAST(updated_at AS BLOB) {_LATEST_TIME}),"
+        f" (SELECT CAST(updated_at AS BLOB) FROM task_records WHERE {moved}))"
     )
-    return {
-        "sqlite": statement.replace("{time}", asked),
-        "postgresql": statement.replace("{time}", "%(now)s"),
-    }
+    return PerEngine(
+        sqlite=statement.replace("{time}", write_time),
+        postgresql=statement.replace("{time}", "%(now)s"),
+    )
 
 
 _ENDED = ", ".join(f"'{status.value}'" for status in TaskStatus if status.is_terminal)
 
 SAVE_SNAPSHOT = _with_time(f"""
-    INSERT INTO task_records (
-        task_id, thread_id, channel, provider, model, status,
-        execution_history_json, resumable_history_json, latest_checkpoint_note, checkpoint_count,
-        final_response, last_error, created_at, updated_at, completed_at)
+    INSERT INTO task_records ({TASK_COLUMNS})
     VALUES (%(task_id)s, %(thread_id)s, %(channel)s, %(provider)s, %(model)s, %(status)s,
-        %(execution_history)s, %(resumable_history)s, %(note)s, 0,
+        %(execution_history)s, %(resumable_history)s, %(latest_checkpoint_note)s, 0,
         %(final_response)s, %(last_error)s, {{time}}, {{time}},
         CASE WHEN %(has_ended)s THEN {{time}} END)
     ON CONFLICT (task_id) DO UPDATE SET
@@ -57,7 +101,7 @@ RECORD_CHECKPOINT = _with_time("""
         task_id, thread_id, channel, provider, model, status, execution_history_json,
         resumable_history_json, latest_checkpoint_note, checkpoint_count, created_at, updated_at)
     VALUES (%(task_id)s, %(thread_id)s, %(channel)s, %(provider)s, %(model)s, 'running',
-        %(execution_history)s, '[]', %(note)s, 1, {time}, {time})
+        %(execution_history)s, '[]', %(checkpoint_note)s, 1, {time}, {time})
     ON CONFLICT (task_id) DO UPDATE SET
         thread_id = excluded.thread_id,
         channel = excluded.channel,
@@ -69,66 +113,57 @@ RECORD_CHECKPOINT = _with_time("""
         checkpoint_count = task_records.checkpoint_count + 1,
         updated_at = excluded.updated_at""")
 
-ADD_CHECKPOINT = {
-    "sqlite": """
-        INSERT INTO task_checkpoints (task_id, step_index, checkpoint_note, items_json, created_at)
-        VALUES (%(task_id)s, %(step_index)s, %(note)s, %(items)s, time_of_write(%(now)s))""",
-    "postgresql": """
-        INSERT INTO task_checkpoints (task_id, step_index, checkpoint_note, items_json, created_at)
-        VALUES (%(task_id)s, %(step_index)s, %(note)s, %(items)s, %(now)s)""",
-}
+_ADD_CHECKPOINT = """
+    INSERT INTO task_checkpoints (task_id, step_index, checkpoint_note, items_json, created_at)
+    VALUES (%(task_id)s, %(step_index)s, %(checkpoint_note)s, %(items)s, """
+ADD_CHECKPOINT = PerEngine(
+    sqlite=_ADD_CHECKPOINT + "write_time(%(now)s))", postgresql=_ADD_CHECKPOINT + "%(now)s)"
+)
 
-# A run that starts over one that has ended takes its checkpoints away.
+# A new run over one that has ended removes the checkpoints of that.
 END_LAST_RUN = f"""
     DELETE FROM task_checkpoints WHERE task_id = %(task_id)s AND EXISTS (
         SELECT 1 FROM task_records WHERE task_id = %(task_id)s AND status IN ({_ENDED}))"""
 
-LOCK_THREAD = "SELECT pg_advisory_xact_lock(hashtextextended(%(thread_id)s, 0))"
+_THREAD_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(thread_id)s, 0))"
 
-LOCK_THREAD_AND_TASK = LOCK_THREAD + ", pg_advisory_xact_lock(hashtextextended(%(task_id)s, 1))"
+LOCK_THREAD = PerEngine(
+    sqlite="UPDATE task_records SET status = status WHERE 0",  # which locks the whole file
+    postgresql=_THREAD_LOCK,
+)
+
+# The rest down to DELETE_THREAD is for row locks, which PostgreSQL alone has.
+LOCK_THREAD_AND_TASK = _THREAD_LOCK + ", pg_advisory_xact_lock(hashtextextended(%(task_id)s, 1))"
 
 # The task's time, with its row locked, and the latest of its thread.
 EARLIER_TIMES = f"""
     SELECT (SELECT updated_at FROM task_records WHERE task_id = %(task_id)s FOR UPDATE),
         (SELECT updated_at {_LATEST_TIME})"""
 
-# In one order, as a row that has moved to another thread by now stays locked all the same.
+# In one order; a row that has moved to another thread by now stays locked all the same.
 LOCK_TASKS = """
     SELECT 1 FROM task_records WHERE thread_id = %(thread_id)s ORDER BY task_id FOR UPDATE"""
 
-# The cascade does the rest.
-DELETE_THREAD = "DELETE FROM task_records WHERE thread_id = %(thread_id)s"
+DELETE_THREAD = "DELETE FROM task_records WHERE thread_id = %(thread_id)s"  # and by the cascade
 
 _LATEST_TASK = """
     WHERE task_id = (
         SELECT task_id FROM task_records WHERE thread_id = %(thread_id)s
         ORDER BY updated_at DESC, task_id DESC LIMIT 1)"""
 
-TASK_COLUMNS = """
-    task_id, thread_id, channel, provider, model, status,
-    execution_history_json, resumable_history_json, latest_checkpoint_note, checkpoint_count,
-    final_response, last_error, created_at, updated_at, completed_at"""
-
-TASK = f"SELECT {TASK_COLUMNS} FROM task_records"
-
-LOAD_TASK = TASK + _LATEST_TASK
-
-CHECKPOINT_COLUMNS = ("id", "step_index", "checkpoint_note", "items_json", "created_at")
+LOAD_TASK = f"SELECT {TASK_COLUMNS} FROM task_records" + _LATEST_TASK
 
 LOAD_CHECKPOINTS = f"""
-    SELECT {", ".join(CHECKPOINT_COLUMNS)}
+    SELECT {CHECKPOINT_COLUMNS}
     FROM task_checkpoints WHERE task_id = %(task_id)s ORDER BY step_index, id"""
 
-# PostgreSQL's statements each see a moment of their own, so there it is one: a row of the task, and
-# for each of the checkpoints' columns a list.
+# For an engine without snapshot reads: a task and a list of each column of its checkpoints, all of
+# one statement.
 _LISTS = ", ".join(
     f"ARRAY(SELECT {column} FROM task_checkpoints c WHERE c.task_id = task_records.task_id"
     " ORDER BY step_index, id)"
-    for column in CHECKPOINT_COLUMNS
+    for column in CheckpointRow._fields
 )
 LOAD_TASK_AND_CHECKPOINTS = f"SELECT {TASK_COLUMNS}, {_LISTS} FROM task_records" + _LATEST_TASK
 
-LOAD_RESUMABLE = (
-    "SELECT task_id, resumable_history_json, latest_checkpoint_note FROM task_records"
-    + _LATEST_TASK
-)
+LOAD_RESUMABLE = f"SELECT {', '.join(ResumableRow._fields)} FROM task_records" + _LATEST_TASK

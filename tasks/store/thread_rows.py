@@ -1,138 +1,123 @@
-"""All rows of a thread, exactly as they are stored: to read, to pack away, and to put back.
+"""All rows of a thread exactly as stored: to read, to archive, and to put back.
 
-Whatever SQLite holds is kept as it is: blobs and numbers where texts belong, and texts that are
-not UTF-8, which come as `Ext`.
+Whatever SQLite holds is preserved: blobs and numbers where texts belong, and texts that are not
+UTF-8, which become `Ext`.
 """
 
 import hashlib
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 import msgspec
 from django.db.backends.utils import CursorWrapper
 from msgspec.msgpack import Ext
 
 from tasks.store import thread_statements, transactions
-from tasks.store.thread_statements import CHECKPOINT_COLUMNS, TASK_COLUMNS
+from tasks.store.statements import CheckpointRow, TaskRow
 
-VERSION = 1
-NOT_UTF8 = 1  # the code of an Ext
-MARK = 8  # bytes
-LEVEL = 1  # of zlib: histories are texts, and a clear should not take minutes
-
-_COUNT = TASK_COLUMNS.index("checkpoint_count")
-
-Row = tuple[Any, ...]
+_VERSION = 1  # of the packed form
+_NOT_UTF8 = 1  # the code of an Ext
+_MARK_SIZE = 8  # bytes
+_COMPRESSION = 1  # zlib's fastest: histories are texts, and a clear should not take minutes
 
 
-class ThreadRows(msgspec.Struct, array_like=True, frozen=True):
-    """The rows of both tables, in an order that is the same at each reading."""
+class ThreadRows(NamedTuple):
+    """The rows of both tables, in an order that is the same at each reading.
 
-    tasks: list[Row]
-    checkpoints: list[Row]
+    Their values are not checked, and may be of any type.
+    """
 
-    def column(self, name: str) -> list[Any]:
-        """A column of the tasks."""
-        index = TASK_COLUMNS.index(name)
-        return [task[index] for task in self.tasks]
+    tasks: list[TaskRow]
+    checkpoints: list[CheckpointRow]
 
     @property
     def size(self) -> int:
         """The bytes of all texts."""
-        texts = [value for task in self.tasks for value in (*task[:_COUNT], *task[_COUNT + 1 :])]
-        texts += [value for _, task_id, _, *rest in self.checkpoints for value in (task_id, *rest)]
+        rows: list[TaskRow | CheckpointRow] = [*self.tasks, *self.checkpoints]
+        texts = (
+            value
+            for row in rows
+            for name, value in row._asdict().items()
+            if name not in thread_statements.NUMBERS
+        )
         return sum(map(_length, texts))
 
     @property
     def marks(self) -> bytes:
-        """A mark for each task, which it keeps for as long as it is not deleted."""
-        pairs = zip(self.column("task_id"), self.column("created_at"), strict=True)
-        return b"".join(map(mark, pairs))
+        """A mark for each task, which stays the same until the task is deleted."""
+        return b"".join(_mark(task.task_id, task.created_at) for task in self.tasks)
 
 
-class _Packed(msgspec.Struct, array_like=True):
-    version: int
-    rows: ThreadRows
+_decoder = msgspec.msgpack.Decoder(tuple[int, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]])
 
 
-_decoder = msgspec.msgpack.Decoder(_Packed)
+def _mark(task_id: Any, created_at: Any) -> bytes:
+    # an upsert changes neither, and a task that is made anew gets a new time
+    pair = msgspec.msgpack.encode((task_id, created_at))
+    return hashlib.blake2b(pair, digest_size=_MARK_SIZE).digest()
 
 
-def mark(pair: tuple[Any, Any]) -> bytes:
-    """Of a task's id and `created_at`: an upsert changes neither, and a row made anew has both."""
-    return hashlib.blake2b(msgspec.msgpack.encode(pair), digest_size=MARK).digest()
-
-
-def is_among(marks: bytes, pair: tuple[Any, Any]) -> bool:
-    sought = mark(pair)
-    return any(marks[at : at + MARK] == sought for at in range(0, len(marks), MARK))
+def has_mark(marks: bytes, task_id: Any, created_at: Any) -> bool:
+    """Return whether a task is among those that the marks were made of."""
+    mark = _mark(task_id, created_at)
+    return any(marks[i : i + _MARK_SIZE] == mark for i in range(0, len(marks), _MARK_SIZE))
 
 
 def pack(rows: ThreadRows) -> bytes:
-    return zlib.compress(msgspec.msgpack.encode(_Packed(VERSION, rows)), LEVEL)
+    return zlib.compress(msgspec.msgpack.encode((_VERSION, rows)), _COMPRESSION)
 
 
 def unpack(data: bytes) -> ThreadRows:
-    return _decoder.decode(zlib.decompress(data)).rows
+    _, (tasks, checkpoints) = _decoder.decode(zlib.decompress(data))
+    return _thread_rows(tasks, checkpoints)
 
 
 def read(thread_id: str) -> ThreadRows:
-    """The rows of a thread at one moment; none where it is not there. Takes no lock."""
+    """Return the rows of a thread, if any, as of one moment. Takes no lock."""
     with transactions.reading() as cursor:
         return fetch(cursor, thread_id)
 
 
 def fetch(cursor: CursorWrapper, thread_id: str, *, to_delete: bool = False) -> ThreadRows:
+    """Return the rows of a thread; on PostgreSQL `to_delete` locks its tasks."""
+    tasks = thread_statements.TASKS_TO_DELETE if to_delete else thread_statements.TASKS_OF_THREAD
     ids = {"thread_id": thread_id}
-    with exactly(cursor):
-        transactions.run(
-            cursor,
-            thread_statements.TASKS_TO_DELETE if to_delete else thread_statements.TASKS_OF_THREAD,
-            ids,
-        )
-        tasks = cursor.fetchall()
+    with exact_text(cursor):
+        transactions.run(cursor, tasks, ids)
+        task_rows = cursor.fetchall()
         transactions.run(cursor, thread_statements.CHECKPOINTS_OF_THREAD, ids)
-        return ThreadRows(tasks, cursor.fetchall())
+        return _thread_rows(task_rows, cursor.fetchall())
 
 
 def insert(cursor: CursorWrapper, rows: ThreadRows) -> None:
-    """Put the rows in with their ids. Raises IntegrityError where one of these is taken."""
-    _insert(cursor, "task_records", TASK_COLUMNS, rows.tasks)
-    _insert(cursor, "task_checkpoints", CHECKPOINT_COLUMNS, rows.checkpoints)
+    """Insert the rows with their ids. Raises IntegrityError where an id is in use."""
+    for task in rows.tasks:
+        _insert(cursor, "task_records", task)
+    for checkpoint in rows.checkpoints:
+        _insert(cursor, "task_checkpoints", checkpoint)
 
 
-def _insert(cursor: CursorWrapper, table: str, columns: Sequence[str], rows: list[Row]) -> None:
-    for row in rows:
-        texts = {index for index, value in enumerate(row) if type(value) is Ext}
-        values = [bytes(v.data) if type(v) is Ext else v for v in row]
-        thread_statements.insert(cursor, table, columns, values, texts)
+def _insert(cursor: CursorWrapper, table: str, row: TaskRow | CheckpointRow) -> None:
+    values: tuple[Any, ...] = row
+    marks = ("CAST(%s AS TEXT)" if type(value) is Ext else "%s" for value in values)
+    cursor.execute(
+        f"INSERT INTO {table} ({', '.join(row._fields)}) VALUES ({', '.join(marks)})",
+        [bytes(value.data) if type(value) is Ext else value for value in values],
+    )
 
 
-@contextmanager
-def exactly(cursor: CursorWrapper) -> Iterator[None]:
-    """On SQLite, give texts that are not UTF-8 as `Ext`, which nothing else is."""
-    if cursor.db.vendor != "sqlite":
-        yield
-        return
-    connection = cursor.db.connection
-    before, connection.text_factory = connection.text_factory, _text
-    try:
-        yield
-    finally:
-        connection.text_factory = before
+def _thread_rows(tasks: list[Any], checkpoints: list[Any]) -> ThreadRows:
+    return ThreadRows([*map(TaskRow._make, tasks)], [*map(CheckpointRow._make, checkpoints)])
 
 
-def _text(raw: bytes) -> str | Ext:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return Ext(NOT_UTF8, raw)
+def exact_text(cursor: CursorWrapper) -> AbstractContextManager[None]:
+    """Have the cursor return text that is not UTF-8 as `Ext`, which nothing else is."""
+    return transactions.non_utf8_as(cursor, lambda raw: Ext(_NOT_UTF8, raw))
 
 
-def shown(value: Any) -> str:
-    """A stored value as a text for a person, whatever it is."""
+def display(value: Any) -> str:
+    """Return a stored value of any type as text for a person."""
     raw = value.data if type(value) is Ext else value
     return raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw or "")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from tasks.engines import engine
 from tasks.escaping import one_line
 
 TABLES = ("task_records", "task_checkpoints")
@@ -76,9 +77,8 @@ def wrong_file(file: Path, inside: Path, *, may_be_linked: bool) -> str:
 
 def wrong_schema(connection: BaseDatabaseWrapper) -> str:
     """What is at or in place of the tables we write that could run something, or ""."""
-    is_sqlite = connection.vendor == "sqlite"
     with connection.cursor() as cursor:
-        if is_sqlite:
+        if engine(connection).is_file:
             cursor.execute(_SQLITE, (*WRITTEN, *WRITTEN, *TABLES))
         else:
             cursor.execute(_POSTGRESQL, WRITTEN)
@@ -93,7 +93,7 @@ def compile_statements(connection: BaseDatabaseWrapper, table: str, columns: Seq
 
     SQLite reads a table without a word on what its columns and indexes name. Nothing runs here.
     """
-    if connection.vendor != "sqlite":
+    if not engine(connection).is_file:
         return
     names = ", ".join(columns)
     with connection.cursor() as cursor:
@@ -108,7 +108,7 @@ def compile_statements(connection: BaseDatabaseWrapper, table: str, columns: Seq
 
 def harden(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     """For `connection_created`."""
-    if connection.vendor == "sqlite":
+    if engine(connection).is_file:
         harden_sqlite(connection.connection)
 
 

@@ -16,6 +16,7 @@ from django.db.migrations.exceptions import InconsistentMigrationHistory
 from django.db.models import Model
 from django.http import HttpRequest
 
+from tasks.engines import engine
 from tasks.escaping import one_line
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.store import filesystem, untrusted
@@ -54,7 +55,7 @@ def location(connection: BaseDatabaseWrapper | None = None) -> str:
     """Where the store is, or another database, for a person; never with a password."""
     connection = connection or store_connection()
     database = connection.settings_dict
-    if connection.vendor == "sqlite":
+    if engine(connection).is_file:
         file = _file(database)
         home = str(Path.home())
         folder = str(file.parent.parent if file.parent.name == "state" else file)
@@ -64,7 +65,7 @@ def location(connection: BaseDatabaseWrapper | None = None) -> str:
 
 def warning() -> str:
     """A line on where the store lies, if that is no place for it, or ""."""
-    if store_connection().vendor != "sqlite":
+    if not engine(store_connection()).is_file:
         return ""
     told = filesystem.warning(store_file().parent)
     return f"{told}\n" if told else ""
@@ -73,7 +74,7 @@ def warning() -> str:
 def identity() -> str:
     """A name for the store that no other has, as the record of clearings tells stores apart."""
     database = store_connection().settings_dict
-    if store_connection().vendor == "sqlite":
+    if engine(store_connection()).is_file:
         return str(store_file().resolve())
     return "postgresql://{HOST}:{PORT}/{NAME}".format(**database)
 
@@ -86,7 +87,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
 def prepare() -> None:
     """Make what the embedded defaults need: the store's folder, and a private file for the site."""
     for connection in connections.all():
-        if connection.vendor != "sqlite":
+        if not engine(connection).is_file:
             continue
         file = _file(connection.settings_dict)
         if connection.alias == store_connection().alias:
@@ -98,7 +99,7 @@ def prepare() -> None:
 def open_store() -> None:
     """Make the store's tables if it is new. Raises WorkspaceError where it cannot be used."""
     connection = store_connection()
-    if connection.vendor == "sqlite":
+    if engine(connection).is_file:
         file = _file(connection.settings_dict)
         _make_workspace(file)
         _check_sqlite_file(connection)
@@ -128,7 +129,7 @@ def migrating(connection: BaseDatabaseWrapper) -> Iterator[None]:
 def check_databases() -> None:
     """Raise WorkspaceError unless both databases answer, and the store, if there is one, is one."""
     for connection in connections.all():
-        if connection.vendor == "sqlite":
+        if engine(connection).is_file:
             _check_sqlite_file(connection)
     _check_apart()
     _check_answer(connections[DEFAULT_DB_ALIAS], "The site's database")
@@ -138,10 +139,10 @@ def check_databases() -> None:
 def check_store() -> None:
     """Raise WorkspaceError unless the store has its tables and is opened as it must be."""
     connection = store_connection()
-    if connection.vendor == "sqlite":
+    if engine(connection).is_file:
         _check_sqlite_file(connection)
     _check_tables(connection, may_be_empty=False)
-    if connection.vendor == "sqlite" and not settings.TASKS_READ_ONLY:
+    if engine(connection).is_file and not settings.TASKS_READ_ONLY:
         _check_pragmas(connection)
     connection.close()
 
@@ -151,7 +152,7 @@ def show_bad_text(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -
 
     Only for the browser: an agent shall not go on with a text that is not what was stored.
     """
-    if connection.vendor == "sqlite":
+    if not engine(connection).is_strictly_typed:
         connection.connection.text_factory = untrusted.shown
 
 
@@ -160,7 +161,7 @@ def bound_waits(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> 
 
     A SET, because a connection pooler may refuse options in the address.
     """
-    if connection.vendor == "postgresql":
+    if not engine(connection).is_file:
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {REQUIRED_PRAGMAS['busy_timeout']}")
 
@@ -175,7 +176,7 @@ def follow_writers(**kwargs: Any) -> None:
 def never_create_store() -> None:
     """From now on open the store's file only if it is there, and make no empty one in its place."""
     database = store_connection().settings_dict
-    if store_connection().vendor == "sqlite" and not settings.TASKS_READ_ONLY:
+    if engine(store_connection()).is_file and not settings.TASKS_READ_ONLY:
         database["NAME"] = f"{_file(database).resolve().as_uri()}?mode=rw"
         database["OPTIONS"]["uri"] = True
 
@@ -208,7 +209,7 @@ def _check_apart() -> None:
     """Accounts must not be where the agent writes, under whatever name."""
     store = store_connection()
     for connection in connections.all():
-        if {connection.vendor, store.vendor} == {"sqlite"} and connection is not store:
+        if connection is not store and engine(connection).is_file and engine(store).is_file:
             with contextlib.suppress(OSError):
                 if file_of(connection).samefile(file_of(store)):
                     raise WorkspaceError(f"{file_of(store)} is the site's own database.")

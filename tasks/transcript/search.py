@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import CharField, Lookup, Q, TextField
 
 from masking import lowercase
+from tasks.engines import engine
 from tasks.messages import ChatMessage, decode_history
 from tasks.secrets.request_masking import SearchedText
 
@@ -40,8 +41,7 @@ class Like(LookupBase):
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         column, params = self.process_lhs(compiler, connection)
-        operator = "ILIKE" if connection.vendor == "postgresql" else "LIKE"
-        return f"{column} {operator} %s ESCAPE '\\'", [*params, self.rhs]
+        return f"{column} {engine(connection).like} %s ESCAPE '\\'", [*params, self.rhs]
 
 
 @dataclass(frozen=True)

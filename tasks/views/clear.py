@@ -18,7 +18,7 @@ from tasks.addresses import id_of
 from tasks.clearing import confirmation, lifecycle
 from tasks.clearing.confirmation import Change, Confirmation
 from tasks.clearing.lifecycle import Actor
-from tasks.fields import storable
+from tasks.engines import storable
 from tasks.listing.filters import Filters
 from tasks.listing.thread_list import ThreadList
 from tasks.models import TaskRecord
@@ -93,7 +93,7 @@ def confirm_page(
 
 def _with_titles(rows: Sequence[ClearedThread]) -> Sequence[ClearedThread]:
     """The rows with what their threads are about now, for a person to recognise them by."""
-    ids = [storable(row.thread_id, store_connection().vendor) for row in rows]
+    ids = [storable(row.thread_id, store_connection()) for row in rows]
     latest = TaskRecord.objects.filter(thread_id__in=ids).latest_of_thread().for_list()
     titles = {record.thread_id: task_title(record) for record in latest}
     for row, id_ in zip(rows, ids, strict=True):

@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, QueryDict
 from django.urls import reverse
 
 from archive.models import cleared_before
-from tasks.large_values import is_spoilt
+from tasks.large_values import is_unusable_key
 from tasks.models import TaskRecord, TaskRecordQuerySet
 from tasks.secrets import reveal
 from tasks.store import workspace
@@ -57,7 +57,7 @@ def the_task(request: HttpRequest, tasks: TaskRecordQuerySet) -> TaskRecord:
     With its secrets, if this person is to see them now.
     """
     record = tasks.first()
-    if record is not None and is_spoilt(record.pk):
+    if record is not None and is_unusable_key(record.pk):
         record = tasks.defer(None).first()  # a spoilt id leads nowhere, so all is read at once
     if record is None:
         raise no_such_thread(thread_id_of(request))

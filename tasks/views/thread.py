@@ -264,7 +264,7 @@ def _stored_text(request: HttpRequest) -> HttpResponseBase:
         raise BadRequest(f"A task stores no text “{column[:200]}”.")
     record = the_task(request, tasks_of(request).with_beginnings(text=(column, 1)))
     if (record.text_length or 0) > settings.MAX_HISTORY_SIZE:  # type: ignore[attr-defined]
-        pieces = large_values.in_pieces(record, column)
+        pieces = large_values.stream(record, column)
         return StreamingHttpResponse(pieces, content_type=PLAIN_TEXT)
     text = getattr(record, column)
     return _plain_text("" if text is None else str(text))

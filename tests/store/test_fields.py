@@ -2,6 +2,7 @@ import copy
 import pickle
 from datetime import UTC, date, datetime, timedelta, timezone
 from io import StringIO
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -27,6 +28,7 @@ from django.db.models.functions import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tasks.engines import storable
 from tasks.fields import (
     Rfc3339Field,
     Timestamp,
@@ -36,7 +38,6 @@ from tasks.fields import (
     now,
     now_rfc3339,
     rfc3339,
-    storable,
     to_text,
 )
 from tasks.models import TaskRecord
@@ -475,4 +476,4 @@ def test_following_is_the_next_text_in_order(seconds, nanoseconds):
     ],
 )
 def test_storable_is_what_the_database_can_hold(value, vendor, stored):
-    assert storable(value, vendor) == stored
+    assert storable(value, SimpleNamespace(vendor=vendor)) == stored

@@ -41,7 +41,7 @@ def test_beginning_is_what_substr_gives_of_any_value(value: Any, most: int, befo
         statement = "SELECT substr(value, 1, ?), length(CAST(value AS BLOB)) FROM odd"
         [(start, length)] = raw.execute(statement, (most,))
 
-        found, beside = large_values.of_row(raw, "odd", 1, {"value": most}, "after")
+        found, beside = large_values.read_row(raw, "odd", 1, {"value": most}, "after")
 
         assert beside == (7,)
         assert found["value"] == large_values.Beginning(start, length)
@@ -162,11 +162,11 @@ def recorded(pieces: Any, read: list[bytes]) -> Any:
 
 
 def test_text_that_is_too_large_is_sent_in_pieces(viewer: Client, store, small_bound, monkeypatch):
-    monkeypatch.setattr(large_values, "PIECE", 16)
+    monkeypatch.setattr(large_values, "CHUNK_SIZE", 16)
     task("t", execution_history_json=LARGE[:2_000])
 
     read: list[bytes] = []
-    monkeypatch.setattr(large_values, "in_pieces", recorded(large_values.in_pieces, read))
+    monkeypatch.setattr(large_values, "stream", recorded(large_values.stream, read))
 
     answer = viewer.get("/thread/raw/?id=t&text=execution_history_json")
 
@@ -177,10 +177,10 @@ def test_text_that_is_too_large_is_sent_in_pieces(viewer: Client, store, small_b
 
 
 def test_text_that_is_written_while_it_is_sent_is_broken_off(store, monkeypatch):
-    monkeypatch.setattr(large_values, "PIECE", 16)
+    monkeypatch.setattr(large_values, "CHUNK_SIZE", 16)
     task("t", execution_history_json=LARGE, updated_at=OLD)
     row = TaskRecord.objects.with_beginnings(text=("execution_history_json", 1)).get()
-    pieces = large_values.in_pieces(row, "execution_history_json")
+    pieces = large_values.stream(row, "execution_history_json")
     next(pieces)
     TaskRecord.objects.update(updated_at=NEW)
 

@@ -9,6 +9,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
+from tasks.engines import engine
 from tasks.store import workspace
 from tasks.store.daemon import daemon
 
@@ -58,7 +59,7 @@ class Command(migrate.Command):
 
 def must_wait(connection: BaseDatabaseWrapper) -> bool:
     """Whether an index would keep the file locked for longer than a live daemon waits."""
-    if connection.vendor != "sqlite" or daemon().state != "alive":
+    if not engine(connection).is_file or daemon().state != "alive":
         return False
     file = workspace.store_file()
     if not file.exists() or file.stat().st_size < LARGE:

@@ -5,10 +5,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from tasks.engines import engine
 from tasks.maintenance import disk_space
 from tasks.maintenance.disk_space import Space
 from tasks.management.commands.clear_threads import plain_size
-from tasks.store import thread_statements, workspace
+from tasks.store import workspace
 from tasks.store.daemon import daemon
 
 
@@ -37,7 +38,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{plain_size(max(given_back, 0))} given back.")
 
     def show(self, found: Space) -> None:
-        if thread_statements.is_postgresql(thread_statements.store()):
+        if not engine(workspace.store_connection()).is_file:
             self.stdout.write(f"The two tables take {plain_size(found.file)} with their indexes.")
             return
         self.stdout.write(
@@ -51,7 +52,7 @@ class Command(BaseCommand):
         """Raise CommandError where the file cannot or should not be rewritten now."""
         if settings.TASKS_READ_ONLY:
             raise CommandError("The store is read-only.")
-        if thread_statements.is_postgresql(thread_statements.store()):
+        if not engine(workspace.store_connection()).is_file:
             return
         if daemon().state == "alive":
             raise CommandError(
