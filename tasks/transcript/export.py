@@ -1,6 +1,6 @@
-"""A thread as a file: as JSON, JSON Lines, Markdown, or an ATIF trajectory.
+"""Export of a thread to a file: JSON, JSON Lines, Markdown, or an ATIF trajectory.
 
-Each is made piece by piece, and no query is open while a piece is sent.
+Each format is generated in chunks, and no query is open while a chunk is sent.
 """
 
 import re
@@ -16,34 +16,33 @@ from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.transcript import export_atif, export_markdown
 from tasks.transcript.invisible import INVISIBLE, escape_invisible
 
-LONGEST_NAME = 200  # bytes of an id in a file's name; file systems take 255 for the whole
-CHECKPOINTS_AT_ONCE = 20  # each may hold an output of megabytes
+MAX_NAME_LENGTH = 200  # bytes of an id in a file name; file systems allow 255 for the name
+CHECKPOINT_BATCH = 20  # rows in memory at once; each may hold an output of megabytes
 
 _COLUMNS = [field.attname for field in TaskRecord._meta.concrete_fields]
-_HISTORIES = ("execution_history_json", "resumable_history_json")
+_HISTORY_COLUMNS = ("execution_history_json", "resumable_history_json")
 _UNSAFE = re.compile(rf"(?:[^\w.-]|{INVISIBLE.pattern})+")
 
 
 @dataclass(frozen=True)
 class Format:
     label: str
-    ending: str
+    extension: str
     content_type: str
-    pieces: Callable[[Sequence[TaskRecord]], Iterator[str | bytes]]
+    chunks: Callable[[Sequence[TaskRecord]], Iterator[str | bytes]]
 
 
-def file_name(thread_id: str, ending: str) -> str:
-    """A name that no file system and no shell takes for anything else."""
-    safe = _UNSAFE.sub("-", thread_id)[-80:].encode()[-LONGEST_NAME:].decode(errors="ignore")
-    safe = safe.strip("-.")
-    return f"gloamy-{safe or 'thread'}.{ending}"
+def file_name(thread_id: str, extension: str) -> str:
+    """Return a file name that is safe on any file system and in any shell."""
+    safe = _UNSAFE.sub("-", thread_id)[-80:].encode()[-MAX_NAME_LENGTH:].decode(errors="ignore")
+    return f"gloamy-{safe.strip('-.') or 'thread'}.{extension}"
 
 
 def as_json(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:
-    """The rows as they are stored, the JSON in them as JSON."""
+    """Yield the rows as stored, with their JSON columns as JSON."""
     yield b'{"thread_id":' + _json(tasks[0].thread_id) + b',"tasks":['
-    for place, task in enumerate(tasks):
-        yield b"," if place else b""
+    for index, task in enumerate(tasks):
+        yield b"," if index else b""
         yield _json(_row(task))[:-1] + b',"checkpoints":['
         for number, checkpoint in enumerate(_checkpoints(task)):
             yield (b"," if number else b"") + _json(_checkpoint_row(checkpoint))
@@ -55,7 +54,7 @@ def _row(task: TaskRecord) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for column in _COLUMNS:
         value = getattr(task, column)
-        if column in _HISTORIES:
+        if column in _HISTORY_COLUMNS:
             row |= _json_column(column, value, decode_history)
         else:
             row[column] = _stored(column, value)
@@ -73,7 +72,7 @@ def _checkpoint_row(checkpoint: TaskCheckpoint) -> dict[str, Any]:
 
 
 def _json_column(column: str, raw: Any, decode: Callable[[str], Any]) -> dict[str, Any]:
-    """What the column holds, byte for byte; as text, and with the reason, where it is no JSON."""
+    """Return the JSON of a column byte for byte; if it is invalid, as text with the reason."""
     try:
         decode(raw)
     except (TypeError, ValueError) as error:
@@ -86,20 +85,20 @@ def _stored(column: str, value: Any) -> Any:
 
 
 def _checkpoints(task: TaskRecord) -> Iterator[TaskCheckpoint]:
-    """In the order taken, those that were there at the beginning."""
-    found = TaskCheckpoint.objects.filter(task_id=task.task_id).order_by("id")
-    last = found.values_list("id", flat=True).last()
+    """Yield the checkpoints by id, up to the last one at the start of the export."""
+    rows = TaskCheckpoint.objects.filter(task_id=task.task_id).order_by("id")
+    last = rows.values_list("id", flat=True).last()
     after = -1
     while last is not None and after < last:
-        page = list(found.filter(id__gt=after, id__lte=last)[:CHECKPOINTS_AT_ONCE])
-        if not page:  # cleared meanwhile
+        batch = list(rows.filter(id__gt=after, id__lte=last)[:CHECKPOINT_BATCH])
+        if not batch:  # cleared meanwhile
             return
-        yield from page
-        after = page[-1].id
+        yield from batch
+        after = batch[-1].id
 
 
 def as_json_lines(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:
-    """One message a line; a history that cannot be read is a line of its own, as it is stored."""
+    """Yield a line for each message; a history that cannot be read is one line, as stored."""
     for task in tasks:
         try:
             history = task.execution_history
@@ -119,12 +118,12 @@ def _line(**values: Any) -> bytes:
 
 def as_markdown(tasks: Sequence[TaskRecord]) -> Iterator[str]:
     for task in tasks:
-        for piece in export_markdown.document(task):
-            yield escape_invisible(piece.replace("\r\n", "\n"))
+        for chunk in export_markdown.document(task):
+            yield escape_invisible(chunk.replace("\r\n", "\n"))
 
 
 def as_atif(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:
-    """The latest task: the format holds one run."""
+    """Yield the latest task only: the format holds a single run."""
     yield _json(export_atif.trajectory(tasks[0])) + b"\n"
 
 

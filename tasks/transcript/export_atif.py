@@ -1,7 +1,7 @@
-"""A task as an ATIF trajectory: the Agent Trajectory Interchange Format, version 1.4.
+"""Export of a task to ATIF, the Agent Trajectory Interchange Format, version 1.4.
 
-A result belongs to the step of its call. What is not known is left out: tokens, cost, and the
-times of single messages.
+A result belongs to the step of its call. Tokens, cost and the times of messages are unknown, and
+so left out.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ _SOURCES = {"system": "system", "developer": "system", "assistant": "agent"}
 
 
 def trajectory(record: TaskRecord) -> dict[str, Any]:
-    """The task as one object of the format; without steps where its history cannot be read."""
+    """Return the task as a trajectory; without steps if its history cannot be read."""
     thread = Thread(record)
     steps = list(_numbered(thread.messages))
     document: dict[str, Any] = {
@@ -28,7 +28,7 @@ def trajectory(record: TaskRecord) -> dict[str, Any]:
         "agent": {"name": "gloamy", "version": "unknown", "model_name": record.model},
         "steps": steps,
         "final_metrics": {"total_steps": len(steps)},
-        "extra": _about(record),
+        "extra": _extra(record),
     }
     if thread.problem:
         document["notes"] = f"The history cannot be read: {thread.problem}"
@@ -36,9 +36,9 @@ def trajectory(record: TaskRecord) -> dict[str, Any]:
     return document
 
 
-def _about(record: TaskRecord) -> dict[str, Any]:
-    notes = TaskCheckpoint.objects.filter(task_id=record.task_id).in_order_taken()
-    about = {
+def _extra(record: TaskRecord) -> dict[str, Any]:
+    checkpoints = TaskCheckpoint.objects.filter(task_id=record.task_id).in_order_taken()
+    extra = {
         "task_id": record.task_id,
         "status": record.status,
         "channel": record.channel,
@@ -51,18 +51,18 @@ def _about(record: TaskRecord) -> dict[str, Any]:
         "completed_at": record.completed_at and to_text(record.completed_at),
         "checkpoint_notes": [
             {"step_index": step, "note": note}
-            for step, note in notes.values_list("step_index", "checkpoint_note")
+            for step, note in checkpoints.values_list("step_index", "checkpoint_note")
             if note
         ],
     }
-    return {name: value for name, value in about.items() if value not in (None, [])}
+    return {name: value for name, value in extra.items() if value not in (None, [])}
 
 
 def _numbered(messages: list[Message]) -> Iterator[dict[str, Any]]:
     number, ids = 0, _Ids()
     for message in messages:
         if message.is_tool_output and message.exchange.messages[0].role == "assistant":
-            continue  # with the step of its calls
+            continue  # part of the step of its calls
         number += 1
         yield {"step_id": number, **_step(message, ids)}
 
@@ -70,11 +70,11 @@ def _numbered(messages: list[Message]) -> Iterator[dict[str, Any]]:
 def _step(message: Message, ids: "_Ids") -> dict[str, Any]:
     if message.role == "assistant":
         return _agent_step(message, ids)
-    step: dict[str, Any] = {
+    return {
         "source": _SOURCES.get(message.role, "user"),
         "message": message.text.whole,
+        "extra": _message_extra(message),
     }
-    return step | {"extra": _where(message)}
 
 
 def _agent_step(message: Message, ids: "_Ids") -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _agent_step(message: Message, ids: "_Ids") -> dict[str, Any]:
     step: dict[str, Any] = {
         "source": "agent",
         "message": "\n\n".join(texts),
-        "extra": _where(message),
+        "extra": _message_extra(message),
     }
     if message.reasoning:
         step["reasoning_content"] = message.reasoning.whole
@@ -112,26 +112,26 @@ def _agent_step(message: Message, ids: "_Ids") -> dict[str, Any]:
 
 
 def _object(arguments: Any) -> dict[str, Any]:
-    """Arguments as the object that the format wants."""
+    """Return arguments as an object, which the format requires."""
     if isinstance(arguments, dict):
         return arguments
     return {} if arguments in (None, "") else {"arguments": arguments}
 
 
-def _where(message: Message) -> dict[str, Any]:
-    """The message of the history, and its role where the format has no source for it."""
-    place: dict[str, Any] = {"message": message.number}
-    known = message.role in ("user", *_SOURCES)
-    return place if known else place | {"role": message.role}
+def _message_extra(message: Message) -> dict[str, Any]:
+    """Return the number of the message, and its role if the format has no source for it."""
+    extra: dict[str, Any] = {"message": message.number}
+    is_known = message.role in ("user", *_SOURCES)
+    return extra if is_known else extra | {"role": message.role}
 
 
 class _Ids:
-    """Names of calls, each given once: an agent that begins again uses its own again."""
+    """Unique ids of calls: an agent that restarts reuses its own."""
 
     def __init__(self) -> None:
-        self._given: Counter[str] = Counter()
+        self._uses: Counter[str] = Counter()
 
-    def unique(self, name: str) -> str:
-        self._given[name] += 1
-        times = self._given[name]
-        return name if times == 1 else self.unique(f"{name}-{times}")
+    def unique(self, id_: str) -> str:
+        self._uses[id_] += 1
+        uses = self._uses[id_]
+        return id_ if uses == 1 else self.unique(f"{id_}-{uses}")

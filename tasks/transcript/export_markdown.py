@@ -1,6 +1,6 @@
-"""A task as a Markdown document for people to read.
+"""Export of a task to a Markdown document.
 
-Each text is masked before anything is put into or around it that would hide what it is.
+Each text is masked before Markdown is added to it, which could break a secret up.
 """
 
 import re
@@ -19,17 +19,17 @@ from tasks.transcript.text_preview import Output, Text
 from tasks.transcript.tool_calls import Broken, Call, Result
 
 _BACKTICKS = re.compile("`+")
-# What Markdown takes for a picture, HTML, or a link to anything but a page; a label of either.
-_HARMFUL = re.compile(
+# The start of an image, of HTML, of a link to anything but a web page, or of a link definition.
+_UNSAFE = re.compile(
     r"(?P<slashes>\\*+)"
     r"(?P<sign>!(?=\[)|<(?=[A-Za-z/!?])|\[(?=[^\]\n]{0,999}\]:)"
     r"|(?<=\])\((?!\s*+(?:https?://|mailto:)))"
 )
-_markdown = MarkdownIt("commonmark", {"html": False})  # which is escaped
+_markdown = MarkdownIt("commonmark", {"html": False})
 
 
 def document(record: TaskRecord) -> Iterator[str]:
-    """The facts, then message after message; a history that cannot be read as it is stored."""
+    """Yield the facts and the messages; a history that cannot be read as it is stored."""
     thread = Thread(record)
     yield f"# {_inline(thread.title or record.thread_id)}\n\n"
     yield from _facts(record)
@@ -66,8 +66,8 @@ def _message(message: Message) -> Iterator[str]:
             yield from _result(result)
     elif message.role == "assistant":
         if message.reasoning:
-            thought = _harmless(message.reasoning.whole)
-            yield "".join(f"> {line}\n" for line in thought.split("\n")) + "\n"
+            reasoning = _harmless(message.reasoning.whole)
+            yield "".join(f"> {line}\n" for line in reasoning.split("\n")) + "\n"
         for part in message.parts:
             yield from _part(part)
     else:
@@ -109,64 +109,62 @@ def _result(result: Result) -> Iterator[str]:
 
 
 def _output(output: Output) -> str:
-    text = "".join(piece for _, piece in terminal.spans(output.full))
+    text = "".join(text for _, text in terminal.spans(output.full))
     return _fenced(text) if text else "(no output)\n\n"
 
 
 def _inline(text: str) -> str:
-    """Harmless Markdown in one line."""
-    return _HARMFUL.sub(_escaped, _line(request_masking.mask(text)))
+    """Return safe Markdown on one line."""
+    return _UNSAFE.sub(_escape, _line(request_masking.mask(text)))
 
 
 def _harmless(text: str) -> str:
-    """An agent's Markdown without what loads a picture, HTML, and links to anything but pages.
+    """Escape images, HTML and links to anything but web pages in an agent's Markdown.
 
-    In blocks of code nothing is changed, as nothing in them means anything. A block that does not
-    end would take in what follows it, so it is ended.
+    Code blocks are left alone, as nothing in them is active. An unterminated block is closed, so
+    that it does not swallow what follows.
     """
     if len(text) > MARKDOWN_LENGTH:
-        return _fenced(text)  # it would take long to be read
+        return _fenced(text)  # parsing would take long
     text = request_masking.mask(text).replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
-    kept, end = _code_lines(text, lines)
-    made = (
-        line if number in kept else _HARMFUL.sub(_escaped, line)
-        for number, line in enumerate(lines)
+    code, closing_fence = _code_lines(text, lines)
+    escaped = (
+        line if number in code else _UNSAFE.sub(_escape, line) for number, line in enumerate(lines)
     )
-    return "\n".join([*made, *end])
+    return "\n".join([*escaped, *closing_fence])
 
 
 def _code_lines(text: str, lines: list[str]) -> tuple[set[int], list[str]]:
-    """The numbers of the lines in blocks of code, and what ends the last one if nothing does."""
+    """Return the numbers of the lines in code blocks, and the fence that the last one lacks."""
     if "```" not in text and "~~~" not in text:
         return set(), []
-    kept: set[int] = set()
-    end = []
+    code: set[int] = set()
+    closing_fence = []
     for token in _markdown.parse(text):
         if token.type == "fence" and token.map:
             first, last = token.map
-            is_ended = last - first > 1 and lines[last - 1].strip(" \t>").startswith(token.markup)
-            if is_ended or not token.level:  # what it stands in ends it otherwise
-                kept |= set(range(first, last))
-            end = [] if is_ended or token.level else [token.markup]
-    return kept, end
+            is_closed = last - first > 1 and lines[last - 1].strip(" \t>").startswith(token.markup)
+            if is_closed or not token.level:  # else the end of its quote or list closes it
+                code |= set(range(first, last))
+            closing_fence = [] if is_closed or token.level else [token.markup]
+    return code, closing_fence
 
 
-def _escaped(found: re.Match[str]) -> str:
-    """With a backslash before it, unless there is one."""
-    slashes = found["slashes"]
-    return f"{slashes}\\{found['sign']}" if len(slashes) % 2 == 0 else found[0]
+def _escape(match: re.Match[str]) -> str:
+    """Put a backslash before the sign, unless one escapes it already."""
+    slashes = match["slashes"]
+    return f"{slashes}\\{match['sign']}" if len(slashes) % 2 == 0 else match[0]
 
 
 def _fenced(text: str, language: str = "") -> str:
-    """A code block whose fence is longer than any that the text holds."""
+    """Return a code block with a fence longer than any in the text."""
     text = request_masking.mask(text)
     fence = "`" * max(3, 1 + _longest_run(text))
     return f"{fence}{language}\n{text.removesuffix(chr(10))}\n{fence}\n\n"
 
 
 def _code(text: str) -> str:
-    """Code in a line of text."""
     text = request_masking.mask(text)
     ticks = "`" * (1 + _longest_run(text))
     padding = " " if text.startswith("`") or text.endswith("`") else ""

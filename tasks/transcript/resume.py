@@ -1,4 +1,4 @@
-"""What an agent would resume with, beside what it is made of."""
+"""The turns that an agent would resume with, beside the stored messages they are made of."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,38 +8,38 @@ from tasks.sanitization import normalize_resumable_turns, strip_tool_call_tags, 
 from tasks.secrets import request_masking
 from tasks.transcript.text_preview import DISPLAY_LENGTH, Text
 
-_ROLES = "assistant", "user"  # of a turn with an even, and with an odd number
+_ROLES = "assistant", "user"  # of turns with an even and with an odd number
 
 
 @dataclass(frozen=True)
-class Part:
-    """A stretch of a stored message, which the agent gets or does not get."""
+class Segment:
+    """A stretch of a stored message, which the agent gets or not."""
 
     text: str
-    removed: bool
+    is_removed: bool
 
 
 @dataclass(frozen=True)
 class Source:
     """A stored message, and why the agent gets nothing of it, if so."""
 
-    number: int
     message: ChatMessage
-    dropped: str
+    drop_reason: str
 
     @property
-    def parts(self) -> list[Part]:
-        """The message in stretches; as much of it as a page shows."""
+    def segments(self) -> list[Segment]:
+        """The message in segments, up to the length that a page displays."""
         text = self.message.content
-        if self.dropped or self.message.role != "assistant":
-            return [Part(request_masking.truncate(text, DISPLAY_LENGTH), bool(self.dropped))]
-        return list(_bounded(_parts(text)))
+        if self.drop_reason or self.message.role != "assistant":
+            start = request_masking.truncate(text, DISPLAY_LENGTH)
+            return [Segment(start, bool(self.drop_reason))]
+        return list(_truncate(_segments(text)))
 
     @property
     def text(self) -> Text | None:
-        """The message, if the agent gets it as it is."""
-        kept = not self.dropped and all(not part.removed for part in self.parts)
-        return Text(self.message.content) if kept else None
+        """The message, if the agent gets it unchanged."""
+        is_changed = self.drop_reason or any(segment.is_removed for segment in self.segments)
+        return None if is_changed else Text(self.message.content)
 
     @property
     def length(self) -> int:
@@ -52,52 +52,55 @@ class Source:
 
 @dataclass(frozen=True)
 class Turn:
-    """A turn as the agent gets it, or None, and the stored messages it is made of."""
+    """A turn as the agent gets it, and the stored messages it is made of.
+
+    Turn 0 has no message: its sources come before the first turn.
+    """
 
     number: int
-    turn: ChatMessage | None
+    message: ChatMessage | None
     sources: list[Source]
 
     @property
-    def size(self) -> int:
-        """About how many characters a page needs to show it."""
+    def weight(self) -> int:
+        """The approximate number of characters that the turn takes on a page."""
         stored = sum(min(source.length, DISPLAY_LENGTH) for source in self.sources)
         return stored + min(self.text.length, DISPLAY_LENGTH)
 
     @property
     def text(self) -> Text:
-        return Text(self.turn.content if self.turn else "")
+        return Text(self.message.content if self.message else "")
 
     @property
     def is_changed(self) -> bool:
-        """Whether the agent gets anything else than what is stored."""
+        """Whether the agent gets anything but the stored message."""
         stored = [source.message for source in self.sources]
-        return self.turn is None or stored != [self.turn]
+        return self.message is None or stored != [self.message]
 
 
-def turns(history: Iterable[ChatMessage]) -> list[Turn]:
-    """The turns that the agent gets of a resumable history, each with what it is made of.
+def build_turns(history: Iterable[ChatMessage]) -> list[Turn]:
+    """Return the turns that the agent would get from a resumable history.
 
-    A message that goes into no turn stands with the turn before it, or else with none.
+    A message that is dropped is a source of the turn before it, or of turn 0.
     """
-    groups: list[list[Source]] = [[]]  # the first is of what comes before any turn
+    groups: list[list[Source]] = [[]]  # the sources of each turn
     kept: list[ChatMessage] = []
-    for number, message in enumerate(history, start=1):
-        cleaned, dropped = _cleaned(message)
-        if not dropped and message.role != _ROLES[len(groups) % 2]:
-            dropped = "" if kept else "no user turn comes before it"
-        elif not dropped:
+    for message in history:
+        cleaned, drop_reason = _clean(message)
+        if not drop_reason and message.role != _ROLES[len(groups) % 2]:
+            drop_reason = "" if kept else "no user turn comes before it"
+        elif not drop_reason:
             groups.append([])
-        if not dropped:
+        if not drop_reason:
             kept.append(cleaned)
-        groups[-1].append(Source(number, message, dropped))
-    exact = [None, *normalize_resumable_turns(kept)]
-    made = [Turn(*found) for found in zip(range(len(groups)), exact, groups, strict=True)]
-    return made if groups[0] else made[1:]
+        groups[-1].append(Source(message, drop_reason))
+    messages = [None, *normalize_resumable_turns(kept)]
+    turns = [Turn(*turn) for turn in zip(range(len(groups)), messages, groups, strict=True)]
+    return turns if groups[0] else turns[1:]
 
 
-def _cleaned(message: ChatMessage) -> tuple[ChatMessage, str]:
-    """The message as it goes into a turn, or why it does not."""
+def _clean(message: ChatMessage) -> tuple[ChatMessage, str]:
+    """Return the message as it goes into a turn, and why it is dropped, if so."""
     if message.role == "user":
         return message, ""
     if message.role != "assistant":
@@ -106,21 +109,20 @@ def _cleaned(message: ChatMessage) -> tuple[ChatMessage, str]:
     return ChatMessage("assistant", content), "" if content else "nothing but tool calls"
 
 
-def _parts(text: str) -> Iterator[Part]:
+def _segments(text: str) -> Iterator[Segment]:
     position = 0
     for tag, end in tool_calls(text):
-        yield Part(text[position : tag.start()], removed=False)
-        yield Part(text[tag.start() : end], removed=True)
+        yield Segment(text[position : tag.start()], is_removed=False)
+        yield Segment(text[tag.start() : end], is_removed=True)
         position = end
-    yield Part(text[position:], removed=False)
+    yield Segment(text[position:], is_removed=False)
 
 
-def _bounded(parts: Iterable[Part]) -> Iterator[Part]:
-    """As many of the parts as a page shows."""
+def _truncate(segments: Iterable[Segment]) -> Iterator[Segment]:
     room = DISPLAY_LENGTH
-    for part in parts:
-        if part.text and room > 0:
-            yield Part(request_masking.truncate(part.text, room), part.removed)
-        room -= len(part.text)
+    for segment in segments:
+        if segment.text and room > 0:
+            yield Segment(request_masking.truncate(segment.text, room), segment.is_removed)
+        room -= len(segment.text)
         if room <= 0:
             return

@@ -38,7 +38,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
     reveal.lift_if_revealed(request, thread_id)
     if reveal.lifted_until(request) and request.method == "GET":
         reveal.record_export(request)
-    response = StreamingHttpResponse(found.pieces(tasks), content_type=found.content_type)
-    name = content_disposition_header(True, file_name(thread_id, found.ending))
+    response = StreamingHttpResponse(found.chunks(tasks), content_type=found.content_type)
+    name = content_disposition_header(True, file_name(thread_id, found.extension))
     response.headers["Content-Disposition"] = name
     return response

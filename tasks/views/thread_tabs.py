@@ -144,14 +144,14 @@ def resumed(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> C
     """The turns that the agent would get, each beside what it is made of."""
     if thread.resume_problem:
         return {"turns": [], "turn_count": 0}
-    turns = resume.turns(thread.record.resumable_history)
+    turns = resume.build_turns(thread.record.resumable_history)
     first = turns[0].number if turns else 0
     position = _number(request, "turn", first) - first
-    page = page_at(position, (turn.size + OVERHEAD for turn in turns))
+    page = page_at(position, (turn.weight + OVERHEAD for turn in turns))
     return {
         **_around(page, turns, "number"),
         "turns": _cut(turns, page),
-        "turn_count": sum(turn.turn is not None for turn in turns),
+        "turn_count": sum(turn.message is not None for turn in turns),
         "source_count": len(thread.record.resumable_history),
     }
 

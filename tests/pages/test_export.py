@@ -213,7 +213,7 @@ def test_json_holds_all_tasks_of_the_thread(viewer: Client):
 
 
 def test_json_reads_checkpoints_in_pages(viewer: Client, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(export, "CHECKPOINTS_AT_ONCE", 2)
+    monkeypatch.setattr(export, "CHECKPOINT_BATCH", 2)
     record = task()
     for number in range(5):
         checkpoint(record, step_index=number)
@@ -227,7 +227,7 @@ def test_json_reads_checkpoints_in_pages(viewer: Client, monkeypatch: pytest.Mon
 def test_json_of_a_thread_that_is_cleared_meanwhile_is_whole(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(export, "CHECKPOINTS_AT_ONCE", 1)
+    monkeypatch.setattr(export, "CHECKPOINT_BATCH", 1)
     record = task()
     for number in range(3):
         checkpoint(record, step_index=number)

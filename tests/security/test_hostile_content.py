@@ -241,7 +241,7 @@ def test_exports_hold_the_texts_and_are_files_with_plain_names(store, admin_clie
             coded = re.fullmatch(r"attachment; filename\*=utf-8''([A-Za-z0-9._%-]+)", header)
             named = plain[1] if plain else unquote(coded[1] if coded else "")
             assert problems(answer, address) == []
-            assert named.startswith("gloamy-") and named.endswith(f".{form.ending}")
+            assert named.startswith("gloamy-") and named.endswith(f".{form.extension}")
             assert re.fullmatch(r"[\w.-]+", named) and not INVISIBLE.search(named)
             if "json" in form.content_type:
                 assert [json.loads(line) for line in body.removesuffix("\n").split("\n")]

@@ -32,7 +32,7 @@ def exact(history: list[ChatMessage]) -> list[ChatMessage]:
 
 
 def shown(history: list[ChatMessage]) -> list[ChatMessage]:
-    return [turn.turn for turn in resume.turns(history) if turn.turn is not None]
+    return [turn.message for turn in resume.build_turns(history) if turn.message is not None]
 
 
 @given(histories)
@@ -49,21 +49,21 @@ def test_turns_are_those_of_the_original(case: dict):
 
 @given(histories)
 def test_every_stored_message_is_shown_once_and_whole(history: list[ChatMessage]):
-    sources = [source for turn in resume.turns(history) for source in turn.sources]
+    sources = [source for turn in resume.build_turns(history) for source in turn.sources]
 
     assert [source.message for source in sources] == history
-    assert ["".join(part.text for part in source.parts) for source in sources] == [
+    assert ["".join(segment.text for segment in source.segments) for source in sources] == [
         message.content for message in history
     ]
 
 
 def test_tool_calls_are_marked():
-    [_, turn] = resume.turns(
+    [_, turn] = resume.build_turns(
         [ChatMessage("user", "go"), ChatMessage("assistant", "a<tool>b</tool>c<invoke>[1] d")]
     )
 
     [source] = turn.sources
-    assert [(part.text, part.removed) for part in source.parts] == [
+    assert [(segment.text, segment.is_removed) for segment in source.segments] == [
         ("a", False),
         ("<tool>b</tool>", True),
         ("c", False),
@@ -83,22 +83,22 @@ def test_tool_calls_are_marked():
     ],
 )
 def test_message_that_goes_into_no_turn_says_why(role: str, content: str, why: str):
-    [turn] = resume.turns([ChatMessage(role, content)])
+    [turn] = resume.build_turns([ChatMessage(role, content)])
 
-    assert (turn.turn, [source.dropped for source in turn.sources]) == (None, [why])
-    assert all(part.removed for source in turn.sources for part in source.parts)
+    assert (turn.message, [source.drop_reason for source in turn.sources]) == (None, [why])
+    assert all(segment.is_removed for source in turn.sources for segment in source.segments)
 
 
 def test_turn_of_one_unchanged_message_is_not_changed():
-    [turn] = resume.turns([ChatMessage("user", "hello")])
+    [turn] = resume.build_turns([ChatMessage("user", "hello")])
 
     assert not turn.is_changed
     assert turn.sources[0].text is not None
 
 
 def test_long_message_is_cut():
-    [turn] = resume.turns([ChatMessage("user", "x" * 30_000)])
+    [turn] = resume.build_turns([ChatMessage("user", "x" * 30_000)])
 
     [source] = turn.sources
-    assert (len(turn.text.display), len(source.parts[0].text)) == (20_000, 20_000)
+    assert (len(turn.text.display), len(source.segments[0].text)) == (20_000, 20_000)
     assert turn.text.is_cut and source.is_cut
