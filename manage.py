@@ -6,11 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-DEMO_MARK = "made-by-demo"  # a file in the demo's workspace
+DEMO_MARKER = "made-by-demo"  # a file in the demo's workspace
 
 
-def environment_from(arguments: list[str]) -> dict[str, str]:
-    """What `serve` says of the workspace: it has to be known before the settings are read."""
+def serve_environment(arguments: list[str]) -> dict[str, str]:
+    """Return the environment variables implied by `serve`'s options, which the settings read."""
     if arguments[:1] != ["serve"]:
         return {}
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -18,48 +18,47 @@ def environment_from(arguments: list[str]) -> dict[str, str]:
     parser.add_argument("--demo", action="store_true")
     parser.add_argument("--host")
     options, _ = parser.parse_known_args(arguments[1:])
-    return allowed_hosts(options.host) | workspace_of(options)
+    return _allowed_hosts(options.host) | _workspace(options)
 
 
-def allowed_hosts(host: str | None) -> dict[str, str]:
-    """The address to listen on is a name of the server, unless it stands for all addresses."""
-    if not host or host in ("0.0.0.0", "::"):  # noqa: S104 - nobody listens here
+def _allowed_hosts(host: str | None) -> dict[str, str]:
+    if not host or host in ("0.0.0.0", "::"):  # noqa: S104 - wildcard addresses are not host names
         return {}
     name = f"[{host}]" if ":" in host else host
     return {"ALLOWED_HOSTS": ",".join(filter(None, (os.environ.get("ALLOWED_HOSTS"), name)))}
 
 
-def workspace_of(options: argparse.Namespace) -> dict[str, str]:
+def _workspace(options: argparse.Namespace) -> dict[str, str]:
     if options.demo:
         folder = Path(options.workspace or Path(__file__).resolve().parent / "demo").expanduser()
         if not folder.exists():
-            make_demo_folder(folder)
+            _create_demo_folder(folder)
         return {"GLOAMY_WORKSPACE": str(folder), "TASKS_DATABASE_URL": ""}
     if options.workspace:
         return {"GLOAMY_WORKSPACE": options.workspace, "TASKS_DATABASE_URL": ""}
     return {}
 
 
-def make_demo_folder(folder: Path) -> None:
-    """A folder marked as the demo's own, so that no agent's store is ever taken for one."""
+def _create_demo_folder(folder: Path) -> None:
+    """Create a folder with a marker, so that --demo never writes to an agent's workspace."""
     try:
         folder.mkdir(parents=True)
-        (folder / DEMO_MARK).touch()
+        (folder / DEMO_MARKER).touch()
     except OSError as error:
         sys.exit(f"{folder} cannot be made: {error.strerror}.")
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gloamy_site.settings")
-    os.environ.update(environment_from(sys.argv[1:]))
+    os.environ.update(serve_environment(sys.argv[1:]))
     try:
-        from django.conf import settings  # noqa: PLC0415 - so that its lack can be told
+        from django.conf import settings  # noqa: PLC0415 - Django may not be installed
         from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415 - likewise
         from django.core.management import execute_from_command_line  # noqa: PLC0415 - likewise
     except ImportError as error:
         sys.exit(f"{error}. Install what it needs: pip install -r requirements.txt")
     try:
-        bool(settings.DATABASES)  # reads the settings
+        bool(settings.DATABASES)  # loads the settings
     except ImproperlyConfigured as error:
         sys.exit(str(error))
     try:

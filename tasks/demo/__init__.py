@@ -1,6 +1,6 @@
-"""A demo workspace: a working month of threads, and a simulated agent that goes on working.
+"""A demo workspace: a month of threads, and a simulated agent that keeps working.
 
-Both write with the store's own verbs, step by step, exactly as an agent does.
+Both use the store's verbs step by step, exactly as an agent does.
 """
 
 import logging
@@ -8,6 +8,7 @@ import random
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Self
 
 from django.db import Error, connections, router, transaction
 
@@ -22,30 +23,30 @@ logger = logging.getLogger(__name__)
 SECOND = 10**9  # nanoseconds
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
-TURNS_KEPT = 8  # of the simulated agent's thread, as an agent trims its history
+MAX_TURNS = 8  # of the simulated agent's thread; agents trim their history, too
 
 
 def fill(now: datetime | None = None) -> int:
-    """Write the demo threads into an empty store, aged to end at `now`; how many there are.
+    """Write the demo threads, backdated from `now`, and return their number.
 
-    Does nothing, and returns 0, where the store holds any task.
+    Does nothing and returns 0 if the store is not empty.
     """
     if TaskRecord.objects.exists():
         return 0
     now_ns = int((now or datetime.now(UTC)).timestamp()) * SECOND
-    rng = random.Random(1)  # noqa: S311 (nothing here is secret)
+    rng = random.Random(1)  # noqa: S311 - no secrets here
     with transaction.atomic(using=router.db_for_write(TaskRecord)):
         for story in stories():
             for write in Run(story).writes():
                 perform(write)
-            _age(story, _end(story, now_ns, rng), rng)
+            _backdate(story, _end(story, now_ns, rng), rng)
     return len({story.thread for story in stories()})
 
 
 class SimulatedAgent(threading.Thread):
-    """Works on one thread for ever: a message, its steps, an answer, and then the next message.
+    """An agent that works on one thread forever: a message, its steps, an answer, and repeat.
 
-    `pause` is in seconds, between two steps.
+    A context manager that starts and stops the agent. `pause` is in seconds, between two steps.
     """
 
     def __init__(self, pause: float = 3.0) -> None:
@@ -53,6 +54,13 @@ class SimulatedAgent(threading.Thread):
         self._pause = pause
         self._stopping = threading.Event()
         self._turns: list[tuple[str, str]] = []
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
 
     def run(self) -> None:
         try:
@@ -63,7 +71,7 @@ class SimulatedAgent(threading.Thread):
             _close_connection()
 
     def stop(self) -> None:
-        """End at once, and return when the agent has ended."""
+        """Stop at once and wait for the thread to finish."""
         self._stopping.set()
         if self.is_alive():
             self.join()
@@ -74,16 +82,16 @@ class SimulatedAgent(threading.Thread):
         run = Run(story)
         for write in run.writes():
             _attempt(write)
-            if self._stopping.wait(self._pause) and not run.ended:
-                _attempt(run.cancelled())
+            if self._stopping.wait(self._pause) and not run.has_ended:
+                _attempt(run.cancellation())
                 return
         if story.status is TaskStatus.COMPLETED:
-            self._turns = [*self._turns, (story.ask, story.answer)][-TURNS_KEPT:]
+            self._turns = [*self._turns, (story.ask, story.answer)][-MAX_TURNS:]
         self._stopping.wait(2 * self._pause)
 
 
 def _attempt(write: Write) -> None:
-    """Write, or say in the log why not: an agent goes on without its store."""
+    """Write, or log the error: an agent carries on without its store."""
     try:
         perform(write)
     except Error as error:
@@ -96,43 +104,43 @@ def _close_connection() -> None:
 
 
 def _end(story: Story, now: int, rng: random.Random) -> int:
-    """When a story ended, in nanoseconds: what is older than a day fell into working hours."""
+    """Return the time a story ended, in nanoseconds; if over a day ago, in working hours."""
     end = now - int(story.days_ago * DAY)
     if story.days_ago < 1:
         return end
     return end - end % DAY + rng.randint(7 * HOUR, 19 * HOUR)
 
 
-def _age(story: Story, end: int, rng: random.Random) -> None:
-    """Move a story's rows back in time, so that it ended at `end`, in nanoseconds."""
-    moments = _moments(story, end, rng)
+def _backdate(story: Story, end: int, rng: random.Random) -> None:
+    """Move a story's timestamps back so that it ended at `end`, in nanoseconds."""
+    times = _times(story, end, rng)
     rows = TaskCheckpoint.objects.filter(task=story.task).order_by("id")
-    for id, moment in zip(rows.values_list("id", flat=True), moments[1:], strict=False):
-        TaskCheckpoint.objects.filter(id=id).update(created_at=_text(moment))
+    for id, time in zip(rows.values_list("id", flat=True), times[1:], strict=False):
+        TaskCheckpoint.objects.filter(id=id).update(created_at=_timestamp(time))
     earlier = sum(int(rng.uniform(0.2, 2) * DAY) for _ in story.before)
     TaskRecord.objects.filter(task_id=story.task).update(
-        created_at=_text(moments[0] - earlier),
-        updated_at=_text(moments[-1]),
-        completed_at=_text(moments[-1]) if story.status.is_terminal else None,
+        created_at=_timestamp(times[0] - earlier),
+        updated_at=_timestamp(times[-1]),
+        completed_at=_timestamp(times[-1]) if story.status.is_terminal else None,
     )
 
 
-def _moments(story: Story, end: int, rng: random.Random) -> list[int]:
-    """When the message came, when each step was done, and when the run ended if it did."""
+def _times(story: Story, end: int, rng: random.Random) -> list[int]:
+    """Return the times of the message, of each step and, if the run has ended, of its end."""
     gaps = [int(step.after_hours * HOUR) or _seconds(rng, 4, 80) for step in story.steps]
     if story.status is TaskStatus.TIMED_OUT:
         gaps.append(300 * SECOND)
     elif story.status.is_terminal:
         gaps.append(_seconds(rng, 3, 25))
-    moments = [end]
+    times = [end]
     for gap in reversed(gaps):
-        moments.append(moments[-1] - gap)
-    return moments[::-1]
+        times.append(times[-1] - gap)
+    return times[::-1]
 
 
 def _seconds(rng: random.Random, least: int, most: int) -> int:
     return rng.randint(least * SECOND, most * SECOND)
 
 
-def _text(moment: int) -> str:
-    return rfc3339(*divmod(moment, SECOND))
+def _timestamp(time: int) -> str:
+    return rfc3339(*divmod(time, SECOND))

@@ -1,4 +1,4 @@
-"""What the tools of the demo threads printed: colours for plain text, and the long outputs."""
+"""Tool output for the demo threads: terminal colours, and long generated texts."""
 
 import random
 import re
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 BOLD, RED, GREEN, CYAN = "1", "31", "32", "36"
 
-# How a program colours its output: in this order, whatever was coloured before is left alone.
+# Patterns and their SGR codes, applied in order.
 COLORS: dict[str, list[tuple[str, str]]] = {
     "pytest": [
         (r"^E .*", f"{RED};{BOLD}"),
@@ -37,18 +37,18 @@ HANDLERS = [f"{area}_{action}" for area in _AREAS + _MORE_AREAS for action in _A
 
 
 def colored(text: str, program: str) -> str:
-    """The text in the SGR colours of a program that writes to a terminal."""
+    """Colour the text as the program does on a terminal."""
     for pattern, codes in COLORS[program]:
         text = re.sub(pattern, f"\x1b[{codes}m\\g<0>\x1b[0m", text, flags=re.MULTILINE)
     return text
 
 
 def build_log() -> str:
-    """A release build of a large C++ program: some 300 KB of lines, a few of them warnings."""
-    rng = random.Random(4)  # noqa: S311 (nothing here is secret)
+    """Return the log of a large C++ build: about 300 KB, with a few warnings."""
+    rng = random.Random(4)  # noqa: S311 - no secrets here
     lines = ["-- Build files have been written to: /build/release"]
     for number in range(1, 3196):
-        lines += _compiled(rng, number)
+        lines += _compile_lines(rng, number)
     lines += [
         "[3196/3197] Linking CXX executable bin/shopd",
         "[3197/3197] Running unit tests: 1,204 passed in 41.7 s",
@@ -58,7 +58,7 @@ def build_log() -> str:
     return "\n".join(lines)
 
 
-def _compiled(rng: random.Random, number: int) -> Iterator[str]:
+def _compile_lines(rng: random.Random, number: int) -> Iterator[str]:
     module, unit = rng.choice(_MODULES), f"{rng.choice(_PARTS)}_{number:04d}.cc"
     target = f"src/{module}/CMakeFiles/{module}.dir/{unit}.o"
     yield f"[{number}/3197] Building CXX object {target} (in {rng.uniform(0.1, 1.8):.1f} s)"
@@ -70,7 +70,7 @@ def _compiled(rng: random.Random, number: int) -> Iterator[str]:
 
 
 def progress_bar() -> str:
-    """A restore whose bar redraws itself with carriage returns."""
+    """Return a progress bar that redraws itself with carriage returns."""
     frames = []
     for percent in range(0, 101, 4):
         bar = ("#" * (percent // 4)).ljust(25, ".")
@@ -79,8 +79,8 @@ def progress_bar() -> str:
 
 
 def access_log() -> str:
-    """Requests of one address that hammers the sign-in page, among the usual ones."""
-    rng = random.Random(9)  # noqa: S311 (nothing here is secret)
+    """Return a web server log in which one address keeps trying to sign in."""
+    rng = random.Random(9)  # noqa: S311 - no secrets here
     return "\n".join(_request(rng) for _ in range(400))
 
 

@@ -1,4 +1,4 @@
-"""A story as an agent tells it to the store: the writes of one message, in order."""
+"""Turns a story into the writes that an agent would make while handling its message."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ Wrap a JSON object in <tool_call></tool_call> tags:
 
 
 def perform(write: Write) -> None:
-    """Do a write with the store's verb for it."""
+    """Send a write to the store."""
     if isinstance(write, TaskSnapshot):
         save_snapshot(write)
     else:
@@ -46,13 +46,13 @@ def perform(write: Write) -> None:
 
 
 class Run:
-    """One message of a thread. The history grows with each of its writes."""
+    """An agent's handling of one message. The history grows with each write."""
 
     def __init__(self, story: Story) -> None:
         self._story = story
         self._history = _opening(story)
         self._note: str | None = None
-        self.ended = False
+        self.has_ended = False
 
     def writes(self) -> Iterator[Write]:
         story = self._story
@@ -61,22 +61,22 @@ class Run:
             if step.restarted:
                 self._history = _opening(story)
             self._history += _step_messages(story, number, step)
-            self._note = note(step.calls)
+            self._note = checkpoint_note(step.calls)
             yield self._checkpoint(number, step)
         if story.status.is_terminal:
-            self.ended = True
+            self.has_ended = True
             if story.answer:
                 self._history.append(ChatMessage("assistant", story.answer))
             yield self._snapshot(story.status, story.answer or None, story.error)
 
-    def cancelled(self) -> TaskSnapshot:
+    def cancellation(self) -> TaskSnapshot:
         return self._snapshot(TaskStatus.CANCELLED, error="cancelled during tool-call loop")
 
     def _snapshot(
         self, status: TaskStatus, answer: str | None = None, error: str | None = None
     ) -> TaskSnapshot:
         return TaskSnapshot(
-            **self._names(),
+            **self._task_fields(),
             status=status,
             execution_history=list(self._history),
             resumable_history=self._resumable_history(answer),
@@ -87,7 +87,7 @@ class Run:
 
     def _checkpoint(self, number: int, step: Step) -> TaskCheckpointUpdate:
         return TaskCheckpointUpdate(
-            **self._names(),
+            **self._task_fields(),
             step_index=number,
             execution_history=list(self._history),
             checkpoint_note=self._note,
@@ -97,7 +97,7 @@ class Run:
             ],
         )
 
-    def _names(self) -> dict[str, Any]:
+    def _task_fields(self) -> dict[str, Any]:
         story = self._story
         return {
             "task_id": story.task,
@@ -110,12 +110,12 @@ class Run:
     def _resumable_history(self, answer: str | None) -> list[ChatMessage]:
         if not self._story.resumable:
             return []
-        answered = [ChatMessage("assistant", answer)] if answer else []
-        return _turns(self._story) + answered
+        turn = [ChatMessage("assistant", answer)] if answer else []
+        return _turns(self._story) + turn
 
 
 def _numbered(steps: Sequence[Step]) -> Iterator[tuple[int, Step]]:
-    """Steps with their numbers, which begin at 1 again where the agent did."""
+    """Number the steps, from 1 again after each restart of the agent."""
     number = 0
     for step in steps:
         number = 1 if step.restarted else number + 1
@@ -139,20 +139,20 @@ def _step_messages(story: Story, number: int, step: Step) -> list[ChatMessage]:
 
 
 def _tagged_messages(step: Step) -> list[ChatMessage]:
-    asked, results = [step.thought], ["[Tool results]"]
+    lines, results = [step.thought], ["[Tool results]"]
     for call in step.calls:
         body = _json({"name": call.tool, "arguments": call.arguments})
-        asked.append(f"<tool_call>\n{body}\n</tool_call>")
+        lines.append(f"<tool_call>\n{body}\n</tool_call>")
         status = "ok" if call.success else "error"
         results.append(
             f'<tool_result name="{call.tool}" status="{status}">\n{call.output}\n</tool_result>'
         )
-    return [ChatMessage("assistant", "\n".join(asked)), ChatMessage("user", "\n".join(results))]
+    return [ChatMessage("assistant", "\n".join(lines)), ChatMessage("user", "\n".join(results))]
 
 
 def _native_messages(story: Story, number: int, step: Step) -> list[ChatMessage]:
     ids = [f"call_{number:02d}{index:02d}" for index, _ in enumerate(step.calls)]
-    asked = {
+    message = {
         "content": None if number % 2 else step.thought,
         "tool_calls": [
             {"id": id, "name": call.tool, "arguments": _json(call.arguments)}
@@ -164,15 +164,15 @@ def _native_messages(story: Story, number: int, step: Step) -> list[ChatMessage]
         ChatMessage("tool", _json({"tool_call_id": id, "content": call.output}))
         for id, call in zip(ids, step.calls, strict=True)
     ]
-    return [ChatMessage("assistant", _json(asked)), *results]
+    return [ChatMessage("assistant", _json(message)), *results]
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def note(calls: Sequence[Call]) -> str:
-    """What gloamy notes after a step, for a model that resumes there."""
+def checkpoint_note(calls: Sequence[Call]) -> str:
+    """Return gloamy's note after a step, for a model that resumes there."""
     lines = [
         "Continue from the latest confirmed state. Do not restart successful steps unless "
         "verification disproves them."

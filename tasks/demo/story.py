@@ -1,4 +1,4 @@
-"""The stories of the demo threads, read from `stories.toml`, which explains its form."""
+"""Loads the stories of the demo threads from `stories.toml`, which documents its format."""
 
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ PROVIDERS_AND_MODELS = {
 
 @dataclass(frozen=True)
 class Call:
-    """One tool call and what came of it."""
+    """One tool call and its result."""
 
     tool: str
     arguments: dict[str, Any]
@@ -32,7 +32,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Step:
-    """What the model thought, and the calls it then made at once."""
+    """The model's thought and its tool calls."""
 
     thought: str
     calls: tuple[Call, ...]
@@ -42,7 +42,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """One message of a thread, with all that followed from it."""
+    """One message of a thread and the run that handled it."""
 
     thread: str
     task: str
@@ -65,18 +65,18 @@ class Story:
 
 @cache
 def stories() -> tuple[Story, ...]:
-    """What is already in a demo workspace when it is opened."""
-    return tuple(map(_story, _file()["story"]))
+    """Return the stories that a new demo workspace contains."""
+    return tuple(map(_story, _toml()["story"]))
 
 
 @cache
 def live_stories() -> tuple[Story, ...]:
-    """What the simulated agent is asked for, one after the other."""
-    return tuple(map(_story, _file()["live"]))
+    """Return the stories that the simulated agent works through."""
+    return tuple(map(_story, _toml()["live"]))
 
 
 @cache
-def _file() -> dict[str, Any]:
+def _toml() -> dict[str, Any]:
     return tomllib.loads(Path(__file__).with_name("stories.toml").read_text("utf-8"))
 
 
@@ -101,7 +101,7 @@ def _story(table: dict[str, Any]) -> Story:
 
 
 def _steps(tables: Sequence[dict[str, Any]]) -> Iterator[Step]:
-    """One step for each thought; a call without one belongs to the step before."""
+    """Start a step at each thought; a call without one belongs to the previous step."""
     for first, table in enumerate(tables):
         if "thought" in table:
             end = first + 1
@@ -146,7 +146,7 @@ def _output(table: dict[str, Any]) -> str:
 
 
 def _every_handler() -> Iterator[Step]:
-    """The long story: one handler a step, and every twentieth needs a second look."""
+    """Generate the long story: one step per handler, and a check at every twentieth."""
     listing = "\n".join(f"{name}.py" for name in outputs.HANDLERS)
     yield Step(
         "First the list of handlers.", (_call({"shell": "ls handlers/", "output": listing}),)

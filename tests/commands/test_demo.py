@@ -120,7 +120,7 @@ def test_note_names_confirmed_and_failed_steps_once():
         Call("shell", {}, "", success=False),
         Call("shell", {}, "", success=False),
     ]
-    assert runs.note(calls).splitlines()[3:5] == [
+    assert runs.checkpoint_note(calls).splitlines()[3:5] == [
         "- Confirmed steps: file_write",
         "- Failed steps: shell [tool_error]",
     ]
@@ -202,7 +202,7 @@ def test_agent_goes_through_all_its_messages_again_and_again(agent, monkeypatch)
     endings = [write.status.value for write in snapshots if write.status.is_terminal]
     assert endings[:6] == ["completed", "completed", "failed", "completed"] + ["completed"] * 2
     assert endings[-1] == "cancelled"
-    assert max(len(write.resumable_history) for write in snapshots) == 2 * demo.TURNS_KEPT + 2
+    assert max(len(write.resumable_history) for write in snapshots) == 2 * demo.MAX_TURNS + 2
 
 
 @in_threads

@@ -5,8 +5,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,15 @@ from granian.server import MPServer
 
 from gloamy_site.sign_in.links import administrator, sign_in_link
 from gloamy_site.worker import load_application
-from manage import DEMO_MARK
+from manage import DEMO_MARKER
 from tasks.demo import SimulatedAgent, fill
 from tasks.store import workspace
 from tasks.views.limits import SERVER_THREADS
 
 LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect, not to listen
 
-LONGEST_HEAD = (
-    10_000  # milliseconds that a request's head may take; gloamy_site/request_body.py has more
-)
-LARGEST_HEAD = 128 * 1024  # bytes of a request before its body; an address has up to 64 KB
+HEADER_TIMEOUT = 10_000  # milliseconds; see gloamy_site/request_body.py for bodies
+MAX_HEADER_SIZE = 128 * 1024  # bytes, including a URL of up to 64 KB
 
 
 class Command(BaseCommand):
@@ -40,11 +37,11 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        # manage.py knows the options by their whole names only
+        # manage.py parses the options too, and does not recognize abbreviations.
         return super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        # manage.py has read these two already: they decide the settings.
+        # Also parsed by manage.py, since the settings depend on them.
         parser.add_argument("--workspace", help="folder of the agent (~/.gloamy/workspace)")
         parser.add_argument("--demo", action="store_true", help="open made-up threads instead")
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
@@ -56,25 +53,25 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         host, port = options["host"], options["port"]
         try:
-            check_options(options)
-            check_address(host, port)
-            self.stdout.write(set_up(), ending="")
-        except (workspace.WorkspaceError, CommandError) as error:  # of its own, and of migrate's
+            _check_options(options)
+            _check_address(host, port)
+            self.stdout.write(_set_up(), ending="")
+        except (workspace.WorkspaceError, CommandError) as error:  # the latter from migrate
             self.stderr.write(str(error))
             raise SystemExit(1) from None
         if options["demo"]:
             fill()
         self.announce(self.welcome(host, port, with_link=not options["no_link"]), host, port)
-        with demo_at_work() if options["demo"] else nullcontext():
-            server(host, port).serve(target_loader=load_application)
+        with SimulatedAgent() if options["demo"] else nullcontext():
+            _server(host, port).serve(target_loader=load_application)
         self.stdout.write("Stopped.")
 
     def announce(self, welcome: str, host: str, port: int) -> None:
-        """Print the welcome as soon as the server answers, and not before: its link works then."""
+        """Print the welcome once the server accepts connections, so that its link works."""
         connections.close_all()
 
         def wait() -> None:
-            while not answers(host, port):
+            while not _is_listening(host, port):
                 time.sleep(0.05)
             self.stdout.write(welcome)
 
@@ -82,8 +79,8 @@ class Command(BaseCommand):
 
     def welcome(self, host: str, port: int, *, with_link: bool) -> str:
         user = administrator()
-        address = settings.SITE_URL or f"http://{name_for_links(host)}:{port}"
-        manage = f"{shortest(sys.executable)} {shortest(sys.argv[0])}"
+        address = settings.SITE_URL or f"http://{_url_host(host)}:{port}"
+        manage = f"{_relative_path(sys.executable)} {_relative_path(sys.argv[0])}"
         read_only = "The store is read-only: clearing is off.\n" if settings.TASKS_READ_ONLY else ""
         warning = workspace.warning()
         link = (
@@ -100,19 +97,19 @@ class Command(BaseCommand):
         )
 
 
-def shortest(path: str) -> str:
-    """A path as one would type it here."""
+def _relative_path(path: str) -> str:
+    """Return the path relative to the working directory if it is inside it."""
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
 
 
-def name_for_links(host: str) -> str:
-    """What a browser on this machine calls the server."""
+def _url_host(host: str) -> str:
+    """Return the host as a browser on this machine has to write it in a URL."""
     host = LOCAL_HOSTS.get(host, host)
     return f"[{host}]" if ":" in host else host
 
 
-def answers(host: str, port: int) -> bool:
+def _is_listening(host: str, port: int) -> bool:
     try:
         with socket.create_connection((LOCAL_HOSTS.get(host, host), port), timeout=1):
             return True
@@ -120,56 +117,46 @@ def answers(host: str, port: int) -> bool:
         return False
 
 
-def check_options(options: dict[str, Any]) -> None:
-    """Raise WorkspaceError unless the settings were made for these options."""
-    given = options["workspace"]
-    if given and Path(given).expanduser().resolve() != settings.WORKSPACE.resolve():
-        raise workspace.WorkspaceError(f"{given} is not opened: start `manage.py serve` itself.")
+def _check_options(options: dict[str, Any]) -> None:
+    """Raise WorkspaceError if the settings do not match these options."""
+    folder = options["workspace"]
+    if folder and Path(folder).expanduser().resolve() != settings.WORKSPACE.resolve():
+        raise workspace.WorkspaceError(f"{folder} is not opened: start `manage.py serve` itself.")
     if settings.IS_HTTPS and not settings.TRUSTED_PROXY:
         raise workspace.WorkspaceError(
             "SITE_URL has https, which this server leaves to a proxy: set TRUSTED_PROXY to its"
             " address, such as 127.0.0.1."
         )
-    if options["demo"] and not (settings.WORKSPACE / DEMO_MARK).exists():
+    if options["demo"] and not (settings.WORKSPACE / DEMO_MARKER).exists():
         raise workspace.WorkspaceError(
             f"{settings.WORKSPACE} is no demo: --demo needs a folder that is not there yet."
         )
 
 
-def set_up() -> str:
-    """Bring both databases up to date, and what is to be said of it.
+def _set_up() -> str:
+    """Migrate both databases and return the warnings.
 
-    Raises WorkspaceError where the store cannot be used.
+    Raises WorkspaceError if the store cannot be used.
     """
     workspace.prepare()
     workspace.check_databases()
-    said = StringIO()
-    call_command("migrate", verbosity=0, interactive=False, stderr=said)
+    warnings = StringIO()
+    call_command("migrate", verbosity=0, interactive=False, stderr=warnings)
     call_command("clearsessions")
     workspace.check_store()
-    return "" if settings.TASKS_READ_ONLY else said.getvalue()  # the welcome says that
+    return "" if settings.TASKS_READ_ONLY else warnings.getvalue()  # which the welcome mentions
 
 
-@contextmanager
-def demo_at_work() -> Iterator[None]:
-    """One simulated agent, so that a newcomer sees something move."""
-    agent = SimulatedAgent()
-    agent.start()
-    try:
-        yield
-    finally:
-        agent.stop()
-
-
-def check_address(host: str, port: int) -> None:
-    """Raise WorkspaceError unless a server can listen there."""
+def _check_address(host: str, port: int) -> None:
+    """Raise WorkspaceError unless a server can listen on the address."""
     if not host:
         raise workspace.WorkspaceError("--host names no address.")
     if not 0 < port < 65_536:
         raise workspace.WorkspaceError(f"{port} is no port; choose one from 1 to 65535.")
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, *_, address = found[0]
+        [(family, kind, *_, address), *_] = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
@@ -180,22 +167,22 @@ def check_address(host: str, port: int) -> None:
         ) from error
 
 
-def server(host: str, port: int) -> MPServer:
-    # A forked worker could inherit a lock that the demo's thread holds at that moment.
+def _server(host: str, port: int) -> MPServer:
+    # A forked worker could inherit a lock held by the demo's thread.
     multiprocessing.set_start_method("spawn")
-    made = MPServer(
+    server = MPServer(
         "gloamy_site.wsgi:application",
         address=host,
         port=port,
         interface=Interfaces.WSGI,
         http1_settings=HTTP1Settings(
-            header_read_timeout=LONGEST_HEAD, max_buffer_size=LARGEST_HEAD
+            header_read_timeout=HEADER_TIMEOUT, max_buffer_size=MAX_HEADER_SIZE
         ),
         blocking_threads=SERVER_THREADS,
         log_level=LogLevels.error,
-        workers_kill_timeout=5,  # seconds that requests get to end after Ctrl-C
+        workers_kill_timeout=5,  # seconds for requests to finish after Ctrl-C
         working_dir=Path(settings.BASE_DIR),
     )
-    # A closed terminal ends it, too; by itself, granian would reload.
-    made.signal_handler_reload = made.signal_handler_interrupt  # type: ignore[method-assign]
-    return made
+    # Stop on SIGHUP, sent by a closing terminal; granian would reload.
+    server.signal_handler_reload = server.signal_handler_interrupt  # type: ignore[method-assign]
+    return server

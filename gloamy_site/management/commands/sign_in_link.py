@@ -19,12 +19,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            user = self.chosen(options["username"])
+            user = self.user(options["username"])
         except DatabaseError as error:
             raise CommandError(f"Run `migrate` or `serve` first: {error}.") from error
         self.stdout.write(sign_in_link(user, options["server"]))
 
-    def chosen(self, username: str | None) -> User:
+    def user(self, username: str | None) -> User:
         if username is None:
             return administrator()
         user = User.objects.filter(is_active=True, username=username).first()
