@@ -27,10 +27,7 @@ MAX_TURNS = 8  # of the simulated agent's thread; agents trim their history, too
 
 
 def fill(now: datetime | None = None) -> int:
-    """Write the demo threads, backdated from `now`, and return their number.
-
-    Does nothing and returns 0 if the store is not empty.
-    """
+    """Write the demo threads into an empty store, ending at `now`, and return their number."""
     if TaskRecord.objects.exists():
         return 0
     now_ns = int((now or datetime.now(UTC)).timestamp()) * SECOND

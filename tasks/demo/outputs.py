@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 BOLD, RED, GREEN, CYAN = "1", "31", "32", "36"
 
@@ -92,8 +92,4 @@ def _request(rng: random.Random) -> str:
     return f'198.51.100.{rng.randint(2, 250)} - - [{clock}] "GET {page} HTTP/2.0" 200 5120'
 
 
-GENERATED: dict[str, Callable[[], str]] = {
-    "build_log": build_log,
-    "progress_bar": progress_bar,
-    "access_log": access_log,
-}
+GENERATED = {function.__name__: function for function in (build_log, progress_bar, access_log)}

@@ -60,7 +60,8 @@ class Run:
         for number, step in _numbered(story.steps):
             if step.restarted:
                 self._history = _opening(story)
-            self._history += _step_messages(story, number, step)
+            messages = _native_messages(number, step) if story.native else _tagged_messages(step)
+            self._history += messages
             self._note = checkpoint_note(step.calls)
             yield self._checkpoint(number, step)
         if story.status.is_terminal:
@@ -134,10 +135,6 @@ def _turns(story: Story) -> list[ChatMessage]:
     return [*turns, ChatMessage("user", story.ask)]
 
 
-def _step_messages(story: Story, number: int, step: Step) -> list[ChatMessage]:
-    return _native_messages(story, number, step) if story.native else _tagged_messages(step)
-
-
 def _tagged_messages(step: Step) -> list[ChatMessage]:
     lines, results = [step.thought], ["[Tool results]"]
     for call in step.calls:
@@ -150,7 +147,7 @@ def _tagged_messages(step: Step) -> list[ChatMessage]:
     return [ChatMessage("assistant", "\n".join(lines)), ChatMessage("user", "\n".join(results))]
 
 
-def _native_messages(story: Story, number: int, step: Step) -> list[ChatMessage]:
+def _native_messages(number: int, step: Step) -> list[ChatMessage]:
     ids = [f"call_{number:02d}{index:02d}" for index, _ in enumerate(step.calls)]
     message = {
         "content": None if number % 2 else step.thought,

@@ -1,4 +1,4 @@
-"""How much room the store takes, what of it is free, and giving it back."""
+"""The disk space of the store."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +12,14 @@ _SIZE_ON_POSTGRESQL = """
 
 @dataclass(frozen=True)
 class Space:
-    """In bytes. `free` is inside the file and used again before the file grows."""
+    """Sizes in bytes. `free` space is part of the file and is reused before the file grows."""
 
     file: int
     log: int
     free: int
 
 
-def of_store() -> Space:
+def measure() -> Space:
     connection = workspace.store_connection()
     with connection.cursor() as cursor:
         if not engine(connection).is_file:
@@ -34,13 +34,13 @@ def of_store() -> Space:
 
 
 def vacuum() -> None:
-    """Rewrite SQLite's file without its free pages; nobody can write meanwhile."""
+    """Rewrite SQLite's file without its free pages. Blocks writers."""
     connection = workspace.store_connection()
     with connection.cursor() as cursor:
         if not engine(connection).is_file:
             cursor.execute("VACUUM task_records, task_checkpoints")
             return
-        cursor.execute("PRAGMA temp_store = FILE")  # not a whole store in memory
+        cursor.execute("PRAGMA temp_store = FILE")  # avoid a copy of the store in memory
         cursor.execute("VACUUM")
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         cursor.fetchall()

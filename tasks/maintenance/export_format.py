@@ -1,4 +1,4 @@
-"""The lines of an export: their forms, and what each has to hold to be stored."""
+"""The lines of an export file, and their validation."""
 
 from typing import Annotated, Any
 
@@ -13,11 +13,11 @@ FORMAT, VERSION = "gloamy tasks", 1
 Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
-class Refused(Exception):
-    """Why a task cannot be moved, in one plain sentence that names it."""
+class TransferError(Exception):
+    """A task cannot be transferred; the message names it and the reason."""
 
     def __str__(self) -> str:
-        return one_line(super().__str__())  # it may say what a file or a row has
+        return one_line(super().__str__())  # it may quote a file or a row
 
 
 class Header(msgspec.Struct, forbid_unknown_fields=True, tag_field="line", tag="header"):
@@ -28,7 +28,7 @@ class Header(msgspec.Struct, forbid_unknown_fields=True, tag_field="line", tag="
 
 
 class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
-    """A row of task_checkpoints, without its id and its task's."""
+    """A row of task_checkpoints, without its id and task_id."""
 
     step_index: Integer
     checkpoint_note: str | None
@@ -37,7 +37,7 @@ class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Task(msgspec.Struct, forbid_unknown_fields=True, tag_field="line", tag="task"):
-    """A row of task_records, with its checkpoints in the order taken."""
+    """A row of task_records, with its checkpoints in the order they were recorded."""
 
     task_id: str
     thread_id: str
@@ -58,52 +58,52 @@ class Task(msgspec.Struct, forbid_unknown_fields=True, tag_field="line", tag="ta
 
 
 class End(msgspec.Struct, forbid_unknown_fields=True, tag_field="line", tag="end"):
-    """The last line of an export: without it, the file was cut off."""
+    """The last line of an export. If it is missing, the file is truncated."""
 
-    tasks: int
-    checkpoints: int
+    tasks: int = 0
+    checkpoints: int = 0
 
 
 _decoder: msgspec.json.Decoder[Header | Task | End] = msgspec.json.Decoder(Header | Task | End)
 
 
-def parse(line: bytes) -> Header | Task | End:
-    """A line of an export. Raises Refused, naming the field, unless the store could have it so."""
+def parse_line(line: bytes) -> Header | Task | End:
+    """Decode a line. Raises TransferError, naming the field, for anything the store cannot hold."""
     try:
         parsed = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(plain(error)) from error
+        raise TransferError(reason(error)) from error
     if isinstance(parsed, Task):
-        _check(parsed)
+        _validate(parsed)
     return parsed
 
 
-def plain(error: Exception) -> str:
-    """A decoder's error with the field first: `field created_at: Expected …`."""
-    what, found, where = str(error).partition(" - at `$")
-    return f"field {where.strip('.`')}: {what}" if found else what
+def reason(error: Exception) -> str:
+    """Return msgspec's message with the field first: `field created_at: Expected …`."""
+    message, _, path = str(error).partition(" - at `$")
+    return f"field {path.strip('.`')}: {message}" if path else message
 
 
-def _check(task: Task) -> None:
-    """What types do not say: the JSON of the columns, the form of the times, counts from 0."""
+def _validate(task: Task) -> None:
+    """Check what the types do not: JSON columns, timestamps, and that counts are not negative."""
     _check_field("execution_history_json", decode_history, task.execution_history_json)
     _check_field("resumable_history_json", decode_history, task.resumable_history_json)
     _check_field("checkpoint_count", _check_natural, task.checkpoint_count)
     for name in ("created_at", "updated_at", "completed_at"):
-        if (moment := getattr(task, name)) is not None:
-            _check_field(name, check_rfc3339, moment)
+        if (timestamp := getattr(task, name)) is not None:
+            _check_field(name, check_rfc3339, timestamp)
     for index, checkpoint in enumerate(task.checkpoints):
-        where = f"checkpoints[{index}]"
-        _check_field(f"{where}.step_index", _check_natural, checkpoint.step_index)
-        _check_field(f"{where}.items_json", decode_items, checkpoint.items_json)
-        _check_field(f"{where}.created_at", check_rfc3339, checkpoint.created_at)
+        path = f"checkpoints[{index}]"
+        _check_field(f"{path}.step_index", _check_natural, checkpoint.step_index)
+        _check_field(f"{path}.items_json", decode_items, checkpoint.items_json)
+        _check_field(f"{path}.created_at", check_rfc3339, checkpoint.created_at)
 
 
 def _check_field(name: str, check: Any, value: Any) -> None:
     try:
         check(value)
     except (TypeError, ValueError) as error:
-        raise Refused(f"field {name}: {error}") from error
+        raise TransferError(f"field {name}: {error}") from error
 
 
 def _check_natural(number: int) -> None:

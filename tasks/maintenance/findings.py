@@ -1,10 +1,10 @@
-"""What a check of the store finds, and how a stored value is shown in it."""
+"""The results of a store check."""
 
 from typing import Any, NamedTuple
 
 
 class Finding(NamedTuple):
-    """One thing found; a note says what is worth knowing, and is nothing wrong."""
+    """One result of a check: a problem, or a note if `wrong` is False."""
 
     kind: str
     text: str
@@ -14,21 +14,18 @@ class Finding(NamedTuple):
     wrong: bool = True
 
 
-def quoted(value: Any) -> str:
-    """A stored value on one line of ASCII, shortened."""
+def note(kind: str, text: str) -> Finding:
+    return Finding(kind, text, wrong=False)
+
+
+def quote(value: Any) -> str:
+    """Return a stored value as a short literal on one line of ASCII."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
-    return shortened(ascii(value))
+    literal = ascii(value)
+    return literal if len(literal) <= 100 else f"{literal[:99]}…"
 
 
-def shown(message: str | bytes) -> str:
-    """What somebody else says, likewise, and without the quotes."""
-    return quoted(message).strip("'\"")
-
-
-def shortened(line: str) -> str:
-    return line if len(line) <= 100 else f"{line[:99]}…"
-
-
-def note(kind: str, told: str) -> Finding:
-    return Finding(kind, told, wrong=False)
+def escape(text: str | bytes) -> str:
+    """Return untrusted text, such as an error message, likewise but without quotes."""
+    return quote(text).strip("'\"")

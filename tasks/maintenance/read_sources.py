@@ -1,4 +1,4 @@
-"""A store opened to look at it as it is, without writing to it or keeping anybody waiting."""
+"""Read-only access to a store in any condition, without blocking writers."""
 
 import errno
 import sqlite3
@@ -8,108 +8,108 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from django.db import DatabaseError, models
+from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tasks.engines import engine
-from tasks.maintenance.findings import Finding, note, shown
+from tasks.maintenance.findings import Finding, escape, note
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.store import filesystem
 from tasks.store.sqlite_uri import read_only_address
 from tasks.store.untrusted import harden_sqlite
 from tasks.store.workspace import store_connection, store_file
 
-WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))  # the first and the last version that have it
+WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))  # first and last affected version
 ERRORS = (DatabaseError, sqlite3.Error, OSError)
-TRIES = 10  # of one statement, each after another write
-TICK = 0.02  # seconds; a file system's clock for its files is no finer than some milliseconds
-ABSENT = "missing"
+ATTEMPTS = 10  # per statement, if the file keeps changing
+CLOCK_RESOLUTION = 0.02  # seconds; file timestamps are only precise to some milliseconds
+MISSING = "missing"
 
 
 class Source(Protocol):
-    """A store opened for reading, each statement in a transaction of its own."""
+    """A store opened for reading. Each statement has a transaction of its own."""
 
-    key: dict[type[models.Model], str]
-    mark: str
+    key_columns: dict[type[Any], str]
+    placeholder: str
 
     def rows(self, sql: str, *params: Any) -> list[Any]: ...
-    def typed(self, column: str) -> str: ...
+    def value_and_type(self, column: str) -> str: ...
     def columns(self, table: str) -> list[str]: ...
     def table_kind(self, table: str) -> str: ...
     def triggers(self, table: str) -> list[str]: ...
-    def about(self) -> Iterator[Finding]: ...
+    def database_findings(self) -> Iterator[Finding]: ...
     def close(self) -> None: ...
 
 
 class SqliteSource:
-    """The file itself, opened read-only: Django's connection would set the journal's mode."""
+    """The file, not opened by Django, whose connection would set the journal mode."""
 
-    mark = "?"
+    placeholder = "?"
 
     def __init__(self, file: Path):
-        # not the task's id: several may be NULL
-        self.key: dict[type[models.Model], str] = {TaskRecord: "rowid", TaskCheckpoint: "rowid"}
+        # not task_id, which may be NULL in several rows
+        self.key_columns = {TaskRecord: "rowid", TaskCheckpoint: "rowid"}
         self.file = file
         self._open()
 
     def _open(self) -> None:
-        self.state = settled_state(self.file)
-        self.in_wal_mode = in_wal_mode(self.file)
+        self.state = _settled_state(self.file)
+        self.in_wal_mode = _in_wal_mode(self.file)
         address = f"{self.file.resolve().as_uri()}?mode=ro"
-        if self.in_wal_mode:  # else SQLite makes no file beside the one it reads
+        if self.in_wal_mode:  # otherwise SQLite creates no -wal and -shm files
             address = read_only_address(self.file)
-        self.is_at_rest = address.endswith("immutable=1")
+        self.is_immutable = address.endswith("immutable=1")
         self.connection = sqlite3.connect(address, uri=True, isolation_level=None)
         harden_sqlite(self.connection)
-        self.connection.text_factory = bytes  # not all text need be UTF-8
+        self.connection.text_factory = bytes  # text may not be UTF-8
 
     def rows(self, sql: str, *params: Any) -> list[Any]:
-        """The answer, taken once more where a writer came to a file that was taken for at rest."""
-        for _ in range(TRIES):
+        """Return the rows. Retry if a file that was opened as immutable has been written to."""
+        for _ in range(ATTEMPTS):
             try:
-                found = self.connection.execute(sql, params).fetchall()
+                rows = self.connection.execute(sql, params).fetchall()
             except sqlite3.Error:
                 if not self._is_outdated():
                     raise
             else:
                 if not self._is_outdated():
-                    return found
+                    return rows
             self.close()
             self._open()
         raise sqlite3.OperationalError("the file changes faster than it can be read")
 
     def _is_outdated(self) -> bool:
-        return self.is_at_rest and state(self.file) != self.state
+        return self.is_immutable and state(self.file) != self.state
 
-    def typed(self, column: str) -> str:
+    def value_and_type(self, column: str) -> str:
         return f't."{column}", typeof(t."{column}")'
 
     def columns(self, table: str) -> list[str]:
         return [row[1].decode() for row in self.rows(f"PRAGMA table_xinfo({table})")]
 
     def table_kind(self, table: str) -> str:
-        found = self.rows("SELECT type FROM sqlite_master WHERE name = ?", table)
-        return found[0][0].decode() if found else ABSENT
+        rows = self.rows("SELECT type FROM sqlite_master WHERE name = ?", table)
+        return rows[0][0].decode() if rows else MISSING
 
     def triggers(self, table: str) -> list[str]:
         sql = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? ORDER BY name"
         return [row[0].decode("utf-8", "replace") for row in self.rows(sql, table)]
 
-    def about(self) -> Iterator[Finding]:
-        yield from self._pages()
+    def database_findings(self) -> Iterator[Finding]:
+        yield from self._size_notes()
         version = sqlite3.sqlite_version
         if warning := filesystem.warning(self.file.parent):
             yield note("filesystem", warning)
         yield note("version", f"SQLite {version}")
         if WAL_RESET_BUG[0] <= sqlite3.sqlite_version_info <= WAL_RESET_BUG[1]:
             yield note("wal-reset", f"SQLite {version} has the WAL-reset bug; 3.51.3 has not")
-        # without a WAL a reader keeps writers waiting, so the shorter check has to do
+        # without a WAL readers block writers, so run the shorter check
         check = "integrity_check" if self.in_wal_mode else "quick_check"
         for [text] in self.rows(f"PRAGMA {check}"):
             if text != b"ok":
-                yield Finding("integrity", f"{check}: {shown(text)}")
+                yield Finding("integrity", f"{check}: {escape(text)}")
 
-    def _pages(self) -> Iterator[Finding]:
+    def _size_notes(self) -> Iterator[Finding]:
         wal = self.file.with_name(f"{self.file.name}-wal")
         wal_size = wal.stat().st_size if wal.exists() else 0
         yield note("size", f"the file has {self.file.stat().st_size} bytes, its WAL {wal_size}")
@@ -120,34 +120,37 @@ class SqliteSource:
         self.connection.close()
 
 
-def in_wal_mode(file: Path) -> bool:
-    """Not to be asked of a file that SQLite has open: closing it would drop SQLite's locks."""
-    with file.open("rb") as opened:
-        return opened.read(19)[18:] == b"\x02"
+def _in_wal_mode(file: Path) -> bool:
+    """Return whether the file is in WAL mode.
+
+    SQLite must not have it open in this process: closing our handle would drop SQLite's locks.
+    """
+    with file.open("rb") as handle:
+        return handle.read(19)[18:] == b"\x02"
 
 
-def settled_state(file: Path) -> tuple[int, ...]:
-    """The state, once a further write is sure to make it another."""
-    found = state(file)
-    if abs(time.time_ns() - file.stat().st_mtime_ns) < TICK * 1e9:
-        time.sleep(TICK)
-    return found
+def _settled_state(file: Path) -> tuple[int, ...]:
+    """Return the file's state, after waiting until any later write would change it."""
+    before = state(file)
+    if abs(time.time_ns() - file.stat().st_mtime_ns) < CLOCK_RESOLUTION * 1e9:
+        time.sleep(CLOCK_RESOLUTION)
+    return before
 
 
 def state(file: Path) -> tuple[int, ...]:
-    """What a writer to a WAL file that was at rest cannot leave as it was."""
-    found = file.stat()
-    is_written = file.with_name(f"{file.name}-wal").exists()
-    return found.st_ino, found.st_size, found.st_mtime_ns, is_written
+    """Return values of which at least one changes when an idle file in WAL mode is written to."""
+    status = file.stat()
+    has_wal = file.with_name(f"{file.name}-wal").exists()
+    return status.st_ino, status.st_size, status.st_mtime_ns, has_wal
 
 
 class PostgresSource:
-    """The server, by way of Django's connection."""
+    """The server, through Django's connection."""
 
-    mark = "%s"
+    placeholder = "%s"
 
     def __init__(self, connection: BaseDatabaseWrapper):
-        self.key: dict[type[models.Model], str] = {TaskRecord: "task_id", TaskCheckpoint: "id"}
+        self.key_columns = {TaskRecord: "task_id", TaskCheckpoint: "id"}
         self.connection = connection
 
     def rows(self, sql: str, *params: Any) -> list[Any]:
@@ -155,7 +158,7 @@ class PostgresSource:
             cursor.execute(sql, params)
             return list(cursor.fetchall())
 
-    def typed(self, column: str) -> str:
+    def value_and_type(self, column: str) -> str:
         kind = f"pg_typeof(t.{column})::text"
         return (
             f"t.{column}, CASE WHEN t.{column} IS NULL THEN 'null'"
@@ -164,20 +167,20 @@ class PostgresSource:
 
     def columns(self, table: str) -> list[str]:
         with self.connection.cursor() as cursor:
-            found = self.connection.introspection.get_table_description(cursor, table)
-            return [column.name for column in found]
+            columns = self.connection.introspection.get_table_description(cursor, table)
+        return [column.name for column in columns]
 
     def table_kind(self, table: str) -> str:
         sql = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)"
         kinds = {"r": "table", "p": "table", "v": "view", "m": "materialized view"}
-        found = self.rows(sql, table)
-        return kinds.get(found[0][0], "relation") if found else ABSENT
+        rows = self.rows(sql, table)
+        return kinds.get(rows[0][0], "relation") if rows else MISSING
 
     def triggers(self, table: str) -> list[str]:
         sql = "SELECT tgname FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND NOT tgisinternal"
         return sorted(row[0] for row in self.rows(sql, table))
 
-    def about(self) -> Iterator[Finding]:
+    def database_findings(self) -> Iterator[Finding]:
         [[version]] = self.rows("SHOW server_version")
         yield note("version", f"PostgreSQL {version}")
         [[size]] = self.rows(
@@ -194,11 +197,11 @@ class PostgresSource:
 
 
 def open_store() -> Source:
-    """The store that the settings name. Raises FileNotFoundError or a database's own error."""
+    """Open the store from the settings. Raises OSError or a database error."""
     connection = store_connection()
     if not engine(connection).is_file:
         return PostgresSource(connection)
     file = store_file()
-    if not stat.S_ISREG(file.stat().st_mode):  # to open a pipe would wait for ever
+    if not stat.S_ISREG(file.stat().st_mode):  # opening a pipe would block forever
         raise OSError(errno.EINVAL, "it is no regular file")
     return SqliteSource(file)

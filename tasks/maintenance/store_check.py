@@ -1,7 +1,7 @@
-"""What is wrong with a store and where.
+"""Checks every row of a store.
 
-Every row is read by a statement of its own, so memory holds one row and no read lasts long; its
-count, its checkpoints and its task are compared within that statement, as a live agent writes on.
+Each row is read by a statement of its own, which keeps memory low and reads short. Its relations
+are checked in that same statement, since a live agent keeps writing.
 """
 
 from collections.abc import Iterator
@@ -10,152 +10,159 @@ from typing import Any, NamedTuple
 from django.db import models
 
 from tasks.fields import Rfc3339Field, is_stored_form
-from tasks.maintenance.findings import Finding, quoted, shown
-from tasks.maintenance.read_sources import ABSENT, ERRORS, Source
+from tasks.maintenance.findings import Finding, escape, quote
+from tasks.maintenance.read_sources import ERRORS, MISSING, Source
 from tasks.messages import decode_history, decode_items
 from tasks.models import TaskCheckpoint, TaskRecord, TaskStatus
 
-CHUNK = 500  # keys fetched at a time
+CHUNK = 500  # keys per statement
 DECODERS: dict[str, Any] = {
     "execution_history_json": decode_history,
     "resumable_history_json": decode_history,
     "items_json": decode_items,
 }
-COMPARED = {  # what a row is compared with, in the statement that reads it
+RELATED_COUNT = {  # the rows of the other table that belong to a row
     TaskRecord: "(SELECT count(*) FROM task_checkpoints c WHERE c.task_id = t.task_id)",
     TaskCheckpoint: "(SELECT count(*) FROM task_records r WHERE r.task_id = t.task_id)",
 }
 
 
 class Cell(NamedTuple):
-    """A stored value with SQLite's name of its type; text is bytes there until it is decoded."""
+    """A stored value and SQLite's name of its type. Text from SQLite is bytes, not decoded yet."""
 
     kind: str
     value: Any
 
 
 def findings(source: Source) -> Iterator[Finding]:
-    """All that is to be said of a store, the rows last."""
+    """Check the whole store: the database first, then each table's schema and rows."""
     try:
-        yield from source.about()
+        yield from source.database_findings()
     except ERRORS as error:
-        yield Finding("unreadable", shown(str(error)))
+        yield Finding("unreadable", escape(str(error)))
     for model in (TaskRecord, TaskCheckpoint):
-        table = model._meta.db_table
         try:
-            yield from table_findings(source, model)
+            yield from _table_findings(source, model)
         except ERRORS as error:
-            yield Finding("unreadable", f"reading stopped: {shown(str(error))}", table)
+            table = model._meta.db_table
+            yield Finding("unreadable", f"reading stopped: {escape(str(error))}", table)
 
 
-def table_findings(source: Source, model: type[models.Model]) -> Iterator[Finding]:
+def _table_findings(source: Source, model: type[models.Model]) -> Iterator[Finding]:
     table = model._meta.db_table
     if (kind := source.table_kind(table)) != "table":
-        yield Finding("table", "is missing" if kind == ABSENT else f"is a {kind}, no table", table)
+        yield Finding("table", "is missing" if kind == MISSING else f"is a {kind}, no table", table)
         return
     for name in source.triggers(table):
-        yield Finding("trigger", f"has the trigger {shown(name)}", table)
-    there = set(source.columns(table))
-    fields = {str(field.column): field for field in model._meta.concrete_fields}
-    for column in sorted(fields.keys() - there):
+        yield Finding("trigger", f"has the trigger {escape(name)}", table)
+    actual = set(source.columns(table))
+    expected = [str(field.column) for field in model._meta.concrete_fields]
+    for column in sorted({*expected} - actual):
         yield Finding("column", "is missing", table, column=column)
-    for column in sorted(there - fields.keys()):
-        yield Finding("column", "is not the store's", table, column=shown(column))
-    present = [column for column in fields if column in there]
-    for key in keys(source, model):
+    for column in sorted(actual - {*expected}):
+        yield Finding("column", "is not the store's", table, column=escape(column))
+    columns = [column for column in expected if column in actual]
+    for key in _keys(source, model):
         try:
-            yield from row_findings(source, model, key, present)
+            yield from _row_findings(source, model, key, columns)
         except ERRORS as error:
-            yield Finding("unreadable", shown(str(error)), table, f"{source.key[model]} {key}")
+            yield Finding(
+                "unreadable", escape(str(error)), table, f"{source.key_columns[model]} {key}"
+            )
 
 
-def keys(source: Source, model: type[models.Model]) -> Iterator[Any]:
-    key, after = source.key[model], ""
+def _keys(source: Source, model: type[models.Model]) -> Iterator[Any]:
+    key, after = source.key_columns[model], ""
     params: tuple[Any, ...] = ()
     while True:
         sql = f"SELECT {key} FROM {model._meta.db_table} {after} ORDER BY {key} LIMIT {CHUNK}"
-        chunk = source.rows(sql, *params)
-        for [found] in chunk:
-            yield found
+        chunk = [row[0] for row in source.rows(sql, *params)]
+        yield from chunk
         if len(chunk) < CHUNK:
             return
-        after, params = f"WHERE {key} > {source.mark}", (chunk[-1][0],)
+        after, params = f"WHERE {key} > {source.placeholder}", (chunk[-1],)
 
 
-def row_findings(
-    source: Source, model: type[models.Model], key: Any, present: list[str]
+def _row_findings(
+    source: Source, model: type[models.Model], key: Any, columns: list[str]
 ) -> Iterator[Finding]:
-    small = [column for column in present if column not in DECODERS]
-    large = [column for column in present if column in DECODERS]
-    where = f"FROM {model._meta.db_table} t WHERE t.{source.key[model]} = {source.mark}"
-    selected = ", ".join(map(source.typed, small))
-    comparable = {"task_id", "checkpoint_count"} & {*present} >= {"task_id"}
-    compared = COMPARED[model] if comparable else "NULL"
-    row = next(iter(source.rows(f"SELECT {selected}, {compared} {where}", key)), None)
+    small = [column for column in columns if column not in DECODERS]
+    where = (
+        f"FROM {model._meta.db_table} t WHERE t.{source.key_columns[model]} = {source.placeholder}"
+    )
+    selected = ", ".join(map(source.value_and_type, small))
+    related = RELATED_COUNT[model] if "task_id" in columns else "NULL"
+    row = next(iter(source.rows(f"SELECT {selected}, {related} {where}", key)), None)
     if row is None:
-        return  # cleared since its key was read
-    cells = {name: Cell(row[2 * i + 1], row[2 * i]) for i, name in enumerate(small)}
-    cells = {name: Cell(text(cell.kind), cell.value) for name, cell in cells.items()}
-    place = Finding("", "", model._meta.db_table, name_of(model, cells, key))
-    for column in present:
-        if column in large:  # one at a time: each may be a hundred megabytes
-            for found in source.rows(f"SELECT {source.typed(column)} {where}", key):
-                cell = Cell(text(found[1]), found[0])
-                yield from cell_findings(model, column, cell, place)
-        else:
-            yield from cell_findings(model, column, cells[column], place)
-    yield from relation_findings(model, cells, row[-1], place)
+        return  # deleted since its key was read
+    cells = {name: _cell(row[2 * i : 2 * i + 2]) for i, name in enumerate(small)}
+    base = Finding("", "", model._meta.db_table, _row_name(model, cells, key))
+    for column in columns:
+        if column in cells:
+            yield from cell_findings(model, column, cells[column], base)
+            continue
+        # one large column at a time: each may hold a hundred megabytes
+        for value_and_type in source.rows(f"SELECT {source.value_and_type(column)} {where}", key):
+            yield from cell_findings(model, column, _cell(value_and_type), base)
+    yield from _relation_findings(model, cells, row[-1], base)
+
+
+def _cell(value_and_type: Any) -> Cell:
+    value, kind = value_and_type
+    return Cell(_decode(kind), value)
 
 
 def cell_findings(
-    model: type[models.Model], column: str, cell: Cell, place: Finding
+    model: type[models.Model], column: str, cell: Cell, base: Finding
 ) -> Iterator[Finding]:
+    """Check one value. `base` is a finding that names the row."""
     field = next(field for field in model._meta.concrete_fields if field.column == column)
-    place = place._replace(column=column)
+    base = base._replace(column=column)
     expected = "integer" if isinstance(field, models.IntegerField) else "text"
     if cell.kind == "null":
         if not field.null:
-            yield place._replace(kind="null", text="is NULL")
+            yield base._replace(kind="null", text="is NULL")
     elif cell.kind != expected:
-        yield place._replace(kind="type", text=f"{cell.kind} where {expected} belongs")
+        yield base._replace(kind="type", text=f"{cell.kind} where {expected} belongs")
     elif expected == "text":
         try:
-            yield from text_findings(field, text(cell.value), place)
+            yield from _text_findings(field, _decode(cell.value), base)
         except UnicodeDecodeError as error:
             reason = f"not UTF-8: {error.reason} at byte {error.start}"
-            yield place._replace(kind="utf-8", text=reason)
+            yield base._replace(kind="utf-8", text=reason)
 
 
-def text_findings(field: Any, value: str, place: Finding) -> Iterator[Finding]:
-    if decode := DECODERS.get(place.column):
+def _text_findings(field: Any, value: str, base: Finding) -> Iterator[Finding]:
+    if decode := DECODERS.get(base.column):
         try:
             decode(value)
         except ValueError as error:
-            yield place._replace(kind="json", text=shown(str(error)))
+            yield base._replace(kind="json", text=escape(str(error)))
     elif isinstance(field, Rfc3339Field) and not is_stored_form(value):
-        yield place._replace(kind="timestamp", text=f"no timestamp of the store: {quoted(value)}")
-    elif place.column == "status" and value not in TaskStatus.values:
-        told = f"unknown status {quoted(value)}, read as running"
-        yield place._replace(kind="status", text=told, wrong=False)
+        yield base._replace(kind="timestamp", text=f"no timestamp of the store: {quote(value)}")
+    elif base.column == "status" and value not in TaskStatus.values:
+        text = f"unknown status {quote(value)}, read as running"
+        yield base._replace(kind="status", text=text, wrong=False)
 
 
-def relation_findings(
-    model: type[models.Model], cells: dict[str, Cell], found: int | None, place: Finding
+def _relation_findings(
+    model: type[models.Model], cells: dict[str, Cell], related: int | None, base: Finding
 ) -> Iterator[Finding]:
     count = cells.get("checkpoint_count")
-    if model is TaskRecord and count and count.kind == "integer" and found not in (None, count[1]):
-        said = f"is {count.value}, and there are {found} checkpoints"
-        yield place._replace(kind="count", text=said, column="checkpoint_count")
-    if model is TaskCheckpoint and found == 0:
-        owner = quoted(cells["task_id"].value)
-        yield place._replace(kind="orphan", text=f"there is no task {owner}", column="task_id")
+    if model is TaskRecord and count and count.kind == "integer":
+        if related not in (None, count.value):
+            text = f"is {count.value}, and there are {related} checkpoints"
+            yield base._replace(kind="count", text=text, column="checkpoint_count")
+    elif model is TaskCheckpoint and related == 0:
+        task_id = quote(cells["task_id"].value)
+        yield base._replace(kind="orphan", text=f"there is no task {task_id}", column="task_id")
 
 
-def name_of(model: type[models.Model], cells: dict[str, Cell], key: Any) -> str:
-    name = cells.get(str(model._meta.pk and model._meta.pk.column))
-    return f"rowid {key}" if name is None or name.value is None else quoted(name.value)
+def _row_name(model: type[models.Model], cells: dict[str, Cell], key: Any) -> str:
+    cell = cells.get(str(model._meta.pk and model._meta.pk.column))
+    return f"rowid {key}" if cell is None or cell.value is None else quote(cell.value)
 
 
-def text(value: Any) -> Any:
-    """SQLite's text is bytes here. Raises UnicodeDecodeError where it is not UTF-8."""
+def _decode(value: Any) -> Any:
+    """Decode text, which is bytes from SQLite. Raises UnicodeDecodeError unless it is UTF-8."""
     return value.decode() if isinstance(value, bytes) else value

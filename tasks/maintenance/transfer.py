@@ -1,8 +1,7 @@
-"""Moving whole tasks: out to JSON Lines, in again, and from one database to another.
+"""Transfers whole tasks: to JSON Lines, from JSON Lines, and between databases.
 
-A task is moved exactly as it is stored. The one write, `put`, does not use the verbs of
-`tasks.service`: these give new timestamps, count checkpoints themselves and reset them when a run
-starts, while here timestamps, counts and the order of checkpoints are kept exactly.
+Tasks are transferred exactly as stored. `write_task` does not use the verbs of `tasks.service`,
+which set new timestamps, count checkpoints and reset them when a run starts.
 """
 
 import hashlib
@@ -18,22 +17,20 @@ from django.db import DEFAULT_DB_ALIAS, DataError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tasks.engines import engine, storable
-from tasks.maintenance import transfer_statements
-from tasks.maintenance.export_format import Checkpoint, Refused, Task, plain
+from tasks.maintenance import export_format, transfer_statements
+from tasks.maintenance.export_format import Checkpoint, Task, TransferError
 from tasks.models import TaskRecord
 from tasks.store import transactions
+from tasks.store.statements import TaskRow
 
-PAGE = 1000  # ids read at a time
-PATIENCE = 5  # seconds that an agent waits for SQLite's lock before it drops what it has to write
-
-COLUMNS = Task.__struct_fields__[:-1]
-_CHECKPOINT_COLUMNS = Checkpoint.__struct_fields__
+PAGE_SIZE = 1000  # ids per query
+AGENT_TIMEOUT = 5  # seconds that an agent waits for SQLite's lock before it drops a write
 
 
-class Tally:
-    """Counts, and a checksum for each table that is the same for equal rows in any order.
+class Totals:
+    """Counts and checksums of tasks and checkpoints, independent of the order of tasks.
 
-    The checkpoints' ids are left out, and each one's place within its task is in.
+    The checksums cover each checkpoint's position within its task, but not its id.
     """
 
     def __init__(self) -> None:
@@ -45,18 +42,18 @@ class Tally:
         self.checkpoints += len(task.checkpoints)
         *values, checkpoints = msgspec.structs.astuple(task)
         self._sums[0] += _digest(values)
-        for place, checkpoint in enumerate(checkpoints):
-            row = (task.task_id, place, *msgspec.structs.astuple(checkpoint))
+        for index, checkpoint in enumerate(checkpoints):
+            row = (task.task_id, index, *msgspec.structs.astuple(checkpoint))
             self._sums[1] += _digest(row)
 
     @property
     def checksums(self) -> tuple[str, str]:
-        first, second = (f"{total % 2**128:032x}" for total in self._sums)
-        return first, second
+        tasks, checkpoints = (f"{total % 2**128:032x}" for total in self._sums)
+        return tasks, checkpoints
 
     def __str__(self) -> str:
-        first, second = self.checksums
-        return f"{self.tasks} tasks {first}, {self.checkpoints} checkpoints {second}"
+        tasks, checkpoints = self.checksums
+        return f"{self.tasks} tasks {tasks}, {self.checkpoints} checkpoints {checkpoints}"
 
 
 def _digest(row: Any) -> int:
@@ -64,156 +61,146 @@ def _digest(row: Any) -> int:
 
 
 def task_ids(using: str | None = None) -> Iterator[str | bytes]:
-    """Every task's id in order; bytes where it is not UTF-8. No transaction is held between."""
+    """Yield every task id in order, as bytes if it is not UTF-8. Pages have a transaction each."""
     last: str | bytes | None = None
     while True:
         with transactions.reading_as_stored(using) as cursor:
-            page = transfer_statements.page_of_ids(cursor, last, PAGE)
+            page = transfer_statements.select_ids(cursor, last, PAGE_SIZE)
         yield from page
-        if len(page) < PAGE:
+        if len(page) < PAGE_SIZE:
             return
         last = page[-1]
 
 
-def task_ids_of(thread_id: str) -> list[str | bytes]:
+def thread_task_ids(thread_id: str) -> list[str | bytes]:
     with transactions.reading_as_stored() as cursor:
-        cursor.execute(transfer_statements.IDS_OF_THREAD, (thread_id,))
-        return [task_id for (task_id,) in cursor.fetchall() if task_id is not None]
+        return transfer_statements.select_thread_ids(cursor, thread_id)
 
 
-def count(using: str | None = None) -> int:
+def count_tasks(using: str | None = None) -> int:
     with transactions.reading(using) as cursor:
         cursor.execute("SELECT count(*) FROM task_records")
         return int(cursor.fetchone()[0])
 
 
-def exists(task_id: str | bytes, using: str) -> bool:
+def task_exists(task_id: str | bytes, using: str) -> bool:
     with transactions.reading_as_stored(using) as cursor:
-        return transfer_statements.has_task(cursor, task_id)
+        return transfer_statements.task_exists(cursor, task_id)
 
 
-def out_of_reach(using: str | None = None) -> list[str]:
-    """What no task's id leads to, and so is not moved: a sentence for each kind."""
+def unreachable_rows(using: str | None = None) -> list[str]:
+    """Return messages about the rows that are not transferred because no task id leads to them."""
     with transactions.reading_as_stored(using) as cursor:
-        tasks, checkpoints = transfer_statements.count_out_of_reach(cursor)
-    found = []
+        tasks, checkpoints = transfer_statements.count_unreachable(cursor)
+    messages = []
     if tasks:
-        found.append(f"{tasks} tasks have no text for an id, and are left out.")
+        messages.append(f"{tasks} tasks have no text for an id, and are left out.")
     if checkpoints:
-        found.append(f"{checkpoints} checkpoints have no task, and are left out.")
-    return found
+        messages.append(f"{checkpoints} checkpoints have no task, and are left out.")
+    return messages
 
 
-def read(task_id: str | bytes, using: str | None = None) -> Task | None:
-    """A task with its checkpoints, all of one moment; None where it is gone.
+def read_task(task_id: str | bytes, using: str | None = None) -> Task | None:
+    """Return a consistent task with its checkpoints, or None if it has been deleted.
 
-    Raises Refused where a value is not of its column's type, as SQLite lets it be.
+    Raises TransferError if a value does not have its column's type, which SQLite permits.
     """
     with transactions.reading_as_stored(using) as cursor:
-        row, steps = transfer_statements.fetch_task(cursor, task_id)
+        row, steps = transfer_statements.select_task(cursor, task_id)
     if row is None:
         return None
-    checkpoints = [dict(zip(_CHECKPOINT_COLUMNS, step, strict=True)) for step in steps]
-    values = dict(zip(COLUMNS, row, strict=True)) | {"checkpoints": checkpoints}
+    checkpoints = [dict(zip(Checkpoint.__struct_fields__, step, strict=True)) for step in steps]
+    values = dict(zip(TaskRow._fields, row, strict=True)) | {"checkpoints": checkpoints}
     try:
         return msgspec.convert(values, Task)
     except msgspec.ValidationError as error:
-        raise Refused(f"{task_id!r} {plain(error)}") from error
+        raise TransferError(f"{task_id!r} {export_format.reason(error)}") from error
 
 
-def put(task: Task, *, replace: bool = False, using: str | None = None) -> float:
-    """Store a task as it is; its checkpoints get new ids in their order.
+def write_task(task: Task, *, replace: bool = False, using: str | None = None) -> float:
+    """Store a task as it is, with new ids for its checkpoints.
 
-    Returns for how many seconds it held the lock: 0 where an equal one is there, and nothing is
-    written. Raises Refused where another one has its id and shall not be replaced, or where the
+    Returns the seconds for which the lock was held, or 0 if an equal task was already stored.
+    Raises TransferError if a different task has its id and `replace` is not set, or if the
     database cannot hold it.
     """
     using = using or router.db_for_write(TaskRecord)
-    task = stored_form(task, using)
+    task = storable_task(task, using)
     if _is_stored(task, using):
         return 0
-    try:
-        return _write(task, replace, using)
-    except DataError as error:
-        raise Refused(f"{task.task_id!r} {str(error).splitlines()[0]}") from error
-
-
-def _write(task: Task, replace: bool, using: str) -> float:
     *values, checkpoints = msgspec.structs.astuple(task)
-    rows = [(task.task_id, *msgspec.structs.astuple(step)) for step in checkpoints]
-    with transactions.writing_task(task.thread_id, task.task_id, using) as (cursor, _):
-        transactions.lock_thread(cursor, task.thread_id)  # before anything is read or timed
-        begun = perf_counter()
-        if replace:  # the task first, and the cascade after it: the order of every other delete
-            transfer_statements.delete_task(cursor, task.task_id)
-        cursor.execute(transfer_statements.ADD_TASK, values)
-        if not cursor.rowcount:
-            raise Refused(f"{task.task_id!r} is there with other content")
-        cursor.execute(
-            transfer_statements.DELETE_CHECKPOINTS, (task.task_id,)
-        )  # of one deleted by hand
-        cursor.executemany(transfer_statements.PUT_CHECKPOINT, rows)
-    return perf_counter() - begun
+    rows = [msgspec.structs.astuple(checkpoint) for checkpoint in checkpoints]
+    try:
+        with transactions.writing_task(task.thread_id, task.task_id, using) as (cursor, _):
+            transactions.lock_thread(cursor, task.thread_id)  # before the clock starts
+            start = perf_counter()
+            if replace:  # the task before its checkpoints, as in every other delete
+                transfer_statements.delete_task(cursor, task.task_id)
+            if not transfer_statements.insert_task(cursor, values, rows):
+                raise TransferError(f"{task.task_id!r} is there with other content")
+    except DataError as error:
+        raise TransferError(f"{task.task_id!r} {str(error).splitlines()[0]}") from error
+    return perf_counter() - start
 
 
 def lock_warning(task: Task, seconds: float, using: str | None = None) -> str:
-    """What a write that took so long may have cost an agent on the same file; else nothing."""
+    """Return a warning if a write held SQLite's lock for longer than agents wait, or ""."""
     connection = connections[using or router.db_for_write(TaskRecord)]
-    if not engine(connection).is_file or seconds < PATIENCE:
+    if not engine(connection).is_file or seconds < AGENT_TIMEOUT:
         return ""
     return (
         f"{task.task_id!r} kept the file locked for {seconds:.0f} seconds: an agent waits"
-        f" {PATIENCE}, and may have lost a write."
+        f" {AGENT_TIMEOUT}, and may have lost a write."
     )
 
 
 def _is_stored(task: Task, using: str) -> bool:
     try:
-        return read(task.task_id, using) == task
-    except Refused:
+        return read_task(task.task_id, using) == task
+    except TransferError:
         return False
 
 
-def stored_form(task: Task, using: str) -> Task:
-    """The task as a database can hold it: see `tasks.engines.storable`."""
+def storable_task(task: Task, using: str) -> Task:
+    """Return the task as the database can hold it, see `tasks.engines.storable`."""
     connection = connections[using]
     if not engine(connection).is_strictly_typed:
         return task
-    *values, checkpoints = _storable(task, connection)
-    steps = [Checkpoint(*_storable(step, connection)) for step in checkpoints]
+    *values, checkpoints = _storable_values(task, connection)
+    steps = [Checkpoint(*_storable_values(row, connection)) for row in checkpoints]
     return Task(*values, steps)  # type: ignore[call-arg]
 
 
-def _storable(row: Task | Checkpoint, connection: BaseDatabaseWrapper) -> list[Any]:
+def _storable_values(row: Task | Checkpoint, connection: BaseDatabaseWrapper) -> list[Any]:
     return [storable(value, connection) for value in msgspec.structs.astuple(row)]
 
 
-def delete(task_id: str | bytes, using: str) -> None:
-    """Delete a task with its checkpoints, for a copy that shall hold nothing else."""
+def delete_task(task_id: str | bytes, using: str) -> None:
+    """Delete a task with its checkpoints."""
     with transactions.writing(using) as cursor:
         transfer_statements.delete_task(cursor, task_id)
 
 
-def check_file(database: dict[str, Any]) -> None:
-    """Raise Refused where there is none: SQLite would make it, and move nothing from it."""
+def require_file(database: dict[str, Any]) -> None:
+    """Raise TransferError if SQLite's file is missing: opening it would create an empty one."""
     file = str(database["NAME"])
-    is_address = file.startswith("file:")  # of a file that is there, and cannot be written
-    if "sqlite3" in database["ENGINE"] and not is_address and not Path(file).exists():
-        raise Refused(f"There is no file {file}")
+    is_uri = file.startswith("file:")  # only used for existing, read-only files
+    if "sqlite3" in database["ENGINE"] and not is_uri and not Path(file).exists():
+        raise TransferError(f"There is no file {file}")
 
 
-def make_tables(using: str) -> None:
-    """Make those of a new store."""
+def create_tables(using: str) -> None:
+    """Create the tables of a new store."""
     if TaskRecord._meta.db_table not in connections[using].introspection.table_names():
         call_command("migrate", "tasks", database=using, verbosity=0, interactive=False)
 
 
 @contextmanager
 def connected(database: dict[str, Any]) -> Iterator[str]:
-    """The alias of one more database, open until the block ends."""
+    """Connect to another database for the duration of the block, and yield its alias."""
     alias = "other"
-    given = {DEFAULT_DB_ALIAS: {}, alias: database}
-    connections.settings[alias] = connections.configure_settings(given)[alias]
+    databases = {DEFAULT_DB_ALIAS: {}, alias: database}
+    connections.settings[alias] = connections.configure_settings(databases)[alias]
     try:
         yield alias
     finally:

@@ -1,51 +1,85 @@
-"""The statements that move whole tasks, one at a time, as they are stored."""
+"""The SQL that transfers whole tasks, one at a time, exactly as stored."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.backends.utils import CursorWrapper
 
 from tasks.engines import engine
+from tasks.maintenance.export_format import Checkpoint
 from tasks.store.statements import TASK_COLUMNS, TaskRow
 
+_CHECKPOINT_COLUMNS = ", ".join(Checkpoint.__struct_fields__)
+_WHERE_ID = "WHERE task_id = CAST(%s AS TEXT)"
+_INSERT_TASK = f"""
+    INSERT INTO task_records ({TASK_COLUMNS})
+    VALUES ({", ".join(["%s"] * len(TaskRow._fields))}) ON CONFLICT (task_id) DO NOTHING"""
+_INSERT_CHECKPOINT = f"""
+    INSERT INTO task_checkpoints (task_id, {_CHECKPOINT_COLUMNS}) VALUES (%s, %s, %s, %s, %s)"""
 
-def page_of_ids(cursor: CursorWrapper, after: str | bytes | None, size: int) -> list[str | bytes]:
-    """The first task ids after this one, in the order of their bytes; those that are texts."""
+
+def select_ids(cursor: CursorWrapper, after: str | bytes | None, limit: int) -> list[str | bytes]:
+    """Return the next task ids in byte order, leaving out those that are not text."""
     comparison = ">=" if after is None else ">"
     is_text = "" if engine(cursor.db).is_strictly_typed else "AND typeof(task_id) = 'text'"
     cursor.execute(
         f"SELECT task_id FROM task_records WHERE task_id {comparison} CAST(%s AS TEXT) {is_text}"
         " ORDER BY task_id LIMIT %s",
-        (_key(cursor, after or ""), size),
+        (_id_param(cursor, after or ""), limit),
     )
     return [task_id for (task_id,) in cursor.fetchall()]
 
 
-def fetch_task(
+def select_thread_ids(cursor: CursorWrapper, thread_id: str) -> list[str | bytes]:
+    """Return the ids of a thread's tasks."""
+    cursor.execute(
+        "SELECT task_id FROM task_records WHERE thread_id = %s ORDER BY task_id", (thread_id,)
+    )
+    return [task_id for (task_id,) in cursor.fetchall() if task_id is not None]
+
+
+def select_task(
     cursor: CursorWrapper, task_id: str | bytes
 ) -> tuple[tuple[Any, ...] | None, list[tuple[Any, ...]]]:
-    """The row of a task, or None, and the rows of its checkpoints in the order taken."""
-    cursor.execute(READ_TASK, (_key(cursor, task_id),))
+    """Return the row of a task, or None, and the rows of its checkpoints in recording order."""
+    params = (_id_param(cursor, task_id),)
+    cursor.execute(f"SELECT {TASK_COLUMNS} FROM task_records {_WHERE_ID}", params)
     row = cursor.fetchone()
-    cursor.execute(READ_CHECKPOINTS, (_key(cursor, task_id),))
+    cursor.execute(
+        f"SELECT {_CHECKPOINT_COLUMNS} FROM task_checkpoints {_WHERE_ID} ORDER BY id", params
+    )
     return row, cursor.fetchall()
 
 
-def has_task(cursor: CursorWrapper, task_id: str | bytes) -> bool:
-    key = _key(cursor, task_id)
-    if isinstance(key, bytes) or "\0" not in key:  # which PostgreSQL cannot be asked for
-        cursor.execute(HAS_TASK, (key,))
-        return cursor.fetchone() is not None
-    return False
+def task_exists(cursor: CursorWrapper, task_id: str | bytes) -> bool:
+    param = _id_param(cursor, task_id)
+    if isinstance(param, str) and "\0" in param:  # PostgreSQL cannot hold it and rejects the query
+        return False
+    cursor.execute(f"SELECT 1 FROM task_records {_WHERE_ID}", (param,))
+    return cursor.fetchone() is not None
+
+
+def insert_task(
+    cursor: CursorWrapper, task: Sequence[Any], checkpoints: Sequence[Sequence[Any]]
+) -> bool:
+    """Insert a task with its checkpoints. Return False, writing nothing, if its id is taken."""
+    cursor.execute(_INSERT_TASK, task)
+    if not cursor.rowcount:
+        return False
+    # Left behind if the task was deleted by hand
+    cursor.execute("DELETE FROM task_checkpoints WHERE task_id = %s", task[:1])
+    cursor.executemany(_INSERT_CHECKPOINT, [(task[0], *checkpoint) for checkpoint in checkpoints])
+    return True
 
 
 def delete_task(cursor: CursorWrapper, task_id: str | bytes) -> None:
-    cursor.execute(DELETE_TASK, (_key(cursor, task_id),))
+    cursor.execute(f"DELETE FROM task_records {_WHERE_ID}", (_id_param(cursor, task_id),))
 
 
-def count_out_of_reach(cursor: CursorWrapper) -> tuple[int, int]:
-    """How many tasks have no text for an id, and how many checkpoints no task that has one."""
+def count_unreachable(cursor: CursorWrapper) -> tuple[int, int]:
+    """Count the tasks whose id is not text, and the checkpoints without a task."""
     if engine(cursor.db).is_strictly_typed:
-        return 0, 0  # its types and its foreign key see to that
+        return 0, 0  # prevented by its types and its foreign key
     cursor.execute("SELECT count(*) FROM task_records WHERE typeof(task_id) <> 'text'")
     [tasks] = cursor.fetchone()
     cursor.execute(
@@ -56,33 +90,8 @@ def count_out_of_reach(cursor: CursorWrapper) -> tuple[int, int]:
     return tasks, checkpoints
 
 
-def _key(cursor: CursorWrapper, task_id: str | bytes) -> str | bytes:
-    """An id to look for with CAST(%s AS TEXT): on SQLite its bytes, which may be no UTF-8."""
+def _id_param(cursor: CursorWrapper, task_id: str | bytes) -> str | bytes:
+    """Return an id for CAST(%s AS TEXT): as bytes on SQLite, since it may not be UTF-8."""
     if engine(cursor.db).is_strictly_typed or isinstance(task_id, bytes):
         return task_id
     return task_id.encode()
-
-
-READ_TASK = f"SELECT {TASK_COLUMNS} FROM task_records WHERE task_id = CAST(%s AS TEXT)"
-
-READ_CHECKPOINTS = """
-    SELECT step_index, checkpoint_note, items_json, created_at
-    FROM task_checkpoints WHERE task_id = CAST(%s AS TEXT) ORDER BY id"""
-
-PUT_CHECKPOINT = """
-    INSERT INTO task_checkpoints (task_id, step_index, checkpoint_note, items_json, created_at)
-    VALUES (%s, %s, %s, %s, %s)"""
-
-ADD_TASK = f"""
-    INSERT INTO task_records ({TASK_COLUMNS})
-    VALUES ({", ".join(["%s"] * len(TaskRow._fields))})
-    ON CONFLICT (task_id) DO NOTHING"""
-
-DELETE_TASK = "DELETE FROM task_records WHERE task_id = CAST(%s AS TEXT)"
-
-HAS_TASK = "SELECT 1 FROM task_records WHERE task_id = CAST(%s AS TEXT)"
-
-IDS_OF_THREAD = "SELECT task_id FROM task_records WHERE thread_id = %s ORDER BY task_id"
-
-
-DELETE_CHECKPOINTS = "DELETE FROM task_checkpoints WHERE task_id = %s"

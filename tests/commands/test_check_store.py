@@ -308,7 +308,7 @@ def test_the_last_version_with_the_wal_reset_bug(file, monkeypatch):
     def told(*version):
         monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
         with closing(read_sources.open_store()) as source:
-            return "wal-reset" in {finding.kind for finding in source.about()}
+            return "wal-reset" in {finding.kind for finding in source.database_findings()}
 
     assert [told(3, 51, 2), told(3, 51, 3)] == [True, False]
 

@@ -183,14 +183,14 @@ def test_reclaim_space_makes_the_file_smaller_only_if_asked(store, tmp_path, mon
     clear_threads(TaskRecord.objects.filter(status="failed"))
     with store.cursor() as cursor:
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    before = disk_space.of_store()
+    before = disk_space.measure()
     assert before.free > 1_900_000
 
     run("reclaim_space")
-    assert disk_space.of_store() == before
+    assert disk_space.measure() == before
     assert "given back" in run("reclaim_space", "--vacuum")
 
-    after = disk_space.of_store()
+    after = disk_space.measure()
     assert (after.free, after.log) == (0, 0)
     assert after.file < before.file - 1_900_000
 

@@ -33,6 +33,7 @@ from tasks.maintenance.export_format import End, Header, Task
 from tasks.maintenance.progress import Progress
 from tasks.models import TaskRecord
 from tasks.service import record_checkpoint, save_snapshot
+from tasks.store.statements import TaskRow
 from tests.support.factories import (
     checkpoint,
     only_postgresql,
@@ -142,14 +143,14 @@ def test_export_to_standard_output(store, file, capfdbinary):
 def test_failed_export_leaves_the_file_there_was(store, file, monkeypatch):
     file.write_text("before")
     fill()
-    monkeypatch.setattr(transfer, "read", lambda task_id: 1 / 0)
+    monkeypatch.setattr(transfer, "read_task", lambda task_id: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("export_threads", file)
     assert [path.read_text() for path in file.parent.iterdir()] == ["before"]
 
 
 def test_all_pages_of_ids_are_read(store, monkeypatch):
-    monkeypatch.setattr(transfer, "PAGE", 2)
+    monkeypatch.setattr(transfer, "PAGE_SIZE", 2)
     names = ["", "a", "b", "é", "🚀"]
     for name in names:
         task(name)
@@ -186,17 +187,17 @@ def test_interrupted_import_goes_on_when_run_again(store, file, monkeypatch):
     before = stored(store)
     run("export_threads", file)
     empty(store)
-    put, calls = transfer.put, iter([True, False])
+    put, calls = transfer.write_task, iter([True, False])
 
     def put_once(task, **options):
         if not next(calls):
             raise KeyboardInterrupt
         return put(task, **options)
 
-    monkeypatch.setattr(transfer, "put", put_once)
+    monkeypatch.setattr(transfer, "write_task", put_once)
     with pytest.raises(KeyboardInterrupt):
         run("import_threads", file)
-    monkeypatch.setattr(transfer, "put", put)
+    monkeypatch.setattr(transfer, "write_task", put)
 
     assert run("import_threads", file)[:2] == (True, "1 there already, 2 imported\n")
     assert stored(store) == before
@@ -327,7 +328,7 @@ def test_killed_import_goes_on_when_run_again(store, file, tmp_path):
     lines = [msgspec.json.encode(Header())]
     for number in range(60):
         steps = [TransferCheckpoint(9 - i, f"{i}", "[]", TIME) for i in range(3)]
-        named = dict(zip(transfer.COLUMNS, [f"t{number:02}"] * 15, strict=True))
+        named = dict(zip(TaskRow._fields, [f"t{number:02}"] * 15, strict=True))
         texts = {"execution_history_json": history, "resumable_history_json": "[]"}
         times = {"created_at": TIME, "updated_at": TIME, "completed_at": None}
         fields: dict[str, Any] = named | texts | times | {"checkpoint_count": 3}
@@ -490,14 +491,14 @@ def test_copy_from_sqlite_to_postgresql_and_back(store, tmp_path, other, monkeyp
 )
 def test_copy_that_differs_is_said_to(store, tmp_path, other, monkeypatch, statement):
     fill()
-    tasks_of = transfer.out_of_reach
+    tasks_of = transfer.unreachable_rows
 
     def meddle(using):
         with connections["other"].cursor() as cursor:
             cursor.execute(statement)
         return tasks_of(using)
 
-    monkeypatch.setattr(transfer, "out_of_reach", meddle)
+    monkeypatch.setattr(transfer, "unreachable_rows", meddle)
     done, out, said = run("copy_store", "--to", f"sqlite:///{tmp_path}/copy.db")
     source, target = out.splitlines()
     assert (done, said) == (False, "The two differ.")
@@ -529,7 +530,7 @@ def test_a_lock_held_for_long_is_said(store, file, tmp_path, other, monkeypatch,
     run("export_threads", file)
     empty(store)
     task("slow")
-    monkeypatch.setattr(transfer, "PATIENCE", 0)
+    monkeypatch.setattr(transfer, "AGENT_TIMEOUT", 0)
     arguments = ["--to", f"sqlite:///{tmp_path}/copy.db"] if command == "copy_store" else [file]
     done, _, said = run(command, *arguments)
     assert done

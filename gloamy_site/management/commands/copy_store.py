@@ -5,8 +5,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from gloamy_site.settings import database_at
-from tasks.maintenance import export_format, transfer
+from tasks.maintenance import transfer
+from tasks.maintenance.export_format import TransferError
 from tasks.maintenance.progress import Progress
+from tasks.maintenance.transfer import Totals
 from tasks.store import workspace
 
 
@@ -31,69 +33,68 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         store = workspace.store_connection()
         try:
-            transfer.check_file(database if options["from"] else store.settings_dict)
+            transfer.require_file(database if options["from"] else store.settings_dict)
             workspace.prepare()
             with transfer.connected(database) as other:
-                pair = (store.alias, other)
-                source, target = pair if options["to"] else reversed(pair)
+                aliases = (store.alias, other)
+                source, target = aliases if options["to"] else reversed(aliases)
                 self.copy(source, target, options["replace"])
-        except (export_format.Refused, workspace.WorkspaceError) as error:
+        except (TransferError, workspace.WorkspaceError) as error:
             raise CommandError(f"{str(error).rstrip('.')}.") from error
         except DatabaseError as error:
             raise CommandError(f"The copy was broken off: {error}.") from error
 
     def copy(self, source: str, target: str, replace: bool) -> None:
-        transfer.make_tables(target)
-        progress = Progress(self.stderr, transfer.count(source))
-        clear_others(source, target, replace)
-        read = self.copy_tasks(source, target, replace, progress)
-        for sentence in transfer.out_of_reach(source):
-            progress.failed(sentence)
-        written = tally(target, progress)
+        transfer.create_tables(target)
+        progress = Progress(self.stderr, transfer.count_tasks(source))
+        _delete_extra_tasks(source, target, replace)
+        expected = _copy_tasks(source, target, replace, progress)
+        for message in transfer.unreachable_rows(source):
+            progress.failed(message)
+        actual = _totals(target, progress)
         progress.clear()
-        self.stdout.write(f"source: {read}\ntarget: {written}")
-        if progress.failures or str(read) != str(written):
+        self.stdout.write(f"source: {expected}\ntarget: {actual}")
+        if progress.failures or str(expected) != str(actual):
             raise CommandError("The two differ.")
         self.stdout.write("The two are the same.")
 
-    def copy_tasks(
-        self, source: str, target: str, replace: bool, progress: Progress
-    ) -> transfer.Tally:
-        """Copy every task; the tally is of what was read."""
-        read = transfer.Tally()
-        for task_id in transfer.task_ids(source):
-            try:
-                if (task := transfer.read(task_id, source)) is not None:
-                    held = transfer.stored_form(task, target)
-                    if held != task:
-                        progress.warn(f"{task.task_id!r}: U+FFFD stands for each NUL in a text.")
-                    read.add(held)
-                    seconds = transfer.put(held, replace=replace, using=target)
-                    progress.warn(transfer.lock_warning(task, seconds, target))
-            except export_format.Refused as error:
-                progress.failed(f"Left out: {error}.")
-            progress.show(read.tasks, f"{read.tasks} tasks")
-        return read
 
-
-def clear_others(source: str, target: str, replace: bool) -> None:
-    """Raise CommandError for a task that only the target holds; or delete it, if that is asked."""
+def _delete_extra_tasks(source: str, target: str, replace: bool) -> None:
+    """Delete tasks that only the target holds. Raises CommandError for one unless `replace`."""
     for task_id in transfer.task_ids(target):
-        if transfer.exists(task_id, source):
+        if transfer.task_exists(task_id, source):
             continue
         if not replace:
             raise CommandError(f"The target holds other tasks, such as {task_id!r}; see --replace.")
-        transfer.delete(task_id, target)
+        transfer.delete_task(task_id, target)
 
 
-def tally(alias: str, progress: Progress) -> transfer.Tally:
-    """Read a store once more, for its counts and checksums."""
-    found = transfer.Tally()
+def _copy_tasks(source: str, target: str, replace: bool, progress: Progress) -> Totals:
+    """Copy every task and return the totals that the target should have."""
+    totals = Totals()
+    for task_id in transfer.task_ids(source):
+        try:
+            if (original := transfer.read_task(task_id, source)) is not None:
+                task = transfer.storable_task(original, target)
+                if task != original:
+                    progress.warn(f"{original.task_id!r}: U+FFFD stands for each NUL in a text.")
+                totals.add(task)
+                seconds = transfer.write_task(task, replace=replace, using=target)
+                progress.warn(transfer.lock_warning(original, seconds, target))
+        except TransferError as error:
+            progress.failed(f"Left out: {error}.")
+        progress.show(totals.tasks, f"{totals.tasks} tasks")
+    return totals
+
+
+def _totals(alias: str, progress: Progress) -> Totals:
+    """Read the target again for its actual totals."""
+    totals = Totals()
     for task_id in transfer.task_ids(alias):
         try:
-            if (task := transfer.read(task_id, alias)) is not None:
-                found.add(task)
-        except export_format.Refused as error:
+            if (task := transfer.read_task(task_id, alias)) is not None:
+                totals.add(task)
+        except TransferError as error:
             progress.failed(f"Not compared: {error}.")
-        progress.show(found.tasks, f"{found.tasks} tasks compared")
-    return found
+        progress.show(totals.tasks, f"{totals.tasks} tasks compared")
+    return totals

@@ -19,18 +19,18 @@ class Command(BaseCommand):
         parser.add_argument("--limit", type=int, default=20, help="findings told of a kind (20)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        as_line = json_line if options["json"] else plain_line
-        seen: Counter[tuple[str, bool]] = Counter()
+        format_line = _json_line if options["json"] else _plain_line
+        counts: Counter[tuple[str, bool]] = Counter()
         for finding in self.findings():
-            seen[finding.kind, finding.wrong] += 1
-            if seen[finding.kind, finding.wrong] <= options["limit"]:
-                self.stdout.write(as_line(finding))
-        for (kind, is_wrong), count in seen.items():
+            counts[finding.kind, finding.wrong] += 1
+            if counts[finding.kind, finding.wrong] <= options["limit"]:
+                self.stdout.write(format_line(finding))
+        for (kind, is_wrong), count in counts.items():
             if more := max(0, count - options["limit"]):
-                self.stdout.write(as_line(Finding(kind, f"and {more} more", wrong=is_wrong)))
-        wrong = sum(count for (_, is_wrong), count in seen.items() if is_wrong)
-        told = f"{location()}: {wrong or 'nothing'} wrong, {seen.total() - wrong} notes"
-        self.stdout.write(as_line(Finding("summary", told, wrong=bool(wrong))))
+                self.stdout.write(format_line(Finding(kind, f"and {more} more", wrong=is_wrong)))
+        wrong = sum(count for (_, is_wrong), count in counts.items() if is_wrong)
+        summary = f"{location()}: {wrong or 'nothing'} wrong, {counts.total() - wrong} notes"
+        self.stdout.write(format_line(Finding("summary", summary, wrong=bool(wrong))))
         if wrong:
             raise SystemExit(1)
 
@@ -46,13 +46,13 @@ class Command(BaseCommand):
             source.close()
 
 
-def plain_line(finding: Finding) -> str:
+def _plain_line(finding: Finding) -> str:
     if finding.kind == "summary":
         return finding.text
-    mark = "" if finding.wrong else "note: "
-    place = " ".join(filter(None, (finding.table, finding.key, finding.column)))
-    return mark + ": ".join(filter(None, (finding.kind, place, finding.text)))
+    prefix = "" if finding.wrong else "note: "
+    position = " ".join(filter(None, (finding.table, finding.key, finding.column)))
+    return prefix + ": ".join(filter(None, (finding.kind, position, finding.text)))
 
 
-def json_line(finding: Finding) -> str:
+def _json_line(finding: Finding) -> str:
     return json.dumps(finding._asdict())

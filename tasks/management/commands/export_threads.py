@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from tasks.maintenance import export_format, transfer
+from tasks.maintenance.export_format import TransferError
 from tasks.maintenance.progress import Progress
 from tasks.store import workspace
 
@@ -25,15 +26,17 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            transfer.check_file(workspace.store_connection().settings_dict)
-            with opened(options["file"]) as file:
+            transfer.require_file(workspace.store_connection().settings_dict)
+            with _open(options["file"]) as file:
                 failures = self.export(file, options["thread"])
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # avoid a second error at exit
             raise SystemExit(1) from None
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}.") from error
-        except export_format.Refused as error:
+        except TransferError as error:
             raise CommandError(f"{error}.") from error
         except DatabaseError as error:
             raise CommandError(f"The store cannot be read: {error}.") from error
@@ -41,42 +44,42 @@ class Command(BaseCommand):
             raise CommandError("Not everything was exported.")
 
     def export(self, file: IO[bytes], threads: list[str] | None) -> int:
-        progress = Progress(self.stderr, None if threads else transfer.count())
-        tally = transfer.Tally()
-        write(file, export_format.Header())
-        for task_id in self.of_threads(threads, progress) if threads else transfer.task_ids():
+        progress = Progress(self.stderr, None if threads else transfer.count_tasks())
+        totals = export_format.End()
+        _write(file, export_format.Header())
+        for task_id in self.thread_task_ids(threads, progress) if threads else transfer.task_ids():
             try:
-                task = transfer.read(task_id)
-            except export_format.Refused as error:
+                task = transfer.read_task(task_id)
+            except TransferError as error:
                 progress.failed(f"Left out: {error}.")
                 continue
             if task is not None:
-                write(file, task)
-                tally.tasks += 1
-                tally.checkpoints += len(task.checkpoints)
-            progress.show(tally.tasks, f"{tally.tasks} tasks")
-        write(file, export_format.End(tally.tasks, tally.checkpoints))
-        for sentence in () if threads else transfer.out_of_reach():
-            progress.failed(sentence)
+                _write(file, task)
+                totals.tasks += 1
+                totals.checkpoints += len(task.checkpoints)
+            progress.show(totals.tasks, f"{totals.tasks} tasks")
+        _write(file, totals)
+        for message in () if threads else transfer.unreachable_rows():
+            progress.failed(message)
         progress.clear()
         return progress.failures
 
-    def of_threads(self, threads: Iterable[str], progress: Progress) -> Iterator[str | bytes]:
+    def thread_task_ids(self, threads: Iterable[str], progress: Progress) -> Iterator[str | bytes]:
         for thread_id in dict.fromkeys(threads):
-            found = transfer.task_ids_of(thread_id)
-            if not found:
+            task_ids = transfer.thread_task_ids(thread_id)
+            if not task_ids:
                 progress.failed(f"There is no thread {thread_id!r}.")
-            yield from found
+            yield from task_ids
 
 
-def write(file: IO[bytes], line: msgspec.Struct) -> None:
+def _write(file: IO[bytes], line: msgspec.Struct) -> None:
     file.write(msgspec.json.encode(line))
     file.write(b"\n")
 
 
 @contextmanager
-def opened(name: str) -> Iterator[IO[bytes]]:
-    """The file to write to: a new private one that takes its name when it is whole."""
+def _open(name: str) -> Iterator[IO[bytes]]:
+    """Open standard output, a device, or a private file that gets its name when complete."""
     file = Path(name).resolve()
     if name == "-":
         yield sys.stdout.buffer
@@ -85,12 +88,12 @@ def opened(name: str) -> Iterator[IO[bytes]]:
         with file.open("wb") as device:
             yield device
     else:
-        with _renamed_when_whole(file) as new:
+        with _open_atomically(file) as new:
             yield new
 
 
 @contextmanager
-def _renamed_when_whole(file: Path) -> Iterator[IO[bytes]]:
+def _open_atomically(file: Path) -> Iterator[IO[bytes]]:
     handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
     try:
         with open(handle, "wb") as new:

@@ -9,7 +9,8 @@ from typing import IO, Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from tasks.maintenance import export_format, transfer
+from tasks.maintenance import transfer
+from tasks.maintenance.export_format import VERSION, End, Header, Task, TransferError, parse_line
 from tasks.maintenance.progress import Progress
 from tasks.store import workspace
 
@@ -26,11 +27,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            with opened(options["file"]) as file:
+            with _open(options["file"]) as file:
                 if not options["dry_run"]:
                     workspace.prepare()
-                    transfer.make_tables(workspace.store_connection().alias)
-                failures = self.load(file, options)
+                    transfer.create_tables(workspace.store_connection().alias)
+                failures = self.import_lines(file, options)
         except workspace.WorkspaceError as error:
             raise CommandError(str(error)) from error
         except OSError as error:
@@ -40,57 +41,56 @@ class Command(BaseCommand):
         if failures:
             raise CommandError("Not every line is good; the good ones were taken.")
 
-    def load(self, file: IO[bytes], options: dict[str, Any]) -> int:
-        progress = Progress(self.stderr, size(file))
-        done: Counter[str] = Counter()
-        read, end = 0, None
+    def import_lines(self, file: IO[bytes], options: dict[str, Any]) -> int:
+        progress = Progress(self.stderr, _file_size(file))
+        results: Counter[str] = Counter()
+        bytes_read, end = 0, None
         for number, line in enumerate(file, 1):
-            read += len(line)
+            bytes_read += len(line)
             try:
-                parsed = export_format.parse(line)
-                if number == 1 or end or isinstance(parsed, export_format.Header):
-                    check_place(parsed, number)
-                if isinstance(parsed, export_format.Task):
-                    done[store(parsed, options, progress)] += 1
-                end = parsed if isinstance(parsed, export_format.End) else None
-            except export_format.Refused as error:
+                parsed = parse_line(line)
+                if number == 1 or end or isinstance(parsed, Header):
+                    _check_order(parsed, number)
+                if isinstance(parsed, Task):
+                    results[_import(parsed, options, progress)] += 1
+                end = parsed if isinstance(parsed, End) else None
+            except TransferError as error:
                 if number == 1:
                     raise CommandError(f"This is no export of threads: {error}.") from error
                 progress.failed(f"Line {number}: {error}.")
-            progress.show(read, f"{done.total()} tasks")
+            progress.show(bytes_read, f"{results.total()} tasks")
         if end is None:
             progress.failed("The file was cut off: its last line is missing.")
         progress.clear()
-        self.stdout.write(", ".join(f"{count} {what}" for what, count in done.items()) or "0 tasks")
+        summary = ", ".join(f"{count} {result}" for result, count in results.items())
+        self.stdout.write(summary or "0 tasks")
         return progress.failures
 
 
-def store(task: export_format.Task, options: dict[str, Any], progress: Progress) -> str:
-    """What was done with the task, in a word."""
+def _import(task: Task, options: dict[str, Any], progress: Progress) -> str:
+    """Store a task, unless this is a dry run, and return the result for the summary."""
     if options["dry_run"]:
         return "valid"
-    seconds = transfer.put(task, replace=options["replace"])
+    seconds = transfer.write_task(task, replace=options["replace"])
     progress.warn(transfer.lock_warning(task, seconds))
     return "imported" if seconds else "there already"
 
 
-def check_place(line: Any, number: int) -> None:
-    """Raise Refused for a line that is not the header at the top, or comes after the last."""
+def _check_order(line: Any, number: int) -> None:
+    """Raise TransferError unless the line is a valid header at the top of the file."""
     if number > 1:
-        raise export_format.Refused("only a task, or the last line once, may stand here")
-    if line != export_format.Header():
-        raise export_format.Refused(
-            f"its first line is not that of version {export_format.VERSION}"
-        )
+        raise TransferError("only a task, or the last line once, may stand here")
+    if line != Header():
+        raise TransferError(f"its first line is not that of version {VERSION}")
 
 
-def size(file: IO[bytes]) -> int | None:
+def _file_size(file: IO[bytes]) -> int | None:
     status = os.fstat(file.fileno())
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 @contextmanager
-def opened(name: str) -> Iterator[IO[bytes]]:
+def _open(name: str) -> Iterator[IO[bytes]]:
     if name == "-":
         yield sys.stdin.buffer
     else:

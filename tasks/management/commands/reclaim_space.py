@@ -23,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--vacuum", action="store_true", help="rewrite the file without it")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        before = disk_space.of_store()
+        before = disk_space.measure()
         self.show(before)
         if not options["vacuum"]:
             return
@@ -32,7 +32,7 @@ class Command(BaseCommand):
             disk_space.vacuum()
         except DatabaseError as error:
             raise CommandError(f"The file is as it was: {error}") from error
-        after = disk_space.of_store()
+        after = disk_space.measure()
         self.show(after)
         given_back = before.file + before.log - after.file - after.log
         self.stdout.write(f"{plain_size(max(given_back, 0))} given back.")
