@@ -1,1 +1,1 @@
-"""The store beside its peers, under load, and under kill -9. See README.md."""
+"""Comparisons with other stores, stress tests and crash tests. See README.md."""

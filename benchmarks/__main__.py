@@ -1,46 +1,46 @@
-"""`python -m benchmarks` prints one table: the store's verbs beside the floor and other stores."""
+"""`python -m benchmarks` compares the store's verbs with plain drivers and other stores."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from benchmarks import measure, table
-from benchmarks.apart import in_new_process, working_folder
 from benchmarks.audit import Store
+from benchmarks.isolation import in_new_process, temporary_folder
 from tests.support.postgres import running_postgres, unavailable_reason
 
-SECONDS, QUICK = 2.5, 0.25  # for each row of the table
+SECONDS, QUICK_SECONDS = 2.5, 0.25  # per row of the table
 
 
 def main() -> None:
     options = _options()
-    seconds = QUICK if options.quick else SECONDS
-    with working_folder(options.folder) as folder:
+    seconds = QUICK_SECONDS if options.quick else SECONDS
+    with temporary_folder(options.folder) as folder:
         medians = {
             name: _measure(name, folder, seconds, options.cpu) for name in _databases(options.only)
         }
-    rows = [row for name, of_name in medians.items() for row in table.rows(name, of_name)]
-    print(table.text([table.HEAD, *rows]))
-    for name, of_name in medians.items():
-        print(table.resuming(name, of_name))
+    rows = [row for item in medians.items() for row in table.rows(*item)]
+    print(table.format_table([table.HEADER, *rows]))
+    for item in medians.items():
+        print(table.resume_ratio(*item))
     print(f"{table.MISSED}: a bound is missed. {table.ABSENT}: not installed, or not there.")
 
 
 def _databases(only: str | None) -> list[str]:
-    chosen = [name for name in ("SQLite", "PostgreSQL") if only in (None, name.lower())]
-    if "PostgreSQL" in chosen and (reason := unavailable_reason()):
+    names = [name for name in ("SQLite", "PostgreSQL") if only in (None, name.lower())]
+    if "PostgreSQL" in names and (reason := unavailable_reason()):
         print(reason, file=sys.stderr)
-        chosen.remove("PostgreSQL")
-    return chosen
+        names.remove("PostgreSQL")
+    return names
 
 
-def _measure(database: str, folder: Path, seconds: float, processor: bool) -> measure.Medians:
+def _measure(database: str, folder: Path, seconds: float, use_cpu_time: bool) -> measure.Medians:
     if database == "SQLite":
         store = Store.on_sqlite(folder)
-        return in_new_process(measure.measured, store, folder, seconds, processor)
+        return in_new_process(measure.run, store, folder, seconds, use_cpu_time)
     with running_postgres(folder) as server:
         store = Store.on_postgresql(server)
-        return in_new_process(measure.measured, store, folder, seconds, processor)
+        return in_new_process(measure.run, store, folder, seconds, use_cpu_time)
 
 
 def _options() -> argparse.Namespace:

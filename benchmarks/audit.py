@@ -1,4 +1,4 @@
-"""What must hold of a store whatever has happened to it, read with a plain driver."""
+"""Invariants of a store, checked through a plain driver."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_data
 
 @dataclass(frozen=True)
 class Store:
-    """Where a store is: its URL for Django, and for a driver its file or its connection string."""
+    """A store's URL for Django, and its file or connection string for a driver."""
 
     url: str
     address: str
@@ -34,7 +34,7 @@ class Store:
 
     @classmethod
     def on_postgresql(cls, server: dict[str, str]) -> "Store":
-        """What it is given is an entry of DATABASES."""
+        """Takes an entry of DATABASES."""
         return cls(
             "postgres://{USER}@/{NAME}?host={HOST}".format(**server),
             "host={HOST} port={PORT} user={USER} dbname={NAME}".format(**server),
@@ -52,8 +52,8 @@ class Store:
         return sqlite3.connect(self.address) if self.is_file else psycopg.connect(self.address)
 
 
-def drift(store: Store) -> Iterator[str]:
-    """Tasks whose count is not that of their checkpoints, and checkpoints without a task."""
+def inconsistencies(store: Store) -> Iterator[str]:
+    """Find wrong checkpoint counts, and checkpoints without a task."""
     for task_id, count, actual in store.rows(COUNTS):
         if count != actual:
             yield f"{task_id}: checkpoint_count is {count}, of {actual} checkpoints"
@@ -62,14 +62,14 @@ def drift(store: Store) -> Iterator[str]:
 
 
 def damage(store: Store) -> Iterator[str]:
-    """What SQLite finds wrong with its file."""
-    for (found,) in store.rows("PRAGMA integrity_check"):
-        if found != "ok":
-            yield f"integrity_check: {found}"
+    """Run SQLite's integrity check."""
+    for (message,) in store.rows("PRAGMA integrity_check"):
+        if message != "ok":
+            yield f"integrity_check: {message}"
 
 
 def deadlocks(store: Store) -> Iterator[str]:
-    """What PostgreSQL has counted since it was started."""
+    """Report deadlocks since PostgreSQL was started."""
     [(count,)] = store.rows(DEADLOCKS)
     if count:
         yield f"{count} deadlocks"

@@ -1,4 +1,4 @@
-"""The verbs that are measured, and what it is to time one."""
+"""The measured verbs, and timed calls."""
 
 import time
 from collections.abc import Callable
@@ -19,39 +19,38 @@ VERBS = [
 
 @dataclass(frozen=True)
 class Call:
-    """`timed` makes the call and gives the seconds it took; `before` is not counted."""
+    """A call to measure: `timed` makes it and returns the seconds, after the untimed `setup`."""
 
     timed: Callable[[], float]
-    before: Callable[[], object] = lambda: None
+    setup: Callable[[], object] = lambda: None
 
 
 class Contender(Protocol):
-    """A store under its name in the table."""
+    """A store with its name in the table."""
 
     name: str
 
     def calls(self, size: Size) -> dict[str, Call]:
-        """A call for each verb, on threads of this size."""
+        """Return a call for each verb, on threads of this size."""
 
 
 class Clock:
-    """Seconds on the wall, or, with `processor`, those that this process has worked for.
+    """Wall time in seconds, or, with `use_cpu_time`, this process's CPU time.
 
-    The latter leave out what other programs on the machine take, and waiting for a disk as well.
+    CPU time excludes other programs, but also waiting for the disk.
     """
 
-    def __init__(self) -> None:
-        self.processor = False
+    use_cpu_time = False
 
     def __call__(self) -> float:
-        return time.process_time() if self.processor else time.perf_counter()
+        return time.process_time() if self.use_cpu_time else time.perf_counter()
 
 
 clock = Clock()
 
 
 def clocked(function: Callable[..., object], *arguments: Any) -> Callable[[], float]:
-    """The function with its arguments, to be called for the seconds it takes."""
+    """Return a function that makes the call and returns the seconds it took."""
 
     def timed() -> float:
         start = clock()

@@ -1,4 +1,4 @@
-"""A clear of many threads while the daemon's stand-in writes: how long that waits, what it loses.
+"""Measures how a clear of many threads delays the daemon's writes, and whether it loses any.
 
 python -m benchmarks.clearing [--threads 10000] [--megabytes 1000] [--folder FOLDER]
 """
@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import original
-from benchmarks.apart import working_folder
+from benchmarks.isolation import temporary_folder
 
 WRITER = "telegram_live"
-PAUSE = 0.02  # seconds between two writes of the stand-in
-TEXT = 20_000  # bytes that it writes each time
-LIMIT = 0.5  # seconds that it may wait
+PAUSE = 0.02  # seconds between two writes
+TEXT_SIZE = 20_000  # bytes per write
+MAX_WAIT = 0.5  # seconds
 
 
 @dataclass
 class Update:
-    """What the stand-in writes at each step."""
+    """A checkpoint written by the daemon's stand-in."""
 
     step_index: int
     execution_history: Any
@@ -38,41 +38,41 @@ class Update:
     checkpoint_note: str | None = None
 
 
-def write(file: Path, stop: Event, answers: Any) -> None:
-    """Write steps as the daemon does, which gives up after 5 seconds, until told to stop."""
+def write(file: Path, stop: Event, results: Any) -> None:
+    """Write as the daemon does, which gives up after 5 seconds, until `stop` is set."""
     store = original.on_sqlite(file)
-    history = [original.Message("user", "x" * TEXT)]
+    history = [original.Message("user", "x" * TEXT_SIZE)]
     waits: list[float] = []
     lost = 0
     while not stop.is_set():
-        began = time.monotonic()
+        start = time.monotonic()
         try:
             store.record_checkpoint(Update(len(waits) + lost, history, []))
-            waits.append(time.monotonic() - began)
+            waits.append(time.monotonic() - start)
         except Exception:
             store.connection.rollback()
             lost += 1
         time.sleep(PAUSE)
-    answers.put((waits, lost))
+    results.put((waits, lost))
 
 
 def fill(file: Path, threads: int, size: int) -> None:
-    """Threads that have ended, of one size in all, half of it in the histories."""
+    """Create completed threads, `size` bytes in total, half of it in histories."""
     store = original.on_sqlite(file)
-    each = size // threads
-    texts = [f"{number} " + os.urandom(each // 8).hex() for number in range(16)]
-    when = "2026-01-01T00:00:00+00:00"
+    thread_size = size // threads
+    texts = [f"{number} " + os.urandom(thread_size // 8).hex() for number in range(16)]
+    now = "2026-01-01T00:00:00+00:00"
     store.connection.execute("BEGIN")
     for number in range(threads):
         text, id_ = texts[number % 16] * 2, f"thread {number}"
-        values = (id_, id_, "c", "p", "m", "completed", text, "[]", None, 2, None, None, when, when)
+        values = (id_, id_, "c", "p", "m", "completed", text, "[]", None, 2, None, None, now, now)
         store.connection.execute(
             "INSERT INTO task_records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
             values,
         )
         for step in range(2):
             store.connection.execute(
-                original.STATEMENTS["add_checkpoint"], (id_, step, None, texts[number % 16], when)
+                original.STATEMENTS["add_checkpoint"], (id_, step, None, texts[number % 16], now)
             )
     store.connection.execute("COMMIT")
     store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -80,7 +80,7 @@ def fill(file: Path, threads: int, size: int) -> None:
 
 
 def set_up(file: Path, site: Path) -> None:
-    """Make the tables of the site, and the store's indexes, while nobody waits for its lock."""
+    """Create the site's tables and the store's indexes before anything competes for the lock."""
     os.environ["SITE_DATABASE_URL"] = f"sqlite:///{site}"
     from gloamy_site import connect
 
@@ -91,16 +91,16 @@ def set_up(file: Path, site: Path) -> None:
 
 
 def clear() -> tuple[Any, float]:
-    """Clear all that has ended; the act, and how long it took."""
+    """Clear all completed threads; return the clearing and the seconds it took."""
     from archive.models import Source
     from tasks.clearing import lifecycle
     from tasks.models import TaskRecord
 
-    ended = TaskRecord.objects.filter(status="completed")
-    began = time.monotonic()
-    ids = list(ended.values_list("thread_id", flat=True))
-    act = lifecycle.clear(ids, lifecycle.Actor(Source.COMMAND, name="benchmark"))
-    return act, time.monotonic() - began
+    completed = TaskRecord.objects.filter(status="completed")
+    start = time.monotonic()
+    ids = list(completed.values_list("thread_id", flat=True))
+    clearing = lifecycle.clear(ids, lifecycle.Actor(Source.COMMAND, name="benchmark"))
+    return clearing, time.monotonic() - start
 
 
 def main() -> None:
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=1_000)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
-    with working_folder(options.folder) as folder:
+    with temporary_folder(options.folder) as folder:
         file = folder / "tasks.db"
         fill(file, options.threads, options.megabytes * 10**6)
         set_up(file, folder / "site.sqlite3")
@@ -117,23 +117,23 @@ def main() -> None:
 
 
 def measure(file: Path) -> int:
-    """Print what was measured; 1 where the stand-in lost something or waited for too long."""
-    spawning = get_context("spawn")
-    stop, answers = spawning.Event(), spawning.Queue()
-    writer = spawning.Process(target=write, args=(file, stop, answers))
+    """Print the results; return 1 if the writer lost a write or waited too long."""
+    spawn = get_context("spawn")
+    stop, results = spawn.Event(), spawn.Queue()
+    writer = spawn.Process(target=write, args=(file, stop, results))
     writer.start()
     time.sleep(2)  # it writes alone at first
-    act, took = clear()
+    clearing, seconds = clear()
     stop.set()
-    waits, lost = answers.get()
+    waits, lost = results.get()
     writer.join()
     longest = max(waits)
-    print(f"{act} ({act.size / 1e6:.0f} MB, {act.kept} kept) in {took:.1f} s.")
+    print(f"{clearing} ({clearing.size / 1e6:.0f} MB, {clearing.kept} kept) in {seconds:.1f} s.")
     print(
         f"The writer wrote {len(waits)} times and lost {lost}; it waited {longest * 1e3:.0f} ms at"
         f" most, {statistics.median(waits) * 1e3:.1f} ms in the median."
     )
-    return int(bool(lost) or longest > LIMIT)
+    return int(bool(lost) or longest > MAX_WAIT)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""`python -m benchmarks.crash`: a writing process is killed with SIGKILL, again and again.
+"""`python -m benchmarks.crash` kills a writing process with SIGKILL, again and again.
 
-After each kill every acknowledged write must be there, and of the others at most the one that was
-under way; counts agree with rows, and the file is whole. Exit status 1 if anything is amiss.
+After each kill, every acknowledged write must be stored, and of the others at most the one in
+progress; counts must match rows, and the file must be intact. Exits with status 1 otherwise.
 
-This process sets Django up once and forks the writers, so that a kill costs no start of Python.
+Django is set up once and the writers are forked, so that starting one is quick.
 """
 
 import argparse
@@ -23,61 +23,62 @@ from typing import NoReturn
 import msgspec
 
 from benchmarks import audit, workload
-from benchmarks.apart import working_folder
 from benchmarks.audit import Store
+from benchmarks.isolation import temporary_folder
 from benchmarks.workload import Size
 from gloamy_site import connect
 
 KILLS = 500
 LONGEST_LIFE = 0.04  # seconds
-PATIENCE = 10  # seconds for a writer to begin
+START_TIMEOUT = 10  # seconds for a writer to begin
 HISTORY = Size(40, 500)  # 20 KB
-FAULTS_SHOWN = 20
+MAX_FAULTS_SHOWN = 20
 
-# What a writer does, over and over, to a task that only grows and to one that starts anew.
+# What a writer repeats: "keep" appends to the task `kept`, the others change the task `run`.
 STEPS = ["clear", "record", "complete", "keep", "start", "record", "keep"]
-KEPT = "SELECT checkpoint_note FROM task_checkpoints WHERE task_id = 'kept' ORDER BY id"
-RUN = """
+KEPT_NOTES = "SELECT checkpoint_note FROM task_checkpoints WHERE task_id = 'kept' ORDER BY id"
+RUN_TASK = """
     SELECT status, checkpoint_count, latest_checkpoint_note
     FROM task_records WHERE task_id = 'run'"""
 
 Write = Callable[[str, str], None]
-Run = tuple[str, int, str] | None  # status, count and note of the task that starts anew
+Run = tuple[str, int, str] | None  # status, checkpoint count and note of the task `run`
+State = tuple[list[str], Run]
 
 
 @dataclass
 class Outcome:
     lives: int = 0
     acknowledged: int = 0
-    unacknowledged: int = 0  # written: the kill came between the commit and the word of it
+    unacknowledged: int = 0  # stored, but killed before the acknowledgement
     faults: list[str] = field(default_factory=list)
 
 
 def run(store: Store, kills: int, seed: int) -> Outcome:
-    """Kill so many writers of a new store on SQLite. Sets Django up in this process."""
+    """Kill writers of a new store on SQLite. Sets up Django in this process."""
     connect(database_url=store.url)
-    write, outcome, chance = _writing(), Outcome(), random.Random(seed)
-    before = _held(store)
+    write, outcome, rng = _make_writer(), Outcome(), random.Random(seed)
+    before = _state(store)
     for life in range(kills):
-        acknowledged = _kill_a_writer(write, life, chance.uniform(0, LONGEST_LIFE))
-        written = found(store, life, before, acknowledged)
+        acknowledged = _kill_a_writer(write, life, rng.uniform(0, LONGEST_LIFE))
+        written = count_writes(store, life, before, acknowledged)
         if written is None:
             outcome.faults.append(f"life {life}: not as after {acknowledged} writes or one more")
         else:
             outcome.unacknowledged += written - acknowledged
-        outcome.faults += [*audit.drift(store), *audit.damage(store)]
+        outcome.faults += [*audit.inconsistencies(store), *audit.damage(store)]
         outcome.lives += 1
         outcome.acknowledged += acknowledged
-        before = _held(store)
+        before = _state(store)
     return outcome
 
 
-def found(store: Store, life: int, before: tuple[list[str], Run], acknowledged: int) -> int | None:
-    """How many writes of this life the store holds, or None where it holds anything else.
+def count_writes(store: Store, life: int, before: State, acknowledged: int) -> int | None:
+    """Return the number of writes stored in this life, or None if the state is wrong.
 
-    They can only be those that were acknowledged, and the one after them.
+    Only the acknowledged writes and the next one can have been stored.
     """
-    stored = _held(store)
+    stored = _state(store)
     for writes in (acknowledged, acknowledged + 1):
         notes, task = expected(life, writes, before[1])
         if stored == (before[0] + notes, task):
@@ -85,18 +86,18 @@ def found(store: Store, life: int, before: tuple[list[str], Run], acknowledged: 
     return None
 
 
-def expected(life: int, writes: int, task: Run) -> tuple[list[str], Run]:
-    """What so many writes of a life leave: the notes that it adds, and the other task."""
+def expected(life: int, writes: int, task: Run) -> State:
+    """Return the notes that the first writes of a life add, and the resulting `run` task."""
     notes: list[str] = []
     for number in range(writes):
         note, step = f"{life}:{number}", STEPS[number % len(STEPS)]
-        held = task[1] if task else 0
+        checkpoints = task[1] if task else 0
         if step == "keep":
             notes.append(note)
         elif step == "record":
-            task = ("running", held + 1, note)
+            task = ("running", checkpoints + 1, note)
         elif step == "complete":
-            task = ("completed", held, note)
+            task = ("completed", checkpoints, note)
         elif step == "start":
             task = ("running", 0, note)
         else:
@@ -104,45 +105,45 @@ def expected(life: int, writes: int, task: Run) -> tuple[list[str], Run]:
     return notes, task
 
 
-def _held(store: Store) -> tuple[list[str], Run]:
-    return [note for (note,) in store.rows(KEPT)], next(iter(store.rows(RUN)), None)
+def _state(store: Store) -> State:
+    return [note for (note,) in store.rows(KEPT_NOTES)], next(iter(store.rows(RUN_TASK)), None)
 
 
 def _kill_a_writer(write: Write, life: int, seconds: float) -> int:
-    """Let a writer live for so long; how many writes it was told have been made.
+    """Kill a writer after some seconds and return the number of its acknowledged writes.
 
-    In every second life the time runs from its first write on: opening the file takes time too.
+    In every second life the time starts at its first write, since opening the file takes time.
     """
-    told, tell = os.pipe()
+    read_end, write_end = os.pipe()
     writer = os.fork()
     if writer == 0:
-        _write_until_killed(write, life, tell)
-    os.close(tell)
+        _write_until_killed(write, life, write_end)
+    os.close(write_end)
     if life % 2:
-        select.select([told], [], [], PATIENCE)
+        select.select([read_end], [], [], START_TIMEOUT)
     time.sleep(seconds)
     os.kill(writer, signal.SIGKILL)
     _, status = os.waitpid(writer, 0)
-    with open(told, "rb") as acknowledgements:
+    with open(read_end, "rb") as acknowledgements:
         acknowledged = len(acknowledgements.read())
     if not os.WIFSIGNALED(status):
         raise RuntimeError(f"writer {life} ended by itself, after {acknowledged} writes")
     return acknowledged
 
 
-def _write_until_killed(write: Write, life: int, tell: int) -> NoReturn:
-    """In the forked process: write until killed, and tell each write when its verb returns."""
+def _write_until_killed(write: Write, life: int, pipe: int) -> NoReturn:
+    """Write in the forked process until killed, and acknowledge each write through the pipe."""
     try:
         for number in count():
             write(STEPS[number % len(STEPS)], f"{life}:{number}")
-            os.write(tell, b".")
+            os.write(pipe, b".")
     except BaseException:
         traceback.print_exc()
     os._exit(1)
 
 
-def _writing() -> Write:
-    """A function that makes a step, with a note; it opens the store when first called."""
+def _make_writer() -> Write:
+    """Return a function that makes one step. It opens the store when first called."""
     from tasks import service
 
     messages = workload.history(HISTORY)
@@ -150,7 +151,7 @@ def _writing() -> Write:
     update = msgspec.convert(fields, service.TaskCheckpointUpdate)
     fields = workload.snapshot("", messages, "running", "")
     snapshot = msgspec.convert(fields, service.TaskSnapshot)
-    changed = msgspec.structs.replace
+    replace = msgspec.structs.replace
 
     def write(step: str, note: str) -> None:
         task = {"task_id": "run", "thread_id": "run"}
@@ -159,11 +160,11 @@ def _writing() -> Write:
         elif step in ("record", "keep"):
             if step == "keep":
                 task = {"task_id": "kept", "thread_id": "kept"}
-            service.record_checkpoint(changed(update, **task, checkpoint_note=note))
+            service.record_checkpoint(replace(update, **task, checkpoint_note=note))
         else:
             status = service.TaskStatus("completed" if step == "complete" else "running")
             service.save_snapshot(
-                changed(snapshot, **task, latest_checkpoint_note=note, status=status)
+                replace(snapshot, **task, latest_checkpoint_note=note, status=status)
             )
 
     return write
@@ -175,7 +176,7 @@ def report(outcome: Outcome, seconds: float) -> str:
         f"  acknowledged writes: {outcome.acknowledged:,}",
         f"  writes under way that were made: {outcome.unacknowledged}",
         f"  faults, of all kinds: {len(outcome.faults)}",
-        *(f"    {fault}" for fault in outcome.faults[:FAULTS_SHOWN]),
+        *(f"    {fault}" for fault in outcome.faults[:MAX_FAULTS_SHOWN]),
     ]
     return "\n".join(lines)
 
@@ -186,7 +187,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the moments")
     parser.add_argument("--folder", type=Path, help="where to put the store, on a disk")
     options = parser.parse_args()
-    with working_folder(options.folder) as folder:
+    with temporary_folder(options.folder) as folder:
         start = time.monotonic()
         outcome = run(Store.on_sqlite(folder), options.kills, options.seed)
         print(report(outcome, time.monotonic() - start))

@@ -1,4 +1,4 @@
-"""Measures one database in a process of its own: every verb, size and contender, in turns."""
+"""Measures every verb, size and contender on one database."""
 
 import random
 import statistics
@@ -13,30 +13,26 @@ from benchmarks.calls import VERBS, Call, Contender, clock
 from benchmarks.workload import SIZES
 from gloamy_site import connect
 
-WARM_UP, FEWEST, MOST = 1, 5, 500  # rounds
-SHARE = 5  # times what the quickest has used
-TURN, CALLS = 0.002, 10  # seconds that a turn takes, and the calls that it makes at most
+WARM_UP_ROUNDS, MIN_ROUNDS, MAX_ROUNDS = 1, 5, 500
+MAX_SHARE = 5  # times the time used by the quickest contender
+TURN_SECONDS, TURN_CALLS = 0.002, 10  # a turn ends with either
 
 Medians = dict[tuple[str, str], dict[str, float]]  # by verb and size, then by contender; seconds
 
 
-def measured(store: Store, folder: Path, seconds: float, processor: bool) -> Medians:
-    """Medians of a new store; `seconds` is for one row of the table.
+def run(store: Store, folder: Path, seconds: float, use_cpu_time: bool) -> Medians:
+    """Measure a new store; `seconds` is the time per row of the table.
 
-    What stands beside it gets files of its own in the folder, or the same server.
+    Other contenders get their own files in the folder, or use the same server.
     """
-    clock.processor = processor
+    clock.use_cpu_time = use_cpu_time
     connect(database_url=store.url)
     with ExitStack() as stack:
-        floor = stack.enter_context(original.opened(store, folder))
-        others = [stack.enter_context(peer) for peer in peers.beside(store, folder)]
-        return _medians([*_ours_and(floor), *others], seconds)
+        floor = stack.enter_context(original.create(store, folder))
+        others = [stack.enter_context(peer) for peer in peers.installed_peers(store, folder)]
+        from benchmarks.stores import Floor, Ours  # needs connect
 
-
-def _ours_and(floor: original.Original) -> list[Contender]:
-    from benchmarks.stores import Floor, Ours  # which needs what connect has set up
-
-    return [Ours(), Floor(floor)]
+        return _medians([Ours(), Floor(floor), *others], seconds)
 
 
 def _medians(contenders: list[Contender], seconds: float) -> Medians:
@@ -44,43 +40,42 @@ def _medians(contenders: list[Contender], seconds: float) -> Medians:
     for size in SIZES:
         calls = {contender.name: contender.calls(size) for contender in contenders}
         for verb in VERBS:
-            _tell(f"{size}: {verb}")
-            of_verb = {name: of_name[verb] for name, of_name in calls.items()}
-            medians[verb, str(size)] = _in_turns(of_verb, seconds)
+            _show_progress(f"{size}: {verb}")
+            verb_calls = {name: by_verb[verb] for name, by_verb in calls.items()}
+            medians[verb, str(size)] = _take_turns(verb_calls, seconds)
     return medians
 
 
-def _tell(progress: str) -> None:
-    """For a person who waits at a terminal."""
+def _show_progress(progress: str) -> None:
     if sys.stderr.isatty():
         print(f"\r{progress:50}", end="\r", file=sys.stderr, flush=True)
 
 
-def _in_turns(calls: dict[str, Call], seconds: float) -> dict[str, float]:
-    """Medians over rounds in which each has its turn, in an order that changes.
+def _take_turns(calls: dict[str, Call], seconds: float) -> dict[str, float]:
+    """Return medians over rounds in which each contender has a turn, in random order.
 
-    Who has had far more than its share of the time by then sits out, and ours gets more rounds.
+    A contender that has used far more than its share of the time skips rounds.
     """
     order = list(calls)
-    took: dict[str, list[float]] = {name: [] for name in order}
+    times: dict[str, list[float]] = {name: [] for name in order}
     used = dict.fromkeys(order, 0.0)
-    chance, start, rounds = random.Random(0), time.monotonic(), -WARM_UP
-    while rounds < FEWEST or (time.monotonic() < start + seconds and rounds < MOST):
-        chance.shuffle(order)
+    rng, start, rounds = random.Random(0), time.monotonic(), -WARM_UP_ROUNDS
+    while rounds < MIN_ROUNDS or (time.monotonic() < start + seconds and rounds < MAX_ROUNDS):
+        rng.shuffle(order)
         for name in order:
-            if rounds < FEWEST or used[name] < SHARE * min(used.values()):
-                began = time.monotonic()
+            if rounds < MIN_ROUNDS or used[name] < MAX_SHARE * min(used.values()):
+                turn_start = time.monotonic()
                 turn = _turn(calls[name])
-                used[name] += time.monotonic() - began
-                took[name] += turn if rounds >= 0 else []
+                used[name] += time.monotonic() - turn_start
+                times[name] += turn if rounds >= 0 else []
         rounds += 1
-    return {name: statistics.median(times) for name, times in took.items()}
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def _turn(call: Call) -> list[float]:
-    """A few short calls in a row, or one long call: a processor's caches are warm as in a loop."""
-    took: list[float] = []
-    while sum(took) < TURN and len(took) < CALLS:
-        call.before()
-        took.append(call.timed())
-    return took
+    """Time a few short calls in a row, with warm caches, or one long call."""
+    times: list[float] = []
+    while sum(times) < TURN_SECONDS and len(times) < TURN_CALLS:
+        call.setup()
+        times.append(call.timed())
+    return times

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.pages`: the pages over histories of 10 KB to 100 MB, on SQLite.
+"""`python -m benchmarks.pages` measures pages with histories of 10 KB to 100 MB, on SQLite.
 
-Each size has a store and a process of its own. The page over 10 KB is what the others are beside.
+Each size has its own store and process, and is compared with the page for 10 KB.
 """
 
 import argparse
@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.apart import in_new_process, working_folder
+from benchmarks.isolation import in_new_process, temporary_folder
 from gloamy_site import connect
 
 SIZES = {"10 KB": 10_000, "1 MB": 1_000_000, "10 MB": 10_000_000, "100 MB": 100_000_000}
-THREADS = {"100 MB": 3}  # and ten of the other sizes
+THREADS = {"100 MB": 3}  # ten for other sizes
 PAGES = {
     "list": "/",
     "transcript": "/thread/?id=0",
@@ -25,30 +25,30 @@ PAGES = {
 }
 ROUNDS = 5
 
-Measured = dict[str, tuple[float, int]]  # by page: seconds, and megabytes of memory on top
+Result = tuple[float, int]  # seconds, and additional megabytes of memory
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=__doc__)
     parser.add_argument("--folder", type=Path, help="where to put the stores, on a disk")
-    with working_folder(parser.parse_args().folder) as folder:
-        measured = {size: in_new_process(_measured, folder, size) for size in SIZES}
-    least = measured["10 KB"]
+    with temporary_folder(parser.parse_args().folder) as folder:
+        results = {size: in_new_process(_measure, folder, size) for size in SIZES}
+    baseline = results["10 KB"]
     print(f"{'':15}" + "".join(f"{size:>26}" for size in SIZES))
     for page in PAGES:
-        cells = (_cell(of_size[page], least[page]) for of_size in measured.values())
+        cells = (_cell(by_page[page], baseline[page]) for by_page in results.values())
         print(f"{page:15}" + "".join(cells))
 
 
-def _cell(found: tuple[float, int], least: tuple[float, int]) -> str:
-    return f"{found[0] * 1e3:9,.0f} ms {found[0] / least[0]:5.1f}x {found[1]:4} MB"
+def _cell(result: Result, baseline: Result) -> str:
+    return f"{result[0] * 1e3:9,.0f} ms {result[0] / baseline[0]:5.1f}x {result[1]:4} MB"
 
 
-def _measured(folder: Path, size: str) -> Measured:
+def _measure(folder: Path, size: str) -> dict[str, Result]:
     connect(database_url=f"sqlite:///{folder / size.replace(' ', '')}.db")
     _fill(SIZES[size], THREADS.get(size, 10))
     client = _client(folder / f"site-{size.replace(' ', '')}.sqlite3")
-    return {page: _of_page(client, address) for page, address in PAGES.items()}
+    return {page: _measure_page(client, url) for page, url in PAGES.items()}
 
 
 def _fill(size: int, threads: int) -> None:
@@ -80,21 +80,21 @@ def _client(site: Path) -> Any:
     return client
 
 
-def _of_page(client: Any, address: str) -> tuple[float, int]:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before, took = _peak(), []
+def _measure_page(client: Any, url: str) -> Result:
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    before, times = _peak_memory(), []
     for _ in range(ROUNDS):
-        began = time.perf_counter()
-        answer = client.get(address)
-        for _ in answer.streaming_content if answer.streaming else ():
+        start = time.perf_counter()
+        response = client.get(url)
+        for _ in response.streaming_content if response.streaming else ():
             pass
-        took.append(time.perf_counter() - began)
-        assert answer.status_code == 200, answer.status_code  # noqa: S101 (an error is no figure)
-    return statistics.median(took), (_peak() - before) // 1_000
+        times.append(time.perf_counter() - start)
+        assert response.status_code == 200, response.status_code  # noqa: S101 - not a result
+    return statistics.median(times), (_peak_memory() - before) // 1_000
 
 
-def _peak() -> int:
-    """The most memory so far, in KB."""
+def _peak_memory() -> int:
+    """Return the peak memory in KB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 

@@ -1,6 +1,6 @@
-"""Other libraries' stores for an agent's messages, driven with the same messages.
+"""Other libraries' stores for agent messages, measured with the same messages.
 
-What each call does, and does not do, beside ours: see README.md.
+README.md explains how their calls differ from ours.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from benchmarks.calls import Call, Contender, clock, clocked
 from benchmarks.workload import CHECKPOINTS, Size, history
 
 
-def installed(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # nor is the package it would be in
+    except ModuleNotFoundError:  # of its parent package
         return False
 
 
 class LangGraph:
-    """A checkpointer: `put` for what writes, `get_tuple` for what reads."""
+    """A checkpointer: `put` stands for the writing verbs, `get_tuple` for the reading ones."""
 
     name = "langgraph"
 
@@ -43,7 +43,7 @@ class LangGraph:
             for verb in ("read", "write", "delete")
         )
         self._fill(reading, messages)
-        put = self._prepared_put(writing, messages)
+        put = self._put_call(writing, messages)
         get = Call(clocked(self.saver.get_tuple, reading))
         delete = Call(
             clocked(self.saver.delete_thread, f"delete {size}"),
@@ -58,7 +58,7 @@ class LangGraph:
             "delete_by_thread_id": delete,
         }
 
-    def _prepared_put(self, config: Any, messages: list[dict[str, str]]) -> Call:
+    def _put_call(self, config: Any, messages: list[dict[str, str]]) -> Call:
         arguments: list[Any] = []
 
         def prepare() -> None:
@@ -71,7 +71,7 @@ class LangGraph:
             self.saver.put(config, *self._arguments(messages))
 
     def _arguments(self, messages: list[dict[str, str]]) -> tuple[Any, Any, Any]:
-        """A checkpoint in which the messages have changed, its metadata and what is new."""
+        """Return a checkpoint with changed messages, its metadata and the new versions."""
         versions = {"messages": next(self.versions)}
         checkpoint = self.new_checkpoint() | {
             "channel_values": {"messages": messages},
@@ -81,7 +81,7 @@ class LangGraph:
 
 
 class OpenAIAgents:
-    """A session: `add_items` for what writes, `get_items` for what reads."""
+    """A session: `add_items` stands for the writing verbs, `get_items` for the reading ones."""
 
     name = "openai-agents"
 
@@ -113,7 +113,7 @@ class OpenAIAgents:
         }
 
     def _clocked(self, function: Callable[[], Awaitable[object]]) -> Callable[[], float]:
-        """Timed inside the loop, so that starting the loop is not counted."""
+        """Time the call inside the event loop, without its start."""
 
         async def timed() -> float:
             start = clock()
@@ -134,8 +134,8 @@ def _langgraph_on_sqlite(folder: Path) -> Iterator[Contender]:
 @contextmanager
 def _langgraph_on_postgresql(address: str) -> Iterator[Contender]:
     saver = import_module("langgraph.checkpoint.postgres").PostgresSaver
-    with saver.from_conn_string(address) as opened:
-        yield LangGraph(opened)
+    with saver.from_conn_string(address) as instance:
+        yield LangGraph(instance)
 
 
 @contextmanager
@@ -144,10 +144,10 @@ def _openai_agents(folder: Path) -> Iterator[Contender]:
         yield OpenAIAgents(folder / "openai-agents.db", runner)
 
 
-def beside(store: Store, folder: Path) -> list[AbstractContextManager[Contender]]:
-    """The installed peers of a store, to be entered; SQLite's files go to the folder."""
+def installed_peers(store: Store, folder: Path) -> list[AbstractContextManager[Contender]]:
+    """Return a context manager for each installed peer. SQLite's files go to the folder."""
     if not store.is_file:
         module = "langgraph.checkpoint.postgres"
-        return [_langgraph_on_postgresql(store.address)] if installed(module) else []
-    found = {"langgraph.checkpoint.sqlite": _langgraph_on_sqlite, "agents.memory": _openai_agents}
-    return [opened(folder) for module, opened in found.items() if installed(module)]
+        return [_langgraph_on_postgresql(store.address)] if _is_installed(module) else []
+    peers = {"langgraph.checkpoint.sqlite": _langgraph_on_sqlite, "agents.memory": _openai_agents}
+    return [peer(folder) for module, peer in peers.items() if _is_installed(module)]

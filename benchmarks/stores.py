@@ -1,5 +1,6 @@
-"""Ours and its floor. Importing this needs Django set up, which `gloamy_site.connect` does."""
+"""This store and its floor. Call `gloamy_site.connect` before importing this."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,22 +13,17 @@ from tasks.service import TaskCheckpointUpdate, TaskSnapshot
 
 
 class Ours:
-    """`tasks.service`, through the door that everybody uses."""
+    """`tasks.service`, as agents use it."""
 
     name = "ours"
 
     def calls(self, size: Size) -> dict[str, Call]:
-        return _calls(service, size, self._update, self._snapshot)
-
-    def _update(self, fields: dict[str, Any]) -> TaskCheckpointUpdate:
-        return msgspec.convert(fields, TaskCheckpointUpdate)
-
-    def _snapshot(self, fields: dict[str, Any]) -> TaskSnapshot:
-        return msgspec.convert(fields, TaskSnapshot)
+        new_update = partial(msgspec.convert, type=TaskCheckpointUpdate)
+        return _calls(service, size, new_update, partial(msgspec.convert, type=TaskSnapshot))
 
 
 class Floor:
-    """The original's statements by a plain driver."""
+    """The original's statements through a plain driver."""
 
     name = "floor"
 
@@ -39,7 +35,7 @@ class Floor:
 
 
 def _calls(store: Any, size: Size, new_update: Any, new_snapshot: Any) -> dict[str, Call]:
-    """A thread for every verb that writes, and one that the reading verbs share."""
+    """Use one thread per writing verb, and one for all reading verbs."""
     messages = workload.history(size)
 
     def update(thread_id: str, messages: list[dict[str, str]], step: int) -> Any:

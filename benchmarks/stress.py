@@ -1,7 +1,7 @@
-"""`python -m benchmarks.stress`: many processes write to one store at once; nothing may be lost.
+"""`python -m benchmarks.stress` lets many processes write to one store; nothing may be lost.
 
-Every writer keeps account of the writes that were acknowledged, and the accounts are compared with
-what the store holds in the end. Exit status 1 if anything is amiss.
+Every writer keeps a log of its acknowledged writes, and at the end the logs are compared with the
+store. Exits with status 1 if anything is wrong.
 """
 
 import argparse
@@ -16,84 +16,84 @@ from itertools import chain, cycle, islice
 from pathlib import Path
 
 from benchmarks import audit
-from benchmarks.apart import in_new_process, working_folder
 from benchmarks.audit import Store
-from benchmarks.stress_work import Account, meet_at, work
+from benchmarks.isolation import in_new_process, temporary_folder
+from benchmarks.stress_work import WriterLog, set_barrier, work
 from gloamy_site import connect
 from tests.support.postgres import running_postgres, unavailable_reason
 
-PROCESSES, WRITES = 8, 100_000  # the writes of all together
-FAULTS_SHOWN = 20
+PROCESSES, WRITES = 8, 100_000  # writes of all processes together
+MAX_FAULTS_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The accounts of all writers, what is wrong, and how many seconds it took."""
+    """The logs of all writers, the faults, and the duration in seconds."""
 
-    accounts: list[Account]
+    logs: list[WriterLog]
     faults: list[str]
     seconds: float
 
 
 def run(store: Store, writes: int, processes: int = PROCESSES) -> Outcome:
-    """Stress a store, which must be new; on SQLite the original is one of the writers."""
-    in_new_process(connect, database_url=store.url)  # makes the tables
-    first = ["original"] if store.is_file else []
-    kinds = [*first, *islice(cycle(["threads", "coroutines"]), processes - len(first))]
-    spawning = multiprocessing.get_context("spawn")
-    barrier = (spawning.Barrier(processes + 1),)
-    with ProcessPoolExecutor(processes, spawning, meet_at, barrier) as executor:
+    """Stress a new store. On SQLite, one of the writers is the original."""
+    in_new_process(connect, database_url=store.url)  # creates the tables
+    originals = ["original"] if store.is_file else []
+    kinds = [*originals, *islice(cycle(["threads", "coroutines"]), processes - len(originals))]
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(processes + 1)
+    with ProcessPoolExecutor(processes, spawn, set_barrier, (barrier,)) as executor:
         futures = [
             executor.submit(work, store, kind, f"{kind}-{i}", writes // processes)
             for i, kind in enumerate(kinds)
         ]
-        barrier[0].wait()
+        barrier.wait()
         start = time.monotonic()
-        accounts = [account for future in futures for account in future.result()]
+        logs = [log for future in futures for log in future.result()]
         seconds = time.monotonic() - start
-    return Outcome(accounts, list(faults(store, accounts)), seconds)
+    return Outcome(logs, list(faults(store, logs)), seconds)
 
 
-def faults(store: Store, accounts: list[Account]) -> Iterator[str]:
-    """All that is wrong, each in a line."""
-    for account in accounts:
-        for error, times in account.errors.items():
-            yield f"{account.writer}: {times} × {error}"
-        yield from account.torn
-    yield from audit.drift(store)
-    yield from _lost(store, accounts)
-    yield from _own(store, accounts)
+def faults(store: Store, logs: list[WriterLog]) -> Iterator[str]:
+    """Yield a line for each fault."""
+    for log in logs:
+        for error, times in log.errors.items():
+            yield f"{log.writer}: {times} × {error}"
+        yield from log.torn
+    yield from audit.inconsistencies(store)
+    yield from _lost_checkpoints(store, logs)
+    yield from _wrong_own_tasks(store, logs)
     yield from _out_of_order(store)
     yield from audit.damage(store) if store.is_file else audit.deadlocks(store)
 
 
-def _lost(store: Store, accounts: list[Account]) -> Iterator[str]:
-    """Checkpoints of the kept tasks: acknowledged and not there, or there and unknown or twice."""
+def _lost_checkpoints(store: Store, logs: list[WriterLog]) -> Iterator[str]:
+    """Find checkpoints of the kept tasks that are missing, unknown or duplicate."""
     stored = Counter(
         (task_id, note)
         for task_id, note, _ in store.rows(audit.CHECKPOINTS)
         if task_id.startswith("kept-")
     )
-    acknowledged = Counter(chain.from_iterable(account.kept for account in accounts))
-    refused = Counter(chain.from_iterable(account.refused for account in accounts))
+    acknowledged = Counter(chain.from_iterable(log.kept for log in logs))
+    failed = Counter(chain.from_iterable(log.failed for log in logs))
     for task_id, note in acknowledged - stored:
         yield f"{task_id}: lost {note}"
-    for task_id, note in stored - acknowledged - refused:
+    for task_id, note in stored - acknowledged - failed:
         yield f"{task_id}: nobody was told of {note}"
 
 
-def _own(store: Store, accounts: list[Account]) -> Iterator[str]:
-    """A writer's own task must be as the writer left it."""
+def _wrong_own_tasks(store: Store, logs: list[WriterLog]) -> Iterator[str]:
+    """Find writers whose own task is not as they left it."""
     stored = {task_id: tuple(rest) for task_id, *rest in store.rows(audit.TASKS)}
-    for account in accounts:
-        if account.own and stored.get(account.writer) != account.own:
-            yield f"{account.writer}: {stored.get(account.writer)} in place of {account.own}"
+    for log in logs:
+        if log.own and stored.get(log.writer) != log.own:
+            yield f"{log.writer}: {stored.get(log.writer)} in place of {log.own}"
 
 
 def _out_of_order(store: Store) -> Iterator[str]:
-    """Checkpoints of a kept task whose time is before that of an earlier one.
+    """Find checkpoints of a kept task that are older than a previous one.
 
-    The original takes the time before it waits for the lock, so its own are left out.
+    The original's are ignored: it takes the time before it waits for the lock.
     """
     latest: dict[str, str] = {}
     for task_id, note, created_at in store.rows(audit.CHECKPOINTS):
@@ -104,32 +104,31 @@ def _out_of_order(store: Store) -> Iterator[str]:
 
 
 def report(name: str, outcome: Outcome) -> str:
-    accounts = outcome.accounts
-    writes = sum(account.writes for account in accounts)
+    logs = outcome.logs
+    writes = sum(log.writes for log in logs)
     lines = [
-        f"{name}: {writes:,} writes of 20 KB by {len(accounts)} writers in {outcome.seconds:.0f} s,"
+        f"{name}: {writes:,} writes of 20 KB by {len(logs)} writers in {outcome.seconds:.0f} s,"
         f" {writes / outcome.seconds:,.0f} a second",
-        f"  errors: {sum(account.errors.total() for account in accounts)}",
-        f"  loads: {sum(account.loads for account in accounts):,},"
-        f" torn: {sum(len(account.torn) for account in accounts)}",
-        f"  checkpoints that must be there: {sum(len(account.kept) for account in accounts):,}",
-        f"  longest write: {max(account.longest for account in accounts):.2f} s",
+        f"  errors: {sum(log.errors.total() for log in logs)}",
+        f"  loads: {sum(log.loads for log in logs):,}, torn: {sum(len(log.torn) for log in logs)}",
+        f"  checkpoints that must be there: {sum(len(log.kept) for log in logs):,}",
+        f"  longest write: {max(log.longest for log in logs):.2f} s",
     ]
-    for account in accounts:
-        if account.writer.startswith("original"):
+    for log in logs:
+        if log.writer.startswith("original"):
             lines.append(
-                f"  the original-style writer: {account.writes:,} writes,"
-                f" {account.errors.total()} lost, the longest {account.longest:.2f} s"
+                f"  the original-style writer: {log.writes:,} writes,"
+                f" {log.errors.total()} lost, the longest {log.longest:.2f} s"
             )
     lines.append(f"  faults, of all kinds: {len(outcome.faults)}")
-    lines += [f"    {fault}" for fault in outcome.faults[:FAULTS_SHOWN]]
+    lines += [f"    {fault}" for fault in outcome.faults[:MAX_FAULTS_SHOWN]]
     return "\n".join(lines)
 
 
 def main() -> None:
     options = _options()
     outcomes = {}
-    with working_folder(options.folder) as folder:
+    with temporary_folder(options.folder) as folder:
         if options.only != "postgresql":
             outcomes["SQLite"] = run(Store.on_sqlite(folder), options.writes, options.processes)
             print(report("SQLite", outcomes["SQLite"]), flush=True)

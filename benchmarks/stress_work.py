@@ -1,8 +1,8 @@
-"""What each process of a stress run does, and the account that it keeps.
+"""The writers of a stress run, and the logs that they keep.
 
-Three kinds of tasks: those that all writers share and nobody clears, in which every acknowledged
-checkpoint must be at the end; one of each writer's own, whose last state only that writer makes;
-and those that all start anew, move between threads and clear.
+There are three kinds of tasks. "Kept" tasks are shared by all writers and never cleared, so every
+acknowledged checkpoint must be there at the end. Each writer also has a task of its own, whose
+final state is known. "Moving" tasks are restarted, moved between threads and cleared by everyone.
 """
 
 import asyncio
@@ -23,31 +23,31 @@ from benchmarks import original, workload
 from benchmarks.audit import Store
 from benchmarks.workload import Size
 
-WRITERS = {"threads": 2, "coroutines": 4, "original": 1}  # in a process of each kind
+WRITERS = {"threads": 2, "coroutines": 4, "original": 1}  # per process
 HISTORY = Size(40, 500)  # 20 KB
-KEPT, MOVING, MOVING_THREADS = 4, 4, 3
-OWN_RUN = ["completed", "running", None, None, None]  # statuses to save, and checkpoints
-PATIENCE = 120  # seconds for all processes to be ready
+KEPT, MOVING, MOVING_THREADS = 4, 4, 3  # numbers of tasks and threads
+OWN_STEPS = ["completed", "running", None, None, None]  # statuses to save; None: a checkpoint
+START_TIMEOUT = 120  # seconds for all processes to be ready
 
 
 @dataclass
-class Account:
-    """What a writer was told has been written, what it was refused, and what it read."""
+class WriterLog:
+    """A writer's acknowledged writes, errors and reads."""
 
     writer: str
     writes: int = 0
     kept: list[tuple[str, str]] = field(default_factory=list)  # (task, note) of each checkpoint
-    refused: list[tuple[str, str]] = field(default_factory=list)  # the same, where one failed
-    own: tuple[str, int, str] | None = None  # status, count and note
+    failed: list[tuple[str, str]] = field(default_factory=list)  # likewise
+    own: tuple[str, int, str] | None = None  # status, checkpoint count and note
     errors: Counter[str] = field(default_factory=Counter)
     loads: int = 0
     torn: list[str] = field(default_factory=list)
-    longest: float = 0  # seconds that a write took
+    longest: float = 0  # seconds of a write
 
 
 @dataclass(frozen=True)
 class Step:
-    """One call of a verb; `is_kept` marks a checkpoint that must be there in the end."""
+    """One call of a verb. `is_kept` marks a checkpoint of a kept task."""
 
     verb: str
     argument: Any
@@ -57,65 +57,65 @@ class Step:
 
 
 class Writer:
-    """Makes up what to write, and takes down what came of it."""
+    """Generates random steps and logs their results."""
 
     def __init__(self, name: str, writes: int, new_update: Any, new_snapshot: Any) -> None:
-        self.account = Account(name)
-        self._chance = random.Random(name)
+        self.log = WriterLog(name)
+        self._rng = random.Random(name)
         self._writes = writes
         self._new_update, self._new_snapshot = new_update, new_snapshot
-        self._own_steps, self._own_count = 0, 0
+        self._own_steps, self._own_checkpoints = 0, 0
 
     def steps(self) -> Iterator[Step]:
-        kinds = [self._on_kept, self._on_own, self._on_moving]
+        kinds = [self._kept_step, self._own_step, self._moving_step]
         for number in range(self._writes):
-            note = f"{self.account.writer}:{number}"
-            [step_of_kind] = self._chance.choices(kinds, (6, 2, 2))
-            yield step_of_kind(note)
-            if step_of_kind == self._on_moving:
+            note = f"{self.log.writer}:{number}"
+            [new_step] = self._rng.choices(kinds, (6, 2, 2))
+            yield new_step(note)
+            if new_step == self._moving_step:
                 yield Step("load_by_thread_id", self._moving_thread())
 
     def done(self, step: Step, result: Any, seconds: float) -> None:
-        account = self.account
+        log = self.log
         if step.verb == "load_by_thread_id":
-            account.loads += 1
+            log.loads += 1
             if result is not None and result.checkpoint_count != len(result.checkpoints):
-                account.torn.append(f"{result.task_id}: torn read, {step.argument}")
+                log.torn.append(f"{result.task_id}: torn read, {step.argument}")
             return
-        account.writes += 1
-        account.longest = max(account.longest, seconds)
+        log.writes += 1
+        log.longest = max(log.longest, seconds)
         if step.is_kept:
-            account.kept.append((step.task_id, step.note))
-        if step.task_id == account.writer:
+            log.kept.append((step.task_id, step.note))
+        if step.task_id == log.writer:
             status = getattr(step.argument, "status", "running")
-            account.own = (str(status), self._own_count, step.note)
+            log.own = (str(status), self._own_checkpoints, step.note)
 
     def failed(self, step: Step, error: Exception, seconds: float) -> None:
         cause = error.__cause__ or error
-        self.account.errors[f"{step.verb}: {type(cause).__name__}: {cause}".strip()] += 1
-        self.account.longest = max(self.account.longest, seconds)
+        self.log.errors[f"{step.verb}: {type(cause).__name__}: {cause}".strip()] += 1
+        self.log.longest = max(self.log.longest, seconds)
         if step.is_kept:
-            self.account.refused.append((step.task_id, step.note))
+            self.log.failed.append((step.task_id, step.note))
 
-    def _on_kept(self, note: str) -> Step:
-        task_id = f"kept-{self._chance.randrange(KEPT)}"
-        if self._chance.random() < 0.7:
+    def _kept_step(self, note: str) -> Step:
+        task_id = f"kept-{self._rng.randrange(KEPT)}"
+        if self._rng.random() < 0.7:
             return self._record(task_id, task_id, note, is_kept=True)
         return self._save(task_id, task_id, "running", note)
 
-    def _on_own(self, note: str) -> Step:
-        status = OWN_RUN[self._own_steps % len(OWN_RUN)]
+    def _own_step(self, note: str) -> Step:
+        status = OWN_STEPS[self._own_steps % len(OWN_STEPS)]
         self._own_steps += 1
-        own = self.account.writer
+        own = self.log.writer
         if status:
-            self._own_count = 0 if status == "running" else self._own_count
+            self._own_checkpoints = 0 if status == "running" else self._own_checkpoints
             return self._save(own, own, status, note)
-        self._own_count += 1
+        self._own_checkpoints += 1
         return self._record(own, own, note)
 
-    def _on_moving(self, note: str) -> Step:
-        task_id = f"moving-{self._chance.randrange(MOVING)}"
-        choice = self._chance.randrange(8)
+    def _moving_step(self, note: str) -> Step:
+        task_id = f"moving-{self._rng.randrange(MOVING)}"
+        choice = self._rng.randrange(8)
         if choice == 0:
             return Step("delete_by_thread_id", self._moving_thread())
         if choice < 3:
@@ -124,7 +124,7 @@ class Writer:
         return self._record(task_id, self._moving_thread(), note)
 
     def _moving_thread(self) -> str:
-        return f"thread-{self._chance.randrange(MOVING_THREADS)}"
+        return f"thread-{self._rng.randrange(MOVING_THREADS)}"
 
     def _record(self, task_id: str, thread_id: str, note: str, is_kept: bool = False) -> Step:
         update = self._new_update(task_id=task_id, thread_id=thread_id, checkpoint_note=note)
@@ -137,44 +137,44 @@ class Writer:
         return Step("save_snapshot", snapshot, task_id, note)
 
 
-def work(store: Store, kind: str, name: str, writes: int) -> list[Account]:
-    """The accounts of a process; it begins when all are ready."""
+def work(store: Store, kind: str, name: str, writes: int) -> list[WriterLog]:
+    """Run the writers of one process, once all processes are ready, and return their logs."""
     if kind == "original":
-        return _as_the_original(store, name, writes)
-    return _by_the_service(store, kind, name, writes)
+        return _use_original(store, name, writes)
+    return _use_service(store, kind, name, writes)
 
 
-_ready: Barrier  # set in each process of a run
+_barrier: Barrier
 
 
-def meet_at(barrier: Barrier) -> None:
-    """Called in each process before its work."""
-    global _ready
-    _ready = barrier
+def set_barrier(barrier: Barrier) -> None:
+    """Initialize a process of the run."""
+    global _barrier
+    _barrier = barrier
 
 
-def _as_the_original(store: Store, name: str, writes: int) -> list[Account]:
-    """By its statements and its way of opening the file, without Django. It does not load."""
+def _use_original(store: Store, name: str, writes: int) -> list[WriterLog]:
+    """Write through the original's statements, without Django. It does not load threads."""
     fields = workload.update("", workload.history(HISTORY), 1, "")
     update = original.values(fields)
     snapshot = original.values(workload.snapshot("", workload.history(HISTORY), "running", ""))
-    writer = Writer(name, writes, partial(_changed, update), partial(_changed, snapshot))
+    writer = Writer(name, writes, partial(_replace, update), partial(_replace, snapshot))
     verbs = original.on_sqlite(Path(store.address))
-    _ready.wait(PATIENCE)
+    _barrier.wait(START_TIMEOUT)
     for step in writer.steps():
         if step.verb != "load_by_thread_id":
-            _make(writer, step, getattr(verbs, step.verb))
+            _perform(writer, step, getattr(verbs, step.verb))
             if verbs.connection.in_transaction:  # after an error
                 verbs.connection.execute("ROLLBACK")
     verbs.connection.close()
-    return [writer.account]
+    return [writer.log]
 
 
-def _changed(values: Any, **fields: Any) -> Any:
+def _replace(values: Any, **fields: Any) -> Any:
     return type(values)(**vars(values) | fields)
 
 
-def _by_the_service(store: Store, kind: str, name: str, writes: int) -> list[Account]:
+def _use_service(store: Store, kind: str, name: str, writes: int) -> list[WriterLog]:
     from gloamy_site import connect
 
     connect(database_url=store.url)
@@ -184,17 +184,17 @@ def _by_the_service(store: Store, kind: str, name: str, writes: int) -> list[Acc
     update = msgspec.convert(workload.update("", messages, 1, ""), TaskCheckpointUpdate)
     snapshot = msgspec.convert(workload.snapshot("", messages, "running", ""), TaskSnapshot)
     new = partial(msgspec.structs.replace, update), partial(msgspec.structs.replace, snapshot)
-    several = WRITERS[kind]
-    writers = [Writer(f"{name}-{i}", writes // several, *new) for i in range(several)]
-    _ready.wait(PATIENCE)
+    count = WRITERS[kind]
+    writers = [Writer(f"{name}-{i}", writes // count, *new) for i in range(count)]
+    _barrier.wait(START_TIMEOUT)
     if kind == "threads":
-        _in_threads(writers)
+        _run_threads(writers)
     else:
-        asyncio.run(_in_coroutines(writers))
-    return [writer.account for writer in writers]
+        asyncio.run(_run_coroutines(writers))
+    return [writer.log for writer in writers]
 
 
-def _in_threads(writers: list[Writer]) -> None:
+def _run_threads(writers: list[Writer]) -> None:
     threads = [threading.Thread(target=_write, args=(writer,)) for writer in writers]
     for thread in threads:
         thread.start()
@@ -208,11 +208,11 @@ def _write(writer: Writer) -> None:
     from tasks import service
 
     for step in writer.steps():
-        _make(writer, step, getattr(service, step.verb))
+        _perform(writer, step, getattr(service, step.verb))
     connections.close_all()
 
 
-def _make(writer: Writer, step: Step, verb: Callable[[Any], Any]) -> None:
+def _perform(writer: Writer, step: Step, verb: Callable[[Any], Any]) -> None:
     start = time.monotonic()
     try:
         result = verb(step.argument)
@@ -222,7 +222,7 @@ def _make(writer: Writer, step: Step, verb: Callable[[Any], Any]) -> None:
         writer.done(step, result, time.monotonic() - start)
 
 
-async def _in_coroutines(writers: list[Writer]) -> None:
+async def _run_coroutines(writers: list[Writer]) -> None:
     from asgiref.sync import sync_to_async
     from django.db import connections
 

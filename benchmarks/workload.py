@@ -1,17 +1,17 @@
-"""What is written in a measurement: histories of four sizes, and the steps of a made-up task."""
+"""Generated histories of four sizes, snapshots and checkpoint updates."""
 
 import random
 from dataclasses import dataclass
 from typing import Any
 
 CHECKPOINTS = 40
-RESUMED = 10  # one message of so many: a turn's tool calls are left out
+RESUMED = 10  # one in this many messages; tool calls are not resumed
 SENTENCE = "the agent reads a file, runs its tests and writes down what it found:"
 
 
 @dataclass(frozen=True)
 class Size:
-    """How many messages a history has, and how many characters a message."""
+    """The number of messages in a history, and of characters in a message."""
 
     messages: int
     characters: int
@@ -25,17 +25,17 @@ SIZES = [Size(2, 200), Size(20, 500), Size(200, 500), Size(1000, 1000)]
 
 
 def text(length: int, seed: int) -> str:
-    """Words, with a quotation and a line break now and then, always the same for a seed."""
-    chance = random.Random(seed)
-    known = [*SENTENCE.split(), '"done"', "\n-"]
+    """Return words with an occasional quotation and line break, deterministic for a seed."""
+    rng = random.Random(seed)
+    vocabulary = [*SENTENCE.split(), '"done"', "\n-"]
     words: list[str] = []
     while sum(map(len, words)) + len(words) < length:
-        words.append(chance.choice(known))
+        words.append(rng.choice(vocabulary))
     return " ".join(words)[:length]
 
 
 def history(size: Size) -> list[dict[str, str]]:
-    """User and assistant take turns."""
+    """Return messages that alternate between user and assistant."""
     return [
         {"role": ("user", "assistant")[i % 2], "content": text(size.characters, i)}
         for i in range(size.messages)
@@ -43,7 +43,7 @@ def history(size: Size) -> list[dict[str, str]]:
 
 
 def update(thread_id: str, messages: list[dict[str, str]], step: int, note: str) -> dict[str, Any]:
-    """The fields of a TaskCheckpointUpdate with one tool call."""
+    """Return the fields of a TaskCheckpointUpdate with one tool call."""
     arguments = {"command": "pytest -q", "timeout": 120, "folder": "/home/ops/project"}
     item = {"tool_name": "shell", "arguments": arguments, "success": True, "output": text(500, 0)}
     return _task(thread_id) | {
@@ -57,7 +57,7 @@ def update(thread_id: str, messages: list[dict[str, str]], step: int, note: str)
 def snapshot(
     thread_id: str, messages: list[dict[str, str]], status: str, note: str
 ) -> dict[str, Any]:
-    """The fields of a TaskSnapshot, which can resume with the last of its messages."""
+    """Return the fields of a TaskSnapshot that resumes with its last messages."""
     return _task(thread_id) | {
         "status": status,
         "execution_history": messages,

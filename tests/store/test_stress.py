@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import crash, original, stress, table, workload
-from benchmarks.apart import in_new_process
 from benchmarks.audit import Store
 from benchmarks.calls import VERBS
+from benchmarks.isolation import in_new_process
 from benchmarks.stress_work import Step, Writer
 from benchmarks.workload import SIZES
 from tests.support import postgres
@@ -29,9 +29,9 @@ def stressed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, stress.Ou
 
 def writes_by_kind(outcome: stress.Outcome) -> dict[str, int]:
     writes: dict[str, int] = {}
-    for account in outcome.accounts:
-        kind = account.writer.split("-")[0]
-        writes[kind] = writes.get(kind, 0) + account.writes
+    for log in outcome.logs:
+        kind = log.writer.split("-")[0]
+        writes[kind] = writes.get(kind, 0) + log.writes
     return writes
 
 
@@ -48,7 +48,7 @@ def test_nothing_is_lost_on_postgresql_with_moves_and_clears(tmp_path: Path):
         outcome = stress.run(Store.on_postgresql(server), WRITES, PROCESSES)
     assert outcome.faults == []
     assert writes_by_kind(outcome) == {"threads": 160, "coroutines": 80}
-    assert sum(account.loads for account in outcome.accounts) > 0
+    assert sum(log.loads for log in outcome.logs) > 0
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_stress_run_notices(stressed, tmp_path: Path, tampering: str, noticed: s
     shutil.copytree(Path(store.address).parent, tmp_path, dirs_exist_ok=True)
     with closing(sqlite3.connect(tmp_path / "tasks.db")) as connection, connection:
         connection.execute(tampering)
-    found = list(stress.faults(Store.on_sqlite(tmp_path), outcome.accounts))
+    found = list(stress.faults(Store.on_sqlite(tmp_path), outcome.logs))
     assert [fault for fault in found if noticed in fault] != []
 
 
@@ -77,8 +77,8 @@ def test_writer_notices_a_torn_read():
     torn = SimpleNamespace(task_id="moving-1", checkpoint_count=2, checkpoints=["one"])
     for result in (None, whole, torn):
         writer.done(Step("load_by_thread_id", "thread-0"), result, seconds=0)
-    assert writer.account.loads == 3
-    assert writer.account.torn == ["moving-1: torn read, thread-0"]
+    assert writer.log.loads == 3
+    assert writer.log.torn == ["moving-1: torn read, thread-0"]
 
 
 def test_nothing_acknowledged_is_lost_when_a_writer_is_killed(tmp_path: Path):
@@ -104,8 +104,8 @@ def test_crash_run_finds_as_many_writes_as_there_are(tmp_path: Path, acknowledge
     verbs.record_checkpoint(original.values(changes["keep"]))
     verbs.connection.close()
 
-    assert crash.found(store, 7, ([], None), acknowledged) == found
-    assert crash.found(store, 7, (["6:3"], None), acknowledged) is None
+    assert crash.count_writes(store, 7, ([], None), acknowledged) == found
+    assert crash.count_writes(store, 7, (["6:3"], None), acknowledged) is None
 
 
 def test_table_marks_what_is_slower_than_its_bound():
@@ -122,4 +122,4 @@ def test_table_marks_what_is_slower_than_its_bound():
         ["record_checkpoint", twenty, "24", "10", "2.40", "≤ 2.2", table.MISSED, *peers],
     ]
     assert rows[-1] == ["delete_by_thread_id", thousand, "24", "10", "2.40", "", "", *peers]
-    assert table.resuming("SQLite", medians).endswith(f"(at least 10) {table.MISSED}")
+    assert table.resume_ratio("SQLite", medians).endswith(f"(at least 10) {table.MISSED}")
