@@ -1,1 +1,1 @@
-"""What a thread's rows say to a person: messages, calls, steps, the picture, exports."""
+"""Threads for people: messages, tool calls, steps, the timeline, search, rendering, export."""

@@ -112,7 +112,7 @@ class Arguments:
 
     @property
     def single_text(self) -> Text | None:
-        """The text, if the arguments are a single one, bare or under a generic key."""
+        """The text that is the only argument, bare or under a generic key, or None."""
         value = self.value
         if isinstance(value, dict) and len(value) == 1:
             [(name, value)] = value.items()

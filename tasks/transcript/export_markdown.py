@@ -1,6 +1,6 @@
 """Export of a task to a Markdown document.
 
-Each text is masked before Markdown is added to it, which could break a secret up.
+Each text is masked before Markdown is added: escapes inside a secret would hide it from masking.
 """
 
 import re
@@ -29,7 +29,7 @@ _markdown = MarkdownIt("commonmark", {"html": False})
 
 
 def document(record: TaskRecord) -> Iterator[str]:
-    """Yield the facts and the messages; a history that cannot be read as it is stored."""
+    """Yield the facts and the messages, or the stored history if it cannot be read."""
     thread = Thread(record)
     yield f"# {_inline(thread.title or record.thread_id)}\n\n"
     yield from _facts(record)

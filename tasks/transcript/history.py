@@ -15,7 +15,7 @@ from tasks.transcript.text_preview import DISPLAY_LENGTH, Text, format_size
 from tasks.transcript.titles import message_title
 from tasks.transcript.tool_calls import Call, Part, Result
 
-LARGE_HISTORY_DISPLAY = PREFIX_LENGTH - MARGIN  # characters of a history too large to read
+LARGE_HISTORY_DISPLAY = PREFIX_LENGTH - MARGIN  # characters shown of a history too large to read
 
 
 class Exchange:
@@ -96,7 +96,7 @@ class Message:
 
     @property
     def is_absorbed(self) -> bool:
-        """Whether all the message holds is displayed with the calls."""
+        """Whether everything in the message is displayed with the calls."""
         return bool(self.results) and not self.orphaned_results
 
     @property

@@ -8,12 +8,12 @@ from tasks.sanitization import normalize_resumable_turns, strip_tool_call_tags, 
 from tasks.secrets import request_masking
 from tasks.transcript.text_preview import DISPLAY_LENGTH, Text
 
-_ROLES = "assistant", "user"  # of turns with an even and with an odd number
+_ROLES = "assistant", "user"  # of even and of odd turns
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a stored message, which the agent gets or not."""
+    """A part of a stored message, and whether it is removed before the agent gets the rest."""
 
     text: str
     is_removed: bool
@@ -21,7 +21,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Source:
-    """A stored message, and why the agent gets nothing of it, if so."""
+    """A stored message, and the reason if it is dropped."""
 
     message: ChatMessage
     drop_reason: str
@@ -100,7 +100,7 @@ def build_turns(history: Iterable[ChatMessage]) -> list[Turn]:
 
 
 def _clean(message: ChatMessage) -> tuple[ChatMessage, str]:
-    """Return the message as it goes into a turn, and why it is dropped, if so."""
+    """Return the message cleaned for a turn, and the reason to drop it, or ""."""
     if message.role == "user":
         return message, ""
     if message.role != "assistant":

@@ -15,7 +15,7 @@ from tasks.messages import ChatMessage, decode_history
 from tasks.secrets.request_masking import SearchedText
 
 SNIPPET_BEFORE, SNIPPET_AFTER = 60, 140  # characters
-LIKE_LENGTH = 24  # characters of a term that the database matches; its time is proportional
+LIKE_LENGTH = 24  # characters of a term in SQL; the time to match grows with it
 # Characters searched at once, while other requests wait. A pattern of escapes may take a hundred
 # times as long as a literal, which is found in linear time.
 CHUNK, PATTERN_CHUNK = 1_000_000, 20_000
@@ -34,7 +34,7 @@ else:
 @CharField.register_lookup
 @TextField.register_lookup
 class Like(LookupBase):
-    """Case-insensitive LIKE, as it is in SQLite; backslash escapes the pattern."""
+    """Case-insensitive LIKE on every database, with backslash as the escape character."""
 
     lookup_name = "like"
     prepare_rhs = False

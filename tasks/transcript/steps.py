@@ -17,8 +17,10 @@ from tasks.transcript.text_preview import Output, Text, format_size
 from tasks.transcript.tool_calls import Call
 
 OK, FAILED, NO_TOOL, UNREADABLE = "ok", "failed", "none", "unreadable"
-MAX_FIRST_STEP = 600  # seconds; a task created earlier than that began its attempt later
-MAX_ITEMS_LENGTH = 8_000_000  # characters of a step's items that are read for a page of many steps
+MAX_FIRST_STEP = (
+    600  # seconds from creation to the first checkpoint; beyond it the start is unknown
+)
+MAX_ITEMS_LENGTH = 8_000_000  # characters of a step's items that a page of many steps reads
 
 _FIRST_TOOL = re.compile(r'\[\{"tool_name":("(?:[^"\\]|\\.)*+")')
 
@@ -76,8 +78,7 @@ def number_attempts(checkpoints: Iterable[tuple[int, Any]]) -> dict[int, int]:
 def build_outlines(rows: Iterable[tuple[Any, ...]], task: TaskRecord) -> list[Outline]:
     """Return the steps of a task from rows of `outlined()`.
 
-    In a table rebuilt by other tools rows may lack an id; as nothing can link to those, they are
-    left out.
+    Rows without an id, which only a table rebuilt by other tools can have, are left out.
     """
     rows = [row for row in rows if isinstance(row[0], int)]
     attempt_of = number_attempts((id_, step_index) for id_, step_index, *_ in rows)
@@ -121,10 +122,7 @@ def _first_call(start: Any) -> tuple[str, str]:
 
 
 def _start_of(task: TaskRecord, first: datetime | None) -> datetime | None:
-    """Return when the first attempt began, or None if unknown.
-
-    `created_at` is the age of the thread, which may be far older than the attempt.
-    """
+    """Return when the first attempt began, or None: the thread may be far older than the task."""
     created = _datetime(task.created_at)
     if created is None or first is None:
         return None
@@ -136,7 +134,7 @@ def _datetime(value: Any) -> datetime | None:
 
 
 def last_attempt_seconds(steps: Sequence[Outline], task: TaskRecord) -> float | None:
-    """Return the duration of the last attempt, at least from its first checkpoint on, or None."""
+    """Return the duration of the last attempt, or None; at worst from its first checkpoint on."""
     last = [step for step in steps if step.attempt == steps[-1].attempt]
     if not last:
         return None

@@ -30,7 +30,7 @@ _BASIC = (  # common RGB values of the 16 colours
 
 
 def replay(output: str) -> str:
-    """Return the text as it stands at the end: lines as last drawn, no sequences but colours."""
+    """Return the final text: lines as last drawn, and no control sequences but colours."""
     text = _CONTROL.sub(_only_colors, output.replace("\r\n", "\n"))
     if "\r" not in text and "\b" not in text:
         return text
@@ -130,7 +130,7 @@ class _Pen:
 
 
 def _extended_color(rest: Iterator[int]) -> int | None:
-    """Return the nearest of the 16 colours to one of 256 or of 16 million."""
+    """Read an indexed or RGB colour, and return the nearest of the 16 colours, or None."""
     kind = next(rest, 0)
     if kind == 5:
         return _nearest_to_indexed(min(next(rest, 0), 255))

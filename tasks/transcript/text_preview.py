@@ -9,7 +9,7 @@ from tasks.transcript import terminal
 
 DISPLAY_LENGTH = 20_000  # characters of one text on a page; a link leads to the rest
 PREVIEW_LENGTH, PREVIEW_LINES = 900, 12  # of a folded text
-_PROCESSED_LENGTH = 400_000  # characters of which redrawn lines are resolved for a page
+_PROCESSED_LENGTH = 400_000  # characters of an output that are replayed for a page
 _DATA_URL = re.compile(
     r"data:(?P<type>[\w.+-]{1,80}/[\w.+-]{1,80})(?:;(?!base64,)[\w=.+-]{1,80}){0,3};base64,"
     r"(?P<data>[A-Za-z0-9+/=_-]++)"

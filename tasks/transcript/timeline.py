@@ -22,10 +22,10 @@ from tasks.transcript.timeline_labels import (
 )
 from tasks.transcript.timeline_scale import Axis, Ending, Span, ending_of, group_steps
 
-NARROW, WIDE = 320, 900  # least pixels of a timeline: of few steps, and of many
+NARROW, WIDE = 320, 900  # minimum widths in pixels, for few steps and for many
 FEW_STEPS = 4  # that fit a narrow timeline
 MAX_BARS, MAX_ROWS = 120, 5
-MIN_FAILED_SHARE = 0.25  # of a bar's height, if any of its steps failed
+MIN_FAILED_SHARE = 0.25  # of a bar's height, so that a single failure is visible
 TOUCH_WIDTH = 96  # average pixels of a bar on a phone
 PHONE_WIDTHS = (900, 1280, 1920, 2560, 3840)  # tasks.css repeats them
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
@@ -66,10 +66,7 @@ class Bar:
 
     @property
     def passed_share(self) -> str:
-        """The height of the part that did not fail; "" unless some steps failed and some did not.
-
-        A failure is visible however many steps passed.
-        """
+        """The height of the passed part of a bar whose steps failed in part, or ""."""
         share = 1 - self.failures / len(self.steps)
         return _percent(min(share, 1 - MIN_FAILED_SHARE)) if 0 < share < 1 else ""
 

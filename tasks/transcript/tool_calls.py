@@ -30,7 +30,7 @@ _STATUSES = {"ok": True, "success": True, "error": False, "failed": False, "fail
 
 @dataclass
 class Call:
-    """One tool call and its result, if that is known."""
+    """One tool call and its result, if known."""
 
     tool_name: str
     arguments: Any  # any JSON value
@@ -73,7 +73,7 @@ Part = Text | Call | Broken
 
 @dataclass
 class Result:
-    """The result of a tool call, as a message holds it."""
+    """One tool result in a message."""
 
     tool_name: str
     output: str
@@ -94,7 +94,7 @@ def parse_assistant(message: str) -> tuple[str, list[Part]]:
 
 
 def parse_tagged(message: str) -> list[Part]:
-    """Return the text and the tool calls of a tagged message in order; no text is lost."""
+    """Return the text and the tool calls of a tagged message, in order and without loss."""
     parts: list[Part] = []
     position = count = 0
     for tag, end in tool_calls(message):
@@ -199,7 +199,7 @@ def _native_result(message: str) -> Result:
 
 
 def _tagged_results(message: str) -> Iterator[Result]:
-    """Yield each result up to the last end tag before the next one: its output may hold one too."""
+    """Yield the results; each ends at the last end tag before the next, as outputs may hold tags."""
     tags = list(_RESULT_TAG.finditer(message))
     before = message[len(_RESULTS_HEAD) : tags[0].start() if tags else None]
     if before.strip():
