@@ -199,7 +199,7 @@ def _native_result(message: str) -> Result:
 
 
 def _tagged_results(message: str) -> Iterator[Result]:
-    """Yield the results; each ends at the last end tag before the next, as outputs may hold tags."""
+    """Yield the results; of several end tags the last counts, as the output may hold some."""
     tags = list(_RESULT_TAG.finditer(message))
     before = message[len(_RESULTS_HEAD) : tags[0].start() if tags else None]
     if before.strip():

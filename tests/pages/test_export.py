@@ -1,4 +1,4 @@
-"""A thread as a file: JSON, JSON Lines, Markdown and ATIF."""
+"""Export to JSON, JSON Lines, Markdown and ATIF."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def body(response: StreamingHttpResponse) -> str:
 
 
 def assert_is_atif(document: Any) -> None:
-    """Every rule of ATIF v1.4 that is known."""
+    """Check every known rule of ATIF v1.4."""
     assert document["schema_version"] == "ATIF-v1.4"
     assert isinstance(document["session_id"], str)
     assert document.keys() <= {
@@ -89,9 +89,9 @@ def assert_is_atif_step(step: Any, ids: list[str]) -> None:
 
 
 def trajectory(*messages: tuple[str, str], **fields: Any) -> Any:
-    """The trajectory of a history, as a reader of the file has it."""
-    told = encode_history([ChatMessage(*message) for message in messages], "history")
-    record = task(execution_history_json=told, **fields)
+    """Return the trajectory of a history as decoded from the export."""
+    stored = encode_history([ChatMessage(*message) for message in messages], "history")
+    record = task(execution_history_json=stored, **fields)
     return json.loads(b"".join(export.as_atif([record])))
 
 
@@ -104,7 +104,7 @@ def trajectory(*messages: tuple[str, str], **fields: Any) -> Any:
         ("atif", "application/json", "gloamy-telegram_42.atif.json"),
     ],
 )
-def test_export_is_a_file_to_keep(viewer: Client, format: str, content_type: str, name: str):
+def test_export_is_a_download(viewer: Client, format: str, content_type: str, name: str):
     service.record_checkpoint(update())
 
     headers = fetch(viewer, format).headers
@@ -150,7 +150,7 @@ def test_any_file_name_is_safe(thread_id: str):
         ("?id=%00&format=json", 404),
     ],
 )
-def test_export_of_a_wrong_address_says_what_is_wrong(viewer: Client, query: str, status: int):
+def test_invalid_address_gets_a_reason(viewer: Client, query: str, status: int):
     task()
 
     response = viewer.get(f"/thread/export/{query}")
@@ -158,7 +158,7 @@ def test_export_of_a_wrong_address_says_what_is_wrong(viewer: Client, query: str
     assert (response.status_code, bool(response.context["reason"])) == (status, True)
 
 
-def test_export_wants_permission_to_view(client: Client, stranger: Client):
+def test_export_requires_permission_to_view(client: Client, stranger: Client):
     task()
     address = thread_url("export", "telegram_42", format="json")
 
@@ -169,7 +169,7 @@ def test_export_refuses_post(viewer: Client):
     assert viewer.post(thread_url("export", "telegram_42", format="json")).status_code == 405
 
 
-def test_json_holds_the_rows_as_stored(viewer: Client, store):
+def test_json_has_the_rows_as_stored(viewer: Client, store):
     service.record_checkpoint(update(checkpoint_note="half", items=[item(arguments={"b": 1.50})]))
     service.save_snapshot(snapshot(last_error="é"))
 
@@ -192,7 +192,7 @@ def test_json_keeps_numbers_and_order_as_stored(viewer: Client):
 
 
 @pytest.mark.parametrize("column", ["execution_history_json", "items_json"])
-def test_json_of_a_corrupt_column_holds_its_text(viewer: Client, store, column: str):
+def test_json_has_the_text_of_a_corrupt_column(viewer: Client, store, column: str):
     service.record_checkpoint(update())
     table = "task_checkpoints" if column == "items_json" else "task_records"
     overwrite(store, table, column, "[{broken")
@@ -203,7 +203,7 @@ def test_json_of_a_corrupt_column_holds_its_text(viewer: Client, store, column: 
     assert row[column] == "[{broken" and row[f"{column}_problem"]
 
 
-def test_json_holds_all_tasks_of_the_thread(viewer: Client):
+def test_json_has_all_tasks_of_the_thread(viewer: Client):
     task("old", thread_id="both", updated_at="2026-01-01T00:00:00+00:00")
     task("new", thread_id="both", updated_at="2026-01-02T00:00:00+00:00")
 
@@ -212,7 +212,7 @@ def test_json_holds_all_tasks_of_the_thread(viewer: Client):
     assert [row["task_id"] for row in exported] == ["new", "old"]
 
 
-def test_json_reads_checkpoints_in_pages(viewer: Client, monkeypatch: pytest.MonkeyPatch):
+def test_json_reads_checkpoints_in_batches(viewer: Client, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(export, "CHECKPOINT_BATCH", 2)
     record = task()
     for number in range(5):
@@ -224,23 +224,21 @@ def test_json_reads_checkpoints_in_pages(viewer: Client, monkeypatch: pytest.Mon
     assert [row["step_index"] for row in exported["checkpoints"]] == [0, 1, 2, 3, 4]
 
 
-def test_json_of_a_thread_that_is_cleared_meanwhile_is_whole(
-    store: Any, monkeypatch: pytest.MonkeyPatch
-):
+def test_json_of_a_thread_cleared_meanwhile_is_valid(store: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(export, "CHECKPOINT_BATCH", 1)
     record = task()
     for number in range(3):
         checkpoint(record, step_index=number)
 
-    pieces = export.as_json([record])
-    begun = b"".join(next(pieces) for _ in range(4))
+    chunks = export.as_json([record])
+    start = b"".join(next(chunks) for _ in range(4))
     TaskCheckpoint.objects.all().delete()
-    [exported] = json.loads(begun + b"".join(pieces))["tasks"]
+    [exported] = json.loads(start + b"".join(chunks))["tasks"]
 
     assert len(exported["checkpoints"]) == 1
 
 
-def test_json_lines_hold_one_message_each(viewer: Client):
+def test_json_lines_have_one_message_each(viewer: Client):
     task(execution_history_json=encode_history(history("do\nit", "done"), "history"))
 
     lines = [json.loads(line) for line in body(fetch(viewer, "jsonl")).splitlines()]
@@ -251,7 +249,7 @@ def test_json_lines_hold_one_message_each(viewer: Client):
     ]
 
 
-def test_json_lines_of_a_corrupt_history_hold_its_text(viewer: Client):
+def test_json_lines_have_the_text_of_a_corrupt_history(viewer: Client):
     task(execution_history_json="[{broken")
 
     [line] = body(fetch(viewer, "jsonl")).splitlines()
@@ -259,10 +257,10 @@ def test_json_lines_of_a_corrupt_history_hold_its_text(viewer: Client):
     assert json.loads(line)["execution_history_json"] == "[{broken"
 
 
-def test_markdown_is_to_be_read(viewer: Client):
-    told = [("user", "Tidy `up`"), ("assistant", f"I look.\n{CALL}"), ("user", RESULT)]
-    record = encode_history([ChatMessage(*each) for each in told], "history")
-    task(execution_history_json=record, last_error="too ``slow``", final_response="Done.")
+def test_markdown_document(viewer: Client):
+    messages = [("user", "Tidy `up`"), ("assistant", f"I look.\n{CALL}"), ("user", RESULT)]
+    stored = encode_history([ChatMessage(*message) for message in messages], "history")
+    task(execution_history_json=stored, last_error="too ``slow``", final_response="Done.")
 
     assert body(fetch(viewer, "md")).partition("- Created")[0] == (
         "# Tidy `up`\n\n- Thread: `telegram_42`\n- Task: `telegram_42`\n- Status: `running`\n"
@@ -276,16 +274,16 @@ def test_markdown_is_to_be_read(viewer: Client):
 
 def test_markdown_fence_is_longer_than_any_in_the_text(viewer: Client):
     result = RESULT.replace("a.py", "````\nx\n````")
-    told = [ChatMessage("assistant", CALL), ChatMessage("user", result)]
-    task(execution_history_json=encode_history(told, "history"))
+    messages = [ChatMessage("assistant", CALL), ChatMessage("user", result)]
+    task(execution_history_json=encode_history(messages, "history"))
 
     assert "\n`````\n````\nx\n````\n`````\n" in body(fetch(viewer, "md"))
 
 
-def test_markdown_holds_a_long_output_to_its_end(viewer: Client):
+def test_markdown_has_the_whole_of_a_long_output(viewer: Client):
     output = "\x1b[31ma line\x1b[0m\n" * 50_000 + "1%\rthe end"
-    told = [ChatMessage("assistant", CALL), ChatMessage("user", RESULT.replace("a.py", output))]
-    task(execution_history_json=encode_history(told, "history"))
+    messages = [ChatMessage("assistant", CALL), ChatMessage("user", RESULT.replace("a.py", output))]
+    task(execution_history_json=encode_history(messages, "history"))
 
     document = body(fetch(viewer, "md"))
 
@@ -293,13 +291,13 @@ def test_markdown_holds_a_long_output_to_its_end(viewer: Client):
     assert document.endswith("\nthe end\n```\n\n")
 
 
-def test_markdown_of_a_corrupt_history_holds_its_text(viewer: Client):
+def test_markdown_has_the_text_of_a_corrupt_history(viewer: Client):
     task(execution_history_json="[{broken")
 
     assert "```\n[{broken\n```" in body(fetch(viewer, "md"))
 
 
-def test_atif_puts_results_into_the_step_of_their_call():
+def test_atif_results_are_in_the_step_of_their_call():
     document = trajectory(
         ("system", "Be brief."),
         ("user", "Tidy up."),
@@ -330,12 +328,12 @@ def test_atif_puts_results_into_the_step_of_their_call():
     ]
 
 
-def test_atif_names_each_call_once():
+def test_atif_call_ids_are_unique():
     call = {"id": "call_1", "name": "shell", "arguments": "[1]"}
-    asked = json.dumps({"content": None, "tool_calls": [call, call], "reasoning_content": "Hm."})
-    told = json.dumps({"tool_call_id": "call_1", "content": "x"})
+    request = json.dumps({"content": None, "tool_calls": [call, call], "reasoning_content": "Hm."})
+    response = json.dumps({"tool_call_id": "call_1", "content": "x"})
 
-    document = trajectory(("assistant", asked), ("tool", told), ("assistant", asked))
+    document = trajectory(("assistant", request), ("tool", response), ("assistant", request))
 
     assert_is_atif(document)
     first, second = document["steps"]
@@ -347,14 +345,14 @@ def test_atif_names_each_call_once():
     assert first["observation"]["results"] == [{"source_call_id": "call_1", "content": "x"}]
 
 
-def test_atif_keeps_what_belongs_nowhere():
+def test_atif_keeps_orphaned_results_and_unknown_roles():
     document = trajectory(
         ("tool", "before all"), ("odd", "x"), ("assistant", "<tool>broken"), ("tool", "left")
     )
 
     assert_is_atif(document)
-    told = [(step["source"], step["message"], step["extra"]) for step in document["steps"]]
-    assert told == [
+    steps = [(step["source"], step["message"], step["extra"]) for step in document["steps"]]
+    assert steps == [
         ("user", "before all", {"message": 1, "role": "tool"}),
         ("user", "x", {"message": 2, "role": "odd"}),
         ("agent", "<tool>broken", {"message": 3}),
@@ -364,7 +362,7 @@ def test_atif_keeps_what_belongs_nowhere():
     ]
 
 
-def test_atif_tells_about_the_task():
+def test_atif_has_the_facts_of_the_task():
     record = task(status="failed", last_error="slow")
     checkpoint(record, checkpoint_note="half way")
 
@@ -379,7 +377,7 @@ def test_atif_tells_about_the_task():
     assert document["agent"] == {"name": "gloamy", "version": "unknown", "model_name": "gpt-test"}
 
 
-def test_atif_of_a_corrupt_history_says_so():
+def test_atif_of_a_corrupt_history_has_a_note():
     document = json.loads(b"".join(export.as_atif([task(execution_history_json="[{broken")])))
 
     assert_is_atif(document)
@@ -399,19 +397,19 @@ def test_atif_of_every_demo_thread_follows_the_format():
 def test_atif_of_every_odd_history_follows_the_format():
     for number, vector in enumerate(data("turns.json")):
         chats = [message["data"] for message in vector["history"] if message["type"] == "Chat"]
-        told = [(message["role"], message["content"]) for message in chats]
-        assert_is_atif(trajectory(*told, task_id=f"t{number}"))
+        messages = [(message["role"], message["content"]) for message in chats]
+        assert_is_atif(trajectory(*messages, task_id=f"t{number}"))
 
 
-PICTURE = "![p](http://example.org/pixel.png)"
+IMAGE = "![p](http://example.org/pixel.png)"
 
 
 @pytest.mark.parametrize(
     "evil",
     [
-        PICTURE,
-        f"\\\\{PICTURE}",
-        f"> {PICTURE}",
+        IMAGE,
+        f"\\\\{IMAGE}",
+        f"> {IMAGE}",
         "![p][l]\n\n[l]: http://example.org/pixel.png",
         "[x](javascript:alert(1))",
         "[x](\njavascript:alert(1))",
@@ -419,16 +417,16 @@ PICTURE = "![p](http://example.org/pixel.png)"
         "<img src=http://example.org/pixel.png>",
         '<meta http-equiv="refresh" content="0">',
         "<javascript:alert(1)>",
-        f"```\nunended\n~~~\n{PICTURE}",
-        f"~~~\n{PICTURE}\n~~~\n{PICTURE}",
-        f"- ```\n{PICTURE}",
-        f"```\r{PICTURE}\r```\r{PICTURE}",
-        f"{'word ' * 5_000}\n{PICTURE}",
+        f"```\nunterminated\n~~~\n{IMAGE}",
+        f"~~~\n{IMAGE}\n~~~\n{IMAGE}",
+        f"- ```\n{IMAGE}",
+        f"```\r{IMAGE}\r```\r{IMAGE}",
+        f"{'word ' * 5_000}\n{IMAGE}",
     ],
 )
-def test_markdown_loads_nothing_and_leads_to_pages_alone(viewer: Client, evil: str):
-    said = history(evil, f"first\n```\n{evil}", f"{evil}\n\nlast", f"```\n{evil}\n```")
-    task(execution_history_json=encode_history(said, "history"), final_response=evil)
+def test_markdown_loads_nothing_and_links_only_to_web_pages(viewer: Client, evil: str):
+    messages = history(evil, f"first\n```\n{evil}", f"{evil}\n\nlast", f"```\n{evil}\n```")
+    task(execution_history_json=encode_history(messages, "history"), final_response=evil)
 
     reader = MarkdownIt("commonmark", {"html": True})  # and trusts every link
     reader.validateLink = lambda url: True  # type: ignore[method-assign]
@@ -438,11 +436,11 @@ def test_markdown_loads_nothing_and_leads_to_pages_alone(viewer: Client, evil: s
     assert re.findall(r'href="(?!https?:|mailto:)', html) == []
 
 
-def test_markdown_leaves_code_and_links_as_they_are(viewer: Client):
-    said = "see [a](https://example.org) if 1 < 2\n\n```html\n<b>![x](y)</b>\n```\n\nend"
-    task(execution_history_json=encode_history(history(said), "history"))
+def test_markdown_leaves_code_and_links_alone(viewer: Client):
+    content = "see [a](https://example.org) if 1 < 2\n\n```html\n<b>![x](y)</b>\n```\n\nend"
+    task(execution_history_json=encode_history(history(content), "history"))
 
-    assert said in body(fetch(viewer, "md"))
+    assert content in body(fetch(viewer, "md"))
 
 
 @pytest.mark.parametrize(
@@ -453,10 +451,12 @@ def test_markdown_leaves_code_and_links_as_they_are(viewer: Client):
         "```\npassword: Hunter22\n```",
     ],
 )
-def test_markdown_is_masked_before_it_is_written(viewer: Client, text: str):
-    said = history(text, text, f"[Tool results]\n<tool_result>\n{text}\n</tool_result>")
+def test_markdown_is_masked_before_it_is_formatted(viewer: Client, text: str):
+    messages = history(text, text, f"[Tool results]\n<tool_result>\n{text}\n</tool_result>")
     task(
-        execution_history_json=encode_history(said, "history"), final_response=text, last_error=text
+        execution_history_json=encode_history(messages, "history"),
+        final_response=text,
+        last_error=text,
     )
 
     assert "Hunter22" not in body(fetch(viewer, "md"))

@@ -1,4 +1,4 @@
-"""Messages and their tool calls as they stand in a page."""
+"""Messages and tool calls on a page."""
 
 import json
 import re
@@ -32,7 +32,7 @@ ATTRIBUTES = {
 
 
 def pages(*history: tuple[str, str]) -> list[str]:
-    """Each message of a history as it stands in a page."""
+    """Return the HTML of each message of a history."""
     record = TaskRecord(task_id="t", thread_id="t 1")
     messages = read_messages(ChatMessage(*message) for message in history)
     context = {"record": record, "address": "/thread/?id=t%201", "step_of": {}}
@@ -50,7 +50,7 @@ def call(name: str, arguments: object) -> str:
     return f"<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
 
 
-def test_message_has_a_permanent_link_and_its_raw_text_is_a_click_away():
+def test_message_links_to_itself_and_to_its_raw_text():
     [html] = pages(("user", "hi"))
 
     assert 'id="message-1"' in html and 'href="/thread/?id=t%201&amp;message=1#message-1"' in html
@@ -65,7 +65,7 @@ def test_system_prompt_is_folded_with_its_size():
     assert "<details>" in html
 
 
-def test_result_is_shown_inside_its_call_and_its_message_says_where():
+def test_result_is_displayed_in_its_call_and_linked_from_its_message():
     asked, answered = pages(("assistant", f"I look. {LS}"), ("user", RESULT))
 
     assert text(asked) == "assistant #1 raw I look. shell failed 2 B ls no"
@@ -76,7 +76,7 @@ def test_result_is_shown_inside_its_call_and_its_message_says_where():
     )
 
 
-def test_unpaired_and_broken_parts_are_shown_and_marked():
+def test_broken_calls_and_orphaned_results_are_marked():
     broken, left = pages(("assistant", "a <tool>{b</tool> c <tool>d"), ("user", RESULT))
 
     assert text(broken) == (
@@ -97,13 +97,13 @@ def test_unpaired_and_broken_parts_are_shown_and_marked():
         ({}, "t no result"),
     ],
 )
-def test_arguments_are_shown_by_their_kind(arguments: object, shown: str):
+def test_arguments_are_displayed_by_kind(arguments: object, shown: str):
     [html] = pages(("assistant", call("t", arguments)))
 
     assert text(html) == f"assistant #1 raw {shown}"
 
 
-def test_long_output_is_folded_and_its_rest_is_a_link_away():
+def test_long_output_is_folded_and_links_to_the_rest():
     output = "line\n" * 6_000
     asked, answered = pages(("assistant", LS), ("user", RESULT.replace("\nno\n", f"\n{output}\n")))
 
@@ -112,7 +112,7 @@ def test_long_output_is_folded_and_its_rest_is_a_link_away():
     assert len(answered) < 1_000
 
 
-def test_read_file_is_highlighted_by_its_name():
+def test_output_of_a_file_read_is_highlighted():
     read = call("file_read", {"path": "a.py"})
     asked, _ = pages(
         ("assistant", read),
@@ -123,7 +123,7 @@ def test_read_file_is_highlighted_by_its_name():
 
 
 @pytest.mark.parametrize("evil", PAYLOADS)
-def test_hostile_text_does_no_harm_in_any_place(evil: str):
+def test_hostile_text_is_harmless_everywhere(evil: str):
     native = {
         "content": evil,
         "reasoning_content": evil,
@@ -159,7 +159,7 @@ def test_any_history_makes_a_harmless_page(history: list[tuple[str, str]]):
     assert_harmless("".join(pages(*history)))
 
 
-def test_item_of_a_checkpoint_is_a_call_too():
+def test_checkpoint_items_are_displayed_as_calls():
     items = [
         Call("shell", {"command": "ls"}, True, Output(""), anchor="step-5-call-1"),
         Call("shell", {"command": "ls"}, False, Output("no"), anchor="step-5-call-2"),
@@ -196,7 +196,7 @@ def test_hostile_amounts_make_a_bounded_page(history: list[tuple[str, str]]):
 
 
 @pytest.mark.parametrize(("length", "is_part"), [(900, False), (30_000, True)])
-def test_copying_what_is_cut_says_that_it_is_a_part(length: int, is_part: bool):
+def test_copy_button_of_a_cut_text_says_so(length: int, is_part: bool):
     [html] = pages(("user", "x" * length))
 
     assert ("data-part" in html) == is_part

@@ -1,4 +1,4 @@
-"""The arguments of a tool call as a person reads them."""
+"""Arguments of tool calls, and diffs."""
 
 from typing import Any
 
@@ -21,38 +21,38 @@ def fields(value: Any) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("key", ["command", "cmd", "script"])
-def test_command_is_shown_as_one(key: str):
-    given = Arguments({key: "ls -l", "timeout": 5})
+def test_command_has_its_own_form(key: str):
+    arguments = Arguments({key: "ls -l", "timeout": 5})
 
-    assert given.command is not None and given.command.whole == "ls -l"
-    assert fields(given.value) == [("timeout", "5")]
+    assert arguments.command is not None and arguments.command.whole == "ls -l"
+    assert fields(arguments.value) == [("timeout", "5")]
 
 
 @pytest.mark.parametrize(
     ("old", "new"), [("old_string", "new_string"), ("old_str", "new_str"), ("old", "new")]
 )
-def test_edit_is_shown_as_a_diff(old: str, new: str):
-    given = Arguments({"path": "a.py", old: "a\nb\nc", new: "a\nB\nc"})
+def test_edit_is_a_diff(old: str, new: str):
+    arguments = Arguments({"path": "a.py", old: "a\nb\nc", new: "a\nB\nc"})
 
-    assert given.diff is not None
-    assert [line.sign + line.text for line in given.diff] == [" a", "-b", "+B", " c"]
-    assert (given.path, given.language, given.fields) == ("a.py", "python", [])
+    assert arguments.diff is not None
+    assert [line.sign + line.text for line in arguments.diff] == [" a", "-b", "+B", " c"]
+    assert (arguments.path, arguments.language, arguments.fields) == ("a.py", "python", [])
 
 
 @pytest.mark.parametrize("key", ["content", "contents", "file_text"])
-def test_written_file_is_shown_as_one(key: str):
-    given = Arguments({"file_path": "a.rs", key: "fn main() {}"})
+def test_written_file_has_its_own_form(key: str):
+    arguments = Arguments({"file_path": "a.rs", key: "fn main() {}"})
 
-    assert given.content is not None and given.content.whole == "fn main() {}"
-    assert (given.path, given.language, given.fields) == ("a.rs", "rust", [])
+    assert arguments.content is not None and arguments.content.whole == "fn main() {}"
+    assert (arguments.path, arguments.language, arguments.fields) == ("a.rs", "rust", [])
 
 
 @pytest.mark.parametrize("value", ["x 3", {"arguments": "x 3"}, {"input": "x 3"}])
-def test_single_text_is_shown_without_its_name(value: Any):
-    given = Arguments(value)
+def test_single_text_has_no_name(value: Any):
+    arguments = Arguments(value)
 
-    assert given.single_text is not None and given.single_text.whole == "x 3"
-    assert given.fields == []
+    assert arguments.single_text is not None and arguments.single_text.whole == "x 3"
+    assert arguments.fields == []
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_other_arguments_are_named_values(value: Any, shown: list[tuple[str, str
     assert fields(value) == shown
 
 
-def test_many_arguments_are_shown_together():
+def test_excess_arguments_share_one_field():
     *_, last = fields({str(n): n for n in range(MAX_FIELDS + 2)})
 
     assert last == ("2 more", '{\n  "40": 40,\n  "41": 41\n}')
@@ -100,15 +100,22 @@ def test_deep_arguments_are_not_indented():
         ({"a": "x" * 100}, False),
     ],
 )
-def test_arguments_say_whether_all_is_shown(value: Any, cut: bool):
+def test_arguments_are_cut_if_a_part_is(value: Any, cut: bool):
     assert Arguments(value).is_cut == cut
 
 
 @given(JSON)
-def test_any_arguments_are_shown(value: Any):
-    given = Arguments(value)
+def test_any_arguments_have_a_form(value: Any):
+    arguments = Arguments(value)
 
-    shown = [given.command, given.path, given.diff, given.content, given.single_text, given.fields]
+    shown = [
+        arguments.command,
+        arguments.path,
+        arguments.diff,
+        arguments.content,
+        arguments.single_text,
+        arguments.fields,
+    ]
     assert (
         any(bool(part) for part in shown)
         or not value
@@ -117,7 +124,7 @@ def test_any_arguments_are_shown(value: Any):
     )
 
 
-def test_diff_leaves_out_what_is_far_from_a_change():
+def test_diff_omits_lines_far_from_a_change():
     old = [str(n) for n in range(60)]
     new = [*old[:20], "new", *old[21:50], "newer", *old[51:]]
 
@@ -133,13 +140,13 @@ def test_diff_leaves_out_what_is_far_from_a_change():
     ("old", "new", "shown"),
     [("", "a\n", ["+a"]), ("a", "", ["-a"]), ("", "", []), ("a", "a\n", []), ("a\n\n", "a", ["-"])],
 )
-def test_diff_of_little(old: str, new: str, shown: list[str]):
+def test_diff_of_short_texts(old: str, new: str, shown: list[str]):
     lines = [line.sign + line.text for line in diffs.diff_lines(old, new)]
 
     assert [line for line in lines if not line.startswith(" ")] == shown
 
 
-def test_diff_of_long_texts_is_not_compared():
+def test_long_texts_are_not_compared():
     count = diffs.MAX_LINES + 1
     shown = list(diffs.diff_lines("a\n" * count, "b\n" * count))
 
@@ -148,7 +155,7 @@ def test_diff_of_long_texts_is_not_compared():
 
 
 @given(st.text(alphabet="ab\n"), st.text(alphabet="ab\n"))
-def test_diff_holds_every_changed_line(old: str, new: str):
+def test_diff_has_every_changed_line(old: str, new: str):
     shown = list(diffs.diff_lines(old, new))
 
     removed = sum(line.kind == "removed" for line in shown)

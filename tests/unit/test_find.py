@@ -35,7 +35,7 @@ def test_hit_has_its_context():
     assert (hit.before, hit.after) == ("a" * 69 + " ", " " + "b" * 69)
 
 
-def test_hits_are_found_in_json_within_a_message():
+def test_match_in_json_within_a_message():
     assert matches('say "hi"', '{"content":"I say \\"hi\\" to all"}') == [(1, 'say \\"hi\\"')]
 
 
@@ -44,13 +44,13 @@ def test_hits_end_at_the_limit():
 
 
 @pytest.mark.parametrize("query", ["needle", "né"])
-def test_find_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch, query: str):
+def test_find_stops_when_time_is_up(monkeypatch: pytest.MonkeyPatch, query: str):
     clock = count()  # every look takes a second, and so does every chunk and every match
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
 
-    found = find.find_hits(query, history(query + "." * search.CHUNK + query), seconds=2)
+    hits = find.find_hits(query, history(query + "." * search.CHUNK + query), seconds=2)
 
-    assert ([hit.match for hit in found], found.is_truncated) == ([query], True)
+    assert ([hit.match for hit in hits], hits.is_truncated) == ([query], True)
 
 
 @pytest.mark.parametrize("query", ["needle", "nEEdle", "né", 'say "hi'])
@@ -73,19 +73,19 @@ def test_spans_do_not_depend_on_the_chunks(text: str, query: str, size: int):
     assert spans == [match.span() for match in re.finditer(re.escape(query), text)]
 
 
-def test_find_ends_in_a_text_full_of_secrets(monkeypatch: pytest.MonkeyPatch):
-    looked_at: list[int] = []
-    around = SearchedText.context
+def test_find_stops_in_a_text_full_of_secrets(monkeypatch: pytest.MonkeyPatch):
+    starts: list[int] = []
+    context = SearchedText.context
 
-    def counted(hidden: SearchedText, *place: int) -> tuple[str, str, str] | None:
-        looked_at.append(place[0])
-        return around(hidden, *place)
+    def counted(text: SearchedText, *span: int) -> tuple[str, str, str] | None:
+        starts.append(span[0])
+        return context(text, *span)
 
     clock = count()
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(SearchedText, "context", counted)
     text = "\n".join(f"password: a1a1a1a1a1{number}" for number in range(2_000))
-    found = find.find_hits("a1a1", history(text), seconds=100)
+    hits = find.find_hits("a1a1", history(text), seconds=100)
 
-    assert (list(found), found.is_truncated) == ([], True)
-    assert 90 < len(looked_at) < 110
+    assert (list(hits), hits.is_truncated) == ([], True)
+    assert 90 < len(starts) < 110

@@ -1,4 +1,4 @@
-"""The pieces of a program's text by what they are."""
+"""Syntax highlighting."""
 
 import pytest
 from hypothesis import given, settings
@@ -25,11 +25,11 @@ CODE = st.text(alphabet="{}[]()<>\"'`\\$#/*-+=:;,.|&%@!?~^ \t\n\r\0ab0é", max_s
         ("x" * 10_000 + ".rs", "rust"),
     ],
 )
-def test_language_is_known_by_the_name_of_the_file(path: str, language: str):
+def test_language_of_a_file_name(path: str, language: str):
     assert language_of(path) == language
 
 
-def test_spans_tell_keywords_strings_and_comments():
+def test_keywords_strings_and_comments_have_classes():
     found = {text: classes for classes, text in spans("def f(): return 'x'  # why", "python")}
 
     assert (found["def"], found["'x'"[1:2]], found["# why"]) == (
@@ -40,24 +40,24 @@ def test_spans_tell_keywords_strings_and_comments():
 
 
 @pytest.mark.parametrize("language", ["", "no such", "python" * 100])
-def test_spans_of_an_unknown_language_are_the_text(language: str):
+def test_unknown_language_is_one_span(language: str):
     assert list(spans("def f()", language)) == [("", "def f()")]
 
 
-def test_spans_of_a_long_text_are_the_text():
+def test_long_text_is_one_span():
     text = "x" * (MAX_LENGTH + 1)
 
     assert list(spans(text, "python")) == [("", text)]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_spans_end_when_the_time_is_over(language: str):
+def test_rest_is_one_span_when_time_is_up(language: str):
     assert list(spans("if a: b" * 9, language, seconds=-1)) == [("", "if a: b" * 9)]
 
 
 @given(CODE, st.sampled_from(LANGUAGES))
 @settings(max_examples=300, deadline=None)
-def test_spans_lose_nothing(text: str, language: str):
+def test_spans_add_up_to_the_text(text: str, language: str):
     found = list(spans(text, language))
 
     assert "".join(piece for _, piece in found) == text

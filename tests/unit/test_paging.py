@@ -3,48 +3,48 @@ from hypothesis import strategies as st
 
 from tasks.transcript.paging import MAX_ENTRIES, MAX_WEIGHT, Page, page_at
 
-sizes = st.lists(st.integers(0, MAX_WEIGHT), max_size=300)
+WEIGHTS = st.lists(st.integers(0, MAX_WEIGHT), max_size=300)
 
 
-def all_pages(given: list[int]) -> list[Page]:
-    found, position = [], 0
-    while position < len(given):
-        found.append(page_at(position, given))
-        position = found[-1].end
-    return found
+def all_pages(weights: list[int]) -> list[Page]:
+    pages, position = [], 0
+    while position < len(weights):
+        pages.append(page_at(position, weights))
+        position = pages[-1].end
+    return pages
 
 
-@given(sizes)
-def test_pages_hold_every_entry_once(given: list[int]):
-    held = [index for page in all_pages(given) for index in range(page.start, page.end)]
+@given(WEIGHTS)
+def test_pages_hold_every_entry_once(weights: list[int]):
+    held = [index for page in all_pages(weights) for index in range(page.start, page.end)]
 
-    assert held == list(range(len(given)))
+    assert held == list(range(len(weights)))
 
 
-@given(sizes)
-def test_pages_are_no_larger_than_a_page_may_be(given: list[int]):
-    for page in all_pages(given):
+@given(WEIGHTS)
+def test_pages_are_bounded(weights: list[int]):
+    for page in all_pages(weights):
         assert page.end - page.start <= MAX_ENTRIES
-        assert sum(given[page.start : page.end]) <= MAX_WEIGHT or page.end - page.start == 1
+        assert sum(weights[page.start : page.end]) <= MAX_WEIGHT or page.end - page.start == 1
 
 
-@given(sizes, st.integers(-3, 400))
-def test_page_of_a_position_is_the_one_that_holds_it(given: list[int], position: int):
-    page = page_at(position, given)
+@given(WEIGHTS, st.integers(-3, 400))
+def test_page_at_a_position_holds_it(weights: list[int], position: int):
+    page = page_at(position, weights)
 
-    nearest = min(max(position, 0), max(len(given) - 1, 0))
-    assert page.start <= nearest < page.end or not given
+    nearest = min(max(position, 0), max(len(weights) - 1, 0))
+    assert page.start <= nearest < page.end or not weights
 
 
-@given(sizes, st.lists(st.integers(0, MAX_WEIGHT), max_size=5))
-def test_pages_but_the_last_stay_when_entries_are_added(given: list[int], more: list[int]):
-    before, after = all_pages(given)[:-1], all_pages(given + more)
+@given(WEIGHTS, st.lists(st.integers(0, MAX_WEIGHT), max_size=5))
+def test_appending_changes_the_last_page_only(weights: list[int], more: list[int]):
+    before, after = all_pages(weights)[:-1], all_pages(weights + more)
 
     assert [(p.start, p.end) for p in before] == [(p.start, p.end) for p in after][: len(before)]
 
 
-@given(sizes)
-def test_page_knows_where_the_one_before_starts(given: list[int]):
-    pages = all_pages(given)
+@given(WEIGHTS)
+def test_page_knows_the_start_of_the_previous_one(weights: list[int]):
+    pages = all_pages(weights)
 
     assert [p.previous_start for p in pages[1:]] == [p.start for p in pages[:-1]]

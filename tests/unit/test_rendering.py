@@ -1,4 +1,4 @@
-"""Texts of agents as HTML that can do no harm."""
+"""Safe HTML from text of agents."""
 
 from html.parser import HTMLParser
 
@@ -54,7 +54,7 @@ PAYLOADS = [
 
 
 class Markup(HTMLParser):
-    """The elements of an HTML text, and its text."""
+    """The elements and the text of HTML."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -90,7 +90,7 @@ def assert_harmless(html: str) -> None:
 
 
 def everything(text: str) -> list[str]:
-    """The text in each of its forms."""
+    """Return the text rendered in every form."""
     return [
         rendering.plain(text),
         rendering.output(terminal.replay(text)),
@@ -101,14 +101,14 @@ def everything(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_hostile_text_does_no_harm(payload: str):
+def test_hostile_text_is_harmless(payload: str):
     for html in everything(payload):
         assert_harmless(html)
 
 
 @given(st.text(max_size=200))
 @settings(deadline=None)
-def test_any_text_does_no_harm(text: str):
+def test_any_text_is_harmless(text: str):
     for html in everything(text):
         assert_harmless(html)
 
@@ -116,13 +116,13 @@ def test_any_text_does_no_harm(text: str):
 @given(st.lists(st.sampled_from([*PAYLOADS, "[", "](", ")", "<", ">", "`", '"', "\n", "*", "|"])))
 @example(["[", "![x](http://evil.example/a.png)", "](", "javascript:x", ")"])
 @settings(deadline=None)
-def test_any_mixture_does_no_harm(pieces: list[str]):
+def test_any_mixture_is_harmless(pieces: list[str]):
     for html in everything("".join(pieces)):
         assert_harmless(html)
 
 
 @given(st.text(alphabet=st.characters(categories=["L", "N", "P", "Zs"])))
-def test_plain_text_is_the_text(text: str):
+def test_plain_text_is_unchanged(text: str):
     assert "".join(Markup(rendering.plain(text)).texts) == text
 
 
@@ -163,7 +163,7 @@ def test_markdown_is_rendered(text: str, html: str | None):
         "- " * 40 + "x",
     ],
 )
-def test_markdown_that_would_take_long_is_plain(text: str):
+def test_expensive_markdown_is_plain(text: str):
     assert rendering.markdown(text, Budget()) == f'<p class="text">{rendering.plain(text)}</p>'
 
 
@@ -187,11 +187,11 @@ def test_markdown_without_a_budget_is_plain():
         ("\"'", "\"'"),
     ],
 )
-def test_what_cannot_be_seen_is_made_visible(text: str, html: str):
+def test_invisible_characters_are_marked(text: str, html: str):
     assert rendering.plain(text) == html
 
 
-def test_html_has_a_bound():
+def test_html_is_bounded():
     unseen = rendering.plain("\u200b\u200c" * 10_000)
     colours = rendering.output("\x1b[31ma\x1b[32mb" * 10_000)
 
@@ -199,7 +199,7 @@ def test_html_has_a_bound():
     assert colours.count("<span") == rendering._MAX_SPANS
 
 
-def test_page_has_one_budget():
+def test_texts_of_a_page_share_a_budget():
     template = Template("{% load rendering %}{% rendered text 'markdown' %}")
 
     class Request:
@@ -212,7 +212,7 @@ def test_page_has_one_budget():
     assert Request.rendering_budget.left <= 0
 
 
-def test_budget_is_spent():
+def test_markdown_spends_the_budget():
     budget = Budget()
     rendering.markdown("*a* " * 2_000, budget)
 

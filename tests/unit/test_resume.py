@@ -1,4 +1,4 @@
-"""What an agent would resume with, beside what is stored."""
+"""The turns that an agent would resume with."""
 
 import pytest
 from hypothesis import given
@@ -36,19 +36,19 @@ def shown(history: list[ChatMessage]) -> list[ChatMessage]:
 
 
 @given(histories)
-def test_turns_are_those_that_the_agent_gets(history: list[ChatMessage]):
+def test_turns_are_what_the_agent_gets(history: list[ChatMessage]):
     assert shown(history) == exact(history)
 
 
 @pytest.mark.parametrize("case", data("turns.json"))
-def test_turns_are_those_of_the_original(case: dict):
+def test_turns_equal_those_of_the_original(case: dict):
     history = [ChatMessage(**m["data"]) for m in case["history"] if m["type"] == "Chat"]
 
     assert shown(history) == [ChatMessage(**turn) for turn in case["expected"]]
 
 
 @given(histories)
-def test_every_stored_message_is_shown_once_and_whole(history: list[ChatMessage]):
+def test_every_stored_message_is_a_source_once_and_whole(history: list[ChatMessage]):
     sources = [source for turn in resume.build_turns(history) for source in turn.sources]
 
     assert [source.message for source in sources] == history
@@ -57,7 +57,7 @@ def test_every_stored_message_is_shown_once_and_whole(history: list[ChatMessage]
     ]
 
 
-def test_tool_calls_are_marked():
+def test_tool_calls_are_removed_segments():
     [_, turn] = resume.build_turns(
         [ChatMessage("user", "go"), ChatMessage("assistant", "a<tool>b</tool>c<invoke>[1] d")]
     )
@@ -82,7 +82,7 @@ def test_tool_calls_are_marked():
         ("", "hello", "the role (none) is not resumed"),
     ],
 )
-def test_message_that_goes_into_no_turn_says_why(role: str, content: str, why: str):
+def test_dropped_message_has_a_reason(role: str, content: str, why: str):
     [turn] = resume.build_turns([ChatMessage(role, content)])
 
     assert (turn.message, [source.drop_reason for source in turn.sources]) == (None, [why])

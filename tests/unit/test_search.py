@@ -1,4 +1,4 @@
-"""A text to search for: what is told to the database, and what is found in a message."""
+"""Search terms, in SQL and in messages."""
 
 import json
 import sqlite3
@@ -17,14 +17,14 @@ SQLITE = sqlite3.connect(":memory:")
 
 
 def escaped(text: str, depth: int, ascii_only: bool = False) -> str:
-    """The text as it stands in JSON, in JSON within JSON and so on."""
+    """Return the text escaped in JSON, `depth` times over."""
     for _ in range(depth):
         text = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
     return text
 
 
-def is_asked_for(term: Term, stored: str) -> bool:
-    """Whether SQLite takes a stored text for one that may hold the term."""
+def may_match(term: Term, stored: str) -> bool:
+    """Return whether the SQL of the term matches a stored text."""
     lookups: list[Any] = list(term.in_histories().children)
     patterns = [value for _, value in lookups]
     return any(
@@ -35,12 +35,12 @@ def is_asked_for(term: Term, stored: str) -> bool:
 
 @given(TEXTS, st.integers(0, 3), st.booleans())
 @example("\x7f", 1, True)
-def test_text_is_found_however_deep_it_is_escaped(text: str, depth: int, ascii_only: bool):
+def test_text_is_found_at_any_depth_of_escaping(text: str, depth: int, ascii_only: bool):
     term = Term(text)
     content = f"before {escaped(text, depth, ascii_only)} after"
 
     assert term.is_in(content)
-    assert is_asked_for(term, json.dumps(content, ensure_ascii=False))
+    assert may_match(term, json.dumps(content, ensure_ascii=False))
 
 
 @pytest.mark.parametrize(
@@ -61,11 +61,11 @@ def test_other_texts_are_not_found(text: str, content: str):
 
 @pytest.mark.parametrize("text", ['\\"', "\\", '"', "\\n", "\n", "é", "a" * 200, '\\"' * 100])
 @pytest.mark.parametrize("content", ["\\" * 300_000, "a" * 300_000, '\\"' * 150_000])
-def test_search_of_a_hostile_text_comes_to_an_end(text: str, content: str):
-    Term(text + "§").is_in(content)  # which took hours if it took quadratic time
+def test_search_of_a_hostile_text_is_linear(text: str, content: str):
+    Term(text + "§").is_in(content)  # hours, if it took quadratic time
 
 
-def test_hit_shows_what_stands_around_it():
+def test_hit_has_its_context():
     history = json.dumps([{"role": "user", "content": "x" * 500 + "Needle" + "y" * 500}])
 
     [hit] = Term("needle").hits(history, ())

@@ -1,4 +1,4 @@
-"""Which message of a history a step came from."""
+"""Matching steps with messages."""
 
 import json
 
@@ -24,27 +24,27 @@ def asks(*commands: str) -> ChatMessage:
 
 
 def numbers(steps: list[Step], history: list[ChatMessage], *, are_last: bool = True) -> dict:
-    found = messages_by_step(steps, read_messages(history), are_last=are_last)
-    return {id: message.number for id, message in found.items()}
+    matches = messages_by_step(steps, read_messages(history), are_last=are_last)
+    return {id: message.number for id, message in matches.items()}
 
 
-def test_step_came_from_the_message_that_asked_for_its_calls():
+def test_step_matches_the_message_that_requested_its_calls():
     history = [ChatMessage("user", "go"), asks("ls"), ChatMessage("user", "ok"), asks("a", "b")]
 
     assert numbers([step(1, "ls"), step(2, "a", "b")], history) == {1: 2, 2: 4}
 
 
-def test_step_that_the_history_does_not_know_came_from_none():
+def test_step_that_the_history_lacks_has_no_message():
     assert numbers([step(1, "gone"), step(2, "ls"), step(3)], [asks("ls")]) == {2: 1}
 
 
-def test_call_made_again_is_told_apart_from_the_end():
+def test_repeated_calls_are_matched_from_the_end():
     history = [asks("ls"), asks("ls"), asks("pwd"), asks("ls")]
 
     assert numbers([step(1, "ls"), step(2, "pwd"), step(3, "ls")], history) == {1: 2, 2: 3, 3: 4}
 
 
-def test_steps_before_the_last_came_only_from_what_was_asked_for_once():
+def test_earlier_steps_match_only_calls_requested_once():
     history = [asks("ls"), asks("pwd"), asks("ls")]
 
     assert numbers([step(1, "ls"), step(2, "pwd")], history, are_last=False) == {1: 1, 2: 2}

@@ -46,7 +46,9 @@ def items(*calls: dict[str, Any]) -> str:
         ([1, "x", 2], [1, 1, 1]),
     ],
 )
-def test_attempts_split_where_the_step_does_not_rise(step_indexes: list[Any], expected: list[int]):
+def test_attempt_begins_where_the_step_number_does_not_rise(
+    step_indexes: list[Any], expected: list[int]
+):
     taken = list(enumerate(step_indexes, start=10))
 
     assert list(number_attempts(taken).values()) == expected
@@ -68,16 +70,18 @@ def test_attempts_split_where_the_step_does_not_rise(step_indexes: list[Any], ex
         (items({"tool_name": "x" * 5_000}), "unreadable", "", False),
     ],
 )
-def test_outline_tells_how_a_step_went(store, stored: str, outcome: str, tool: str, has_more: bool):
+def test_outline_has_the_outcome_and_the_tool(
+    store, stored: str, outcome: str, tool: str, has_more: bool
+):
     record = task()
     checkpoint(record, items_json=stored)
 
-    [found] = build_outlines(record.checkpoints.outlined(), record)
+    [outline] = build_outlines(record.checkpoints.outlined(), record)
 
-    assert (found.outcome, found.tool, found.has_more) == (outcome, tool, has_more)
+    assert (outline.outcome, outline.tool, outline.has_more) == (outcome, tool, has_more)
 
 
-def test_outlines_take_one_query_that_hands_over_no_whole_items(
+def test_outlines_take_one_query_without_whole_items(
     store_queries: Callable[[], Any],
 ):
     record = task()
@@ -98,44 +102,44 @@ def stored_task(**fields: Any) -> TaskRecord:
 
 
 def outlined(*times: float, **fields: Any):
-    """The outlines of steps that ended so many seconds after the task began, and the task."""
+    """Return outlines of steps that end at these seconds after the task began, and the task."""
     record = stored_task(**fields)
     for number, seconds in enumerate(times, 1):
         checkpoint(record, number, created_at=at(seconds))
     return build_outlines(record.checkpoints.outlined(), record), record
 
 
-def test_step_lasts_from_the_checkpoint_before_to_its_own():
-    found, _ = outlined(4, 10, 9, 30)
+def test_step_lasts_from_the_previous_checkpoint_to_its_own():
+    outlines, _ = outlined(4, 10, 9, 30)
 
-    assert [step.seconds for step in found] == [4, 6, 0, 21]
-
-
-def test_first_step_of_an_old_thread_began_nobody_knows_when():
-    found, _ = outlined(700, 710)
-
-    assert [step.seconds for step in found] == [None, 10]
+    assert [step.seconds for step in outlines] == [4, 6, 0, 21]
 
 
-def test_first_step_of_a_later_attempt_began_nobody_knows_when():
+def test_first_step_of_an_old_thread_has_no_duration():
+    outlines, _ = outlined(700, 710)
+
+    assert [step.seconds for step in outlines] == [None, 10]
+
+
+def test_first_step_of_a_later_attempt_has_no_duration():
     record = stored_task()
     for number, seconds in ((1, 5), (2, 9), (1, 50), (2, 57)):
         checkpoint(record, number, created_at=at(seconds))
 
-    found = build_outlines(record.checkpoints.outlined(), record)
+    outlines = build_outlines(record.checkpoints.outlined(), record)
 
-    assert [step.seconds for step in found] == [5, 4, None, 7]
+    assert [step.seconds for step in outlines] == [5, 4, None, 7]
 
 
 @pytest.mark.parametrize(
     ("completed_at", "expected"), [(at(40), 40), (at(20), 30), (None, 30), ("soon", 30)]
 )
 def test_last_attempt_lasts_to_its_end(completed_at: str | None, expected: float):
-    found, record = outlined(10, 30)
+    outlines, record = outlined(10, 30)
     overwrite(connections["tasks"], "task_records", "completed_at", completed_at)
     record.refresh_from_db()
 
-    assert last_attempt_seconds(found, record) == expected
+    assert last_attempt_seconds(outlines, record) == expected
 
 
 def stepped(*stored: str, notes: tuple[str, ...] = ()) -> list[Step]:
@@ -143,17 +147,17 @@ def stepped(*stored: str, notes: tuple[str, ...] = ()) -> list[Step]:
     for number, each in enumerate(stored, 1):
         note = notes[number - 1] if notes else None
         checkpoint(record, number, items_json=each, checkpoint_note=note)
-    found = build_outlines(record.checkpoints.outlined(), record)
-    return build_steps(found, record.checkpoints.in_bulk(), None)
+    outlines = build_outlines(record.checkpoints.outlined(), record)
+    return build_steps(outlines, record.checkpoints.in_bulk(), None)
 
 
-def test_step_that_cannot_be_read_says_so():
+def test_unreadable_step_has_a_problem_and_its_raw_text():
     [step] = stepped("{")
 
     assert (step.items, bool(step.problem), step.raw.whole) == ([], True, "{")
 
 
-def test_first_step_has_nothing_to_differ_from():
+def test_first_step_has_no_changes():
     assert [step.changes is None for step in stepped(items({}), items({}))] == [True, False]
 
 
@@ -174,7 +178,7 @@ def test_changes_name_the_tool_and_the_outcome(before: dict, after: dict, expect
     assert (changes.tools, changes.is_repeat, changes.outcome) == expected
 
 
-def test_changes_show_the_lines_of_arguments_and_note_that_differ():
+def test_changes_list_the_changed_lines_of_arguments_and_note():
     commands = [items({"arguments": {"command": f"cd src\nmake {target}"}}) for target in "ab"]
 
     changes = stepped(*commands, notes=("- same\n- old", "- same\n- new"))[1].changes
@@ -184,12 +188,12 @@ def test_changes_show_the_lines_of_arguments_and_note_that_differ():
     assert changes.note == [("-", "- old"), ("+", "- new")]
 
 
-def test_texts_too_long_to_compare_show_no_lines():
+def test_texts_too_long_to_compare_have_no_changed_lines():
     assert changed_lines("x" * 20_000, "y") == []
     assert changed_lines("x\n" * 300, "y\n" * 300) == []
 
 
-def test_step_beside_one_that_cannot_be_read_names_no_change_of_tools():
+def test_step_after_an_unreadable_one_has_no_change_of_tools():
     _, after = stepped("oops", items({}))
 
     assert after.changes is not None and after.changes.tools is None

@@ -1,4 +1,4 @@
-"""What a terminal would have shown of an output."""
+"""Replaying terminal output."""
 
 import pytest
 from hypothesis import given
@@ -33,7 +33,7 @@ ESCAPES = st.text(alphabet="\x1b[]P^_m;:0123456789KHJl?\x07\x9b\x9c\\\r\n\b aé"
         ("\x1b[32m50%\r100%\x1b[0m", "\x1b[32m100%\x1b[0m"),
     ],
 )
-def test_replay_returns_what_stands_at_the_end(output: str, shown: str):
+def test_replay_returns_the_final_text(output: str, shown: str):
     assert terminal.replay(output) == shown
 
 
@@ -62,7 +62,7 @@ def test_replay_returns_what_stands_at_the_end(output: str, shown: str):
         ("\x1b[99999999999ma", [("", "a")]),
     ],
 )
-def test_spans_have_the_colours_of_the_codes(text: str, spans: list[tuple[str, str]]):
+def test_spans_have_classes_for_colours_and_styles(text: str, spans: list[tuple[str, str]]):
     assert list(terminal.spans(text)) == spans
 
 

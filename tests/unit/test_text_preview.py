@@ -1,4 +1,4 @@
-"""What of a text a page shows."""
+"""Texts on a page."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_text_is_folded_by_its_lines():
     ("text", "told"),
     [("", "0 B"), ("a", "1 B"), ("é\n", "3 B"), ("a\nb", "3 B, 2 lines")],
 )
-def test_text_tells_its_size_as_stored(text: str, told: str):
+def test_size_is_that_of_the_stored_text(text: str, told: str):
     assert Text(text).size == told
 
 
@@ -45,21 +45,21 @@ def test_text_tells_its_size_as_stored(text: str, told: str):
         ("[IMAGE:/tmp/a.png]", "[IMAGE:/tmp/a.png]"),
     ],
 )
-def test_text_shows_a_picture_as_its_type_and_size(text: str, shown: str):
+def test_data_url_is_collapsed_to_type_and_size(text: str, shown: str):
     assert Text(text).display == shown
 
 
-def test_text_with_a_large_picture_is_not_cut():
+def test_text_with_a_large_data_url_is_not_cut():
     text = Text("data:image/png;base64," + "A" * 2_000_000 + " and more")
 
     assert (text.display, text.is_cut) == ("[IMAGE:image/png, 1.5 MB] and more", False)
 
 
-def test_output_is_what_a_terminal_shows():
+def test_output_is_replayed():
     output = Output("1%\r2%\r100%\r\n\x1b[2Kdone\n\n")
 
     assert (output.display, output.whole[:2]) == ("100%\ndone", "1%")
 
 
-def test_output_says_where_more_of_it_was_not_looked_at():
+def test_output_too_long_to_replay_is_cut():
     assert Output("1%\r" * 300_000).is_cut

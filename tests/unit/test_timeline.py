@@ -31,9 +31,9 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 def steps(*seconds: float | None, attempt: int = 1, first: int = 1, **fields) -> list[Outline]:
     """Return consecutive steps of these durations; None for a first one of unknown start."""
     moment, made = START, []
-    for number, taken in enumerate(seconds, first):
-        began, moment = moment, moment + timedelta(seconds=taken or 0)
-        given: dict[str, Any] = {"tool": "shell", "outcome": "ok", **fields}
+    for number, duration in enumerate(seconds, first):
+        began, moment = moment, moment + timedelta(seconds=duration or 0)
+        defaults: dict[str, Any] = {"tool": "shell", "outcome": "ok", **fields}
         made.append(
             Outline(
                 id=number,
@@ -41,17 +41,17 @@ def steps(*seconds: float | None, attempt: int = 1, first: int = 1, **fields) ->
                 length=9,
                 step_index=number,
                 attempt=attempt,
-                started_at=None if taken is None else began,
+                started_at=None if duration is None else began,
                 ended_at=moment,
-                **given,
+                **defaults,
             )
         )
     return made
 
 
-def laid_out(found: list[Outline], listed: Sequence[Outline] = (), **fields) -> Timeline:
+def laid_out(outlines: list[Outline], listed: Sequence[Outline] = (), **fields) -> Timeline:
     record = TaskRecord(**{"status": TaskStatus.COMPLETED, **fields})
-    timeline = build_timeline(found, record, START + timedelta(days=1), listed)
+    timeline = build_timeline(outlines, record, START + timedelta(days=1), listed)
     assert timeline is not None
     return timeline
 
@@ -69,7 +69,7 @@ durations = st.lists(st.floats(0, 100_000), min_size=1, max_size=400)
 
 
 @given(durations)
-def test_bars_follow_one_another_and_stay_in_the_timeline(seconds: list[float]):
+def test_bars_do_not_overlap_and_stay_in_the_timeline(seconds: list[float]):
     [row] = laid_out(steps(*seconds)).rows
 
     ends = extents(row)
@@ -79,15 +79,15 @@ def test_bars_follow_one_another_and_stay_in_the_timeline(seconds: list[float]):
 
 @given(durations)
 def test_every_step_is_in_one_bar(seconds: list[float]):
-    found = steps(*seconds)
+    outlines = steps(*seconds)
 
-    [row] = laid_out(found).rows
+    [row] = laid_out(outlines).rows
 
-    assert [step for bar in row.bars for step in bar.steps] == found
+    assert [step for bar in row.bars for step in bar.steps] == outlines
     assert len(row.bars) <= MAX_BARS + MAX_GAPS + 1
 
 
-def test_bar_is_as_wide_as_its_step_is_long():
+def test_width_of_a_bar_is_linear_in_the_duration():
     [row] = laid_out(steps(10, 20, 30, 40, 50)).rows
 
     widths = [end - start for start, end in extents(row)]
@@ -117,12 +117,12 @@ def test_long_silence_is_folded(seconds: list[float], gaps: list[float]):
 
 
 def test_silence_of_a_running_task_is_folded_too():
-    shown = laid_out(steps(5, 5), status=TaskStatus.RUNNING)
+    timeline = laid_out(steps(5, 5), status=TaskStatus.RUNNING)
 
-    assert [(gap.kind, round(gap.seconds)) for gap in shown.rows[0].gaps] == [("silent", 86_390)]
+    assert [(gap.kind, round(gap.seconds)) for gap in timeline.rows[0].gaps] == [("silent", 86_390)]
 
 
-def test_end_of_a_task_is_drawn_after_its_last_step():
+def test_end_of_a_task_is_a_tail_after_the_last_step():
     completed_at = START + timedelta(seconds=40)
 
     [row] = laid_out(steps(5, 5), status=TaskStatus.FAILED, completed_at=completed_at).rows
@@ -144,9 +144,9 @@ def test_attempts_have_a_row_each_on_one_scale():
 
 
 def test_earlier_of_many_attempts_share_a_row():
-    found = [step for attempt in range(1, 21) for step in steps(1, 1, attempt=attempt)]
+    outlines = [step for attempt in range(1, 21) for step in steps(1, 1, attempt=attempt)]
 
-    rows = laid_out(found).rows
+    rows = laid_out(outlines).rows
 
     assert len(rows) == MAX_ROWS
     assert [(row.first_attempt, row.last_attempt) for row in rows] == [
@@ -158,21 +158,21 @@ def test_earlier_of_many_attempts_share_a_row():
     ]
 
 
-def test_bar_of_several_steps_leads_to_the_first_that_failed():
-    found = steps(*[1] * 1_000)
-    found[5] = steps(1, first=6, outcome="failed")[0]
+def test_bar_of_several_steps_links_to_the_first_failure():
+    outlines = steps(*[1] * 1_000)
+    outlines[5] = steps(1, first=6, outcome="failed")[0]
 
-    bar = laid_out(found).rows[0].bars[0]
+    bar = laid_out(outlines).rows[0].bars[0]
 
     assert (len(bar.steps), bar.failures, bar.target.id) == (9, 1, 6)
     assert (bar.number, bar.passed_share) == ("1 to 9", "75%")
 
 
-def test_steps_of_the_page_are_shown_one_by_one_where_bars_hold_several():
-    found = steps(*[1] * 1_000)
+def test_listed_steps_have_a_detail_row_if_bars_hold_several():
+    outlines = steps(*[1] * 1_000)
 
-    assert laid_out(found[:50], found[:50]).detail is None
-    detail = laid_out(found, found[300:350]).detail
+    assert laid_out(outlines[:50], outlines[:50]).detail is None
+    detail = laid_out(outlines, outlines[300:350]).detail
     assert detail is not None
     assert [bar.first.id for bar in detail.bars] == list(range(301, 351))
 
@@ -186,16 +186,16 @@ def test_steps_of_the_page_are_shown_one_by_one_where_bars_hold_several():
         ("shell", 100, ""),
     ],
 )
-def test_label_never_is_wider_than_its_bar(tool: str, count: int, label: str):
+def test_label_fits_its_bar(tool: str, count: int, label: str):
     bar = laid_out(steps(*[10] * count, tool=tool)).rows[0].bars[0]
 
-    shown = bar.label if bar.label_from is not None else ""
-    assert shown == label
-    assert len(shown) * 6.7 <= float(bar.width[:-1]) / 100 * (bar.label_from or 0)
+    text = bar.label if bar.label_from is not None else ""
+    assert text == label
+    assert len(text) * 6.7 <= float(bar.width[:-1]) / 100 * (bar.label_from or 0)
 
 
 @given(durations)
-def test_ticks_rise_and_stand_apart(seconds: list[float]):
+def test_ticks_rise_and_keep_their_distance(seconds: list[float]):
     [row] = laid_out(steps(*seconds)).rows
 
     positions = [float(tick.x[:-1]) for tick in row.ticks]
@@ -204,15 +204,15 @@ def test_ticks_rise_and_stand_apart(seconds: list[float]):
 
 
 @pytest.mark.parametrize(("failed", "share"), [(0, ""), (1, "75%"), (50, "50%"), (100, "")])
-def test_bar_of_many_steps_shows_its_failures_however_few(failed: int, share: str):
-    found = steps(*[1.0] * 100, outcome="failed")[:failed] + steps(*[1.0] * 100)[failed:]
+def test_failure_is_visible_among_many_steps(failed: int, share: str):
+    outlines = steps(*[1.0] * 100, outcome="failed")[:failed] + steps(*[1.0] * 100)[failed:]
 
-    bar = Bar(found, "0%", "100%", "", None, None)
+    bar = Bar(outlines, "0%", "100%", "", None, None)
 
     assert bar.passed_share == share
 
 
-def test_step_alone_fills_the_timeline_though_nobody_knows_how_long_it_took():
+def test_single_step_of_unknown_duration_fills_the_timeline():
     [row] = laid_out(steps(None)).rows
     assert [(bar.x, bar.width) for bar in row.bars] == [("0%", "100%")]
 
@@ -222,29 +222,29 @@ def test_step_alone_fills_the_timeline_though_nobody_knows_how_long_it_took():
 
 
 @pytest.mark.parametrize(("count", "width"), [(5, 900), (12, 1_280), (20, 1_920), (5_000, 3_840)])
-def test_timeline_on_a_phone_is_as_wide_as_its_bars_need(count: int, width: int):
+def test_phone_width_grows_with_the_number_of_bars(count: int, width: int):
     assert laid_out(steps(*[1] * count)).phone_width == width
 
 
 @given(durations)
-def test_numbers_stand_apart(seconds: list[float]):
+def test_numbers_do_not_overlap(seconds: list[float]):
     [row] = laid_out(steps(*seconds)).rows
     base = NARROW if len(seconds) <= FEW_STEPS else WIDE
 
-    told = [bar for bar in row.bars if bar.number_from == base]
-    starts = [float(bar.x[:-1]) / 100 * base for bar in told]
-    ends = [x + len(bar.number) * LETTER for x, bar in zip(starts, told, strict=True)]
+    numbered = [bar for bar in row.bars if bar.number_from == base]
+    starts = [float(bar.x[:-1]) / 100 * base for bar in numbered]
+    ends = [x + len(bar.number) * LETTER for x, bar in zip(starts, numbered, strict=True)]
     assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
 
 
-def test_steps_too_narrow_for_their_numbers_have_some():
+def test_every_fifth_narrow_bar_has_a_number():
     [row] = laid_out(steps(*[1] * 100)).rows
 
-    told = [bar.number for bar in row.bars if bar.number_from == WIDE]
-    assert told == [str(number) for number in range(5, 100, 5)]
+    numbered = [bar.number for bar in row.bars if bar.number_from == WIDE]
+    assert numbered == [str(number) for number in range(5, 100, 5)]
 
 
-def test_number_of_a_step_is_grouped():
+def test_step_number_has_thousands_separators():
     [row] = laid_out(steps(1, first=12_345)).rows
 
     assert row.bars[0].number == "12,345"

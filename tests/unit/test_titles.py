@@ -10,7 +10,7 @@ from tasks.transcript import titles
 
 
 def row(history_start: str, resumable_start: str = "[]") -> TaskRecord:
-    """A row as the list reads it."""
+    """Return a row like those of `for_list()`."""
     record = TaskRecord()
     vars(record).update(history_start=history_start, resumable_start=resumable_start)
     return record
@@ -53,7 +53,7 @@ def row(history_start: str, resumable_start: str = "[]") -> TaskRecord:
         ("what is data:image/png;base64,AAAA?", "what is an image?"),
     ],
 )
-def test_title_is_the_line_that_tells(message: str, line: str):
+def test_message_title(message: str, line: str):
     assert titles.message_title(message) == line
 
 
@@ -63,19 +63,19 @@ def test_title_comes_from_the_first_user_message():
     assert titles.task_title(row(encode_history(history, "history"))) == "tidy up"
 
 
-def test_title_comes_from_the_resumable_history_if_the_other_starts_too_long():
+def test_title_falls_back_to_the_resumable_history():
     resumable = encode_history([ChatMessage("user", "tidy up")], "history")
 
     assert titles.task_title(row('[{"role":"system","content":"very long', resumable)) == "tidy up"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "not json", '[{"role":"user"', '[["user","hi"]]'])
-def test_title_of_anything_else_is_empty(text: str):
+def test_title_without_a_user_message_is_empty(text: str):
     assert titles.task_title(row(text)) == ""
 
 
 @given(st.text(max_size=60), st.integers(0, 400))
-def test_title_of_a_history_cut_anywhere_is_the_start_of_the_whole_one(content: str, cut: int):
+def test_title_of_a_cut_history_is_the_start_of_the_title(content: str, cut: int):
     whole = encode_history([ChatMessage("user", content)], "history")
 
     title = titles.task_title(row(whole[:cut]))
@@ -84,7 +84,7 @@ def test_title_of_a_history_cut_anywhere_is_the_start_of_the_whole_one(content: 
 
 
 @pytest.mark.parametrize("cut", range(1, 13))
-def test_title_cut_within_a_long_text_of_escapes_is_what_stands_before(cut: int):
+def test_title_ends_before_an_escape_cut_by_the_limit(cut: int):
     escaped = "x" * (titles.TITLE_LENGTH * 12 - cut) + "\\ud83d\\ude00" * 2
 
     line = titles.task_title(row('[{"role":"user","content":"' + escaped + '"}]'))
@@ -93,7 +93,7 @@ def test_title_cut_within_a_long_text_of_escapes_is_what_stands_before(cut: int)
 
 
 @pytest.mark.parametrize("end", ["\\", "\\u", "\\u00e", "\\ud83d", "\\ud83d\\ude"])
-def test_title_of_a_history_cut_within_an_escape_is_what_stands_before(end: str):
+def test_title_ends_before_an_escape_cut_by_the_history(end: str):
     assert titles.task_title(row('[{"role":"user","content":"tidy up' + end)) == "tidy up"
 
 

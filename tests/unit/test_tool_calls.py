@@ -1,4 +1,4 @@
-"""The tool calls and results that messages carry."""
+"""Tool calls and results in messages."""
 
 import json
 
@@ -27,10 +27,10 @@ def results(*outputs: str, name: str = "shell", status: str = "ok") -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_call_is_found_in_each_tag(name: str):
-    found = tool_calls.parse_tagged(f"I look.\n<{name}>\n{LS}\n</{name}>\nThen more.")
+def test_call_in_each_tag(name: str):
+    parts = tool_calls.parse_tagged(f"I look.\n<{name}>\n{LS}\n</{name}>\nThen more.")
 
-    assert found == [Text("I look."), SHELL, Text("Then more.")]
+    assert parts == [Text("I look."), SHELL, Text("Then more.")]
 
 
 @pytest.mark.parametrize(
@@ -42,24 +42,24 @@ def test_call_is_found_in_each_tag(name: str):
         f"[{LS}]",
     ],
 )
-def test_call_may_have_other_forms(stored: str):
+def test_call_in_other_json_forms(stored: str):
     assert tool_calls.parse_tagged(f"<tool>{stored}</tool>") == [SHELL]
 
 
-def test_calls_of_one_element_may_be_several():
+def test_element_may_hold_several_calls():
     assert tool_calls.parse_tagged(f"<function_calls>[{LS},{LS}]</function_calls>") == [
         SHELL,
         SHELL,
     ]
 
 
-def test_calls_may_stand_in_an_element_of_another_name():
+def test_calls_inside_another_element():
     message = f"<function_calls>\n<invoke>{LS}</invoke>\n<invoke>{LS}</invoke>\n</function_calls>"
 
     assert tool_calls.parse_tagged(message) == [SHELL, SHELL]
 
 
-def test_elements_may_be_nested_however_deep():
+def test_elements_may_nest_to_any_depth():
     assert len(tool_calls.parse_tagged("".join(f"<{name}>" for name in NAMES * 9_000) + LS)) == 1
     nested = "".join(f"<{n}>" for n in NAMES) + LS + "".join(f"</{n}>" for n in reversed(NAMES))
     assert tool_calls.parse_tagged(nested) == [SHELL]
@@ -82,53 +82,53 @@ def test_call_without_an_end_tag_ends_with_its_json():
         ("<tool>" + "[" * 5_000 + "]" * 5_000 + "</tool>", "a tool call that is not JSON"),
     ],
 )
-def test_call_that_is_none_is_shown_as_it_is(message: str, problem: str):
+def test_malformed_call_is_kept_as_text(message: str, problem: str):
     assert tool_calls.parse_tagged(message) == [Broken(Text(message), problem)]
 
 
-def test_calls_beyond_the_most_are_shown_as_they_are():
+def test_excess_calls_are_kept_as_text():
     one = f"<tool>{LS}</tool>"
 
-    *found, rest = tool_calls.parse_tagged(one * (MAX_CALLS + 2))
+    *parts, rest = tool_calls.parse_tagged(one * (MAX_CALLS + 2))
 
-    assert found == [SHELL] * MAX_CALLS
+    assert parts == [SHELL] * MAX_CALLS
     assert isinstance(rest, Broken) and rest.text.whole == one * 2
 
 
-def test_result_is_shown_with_its_call():
-    asked, answered = read(("assistant", f"<tool>{LS}</tool>"), ("user", results("a.py")))
+def test_result_is_paired_with_its_call():
+    request, response = read(("assistant", f"<tool>{LS}</tool>"), ("user", results("a.py")))
 
-    [call] = asked.parts
+    [call] = request.parts
     assert isinstance(call, Call) and call.output == Output("a.py")
     assert (call.success, call.result_number, call.anchor) == (True, 2, "message-1-call-1")
-    assert (answered.call_number, answered.orphaned_results, answered.is_absorbed) == (1, [], True)
+    assert (response.call_number, response.orphaned_results, response.is_absorbed) == (1, [], True)
 
 
-def test_results_go_to_the_calls_of_their_name_in_order():
-    asked, _ = read(
+def test_results_are_paired_by_tool_name_in_order():
+    request, _ = read(
         ("assistant", f'<tool>{LS}</tool><tool>{{"name":"read"}}</tool><tool>{LS}</tool>'),
         ("user", results("one", "two") + results("three", name="read", status="error")[14:]),
     )
 
-    found = [part for part in asked.parts if isinstance(part, Call)]
-    assert [(c.output and c.output.whole, c.success) for c in found] == [
+    calls = [part for part in request.parts if isinstance(part, Call)]
+    assert [(c.output and c.output.whole, c.success) for c in calls] == [
         ("one", True),
         ("three", False),
         ("two", True),
     ]
 
 
-def test_result_may_hold_what_looks_like_its_end():
-    asked, _ = read(
+def test_result_may_contain_an_end_tag():
+    request, _ = read(
         ("assistant", f"<tool>{LS}</tool>"), ("user", results("a </tool_result>\nb <tool_result>"))
     )
 
-    [call] = asked.parts
+    [call] = request.parts
     assert isinstance(call, Call) and call.output == Output("a </tool_result>\nb <tool_result>")
 
 
 @pytest.mark.parametrize(
-    ("message", "left"),
+    ("message", "orphaned"),
     [
         ("[Tool results]", []),
         (results("x"), [("shell", "x", "")]),
@@ -140,18 +140,18 @@ def test_result_may_hold_what_looks_like_its_end():
         (results("x") + "\nmore", [("shell", "x", ""), ("", "more", "a text among the results")]),
     ],
 )
-def test_result_without_a_call_stays_where_it_is(message: str, left: list[tuple[str, str, str]]):
-    _, answered = read(("assistant", "nothing called"), ("user", message))
+def test_result_without_a_call_is_orphaned(message: str, orphaned: list[tuple[str, str, str]]):
+    _, response = read(("assistant", "nothing called"), ("user", message))
 
-    found = [(r.tool_name, r.output, r.problem) for r in answered.orphaned_results]
-    assert (found, answered.call_number) == (left, None)
+    fields = [(r.tool_name, r.output, r.problem) for r in response.orphaned_results]
+    assert (fields, response.call_number) == (orphaned, None)
 
 
-def test_results_beyond_the_most_are_shown_as_they_are():
-    [answered] = read(("user", results(*["x"] * (MAX_CALLS + 5))))
+def test_excess_results_are_kept_as_text():
+    [response] = read(("user", results(*["x"] * (MAX_CALLS + 5))))
 
-    assert len(answered.orphaned_results) == MAX_CALLS + 1
-    assert answered.orphaned_results[-1].output.count("<tool_result ") == 5
+    assert len(response.orphaned_results) == MAX_CALLS + 1
+    assert response.orphaned_results[-1].output.count("<tool_result ") == 5
 
 
 def native(*given: dict, content: str | None = None, reasoning: str | None = None) -> str:
@@ -162,8 +162,8 @@ def native_call(id: str) -> dict:
     return {"id": id, "name": "shell", "arguments": '{"command":"ls"}'}
 
 
-def test_native_calls_get_their_results_by_id():
-    asked, second, first = read(
+def test_native_results_are_paired_by_id():
+    request, second, first = read(
         (
             "assistant",
             native(native_call("a"), native_call("b"), content="I look.", reasoning="Hm."),
@@ -172,9 +172,9 @@ def test_native_calls_get_their_results_by_id():
         ("tool", '{"tool_call_id":"a","content":"one"}'),
     )
 
-    text, *found = asked.parts
-    assert (text, asked.reasoning) == (Text("I look."), Text("Hm."))
-    outputs = [(c.tool_name, c.output, c.result_number) for c in found if isinstance(c, Call)]
+    text, *calls = request.parts
+    assert (text, request.reasoning) == (Text("I look."), Text("Hm."))
+    outputs = [(c.tool_name, c.output, c.result_number) for c in calls if isinstance(c, Call)]
     assert outputs == [("shell", Output("one"), 3), ("shell", Output("two"), 2)]
     assert (first.call_number, second.call_number) == (1, 1)
 
@@ -190,32 +190,32 @@ def test_native_calls_get_their_results_by_id():
         ("", ""),
     ],
 )
-def test_native_result_without_a_call_stays_where_it_is(message: str, output: str):
-    _, answered = read(("assistant", native(native_call("a"))), ("tool", message))
+def test_native_result_without_a_call_is_orphaned(message: str, output: str):
+    _, response = read(("assistant", native(native_call("a"))), ("tool", message))
 
-    assert [result.output for result in answered.orphaned_results] == [output]
-
-
-def test_native_call_keeps_arguments_that_are_no_json():
-    [asked] = read(("assistant", native({"id": "a", "name": "shell", "arguments": "{oops"})))
-
-    assert asked.parts == [Call("shell", "{oops", id="a", anchor="message-1-call-1")]
+    assert [result.output for result in response.orphaned_results] == [output]
 
 
-def test_native_call_without_a_name_is_shown_as_it_is():
-    [asked] = read(("assistant", native({"id": "a"})))
+def test_native_call_keeps_arguments_that_are_not_json():
+    [request] = read(("assistant", native({"id": "a", "name": "shell", "arguments": "{oops"})))
 
-    assert asked.parts == [Broken(Text('{"id":"a"}'), "a tool call without a name")]
+    assert request.parts == [Call("shell", "{oops", id="a", anchor="message-1-call-1")]
+
+
+def test_native_call_without_a_name_is_kept_as_text():
+    [request] = read(("assistant", native({"id": "a"})))
+
+    assert request.parts == [Broken(Text('{"id":"a"}'), "a tool call without a name")]
 
 
 @pytest.mark.parametrize("text", ['{"tool_calls":1}', '{"tool_calls":', '{"a":"tool_calls"}', "{}"])
-def test_json_that_is_no_native_message_is_a_text(text: str):
+def test_other_json_is_text(text: str):
     [message] = read(("assistant", text))
 
     assert message.parts == [Text(text)]
 
 
-def test_results_of_an_earlier_exchange_are_not_taken():
+def test_results_are_paired_within_their_exchange():
     history = read(
         ("assistant", f"<tool>{LS}</tool>"),
         ("assistant", "no call"),
@@ -233,7 +233,7 @@ TAGGED = st.lists(
 ).map("".join)
 
 
-def _told(part: tool_calls.Part) -> str:
+def _text(part: tool_calls.Part) -> str:
     if isinstance(part, Call):
         return part.tool_name
     return part.whole if isinstance(part, Text) else part.text.whole
@@ -241,9 +241,9 @@ def _told(part: tool_calls.Part) -> str:
 
 @given(TAGGED)
 def test_parts_lose_no_text(message: str):
-    kept = "".join(map(_told, tool_calls.parse_tagged(message)))
+    text = "".join(map(_text, tool_calls.parse_tagged(message)))
 
-    assert kept.count("x") >= message.replace(LS, "").count("x")
+    assert text.count("x") >= message.replace(LS, "").count("x")
 
 
 ROLES = st.sampled_from(["system", "user", "assistant", "tool", "", "odd"])
@@ -253,7 +253,7 @@ RESULTED = st.lists(
 
 
 @given(st.lists(st.tuples(ROLES, TAGGED | RESULTED | st.text())))
-def test_any_history_can_be_read(history: list[tuple[str, str]]):
+def test_any_history_can_be_parsed(history: list[tuple[str, str]]):
     for message in read(*history):
         assert isinstance(message.parts, list)
         for result in message.results:
