@@ -39,9 +39,9 @@ HEADERS = {
         " payment=(), serial=(), usb=()"
     ),
 }
-SIGN_IN_TIMEOUT = 15 * 60  # seconds that a long address is remembered for the sign-in
+SIGN_IN_TIMEOUT = 15 * 60  # seconds that a long URL is kept until the user signs in
 UNMASKED_TYPES = ("text/css", "text/javascript")  # never contain anything an agent wrote
-MAX_NEXT_LENGTH = 1_500  # characters of `next=`; Django drops one over 2,048
+MAX_NEXT_LENGTH = 1_500  # characters of `next=`; Django drops URLs over 2,048
 
 TOO_LARGE = (
     "A value in it is larger than SQLite can read here (1,000,000,000 bytes). `manage.py"

@@ -333,6 +333,6 @@ def test_index_of_a_large_store_waits_for_its_daemon_to_end(
     monkeypatch.setattr(command, "LARGE", large)
     monkeypatch.setattr(command, "daemon", lambda: SimpleNamespace(state=state))
 
-    assert command.must_wait(connections[scratch]) == waits
+    assert command._must_wait(connections[scratch]) == waits
     migrate(scratch)
-    assert not command.must_wait(connections[scratch])
+    assert not command._must_wait(connections[scratch])

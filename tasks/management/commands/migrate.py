@@ -13,7 +13,7 @@ from tasks.engines import engine
 from tasks.store import workspace
 from tasks.store.daemon import daemon
 
-LARGE = 1 << 30  # bytes; an index of a gigabyte takes one to two seconds
+LARGE_STORE = 1 << 30  # bytes; indexing a gigabyte takes one to two seconds
 
 
 class Command(migrate.Command):
@@ -30,39 +30,39 @@ class Command(migrate.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            for further in self.chosen(options):
-                alias = further["database"]
-                with workspace.migrating(connections[alias]), orphans_left_alone(alias):
-                    super().handle(*args, **options | further)
+            for target in self.targets(options):
+                alias = target["database"]
+                with workspace.migrating(connections[alias]), _ignore_orphans(alias):
+                    super().handle(*args, **options | target)
         except workspace.WorkspaceError as error:
             raise CommandError(str(error)) from error
 
-    def chosen(self, options: dict[str, Any]) -> list[dict[str, Any]]:
-        """The databases to migrate; of the store, only what is the store's."""
+    def targets(self, options: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the options for each database to migrate; in the store, only its own app."""
         if options["database"]:
             return [{"database": options["database"]}]
         workspace.prepare()
         workspace.check_databases()
-        chosen = [{"database": DEFAULT_DB_ALIAS}]
+        targets = [{"database": DEFAULT_DB_ALIAS}]
         if settings.TASKS_READ_ONLY:
             self.stderr.write("The store is read-only, and left as it is.")
-        elif options["app_label"] in (None, "tasks") and must_wait(workspace.store_connection()):
+        elif options["app_label"] in (None, "tasks") and _must_wait(workspace.store_connection()):
             self.stderr.write(
                 "The store is large and its daemon is alive: its indexes are left for later. Stop"
                 " the daemon, and run `manage.py migrate`; until then, the list is slower."
             )
         elif options["app_label"] in (None, "tasks"):
             store = workspace.store_connection().alias
-            chosen.append({"database": store, "app_label": "tasks"})
-        return chosen
+            targets.append({"database": store, "app_label": "tasks"})
+        return targets
 
 
-def must_wait(connection: BaseDatabaseWrapper) -> bool:
-    """Whether an index would keep the file locked for longer than a live daemon waits."""
+def _must_wait(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether creating indexes could lock out a live daemon for too long."""
     if not engine(connection).is_file or daemon().state != "alive":
         return False
     file = workspace.store_file()
-    if not file.exists() or file.stat().st_size < LARGE:
+    if not file.exists() or file.stat().st_size < LARGE_STORE:
         return False
     with workspace.migrating(connection):
         executor = MigrationExecutor(connection)
@@ -70,10 +70,10 @@ def must_wait(connection: BaseDatabaseWrapper) -> bool:
 
 
 @contextmanager
-def orphans_left_alone(alias: str) -> Iterator[None]:
-    """Let a migration pass over checkpoints whose task somebody has deleted by hand.
+def _ignore_orphans(alias: str) -> Iterator[None]:
+    """Let migrations succeed if checkpoints lack their task, because it was deleted by hand.
 
-    On SQLite, Django otherwise refuses to end any migration of a file that holds one.
+    Django otherwise rejects every migration of such a file on SQLite.
     """
     connection = connections[alias]
     connection.check_constraints = lambda table_names=None: None  # type: ignore[method-assign]
