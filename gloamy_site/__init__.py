@@ -27,9 +27,9 @@ def connect(workspace: str | Path | None = None, *, database_url: str | None = N
     django.setup()
 
     from tasks.store.workspace import (  # noqa: PLC0415 - imports the models
-        never_create_store,
+        forbid_creating_store,
         open_store,
     )
 
     open_store()
-    never_create_store()
+    forbid_creating_store()

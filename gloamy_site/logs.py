@@ -2,7 +2,7 @@
 
 import logging
 
-from tasks.escaping import lines, one_line
+from tasks.escaping import one_line
 
 MAX_MESSAGE_LENGTH = 500  # characters; Django logs URLs and hosts that visitors choose
 
@@ -27,4 +27,4 @@ class Formatter(logging.Formatter):
 
     def formatException(self, ei: object) -> str:
         text = super().formatException(ei)  # type: ignore[arg-type]
-        return "\n".join(f"  {line}" for line in lines(text))
+        return "\n".join(f"  {one_line(line)}" for line in text.split("\n"))

@@ -25,7 +25,7 @@ from django.utils.http import escape_leading_slashes
 from gloamy_site import request_body
 from gloamy_site.sign_in.limiter import client_network
 from tasks.secrets import request_masking, response_masking
-from tasks.store.errors import translated
+from tasks.store.errors import translate
 from tasks.store.workspace import store_connection
 from tasks.transcript.invisible import escape_invisible_in_html
 from tasks.views import errors
@@ -179,5 +179,5 @@ class DatabaseErrorMiddleware(MiddlewareMixin):
             logger.error("The database did not answer: %s", request.path, exc_info=exception)
             store = store_connection()
             failed = store if store.errors_occurred else connections[DEFAULT_DB_ALIAS]
-            return errors.store_unavailable(request, f"{translated(exception, failed)}.")
+            return errors.store_unavailable(request, f"{translate(exception, failed)}.")
         return None

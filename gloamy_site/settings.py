@@ -27,12 +27,12 @@ from django.core.exceptions import ImproperlyConfigured
 from gloamy_site import proxy
 from gloamy_site.logs import truncate
 from gloamy_site.secret_key import secret_key
-from tasks.store.sqlite_uri import read_only_address
+from tasks.store.sqlite_uri import read_only_uri
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # Timeouts for an unreachable server; a URL can override them, as in ?connect_timeout=20. Lock
-# timeouts are set in tasks.store.workspace.bound_waits.
+# timeouts are set in tasks.store.workspace.limit_lock_waits.
 POSTGRESQL_TIMEOUTS = {
     "connect_timeout": 5,  # seconds
     "keepalives_idle": 10,  # seconds
@@ -102,7 +102,7 @@ def _with_options(database: dict[str, Any]) -> dict[str, Any]:
 
 def _read_only(database: dict[str, Any]) -> dict[str, Any]:
     return database | {
-        "NAME": read_only_address(Path(database["NAME"])),
+        "NAME": read_only_uri(Path(database["NAME"])),
         "OPTIONS": {"timeout": 30, "uri": True},
     }
 

@@ -12,12 +12,12 @@ from django.db.backends.signals import connection_created  # noqa: E402 - needs 
 
 from tasks.store.workspace import (  # noqa: E402 - needs Django set up
     check_store,
-    follow_writers,
-    never_create_store,
-    show_bad_text,
+    forbid_creating_store,
+    reopen_read_only_store,
+    replace_invalid_utf8,
 )
 
-connection_created.connect(show_bad_text)
-request_started.connect(follow_writers)
+connection_created.connect(replace_invalid_utf8)
+request_started.connect(reopen_read_only_store)
 check_store()
-never_create_store()
+forbid_creating_store()

@@ -1,4 +1,4 @@
-"""Addresses of threads and tasks, and their ids as values of forms: an id may hold anything."""
+"""URLs of threads and tasks, and their ids as form values. An id may hold any characters."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
@@ -12,58 +12,60 @@ from django.urls import reverse
 
 from tasks.large_values import is_unusable_key
 
-TOO_LONG = "too-long="  # in the place of an id that no address has room for
-LONGEST_IN_PATH = 20_000  # characters of an id in an address of the admin's
+_TOO_LONG = "too-long="  # the query that replaces an id too long for any URL
+_MAX_PATH_ID_LENGTH = 20_000  # characters of an id in the path of an admin URL
 
 
 def thread_url(name: str, thread_id: Any, **parameters: Any) -> str:
-    """The address of a view of one thread. An id may hold anything, so it is never in the path.
+    """Return the URL of a view of one thread, with the id in the query: in a path it may break.
 
-    A parameter that is None is left out, as is the id of a task that a spoilt row lacks. An id too
-    long for any address gives that of the page that says so.
+    Parameters that are None are left out. An id too long for a URL gives the URL of the page that
+    says so.
     """
-    given = {"id": str(thread_id)}
-    given |= {key: str(value) for key, value in parameters.items() if value is not None}
-    query = "&".join(f"{key}={quote(value, safe='')}" for key, value in given.items())
-    return f"{reverse(name)}?{query if len(query) <= settings.MAX_QUERY_LENGTH else TOO_LONG}"
+    values = {"id": str(thread_id)} | parameters
+    query = "&".join(f"{k}={quote(str(v), safe='')}" for k, v in values.items() if v is not None)
+    return f"{reverse(name)}?{query if len(query) <= settings.MAX_QUERY_LENGTH else _TOO_LONG}"
 
 
-def token_of(thread_id: str) -> str:
+def thread_token(thread_id: str) -> str:
+    """Return the id as a form value that no browser changes."""
     return "id-" + urlsafe_b64encode(str(thread_id).encode()).decode()
 
 
-def id_of(token: str) -> str:
-    """Raises BadRequest for what is no token."""
-    try:
-        thread_id = urlsafe_b64decode(token.removeprefix("id-")).decode()
-    except ValueError:
-        thread_id = ""
-    if token_of(thread_id) != token:
+def thread_id_from_token(token: str) -> str:
+    """Return the thread id of a form value. Raises BadRequest if it is not a token."""
+    thread_id = _decoded(token)
+    if thread_id is None or thread_token(thread_id) != token:
         raise BadRequest("The form names a thread in a way that cannot be understood.")
     return thread_id
 
 
-def is_nameless(task_id: Any) -> bool:
-    """Whether a row cannot be found by its id, or the id is too long for a path."""
-    return is_unusable_key(task_id) or len(task_id) > LONGEST_IN_PATH
+def is_unaddressable(task_id: Any) -> bool:
+    """Return whether a row cannot be looked up by its id, or the id is too long for a path."""
+    return is_unusable_key(task_id) or len(task_id) > _MAX_PATH_ID_LENGTH
 
 
-def id_in_path(task_id: str | None) -> str:
-    """A task's id as one segment of a path, or a form's value, that no browser changes."""
-    return admin_quote("id-" + urlsafe_b64encode(str(task_id or "").encode()).decode())
+def id_to_path(task_id: str | None) -> str:
+    """Return a task's id as a path segment or form value that no browser changes."""
+    return admin_quote(thread_token(task_id or ""))
 
 
 def id_from_path(segment: str) -> str | None:
-    """The id of such a segment, or None if it is none."""
+    """Return the task's id of a path segment, or None if it has none."""
+    task_id = _decoded(admin_unquote(segment))
+    is_valid = task_id is not None and id_to_path(task_id) == admin_quote(admin_unquote(segment))
+    return task_id if is_valid else None
+
+
+def admin_task_url(task_id: Any) -> str:
+    """Return the URL of the task's admin page, or "" if its id is too long."""
+    if len(str(task_id)) > _MAX_PATH_ID_LENGTH:
+        return ""
+    return reverse("admin:tasks_taskrecord_change", args=[id_to_path(task_id)])
+
+
+def _decoded(token: str) -> str | None:
     try:
-        task_id = urlsafe_b64decode(admin_unquote(segment).removeprefix("id-")).decode()
+        return urlsafe_b64decode(token.removeprefix("id-")).decode()
     except ValueError:
         return None
-    return task_id if id_in_path(task_id) == admin_quote(admin_unquote(segment)) else None
-
-
-def task_address(task_id: Any) -> str:
-    """The admin's page of the task with this id; "" where that is too long."""
-    if len(str(task_id)) > LONGEST_IN_PATH:
-        return ""
-    return reverse("admin:tasks_taskrecord_change", args=[id_in_path(task_id)])

@@ -21,8 +21,8 @@ class TasksConfig(AppConfig):
         support_datetime_functions()
         for receiver in (
             untrusted.harden,
-            file_identity.remember,
-            workspace.bound_waits,
+            file_identity.record_file,
+            workspace.limit_lock_waits,
             transactions.add_functions,
         ):
             connection_created.connect(receiver)

@@ -31,11 +31,11 @@ _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:
 
 
 def rfc3339(seconds: int, nanoseconds: int) -> str:
-    """UTC text of a Unix time, with 0, 3, 6 or 9 fractional digits as needed, as chrono writes it.
+    """Return a Unix time as UTC text with 0, 3, 6 or 9 fractional digits, as Rust's chrono does.
 
-    In this form, and only in this form, the order of the texts is the order of the times.
+    Only in this form do texts sort as their times do.
     """
-    whole = _whole(seconds)
+    whole = _to_seconds(seconds)
     fraction = f".{nanoseconds:09d}" if nanoseconds else ""
     while fraction.endswith("000"):
         fraction = fraction[:-3]
@@ -43,17 +43,17 @@ def rfc3339(seconds: int, nanoseconds: int) -> str:
 
 
 @lru_cache(maxsize=16)
-def _whole(seconds: int) -> str:
+def _to_seconds(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
 
 
 def now_rfc3339() -> str:
-    """The current time in UTC, to the nanosecond."""
+    """Return the current time in UTC, to the nanosecond."""
     return rfc3339(*divmod(time.time_ns(), 10**9))
 
 
-def following(text: str) -> str:
-    """The nanosecond after a time in the form of `rfc3339`; the last there is has none after it."""
+def next_nanosecond(text: str) -> str:
+    """Return the next time in the form of `rfc3339`, or the same one if it is the last."""
     whole, _, fraction = text.removesuffix("+00:00").partition(".")
     seconds = (datetime.fromisoformat(f"{whole}+00:00") - _EPOCH) // timedelta(seconds=1)
     try:
@@ -69,7 +69,7 @@ class Timestamp(datetime):
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Raises ValueError for text that is no date and time with an offset."""
+        """Parse a date and time with an offset. Raises ValueError for other text."""
         if not _TIMESTAMP.fullmatch(text):
             raise ValueError(f"{text[:_LONGEST_QUOTE]!r} is no RFC 3339 timestamp")
         try:
@@ -83,16 +83,16 @@ class Timestamp(datetime):
         return (type(self).from_text, (to_text(self),))
 
 
-def read_stored(text: str) -> Timestamp | str:
-    """The time that a stored text means, or the text itself where it means none."""
+def parse_stored(text: str) -> Timestamp | str:
+    """Return the timestamp of a stored text, or the text itself if it is not one."""
     try:
         return Timestamp.from_text(text)
     except ValueError:
         return text
 
 
-def is_stored_form(text: str) -> bool:
-    """Whether a text is a time in exactly the form that `rfc3339` gives."""
+def is_canonical(text: str) -> bool:
+    """Return whether a text is a timestamp in exactly the form of `rfc3339`."""
     if not _CANONICAL.fullmatch(text) or text.endswith("000+00:00"):
         return False
     try:
@@ -103,15 +103,15 @@ def is_stored_form(text: str) -> bool:
 
 
 def check_rfc3339(text: str) -> None:
-    """Raise ValueError unless the text is a time in the form that the store writes."""
-    if not is_stored_form(text):
+    """Raise ValueError unless the text is a timestamp in the form of `rfc3339`."""
+    if not is_canonical(text):
         raise ValueError(f"{text!r} is no timestamp as the store writes it")
 
 
 def to_text(moment: Any) -> str:
-    """The stored form of a datetime; a naive one is taken in the current time zone.
+    """Return the stored form of a datetime; a naive one is in the current time zone.
 
-    Anything else, as a column may hold it, is given as text.
+    Any other value that a column may hold is converted with `str`.
     """
     if not isinstance(moment, datetime):
         return str(moment)
@@ -124,7 +124,7 @@ def to_text(moment: Any) -> str:
 
 
 def to_value(moment: Any) -> models.Value:
-    """The same to compare a column with, which takes it as the text that it holds."""
+    """Return the stored form as an expression, to compare a column with as text."""
     return models.Value(to_text(moment), output_field=models.TextField())
 
 
@@ -135,8 +135,8 @@ def now() -> Timestamp:
 class Rfc3339Field(DateTimeField):
     """A text column of RFC 3339 timestamps in UTC, compared and ordered as text.
 
-    Values are aware datetimes; one read from the database carries its exact text and is written
-    back unchanged. A stored value that is no timestamp comes back as its text: nothing is hidden.
+    Values are aware datetimes that carry their stored text, so writing one back changes nothing.
+    A stored value that is not a timestamp is returned as it is.
     """
 
     def db_type(self, connection: Any) -> str:
@@ -146,7 +146,7 @@ class Rfc3339Field(DateTimeField):
         return "Rfc3339Field"  # keeps the backends' own datetime conversions away
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        return read_stored(value) if isinstance(value, str) else value
+        return parse_stored(value) if isinstance(value, str) else value
 
     def to_python(self, value: Any) -> Any:
         if isinstance(value, str) and _CANONICAL.fullmatch(value):
@@ -164,13 +164,13 @@ class Rfc3339Field(DateTimeField):
         return value if prepared else self.get_prep_value(value)
 
     def get_transform(self, lookup_name: str) -> Any:
-        """`__year`, `__date` and the like work on a database datetime made of the text."""
+        """Have `__year`, `__date` and the like work on the text as a datetime."""
         transform = super().get_transform(lookup_name)
         return transform and (lambda lhs: transform(AsDateTime(lhs)))
 
 
 class AsDateTime(models.Func):
-    """The text as the database's own datetime, or NULL where it is no timestamp."""
+    """The text as the database's own datetime, or NULL if it is not a timestamp."""
 
     arity = 1
     output_field = models.DateTimeField()
@@ -179,7 +179,7 @@ class AsDateTime(models.Func):
         text, params = compiler.compile(self.get_source_expressions()[0])
         # "2026-11-02T11:07:52.161973069+00:00" → "2026-11-02 11:07:52.161973", Django's own form
         sql = (
-            # "+0 days" makes SQLite work out the date, so that 29 February may not pass for one
+            # "+0 days" makes SQLite compute the date, which rejects 29 February in a common year
             f"CASE WHEN strftime('%%Y-%%m-%%dT%%H:%%M:%%S', substr({text}, 1, 19), '+0 days')"
             f" = substr({text}, 1, 19)"
             f" AND (substr({text}, 20) = '+00:00' OR (substr({text}, 20) GLOB '.[0-9]*+00:00'"
@@ -190,7 +190,7 @@ class AsDateTime(models.Func):
 
     def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
         text, params = compiler.compile(self.get_source_expressions()[0])
-        # Anything that is no date would be an error and end the query, so none may pass.
+        # The cast fails the query for an impossible date, so the pattern must reject those.
         leap_year = r"(?:\d\d(?:0[48]|[2468][048]|[13579][26])|(?:[2468][048]|[13579][26]|0[48])00)"
         date = (
             r"(?!0000)(?:\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])"
@@ -203,27 +203,27 @@ class AsDateTime(models.Func):
 
 
 def _on_datetime(self: Any, compiler: Any, connection: Any, **context: Any) -> Any:
-    """Compile Trunc… and Extract… of a text timestamp on the datetime made of it."""
+    """Compile Trunc… and Extract… of a text timestamp on its datetime."""
     if not isinstance(self.lhs.output_field, Rfc3339Field):
         return self.as_sql(compiler, connection, **context)
     if self.output_field is self.lhs.output_field:
-        self.output_field = models.DateTimeField()  # the result is the database's, not our text
+        self.output_field = models.DateTimeField()  # the result is not our text
     clone = self.copy()
     clone.set_source_expressions([AsDateTime(self.lhs)])
     return clone.as_sql(compiler, connection, **context)
 
 
 def support_datetime_functions() -> None:
-    """Teach Django's datetime functions about Rfc3339Field; called once when the app is ready."""
+    """Make Django's datetime functions work on Rfc3339Field; called when the app is ready."""
     for function in (Extract, TruncBase):
         for vendor in ("as_sqlite", "as_postgresql"):
             setattr(function, vendor, _on_datetime)
 
 
 class DecodedJson(Generic[T]):
-    """A typed view of a raw JSON column: decoded when first read, and again when the raw changed.
+    """A typed view of a raw JSON column, decoded on first access and cached until that changes.
 
-    Raises ValueError where the column does not hold what it should. Setting it sets the raw column.
+    Raises ValueError if the column cannot be decoded. Setting the view sets the raw column.
     """
 
     def __init__(self, column: str, decode: Callable[[str], T], encode: Callable[[T, str], str]):

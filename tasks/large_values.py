@@ -2,7 +2,7 @@
 
 A history may have hundreds of megabytes, and SQLite's `substr` and `length` read all of a text. A
 blob handle reads only the pages it is asked for, knows the length from the head of the row, and
-works for values larger than SQLite returns (`untrusted.LARGEST_VALUE`). PostgreSQL stores large
+works for values larger than SQLite returns (`untrusted.MAX_VALUE_SIZE`). PostgreSQL stores large
 values apart, knows their lengths, and unpacks only the beginning.
 """
 

@@ -1,9 +1,9 @@
-"""The store's two tables, as the gloamy daemon made them and writes them at the same time.
+"""The store's two tables, which the gloamy daemon creates and writes to at the same time.
 
-The daemon owns their form: columns, types, defaults, keys and the cascade are its own to the
-letter, so a change here needs one there. Reading is free. For writing, `tasks.service` has the
-verbs; the ORM suits a change of single columns (`update()`, `save(update_fields=…)`), while
-"get, modify, save" of a whole row undoes what a live agent wrote in between.
+The daemon owns the schema: columns, types, defaults, keys and the cascade match it exactly, so a
+change here requires one there. Read as you like. To write, use the verbs of `tasks.service`, or
+the ORM for single columns (`update()`, `save(update_fields=…)`): "get, modify, save" of a whole
+row overwrites what a live agent wrote in between.
 """
 
 from typing import Any, Self
@@ -18,20 +18,16 @@ from tasks import large_values
 from tasks.engines import engine, storable
 from tasks.fields import DecodedJson, Rfc3339Field, now
 from tasks.large_values import BoundedQuerySet
-from tasks.messages import (
-    decode_history,
-    decode_items,
-    encode_history,
-    encode_items,
-)
+from tasks.messages import decode_history, decode_items, encode_history, encode_items
 
-PREFIX_LENGTH = 16_384  # characters of a history that a list may look at
-LOOKED_AT = 1_000_000  # characters of a resumable history that a page looks at for a user turn
-NOTE_LENGTH = 1_000  # of a note or an error
-USER_TURN = '"role":"user"'  # as it stands in every history that has one
-ITEMS_PREFIX_LENGTH = 300  # of a checkpoint's items, which holds the name of the first tool
-SHOWN_LENGTH = 20_000  # of a column that a page shows as it is stored
-STORED_TEXTS = (  # the columns that may be long
+# In characters:
+PREFIX_LENGTH = 16_384  # of a history in a list
+RESUMABLE_PREFIX_LENGTH = 1_000_000  # of a resumable history that a page searches for a user turn
+NOTE_LENGTH = 1_000  # of a note or an error in a list
+ITEMS_PREFIX_LENGTH = 300  # of a checkpoint's items: long enough for the name of the first tool
+DISPLAY_LENGTH = 20_000  # of a column that a page displays as stored
+USER_TURN = '"role":"user"'  # part of every history with a user turn
+STORED_TEXTS = (  # the columns without a bound
     "execution_history_json",
     "resumable_history_json",
     "latest_checkpoint_note",
@@ -49,7 +45,7 @@ class TaskStatus(models.TextChoices):
 
     @classmethod
     def read(cls, stored: str) -> "TaskStatus":
-        """The status of a stored text; the store reads anything it does not know as running."""
+        """Return the status of a stored text; an unknown one reads as running, as in the daemon."""
         return cls(stored) if stored in cls.values else cls.RUNNING
 
     @property
@@ -58,17 +54,17 @@ class TaskStatus(models.TextChoices):
 
 
 class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
-    def of_thread(self, thread_id: str) -> Self:
-        """The tasks of a thread, the latest first."""
+    def for_thread(self, thread_id: str) -> Self:
+        """Return the tasks of a thread, latest first."""
         stored = storable(thread_id, connections[self.db])
         return self.filter(thread_id=stored).order_by("-updated_at", "-task_id")
 
-    def latest_of_thread(self) -> Self:
-        """One task for each thread: the one that the thread shows and resumes with."""
-        # of its own row it looks at the ids alone: on SQLite what follows a history is far away
+    def latest_per_thread(self) -> Self:
+        """Return the task of each thread that it displays and resumes with."""
+        # compares ids alone: on SQLite the columns after a history are expensive to reach
         latest = TaskRecord.objects.filter(thread_id=OuterRef("thread_id")).newest_first()
         is_latest = Q(task_id=Subquery(latest.values("task_id")[:1]))
-        return self.filter(is_latest | Q(task_id__isnull=True))  # which SQLite lets a key be
+        return self.filter(is_latest | Q(task_id__isnull=True))  # SQLite allows NULL keys
 
     def newest_first(self) -> Self:
         return self.in_order("updated_at")
@@ -100,12 +96,11 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
         )
 
     def unresumable(self) -> Self:
-        """Rows whose resumable history begins without a user turn.
+        """Return the rows without a user turn at the start of the resumable history.
 
-        That is what leaves nothing to resume with: the first user turn is always kept, and what
-        stands before it always dropped. The store writes it first, and looking at no more than
-        the start of a history keeps the look bounded; the thread's own page looks further.
-        On SQLite the rows are looked at here and now, so they should be few.
+        They leave nothing to resume with: everything before the first user turn is dropped. The
+        store writes that turn first, so searching the start is enough here; the thread's own page
+        searches further. On SQLite the rows are searched immediately, so they should be few.
         """
         column = "resumable_history_json"
         if engine(connections[self.db]).has_blob_handles:
@@ -114,28 +109,28 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
         return self.alias(user_turn=StrIndex(start, Value(USER_TURN))).filter(user_turn=0)
 
     def without_histories(self) -> Self:
-        """Rows without their large columns, which may be many megabytes each."""
+        """Defer the large columns, which may be many megabytes each."""
         return self.defer("execution_history_json", "resumable_history_json", "final_response")
 
     def for_list(self) -> Self:
-        """Rows with no more than the start of each text that has no bound."""
+        """Read only the beginning of each text without a bound."""
         return self.without_histories().with_beginnings(**_STARTS)
 
     def for_page(self) -> Self:
-        """Rows as `for_list()` reads them, with what a thread's head says of the large columns."""
+        """Like `for_list()`, with the longer beginnings that the head of a thread page needs."""
         return self.for_list().with_beginnings(
             **_STARTS
             | {
-                "resumable": ("resumable_history_json", LOOKED_AT),
-                "note": ("latest_checkpoint_note", SHOWN_LENGTH + MARGIN),
-                "error": ("last_error", SHOWN_LENGTH + MARGIN),
-                "response": ("final_response", SHOWN_LENGTH + MARGIN),
+                "resumable": ("resumable_history_json", RESUMABLE_PREFIX_LENGTH),
+                "note": ("latest_checkpoint_note", DISPLAY_LENGTH + MARGIN),
+                "error": ("last_error", DISPLAY_LENGTH + MARGIN),
+                "response": ("final_response", DISPLAY_LENGTH + MARGIN),
             }
         )
 
-    def as_stored(self) -> Self:
-        """Rows with the start of each large column, and its length."""
-        most = SHOWN_LENGTH + MARGIN
+    def with_stored_texts(self) -> Self:
+        """Read the beginning and the length of each text without a bound."""
+        most = DISPLAY_LENGTH + MARGIN
         return self.with_beginnings(**{column: (column, most) for column in STORED_TEXTS})
 
 
@@ -148,18 +143,18 @@ _STARTS = {
 
 
 def _contains(column: str, text: str) -> GreaterThan:
-    """Whether a column holds the text, by its letters' case, on either database."""
+    """Match the text case-sensitively, which LIKE does not on SQLite."""
     return GreaterThan(StrIndex(column, Value(text)), 0)
 
 
 def _stored(value: str | int) -> Value:
-    """A value to compare a column with, as it is: a stored time may be any text."""
+    """Wrap a value to compare a column with as stored: a stored time may be any text."""
     field = models.BigIntegerField() if isinstance(value, int) else models.TextField()
     return Value(value, output_field=field)
 
 
 class TaskRecord(models.Model):
-    """One task. In practice a thread has one task with its own id, overwritten at each message."""
+    """A task. In practice a thread has a single one with its own id, rewritten at each message."""
 
     task_id = models.TextField(primary_key=True)
     thread_id = models.TextField()
@@ -192,7 +187,7 @@ class TaskRecord(models.Model):
         verbose_name = "task"
         indexes = (
             models.Index(F("thread_id"), F("updated_at").desc(), name="idx_task_records_thread"),
-            # ours: the list's orders and its states, without reading every row and its histories
+            # ours: for sorting and filtering the list without reading every row with its histories
             models.Index(
                 F("updated_at").desc(), F("task_id").desc(), name="idx_task_records_updated"
             ),
@@ -215,27 +210,27 @@ class TaskRecord(models.Model):
 
 
 class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
-    def of_thread(self, thread_id: str) -> Self:
+    def for_thread(self, thread_id: str) -> Self:
         return self.filter(task__thread_id=thread_id)
 
-    def in_order_taken(self) -> Self:
+    def in_recorded_order(self) -> Self:
         return self.order_by("id")
 
     def in_step_order(self) -> Self:
-        """The order in which the store gives a task's checkpoints to the agent."""
+        """The order in which the store returns a task's checkpoints to the agent."""
         return self.order_by("step_index", "id")
 
-    def cut(self, length: int) -> models.QuerySet["TaskCheckpoint"]:
-        """Rows with so many characters of their items, in the place of the whole."""
+    def with_items_start(self, length: int) -> models.QuerySet["TaskCheckpoint"]:
+        """Read only so many characters of the items, as `items_start`."""
         start = Left("items_json", length)
         return self.defer("items_json").annotate(items_start=start)
 
-    def outlined(self) -> models.QuerySet["TaskCheckpoint", Any]:
+    def outline_rows(self) -> models.QuerySet["TaskCheckpoint", Any]:
         """Select what `steps.build_outlines` needs; whole items are not read.
 
-        Inside a JSON text quotes are escaped, so no output can look like a failed call.
+        Quotes in a JSON string are escaped, so no output can look like a failed call.
         """
-        return self.in_order_taken().values_list(
+        return self.in_recorded_order().values_list(
             "id",
             "step_index",
             "created_at",
@@ -247,7 +242,7 @@ class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
 
 
 class TaskCheckpoint(models.Model):
-    """One step of a task: the tool calls that ran, and the note for resuming after them."""
+    """One step of a task: the tool calls that ran, and a note for resuming after them."""
 
     id = models.BigAutoField(primary_key=True)
     task = models.ForeignKey(

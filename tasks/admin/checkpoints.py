@@ -7,7 +7,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 
-from tasks.addresses import task_address, thread_url
+from tasks.addresses import admin_task_url, thread_url
 from tasks.admin.base import ReadOnlyAdmin, wrong_place, wrong_values
 from tasks.admin.changelist import AFTER, Place
 from tasks.admin.filters import (
@@ -58,7 +58,7 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
     def exactly(self, text: str) -> Q:
         text = storable(text, store_connection())
         return Q(task_id=text) | Q(
-            task_id__in=AdminRecords.all_tasks().of_thread(text).values("pk")
+            task_id__in=AdminRecords.all_tasks().for_thread(text).values("pk")
         )
 
     def containing(self, text: str) -> Q:
@@ -102,7 +102,9 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
     def context_of(self, request: HttpRequest, found: Any) -> dict[str, Any]:
         task = AdminRecords.all_tasks().heads().filter(pk=found.task_id).first()
         row = TaskCheckpoint.objects.filter(pk=found.pk)
-        outline = build_outlines(row.outlined(), task or found)  # of a task it asks when it began
+        outline = build_outlines(
+            row.outline_rows(), task or found
+        )  # of a task it asks when it began
         wrong = wrong_values(found, (*SHORT, "checkpoint_note"))
         if task is None:
             wrong.append("task_id: there is no such task")
@@ -114,7 +116,7 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
             "said": {},
             "wrong": wrong,
             "stored_short": [(name, absolute(getattr(found, name))) for name in SHORT],
-            "task_address": task_address(found.task_id),
+            "task_address": admin_task_url(found.task_id),
             "step_address": f"{reverse('step')}?checkpoint={found.pk}",
             "address": thread_url("thread", task.thread_id, task=task.pk) if task else "",
         }

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from tasks.addresses import id_from_path, id_in_path, is_nameless
+from tasks.addresses import id_from_path, id_to_path, is_unaddressable
 from tasks.large_values import RowId
 from tasks.models import TaskRecord, TaskRecordQuerySet
 
@@ -35,4 +35,6 @@ class AdminRecords(TaskRecordQuerySet):
 def name_of(record: TaskRecord) -> str:
     """The segment that names a row of `AdminRecords`."""
     row = getattr(record, "row", None)
-    return f"row-{row}" if row is not None and is_nameless(record.pk) else id_in_path(record.pk)
+    return (
+        f"row-{row}" if row is not None and is_unaddressable(record.pk) else id_to_path(record.pk)
+    )

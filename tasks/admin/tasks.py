@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from archive.models import Source
-from tasks.addresses import id_from_path, id_in_path, is_nameless, thread_url
+from tasks.addresses import id_from_path, id_to_path, is_unaddressable, thread_url
 from tasks.admin.base import ReadOnlyAdmin, wrong_place, wrong_values
 from tasks.admin.changelist import AFTER, Place
 from tasks.admin.filters import (
@@ -97,7 +97,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
             to_text(place.value)[:MAX_CURSOR_TEXT],
             str(place.id or "")[:MAX_CURSOR_TEXT],
         )
-        return f"{value} {id_in_path(task_id)}"
+        return f"{value} {id_to_path(task_id)}"
 
     def beyond(self, rows: Any, place: Place, *, descending: bool) -> QuerySet[Any]:
         found: QuerySet[Any] = rows.after(
@@ -173,25 +173,25 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         if tab == "checkpoints":
             return _checkpoints(request, thread.record, steps)
         if tab == "raw":
-            rows = AdminRecords.all_tasks().named(name_of(thread.record)).as_stored()
+            rows = AdminRecords.all_tasks().named(name_of(thread.record)).with_stored_texts()
             return {"stored_texts": _texts(rows.get())}
-        found = build_outlines(steps.outlined(), thread.record) if tab == "transcript" else []
+        found = build_outlines(steps.outline_rows(), thread.record) if tab == "transcript" else []
         context = TABS[tab](request, thread, found)
         resumes = {"problem": thread.resume_problem} if tab == "resume" else {}
         return context | {"resumes": resumes}
 
     def action_checkbox(self, obj: TaskRecord) -> SafeString:
-        if is_nameless(obj.pk):
+        if is_unaddressable(obj.pk):
             return SafeString()
         label = f"Select {request_masking.truncate(shown_id(obj.task_id), 200)}"
         attributes = {"class": "action-select", "aria-label": label}
         box = CheckboxInput(attributes, check_test=lambda value: False)
-        return box.render(ACTION_CHECKBOX_NAME, id_in_path(obj.task_id))
+        return box.render(ACTION_CHECKBOX_NAME, id_to_path(obj.task_id))
 
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[TaskRecord], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        """The selected rows come as `id_in_path`: a form would change a newline in an id.
+        """The selected rows come as `id_to_path`: a form would change a newline in an id.
 
         All of them are meant, and nothing else, whatever the list shows by now.
         """
@@ -220,7 +220,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
 
 
 def _known(record: TaskRecord) -> str | None:
-    return None if is_nameless(record.pk) else record.pk
+    return None if is_unaddressable(record.pk) else record.pk
 
 
 def _short(record: TaskRecord) -> list[tuple[str, str]]:
@@ -255,5 +255,5 @@ def _checkpoints(request: HttpRequest, record: TaskRecord, steps: Any) -> dict[s
     attempt_of = number_attempts(pairs)
     page = Paginator(pairs, STEPS_PER_PAGE).get_page(request.GET.get("p"))
     shown = steps.filter(id__in=[id_ for id_, _ in page.object_list])
-    found = build_outlines(shown.outlined(), record)
+    found = build_outlines(shown.outline_rows(), record)
     return {"page": page, "steps": [(step, attempt_of[step.id]) for step in found]}

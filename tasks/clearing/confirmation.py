@@ -9,7 +9,7 @@ from django.core import signing
 
 from archive.models import ClearedThread, Clearing, Fate
 from tasks.clearing import batches, summaries
-from tasks.fields import read_stored
+from tasks.fields import parse_stored
 from tasks.templatetags.threads import absolute, status_label
 
 TYPED_OVER = 100  # threads; so many are not cleared by a click alone
@@ -157,7 +157,7 @@ def refresh(clearing: Clearing) -> list[Change]:
 
 def described(row: ClearedThread) -> str:
     steps = f"{row.checkpoints} checkpoint{'' if row.checkpoints == 1 else 's'}"
-    active = absolute(read_stored(row.active))
+    active = absolute(parse_stored(row.active))
     tasks = "" if row.tasks == 1 else f"{row.tasks} tasks, "
     return f"{status_label(row.status)}, {tasks}{steps}, last active {active}"
 

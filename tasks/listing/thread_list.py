@@ -61,7 +61,7 @@ class ThreadList:
 
         With a channel, provider or model only the newest `BATCH` tasks are counted.
         """
-        rows = TaskRecord.objects.latest_of_thread().filter(self._equalities & self._times)
+        rows = TaskRecord.objects.latest_per_thread().filter(self._equalities & self._times)
         newest = TaskRecord.objects.newest_first()
         if self._equalities and (end := self._batch_end(newest, "updated_at", BATCH)):
             rows = rows.filter(updated_at__gte=to_value(str(end.value)))
@@ -112,7 +112,7 @@ class ThreadList:
         self, page: Page, rows: TaskRecordQuerySet, limit: int, deadline: float
     ) -> None:
         """Add the first of these rows that match the filters to the page."""
-        rows = rows.latest_of_thread().alias(unindexed_status=_UNINDEXED_STATUS)
+        rows = rows.latest_per_thread().alias(unindexed_status=_UNINDEXED_STATUS)
         rows = rows.filter(self._conditions)
         if self.filters.resume:
             rows = rows.unresumable()

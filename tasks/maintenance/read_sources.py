@@ -15,7 +15,7 @@ from tasks.engines import engine
 from tasks.maintenance.findings import Finding, escape, note
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.store import filesystem
-from tasks.store.sqlite_uri import read_only_address
+from tasks.store.sqlite_uri import read_only_uri
 from tasks.store.untrusted import harden_sqlite
 from tasks.store.workspace import store_connection, store_file
 
@@ -57,7 +57,7 @@ class SqliteSource:
         self.in_wal_mode = _in_wal_mode(self.file)
         address = f"{self.file.resolve().as_uri()}?mode=ro"
         if self.in_wal_mode:  # otherwise SQLite creates no -wal and -shm files
-            address = read_only_address(self.file)
+            address = read_only_uri(self.file)
         self.is_immutable = address.endswith("immutable=1")
         self.connection = sqlite3.connect(address, uri=True, isolation_level=None)
         harden_sqlite(self.connection)

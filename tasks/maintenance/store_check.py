@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from django.db import models
 
-from tasks.fields import Rfc3339Field, is_stored_form
+from tasks.fields import Rfc3339Field, is_canonical
 from tasks.maintenance.findings import Finding, escape, quote
 from tasks.maintenance.read_sources import ERRORS, MISSING, Source
 from tasks.messages import decode_history, decode_items
@@ -138,7 +138,7 @@ def _text_findings(field: Any, value: str, base: Finding) -> Iterator[Finding]:
             decode(value)
         except ValueError as error:
             yield base._replace(kind="json", text=escape(str(error)))
-    elif isinstance(field, Rfc3339Field) and not is_stored_form(value):
+    elif isinstance(field, Rfc3339Field) and not is_canonical(value):
         yield base._replace(kind="timestamp", text=f"no timestamp of the store: {quote(value)}")
     elif base.column == "status" and value not in TaskStatus.values:
         text = f"unknown status {quote(value)}, read as running"

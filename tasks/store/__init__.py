@@ -1,1 +1,1 @@
-"""The file or database that the agent writes to as well: statements, rows, what can be wrong."""
+"""The file or database shared with the agent: connections, transactions, SQL and errors."""

@@ -1,4 +1,4 @@
-"""Whether the daemon lives, and which running threads are stalled."""
+"""Whether the daemon is alive, and which running threads are stalled."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,8 +15,8 @@ from tasks.fields import Timestamp, to_text
 from tasks.models import TaskRecord, TaskStatus
 from tasks.store.workspace import store_connection, store_file
 
-DEAD_AFTER = timedelta(seconds=20)  # the daemon writes its heartbeat every 5 seconds
-LARGEST_FILE = 1 << 20  # bytes
+_DEAD_AFTER = timedelta(seconds=20)  # the daemon writes its heartbeat every 5 seconds
+_MAX_FILE_SIZE = 1 << 20  # bytes
 
 
 class _DaemonState(msgspec.Struct):
@@ -25,7 +25,7 @@ class _DaemonState(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Daemon:
-    """The daemon of the store's workspace at a moment; `beat` is its last sign of life, if any."""
+    """The daemon of the store's workspace at a moment; `beat` is its last heartbeat, if known."""
 
     beat: datetime | None
     now: datetime
@@ -34,19 +34,19 @@ class Daemon:
     def state(self) -> str:
         if self.beat is None:
             return "unknown"
-        return "alive" if self.now - self.beat < DEAD_AFTER else "dead"
+        return "alive" if self.now - self.beat < _DEAD_AFTER else "dead"
 
     @property
     def stalled_before(self) -> str:
-        """The stored time before which a running thread was last heard of if it is stalled.
+        """The stored time; running threads that were last updated before it are stalled.
 
-        A dead daemon will not go on with what it left running. What was written after its death
-        is the work of another agent.
+        A dead daemon does not resume what it left running. Anything written after its death is
+        the work of another agent.
         """
-        silent = self.now - settings.STALLED_AFTER
+        cutoff = self.now - settings.STALLED_AFTER
         if self.beat is not None and self.state == "dead":
-            silent = max(silent, self.beat + DEAD_AFTER)
-        return to_text(silent)
+            cutoff = max(cutoff, self.beat + _DEAD_AFTER)
+        return to_text(cutoff)
 
     def is_stalled(self, record: TaskRecord) -> bool:
         is_running = record.status == TaskStatus.RUNNING
@@ -54,30 +54,30 @@ class Daemon:
 
 
 def daemon(now: datetime | None = None) -> Daemon:
-    """What the heartbeat file says; where there is none it may run elsewhere, or not at all."""
-    return Daemon(_beat(), now or timezone.now())
+    """Return the daemon by its heartbeat file, without which it may run elsewhere or not at all."""
+    return Daemon(_read_heartbeat(), now or timezone.now())
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """For the head of every page."""
+    """Context processor for the head of every page."""
     return {"daemon": daemon()}
 
 
-def _beat() -> datetime | None:
-    file = _file()
+def _read_heartbeat() -> datetime | None:
+    file = _heartbeat_file()
     if file is None:
         return None
     try:
         with file.open("rb") as opened:
-            state = msgspec.json.decode(opened.read(LARGEST_FILE), type=_DaemonState)
+            state = msgspec.json.decode(opened.read(_MAX_FILE_SIZE), type=_DaemonState)
         return Timestamp.from_text(state.written_at)
     except (OSError, ValueError):
         return None
 
 
-def _file() -> Path | None:
-    """The heartbeat lies beside the workspace, in whose folder `state` the store is."""
+def _heartbeat_file() -> Path | None:
+    """The heartbeat is beside the workspace; the store is in the workspace's folder `state`."""
     if not engine(store_connection()).is_file:
-        return None  # hosts of many agents may share it
+        return None  # agents on several hosts may share it
     folder = store_file().parent
     return folder.parent.parent / "daemon_state.json" if folder.name == "state" else None

@@ -1,10 +1,10 @@
-"""The kind of file system that a folder is on, and what is wrong with it for SQLite's WAL."""
+"""The file system of a folder, and whether SQLite's WAL is safe on it."""
 
 import re
 from pathlib import Path
 
-MOUNTS = Path("/proc/self/mountinfo")  # on Linux; elsewhere nothing is known
-# The WAL's index is shared memory: these do not share it between machines, or with their host.
+MOUNTS = Path("/proc/self/mountinfo")  # Linux only
+# The WAL's index is shared memory, which these do not share between machines or with their host.
 REMOTE = {
     *("9p", "afs", "ceph", "cifs", "coda", "drvfs", "gfs2", "gpfs", "lustre", "ncpfs", "nfs"),
     *("nfs4", "ocfs2", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs"),
@@ -14,20 +14,20 @@ REMOTE = {
 
 
 def kind(folder: Path) -> str:
-    """The file system's name, such as ext4 or nfs4, or "" where the machine does not tell."""
+    """Return the type of the file system, such as ext4 or nfs4, or "" if it is unknown."""
     try:
         mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return ""
-    found = [(_mount_point(line), _type(line)) for line in mounts]
-    here = folder.resolve()
-    # the deepest mount point counts, and of several on one the last
-    on = [(len(point.parts), name) for point, name in found if here.is_relative_to(point)]
-    return max(reversed(on), key=lambda mount: mount[0], default=(0, ""))[1]
+    path = folder.resolve()
+    points = [(_mount_point(line), _type(line)) for line in mounts]
+    depths = [(len(point.parts), name) for point, name in points if path.is_relative_to(point)]
+    # the deepest mount point counts, or the last of several on it
+    return max(reversed(depths), key=lambda mount: mount[0], default=(0, ""))[1]
 
 
 def warning(folder: Path) -> str:
-    """Why a store in this folder may not be safe, or ""."""
+    """Return why a store in this folder may not be safe, or ""."""
     if (name := kind(folder)) not in REMOTE:
         return ""
     return (
@@ -38,7 +38,7 @@ def warning(folder: Path) -> str:
 
 def _mount_point(line: str) -> Path:
     escaped = line.split(" ")[4]
-    return Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), escaped))
+    return Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), escaped))
 
 
 def _type(line: str) -> str:

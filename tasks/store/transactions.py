@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from tasks.engines import PerEngine, engine, storable
-from tasks.fields import following, is_stored_form, now_rfc3339
+from tasks.fields import is_canonical, next_nanosecond, now_rfc3339
 from tasks.store import errors, file_identity, statements
 from tasks.store.workspace import store_connection
 
@@ -30,7 +30,7 @@ def writing(using: str | None = None) -> Iterator[CursorWrapper]:
     """A write transaction, whose first statement has to take the lock."""
     connection = _connection(using)
     try:
-        file_identity.before_write(connection)
+        file_identity.close_if_read_only(connection)
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             yield cursor
         file_identity.check_written(connection)
@@ -64,8 +64,8 @@ def _time_after(*earlier: str) -> str:
     Stored values that are not timestamps do not count.
     """
     now = now_rfc3339()
-    ahead = [time for time in earlier if time >= now and is_stored_form(time)]
-    return following(max(ahead)) if ahead else now
+    ahead = [time for time in earlier if time >= now and is_canonical(time)]
+    return next_nanosecond(max(ahead)) if ahead else now
 
 
 class _WriteTime:
@@ -107,7 +107,7 @@ def reading(using: str | None = None, *, single_statement: bool = False) -> Iter
     is_nested = connection.in_atomic_block
     is_atomic = is_nested or not single_statement
     try:
-        file_identity.follow(connection)
+        file_identity.close_if_replaced(connection)
         scope = transaction.atomic(connection.alias) if is_atomic else nullcontext()
         with scope, connection.cursor() as cursor:
             if is_atomic and not is_nested and not engine(connection).has_snapshot_reads:
@@ -209,4 +209,4 @@ def _store_error(error: Error, connection: BaseDatabaseWrapper) -> Exception:
     """
     if not connection.in_atomic_block:
         connection.close()
-    return errors.translated(error, connection)
+    return errors.translate(error, connection)

@@ -1,7 +1,7 @@
-"""What an agent's store must not be: somebody else's file, or tables that do more than hold rows.
+"""Refuse a store that is another user's file, or whose schema could run something.
 
-An agent has a shell, and may have been talked into anything. Its store is opened with the rights of
-whoever runs the site, so the file must be the agent's own, and opening it must run nothing.
+An agent has a shell, and a prompt may have talked it into anything. Its store is opened with the
+rights of the site's user, so the file must be the agent's own, and opening it must run nothing.
 """
 
 import sqlite3
@@ -17,16 +17,18 @@ from tasks.engines import engine
 from tasks.escaping import one_line
 
 TABLES = ("task_records", "task_checkpoints")
-WRITTEN = (*TABLES, "django_migrations")  # what the site writes in a store
-# Bytes of one value and of a row: what SQLite takes unless it was built to take more, and with it
-# the original. Beyond it a read is an error, and no memory is asked for.
-LARGEST_VALUE = 1_000_000_000
-LARGEST_SHOWN = 256 * 1024 * 1024  # bytes of a value on a page, which takes several times as many
-LONGEST_NAME = 300  # characters that are told of a name in a schema
-CUT = 100_000  # bytes that are shown of one that is larger
-BESIDE = ("", "-wal", "-shm", "-journal")  # endings of the file, and of those that SQLite keeps
+WRITTEN_TABLES = (*TABLES, "django_migrations")  # by the site
+# Bytes of a value and of a row: SQLite's default limit, and so the daemon's. Reading a larger one
+# is an error, and allocates nothing.
+MAX_VALUE_SIZE = 1_000_000_000
+MAX_DISPLAY_SIZE = (
+    256 * 1024 * 1024
+)  # bytes of a value on a page, which takes several times the memory
+MAX_NAME_LENGTH = 300  # characters of a schema's name in a message
+DISPLAY_CUT = 100_000  # bytes of a larger one that are displayed
+_SUFFIXES = ("", "-wal", "-shm", "-journal")  # of the file, and of SQLite's files beside it
 _WRITES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
-_TO_ALLOW = "If that is meant, set GLOAMY_LINKED_STORE=1."
+_HOW_TO_ALLOW = "If that is meant, set GLOAMY_LINKED_STORE=1."
 
 _SQLITE = """
     SELECT CASE WHEN type = 'trigger' THEN 'the trigger ' || name || ' on ' || tbl_name
@@ -55,43 +57,44 @@ _POSTGRESQL = """
 """
 
 
-def wrong_file(file: Path, inside: Path, *, may_be_linked: bool) -> str:
-    """Why a store's file, or one that SQLite keeps beside it, is not to be opened, or ""."""
-    for part in (file.with_name(file.name + ending) for ending in BESIDE):
+def file_problem(file: Path, inside: Path, *, may_be_linked: bool) -> str:
+    """Return why a store's file, or one of SQLite's beside it, must not be opened, or ""."""
+    for part in (file.with_name(file.name + suffix) for suffix in _SUFFIXES):
         try:
-            real = part.resolve()  # also of a link to nothing, which SQLite would fill
+            real = part.resolve()  # also of a dangling link, which SQLite would follow
         except (OSError, RuntimeError):
             return f"{part} is a link that leads to itself."
         if not may_be_linked and not real.is_relative_to(inside.resolve()):
-            return f"{part} is in truth {real}, outside of {inside}. {_TO_ALLOW}"
+            return f"{part} is in truth {real}, outside of {inside}. {_HOW_TO_ALLOW}"
         try:
-            found = part.stat()
+            status = part.stat()
         except OSError:
-            continue  # it is not there, or cannot be looked at, and that is said elsewhere
-        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            continue  # missing or inaccessible, which is reported elsewhere
+        is_file = stat.S_ISREG(status.st_mode)
+        if not is_file and not stat.S_ISDIR(status.st_mode):
             return f"{part} is no regular file."
-        if not may_be_linked and found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
-            return f"{part} has a second name elsewhere, a hard link. {_TO_ALLOW}"
+        if not may_be_linked and is_file and status.st_nlink > 1:
+            return f"{part} has a second name elsewhere, a hard link. {_HOW_TO_ALLOW}"
     return ""
 
 
-def wrong_schema(connection: BaseDatabaseWrapper) -> str:
-    """What is at or in place of the tables we write that could run something, or ""."""
+def schema_problem(connection: BaseDatabaseWrapper) -> str:
+    """Return what could run something when the site writes its tables, or ""."""
     with connection.cursor() as cursor:
         if engine(connection).is_file:
-            cursor.execute(_SQLITE, (*WRITTEN, *WRITTEN, *TABLES))
+            cursor.execute(_SQLITE, (*WRITTEN_TABLES, *WRITTEN_TABLES, *TABLES))
         else:
-            cursor.execute(_POSTGRESQL, WRITTEN)
-        found = cursor.fetchone()
-    if not found:
+            cursor.execute(_POSTGRESQL, WRITTEN_TABLES)
+        row = cursor.fetchone()
+    if not row:
         return ""
-    return f"the store has {one_line(found[0])[:LONGEST_NAME]}, which gloamy never makes."
+    return f"the store has {one_line(row[0])[:MAX_NAME_LENGTH]}, which gloamy never makes."
 
 
 def compile_statements(connection: BaseDatabaseWrapper, table: str, columns: Sequence[str]) -> None:
-    """Have the database raise what it would at every page, such as for a collation it lacks.
+    """Have SQLite raise the errors that every page would run into, such as a missing collation.
 
-    SQLite reads a table without a word on what its columns and indexes name. Nothing runs here.
+    It opens a table without checking what its columns and indexes refer to. Nothing is executed.
     """
     if not engine(connection).is_file:
         return
@@ -107,39 +110,37 @@ def compile_statements(connection: BaseDatabaseWrapper, table: str, columns: Seq
 
 
 def harden(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """For `connection_created`."""
+    """Receiver of `connection_created`."""
     if engine(connection).is_file:
         harden_sqlite(connection.connection)
 
 
 def harden_sqlite(connection: sqlite3.Connection) -> None:
-    """Let a file's schema write nothing, and run no function that does more than compute.
+    """Keep a file's schema from writing and from running functions with side effects.
 
-    Nor shall a spoilt page mislead. A trigger may be made at any time, so each statement is looked
-    at; SQLite asks once for a statement that it keeps. The cascade of a foreign key has no name.
-    Extensions are never loaded: Python's connections have that off.
+    Corrupt pages are detected too. A trigger may be created at any time, so every statement is
+    authorized, once if it is cached. The cascade of a foreign key has no name, and is allowed.
+    Python's connections do not load extensions.
     """
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_SIZE)
     connection.set_authorizer(_authorize)
     if sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
 
 
 def _authorize(
-    action: int, first: str | None, second: str | None, database: str | None, within: str | None
+    action: int, first: str | None, second: str | None, database: str | None, source: str | None
 ) -> int:
-    """What SQLite asks of each step of a statement: no trigger and no view may write.
-
-    `within` is the name of the one that has the statement do this, if one has.
-    """
-    is_refused = within is not None and action in _WRITES
-    return sqlite3.SQLITE_DENY if is_refused else sqlite3.SQLITE_OK
+    """Authorize a step of a statement: a trigger or view, named by `source`, may not write."""
+    is_denied = source is not None and action in _WRITES
+    return sqlite3.SQLITE_DENY if is_denied else sqlite3.SQLITE_OK
 
 
-def shown(raw: bytes) -> str:
-    """A stored text for a page: � for what is not UTF-8, and the beginning of what is too large."""
-    if len(raw) <= LARGEST_SHOWN:
+def display_text(raw: bytes) -> str:
+    """Decode a stored text for a page: � for invalid UTF-8, and only the beginning if too large."""
+    if len(raw) <= MAX_DISPLAY_SIZE:
         return raw.decode("utf-8", "replace")
-    return f"{raw[:CUT].decode('utf-8', 'replace')}… cut: {len(raw):,} bytes are too many to show"
+    beginning = raw[:DISPLAY_CUT].decode("utf-8", "replace")
+    return f"{beginning}… cut: {len(raw):,} bytes are too many to show"

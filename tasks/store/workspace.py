@@ -1,4 +1,4 @@
-"""The place the store lives in: making it ready, and saying in plain words what is wrong."""
+"""The store's location and connection: prepare it, and report problems in plain words."""
 
 import contextlib
 import logging
@@ -20,11 +20,11 @@ from tasks.engines import engine
 from tasks.escaping import one_line
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.store import filesystem, untrusted
-from tasks.store.sqlite_uri import read_only_address
+from tasks.store.sqlite_uri import read_only_uri
 
 logger = logging.getLogger(__name__)
 
-# What SQLite answers on a connection that the store may use; synchronous 1 is NORMAL.
+# Of the store's connection to SQLite; synchronous 1 is NORMAL.
 REQUIRED_PRAGMAS = {
     "journal_mode": "wal",
     "synchronous": 1,
@@ -34,7 +34,7 @@ REQUIRED_PRAGMAS = {
 
 
 class WorkspaceError(Exception):
-    """Why the store cannot be used, in one plain sentence."""
+    """The store cannot be used; the message is one plain sentence."""
 
 
 def store_connection() -> BaseDatabaseWrapper:
@@ -42,17 +42,17 @@ def store_connection() -> BaseDatabaseWrapper:
 
 
 def store_file() -> Path:
-    """The file of a store on SQLite."""
+    """Return the file of a store on SQLite."""
     return file_of(store_connection())
 
 
 def file_of(connection: BaseDatabaseWrapper) -> Path:
-    """The file of a database on SQLite."""
+    """Return the file of a database on SQLite."""
     return _file(connection.settings_dict)
 
 
 def location(connection: BaseDatabaseWrapper | None = None) -> str:
-    """Where the store is, or another database, for a person; never with a password."""
+    """Return where the store or another database is, for a person; never with a password."""
     connection = connection or store_connection()
     database = connection.settings_dict
     if engine(connection).is_file:
@@ -64,15 +64,15 @@ def location(connection: BaseDatabaseWrapper | None = None) -> str:
 
 
 def warning() -> str:
-    """A line on where the store lies, if that is no place for it, or ""."""
+    """Return a line if the store's file system is not safe for it, or ""."""
     if not engine(store_connection()).is_file:
         return ""
-    told = filesystem.warning(store_file().parent)
-    return f"{told}\n" if told else ""
+    text = filesystem.warning(store_file().parent)
+    return f"{text}\n" if text else ""
 
 
 def identity() -> str:
-    """A name for the store that no other has, as the record of clearings tells stores apart."""
+    """Return a unique name of the store, by which clearings are recorded."""
     database = store_connection().settings_dict
     if engine(store_connection()).is_file:
         return str(store_file().resolve())
@@ -80,12 +80,12 @@ def identity() -> str:
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """For the head of every page."""
+    """Context processor for the head of every page."""
     return {"store_location": location(), "read_only": settings.TASKS_READ_ONLY}
 
 
 def prepare() -> None:
-    """Make what the embedded defaults need: the store's folder, and a private file for the site."""
+    """Create what the defaults need: the store's folder, and a private file for the site."""
     for connection in connections.all():
         if not engine(connection).is_file:
             continue
@@ -97,14 +97,14 @@ def prepare() -> None:
 
 
 def open_store() -> None:
-    """Make the store's tables if it is new. Raises WorkspaceError where it cannot be used."""
+    """Create the store's tables if it is new. Raises WorkspaceError if it cannot be used."""
     connection = store_connection()
     if engine(connection).is_file:
         file = _file(connection.settings_dict)
         _make_workspace(file)
         _check_sqlite_file(connection)
-        if told := filesystem.warning(file.parent):
-            logger.warning(told)
+        if text := filesystem.warning(file.parent):
+            logger.warning(text)
     if not settings.TASKS_READ_ONLY and _check_tables(connection, may_be_empty=True):
         with migrating(connection):
             call_command("migrate", "tasks", database=connection.alias, verbosity=0)
@@ -113,10 +113,10 @@ def open_store() -> None:
 
 @contextlib.contextmanager
 def migrating(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Raise WorkspaceError for what a migration finds in its way.
+    """Raise WorkspaceError for what breaks a migration.
 
-    Such as a table that has the name of an index, or a list of migrations that is none: what its
-    columns hold may be no text and no time.
+    An example is a table with the name of an index. The columns of django_migrations may hold
+    values of other types, which raise TypeError or ValueError.
     """
     try:
         yield
@@ -127,7 +127,7 @@ def migrating(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 def check_databases() -> None:
-    """Raise WorkspaceError unless both databases answer, and the store, if there is one, is one."""
+    """Raise WorkspaceError unless both databases answer and the store, if it exists, is valid."""
     for connection in connections.all():
         if engine(connection).is_file:
             _check_sqlite_file(connection)
@@ -137,7 +137,7 @@ def check_databases() -> None:
 
 
 def check_store() -> None:
-    """Raise WorkspaceError unless the store has its tables and is opened as it must be."""
+    """Raise WorkspaceError unless the store has its tables and the required pragmas."""
     connection = store_connection()
     if engine(connection).is_file:
         _check_sqlite_file(connection)
@@ -147,34 +147,34 @@ def check_store() -> None:
     connection.close()
 
 
-def show_bad_text(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """For `connection_created`: a byte that is not UTF-8 is shown as �, and no text fails a page.
+def replace_invalid_utf8(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """Receiver of `connection_created`: read invalid UTF-8 as �, so that no text fails a page.
 
-    Only for the browser: an agent shall not go on with a text that is not what was stored.
+    Only for the browser: an agent must not continue with text other than what was stored.
     """
     if not engine(connection).is_strictly_typed:
-        connection.connection.text_factory = untrusted.shown
+        connection.connection.text_factory = untrusted.display_text
 
 
-def bound_waits(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """For `connection_created`: on PostgreSQL, wait for a lock as long as on SQLite, not for ever.
+def limit_lock_waits(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """Receiver of `connection_created`: limit waits for a PostgreSQL lock as SQLite's are.
 
-    A SET, because a connection pooler may refuse options in the address.
+    By SET, because a connection pooler may refuse options in the URL.
     """
     if not engine(connection).is_file:
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {REQUIRED_PRAGMAS['busy_timeout']}")
 
 
-def follow_writers(**kwargs: Any) -> None:
-    """For `request_started`: open a read-only store as suits what others do to it by now."""
+def reopen_read_only_store(**kwargs: Any) -> None:
+    """Receiver of `request_started`: open a read-only store by whether it has a writer now."""
     if settings.TASKS_READ_ONLY:
         database = store_connection().settings_dict
-        database["NAME"] = read_only_address(_file(database))
+        database["NAME"] = read_only_uri(_file(database))
 
 
-def never_create_store() -> None:
-    """From now on open the store's file only if it is there, and make no empty one in its place."""
+def forbid_creating_store() -> None:
+    """From now on open the store's file only if it exists, rather than create an empty one."""
     database = store_connection().settings_dict
     if engine(store_connection()).is_file and not settings.TASKS_READ_ONLY:
         database["NAME"] = f"{_file(database).resolve().as_uri()}?mode=rw"
@@ -189,7 +189,7 @@ def _file(database: dict[str, Any]) -> Path:
 
 
 def _make_workspace(file: Path) -> None:
-    """Make the folder of the workspace's store; a folder that a URL names is not ours to make."""
+    """Create the folder of the workspace's store, but not one named by a URL."""
     if file.parent != settings.WORKSPACE / "state":
         return
     try:
@@ -206,7 +206,7 @@ def _make_private_file(file: Path) -> None:
 
 
 def _check_apart() -> None:
-    """Accounts must not be where the agent writes, under whatever name."""
+    """Raise WorkspaceError if accounts are in the agent's file, under any name."""
     store = store_connection()
     for connection in connections.all():
         if connection is not store and engine(connection).is_file and engine(store).is_file:
@@ -216,18 +216,18 @@ def _check_apart() -> None:
 
 
 def _check_sqlite_file(connection: BaseDatabaseWrapper) -> None:
-    """Look at a file, and into one that is not open yet: to close it would end all our locks."""
+    """Check a file, and its header if it is not open yet: closing it would drop all our locks."""
     file = _file(connection.settings_dict)
     in_workspace = file.parent == settings.WORKSPACE / "state"
     inside = settings.WORKSPACE if in_workspace else file.parent
     may_be_linked = settings.ALLOW_LINKED_STORE or connection is not store_connection()
-    if wrong := untrusted.wrong_file(file, inside, may_be_linked=may_be_linked):
-        raise WorkspaceError(wrong)
+    if problem := untrusted.file_problem(file, inside, may_be_linked=may_be_linked):
+        raise WorkspaceError(problem)
     if connection.connection is not None:
         return
     try:
-        with file.open("rb") as opened:
-            head = opened.read(16)
+        with file.open("rb") as stream:
+            head = stream.read(16)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -245,40 +245,40 @@ def _check_answer(connection: BaseDatabaseWrapper, name: str) -> None:
 
 def _reason(error: Exception) -> str:
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return one_line(line.rstrip("."))[: untrusted.LONGEST_NAME]
+    return one_line(line.rstrip("."))[: untrusted.MAX_NAME_LENGTH]
 
 
 def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> bool:
-    """Whether the store is empty, if that may be.
+    """Return whether the store is empty, if it may be.
 
-    Raises WorkspaceError unless it has its tables and columns otherwise, and nothing that runs.
+    Otherwise raises WorkspaceError unless it has its tables and columns, and nothing that runs.
     """
     try:
         with connection.cursor() as cursor:
             tables = set(connection.introspection.table_names(cursor)) - {"django_migrations"}
-        wrong = untrusted.wrong_schema(connection)
-        if not wrong and may_be_empty and not tables:
+        problem = untrusted.schema_problem(connection)
+        if not problem and may_be_empty and not tables:
             return True
         for model in (TaskRecord, TaskCheckpoint):
-            wrong = wrong or _wrong_table(connection, model, tables)
+            problem = problem or _table_problem(connection, model, tables)
     except DatabaseError as error:
-        wrong = f"the store cannot be opened: {_reason(error)}."
-        raise WorkspaceError(f"{location()}: {wrong}") from error
-    if wrong:
-        raise WorkspaceError(f"{location()}: {wrong}")
+        message = f"{location()}: the store cannot be opened: {_reason(error)}."
+        raise WorkspaceError(message) from error
+    if problem:
+        raise WorkspaceError(f"{location()}: {problem}")
     return False
 
 
-def _wrong_table(connection: BaseDatabaseWrapper, model: type[Model], tables: set[str]) -> str:
-    """What a model's table lacks, or ""; raises what the database would at a page."""
+def _table_problem(connection: BaseDatabaseWrapper, model: type[Model], tables: set[str]) -> str:
+    """Return what a model's table lacks, or ""; raises the errors that a page would run into."""
     table = model._meta.db_table
     if table not in tables:
         return f"the store has no table {table}."
     with connection.cursor() as cursor:
         described = connection.introspection.get_table_description(cursor, table)
-    found = {column.name for column in described}
+    columns = {column.name for column in described}
     expected = [str(field.column) for field in model._meta.concrete_fields]
-    if missing := [column for column in expected if column not in found]:
+    if missing := [column for column in expected if column not in columns]:
         return f"the table {table} has no column {', '.join(missing)}."
     untrusted.compile_statements(connection, table, expected)
     return ""
@@ -290,9 +290,9 @@ def _check_pragmas(connection: BaseDatabaseWrapper) -> None:
             cursor.execute(f"PRAGMA {name}")
             [actual] = cursor.fetchone()
             if actual != required:
-                on = filesystem.kind(file_of(connection).parent)
-                because = f" on {on}" if name == "journal_mode" and on in filesystem.REMOTE else ""
+                disk = filesystem.kind(file_of(connection).parent)
+                is_cause = name == "journal_mode" and disk in filesystem.REMOTE
+                cause = f" on {disk}" if is_cause else ""
                 raise WorkspaceError(
-                    f"{location()}: SQLite{because} has {name} = {actual},"
-                    f" and {required} is needed."
+                    f"{location()}: SQLite{cause} has {name} = {actual}, and {required} is needed."
                 )

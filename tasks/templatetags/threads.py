@@ -8,8 +8,8 @@ from django import template
 from django.template.defaultfilters import stringfilter
 from django.utils import timezone
 
-from tasks.addresses import thread_url, token_of
-from tasks.fields import read_stored, to_text
+from tasks.addresses import thread_token, thread_url
+from tasks.fields import parse_stored, to_text
 from tasks.models import TaskStatus
 from tasks.secrets import request_masking
 from tasks.transcript import text_preview
@@ -103,13 +103,13 @@ def status_class(status: str) -> str:
 @register.filter
 def token(thread_id: Any) -> str:
     """A thread's id as the value of a form."""
-    return token_of(str(thread_id))
+    return thread_token(str(thread_id))
 
 
 @register.filter
 def as_time(stored_text: Any) -> Any:
     """The time that a stored text means, for the filters above."""
-    return read_stored(stored_text) if isinstance(stored_text, str) else stored_text
+    return parse_stored(stored_text) if isinstance(stored_text, str) else stored_text
 
 
 @register.filter

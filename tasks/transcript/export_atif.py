@@ -37,7 +37,7 @@ def trajectory(record: TaskRecord) -> dict[str, Any]:
 
 
 def _extra(record: TaskRecord) -> dict[str, Any]:
-    checkpoints = TaskCheckpoint.objects.filter(task_id=record.task_id).in_order_taken()
+    checkpoints = TaskCheckpoint.objects.filter(task_id=record.task_id).in_recorded_order()
     extra = {
         "task_id": record.task_id,
         "status": record.status,

@@ -76,7 +76,7 @@ def number_attempts(checkpoints: Iterable[tuple[int, Any]]) -> dict[int, int]:
 
 
 def build_outlines(rows: Iterable[tuple[Any, ...]], task: TaskRecord) -> list[Outline]:
-    """Return the steps of a task from rows of `outlined()`.
+    """Return the steps of a task from rows of `outline_rows()`.
 
     Rows without an id, which only a table rebuilt by other tools can have, are left out.
     """

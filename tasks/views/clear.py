@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods, require_POST
 
 from archive.models import ClearedThread, Clearing, Source
-from tasks.addresses import id_of
+from tasks.addresses import thread_id_from_token
 from tasks.clearing import confirmation, lifecycle
 from tasks.clearing.confirmation import Change, Confirmation
 from tasks.clearing.lifecycle import Actor
@@ -65,7 +65,7 @@ def clear_selected(request: HttpRequest) -> HttpResponse:
         query = request.POST.get("query", "")
         ids = _ids_of_list(Filters.parse(QueryDict(query)))
     else:
-        query, ids = "", [id_of(token) for token in request.POST.getlist("thread")]
+        query, ids = "", [thread_id_from_token(token) for token in request.POST.getlist("thread")]
     if not ids:
         messages.error(request, "No thread is selected.")
         return redirect("threads")
@@ -94,7 +94,7 @@ def confirm_page(
 def _with_titles(rows: Sequence[ClearedThread]) -> Sequence[ClearedThread]:
     """The rows with what their threads are about now, for a person to recognise them by."""
     ids = [storable(row.thread_id, store_connection()) for row in rows]
-    latest = TaskRecord.objects.filter(thread_id__in=ids).latest_of_thread().for_list()
+    latest = TaskRecord.objects.filter(thread_id__in=ids).latest_per_thread().for_list()
     titles = {record.thread_id: task_title(record) for record in latest}
     for row, id_ in zip(rows, ids, strict=True):
         row.title = titles.get(id_, "")
@@ -105,7 +105,7 @@ def _is_stalled(shown: Confirmation) -> bool:
     """Whether the only thread that is meant is called stalled elsewhere."""
     if shown.only is None:
         return False
-    tasks = TaskRecord.objects.of_thread(shown.only.thread_id)
+    tasks = TaskRecord.objects.for_thread(shown.only.thread_id)
     latest = tasks.only("status", "updated_at").first()
     return latest is not None and daemon().is_stalled(latest)
 

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from archive.models import ClearedThread, Clearing, Fate, Source, Stage
 from tasks.clearing import batches, confirmation, lifecycle, restoring, summaries
-from tasks.fields import read_stored
+from tasks.fields import parse_stored
 from tasks.store import workspace
 from tasks.views.clear import CONFLICT, actor, confirm_page, refuse_read_only
 from tasks.views.common import can_clear, can_view, number_in
@@ -192,7 +192,7 @@ def _came_back(rows: list[ClearedThread]) -> list[tuple[ClearedThread, Any]]:
 def _back(row: ClearedThread, there: summaries.Summary | None, since: str | None) -> Any:
     if there is None or since is None:
         return None
-    made = read_stored(since)
+    made = parse_stored(since)
     is_later = isinstance(made, datetime) and row.cleared_at and made > row.cleared_at
     return {
         "since": made if is_later else None,  # an import brings the old time along

@@ -47,7 +47,7 @@ def thread_id_of(request: HttpRequest) -> str:
 
 def tasks_of(request: HttpRequest) -> TaskRecordQuerySet:
     """The tasks of the address's thread, the latest first; only the one that it names, if so."""
-    tasks = TaskRecord.objects.of_thread(thread_id_of(request))
+    tasks = TaskRecord.objects.for_thread(thread_id_of(request))
     return tasks.filter(task_id=request.GET["task"]) if "task" in request.GET else tasks
 
 

@@ -25,7 +25,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
     found = FORMATS.get(request.GET.get("format", ""))
     if found is None:
         raise BadRequest(f"The address names no format: it needs “&format=” {', '.join(FORMATS)}.")
-    rows = TaskRecord.objects.of_thread(thread_id)
+    rows = TaskRecord.objects.for_thread(thread_id)
     heads = map(Thread, rows.for_list())
     length = sum(head.length + head.resumable_length for head in heads)
     if length > settings.MAX_HISTORY_SIZE:

@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from tasks import large_values
-from tasks.addresses import task_address, thread_url
+from tasks.addresses import admin_task_url, thread_url
 from tasks.fields import to_text
 from tasks.listing.filters import Filters
 from tasks.listing.thread_list import neighbours
@@ -89,7 +89,7 @@ def _piece_context(request: HttpRequest) -> dict[str, Any]:
     shown = Thread(record)
     # not record.checkpoints: a spoilt row may have no id
     checkpoints = TaskCheckpoint.objects.filter(task_id=record.task_id)
-    found = build_outlines(checkpoints.outlined(), record)
+    found = build_outlines(checkpoints.outline_rows(), record)
     tab = _tab(request)
     return TABS[tab](request, shown, found) | {
         "thread": shown,
@@ -108,7 +108,7 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
     context = _piece_context(request)
     record, found, shown = context["record"], context["found"], context["thread"]
     tab, now = context["tab"], timezone.now()
-    others = TaskRecord.objects.of_thread(record.thread_id).exclude(pk=record.pk)
+    others = TaskRecord.objects.for_thread(record.thread_id).exclude(pk=record.pk)
     other_tasks = list(others.only("thread_id", "status", "updated_at")[:MOST_TASKS])
     failures = [step for step in found if step.failed]
     return context | {
@@ -136,7 +136,7 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
         "resumes": _resumes(shown, tab),
         "is_running": not TaskStatus.read(record.status).is_terminal,
         "is_stalled": daemon(now).is_stalled(record),
-        "admin_address": task_address(record.pk),
+        "admin_address": admin_task_url(record.pk),
         "shown_until": reveal.lifted_until(request),
         "back": f"{context['address']}&show={tab}",
         "export_formats": [(name, found.label) for name, found in FORMATS.items()],
@@ -224,7 +224,7 @@ def step(request: HttpRequest) -> HttpResponse:
     number = _checkpoint_number(request)
     names = TaskCheckpoint.objects.filter(pk=number).values_list("task__thread_id", "task_id")
     for thread_id, task_id in names:
-        several = TaskRecord.objects.of_thread(thread_id).exclude(pk=task_id).exists()
+        several = TaskRecord.objects.for_thread(thread_id).exclude(pk=task_id).exists()
         chosen = {"task": task_id} if several else {}
         kept = {"list": request.GET.get("list")}
         address = thread_url("thread", thread_id, **chosen, **kept, step=number)

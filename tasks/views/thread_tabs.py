@@ -127,7 +127,7 @@ def checkpoints(request: HttpRequest, thread: Thread, found: Sequence[Outline]) 
     wanted = [step for step in (before, *outlines) if step]
     rows = TaskCheckpoint.objects.in_bulk([s.id for s in wanted if not s.is_too_large])
     if large := [step.id for step in wanted if step.is_too_large]:
-        rows |= TaskCheckpoint.objects.cut(DISPLAY_LENGTH + MARGIN).in_bulk(large)
+        rows |= TaskCheckpoint.objects.with_items_start(DISPLAY_LENGTH + MARGIN).in_bulk(large)
     shown = build_steps(outlines, rows, before)
     said = _said(thread, shown, to_the_end=not page.has_later)
     return _around(page, found, "id") | {"outlines": outlines, "steps": shown, "said": said}
@@ -158,7 +158,7 @@ def resumed(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> C
 
 def raw(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> Context:
     """The columns of the task, the long ones bounded."""
-    record = TaskRecord.objects.filter(pk=thread.record.pk).as_stored().get()
+    record = TaskRecord.objects.filter(pk=thread.record.pk).with_stored_texts().get()
     texts = [
         Stored(name, getattr(record, f"{name}_start"), getattr(record, f"{name}_length"))
         for name in STORED_TEXTS

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from tasks.addresses import thread_url
-from tasks.fields import read_stored
+from tasks.fields import parse_stored
 from tasks.listing.change_token import change_token
 from tasks.listing.filters import TEXT_FILTERS, Cursor, Filters, recent_values
 from tasks.listing.forms import PERIODS, SEARCH_SCOPES, SORTS, STATES
@@ -188,7 +188,7 @@ def _page_links(
 def _scan_progress(filters: Filters, stopped_at: Cursor | None) -> str:
     if stopped_at is None or filters.sort_column == "checkpoint_count":
         return "Not all threads were looked at."
-    return f"Searched as far as {absolute(read_stored(str(stopped_at.value)))}."
+    return f"Searched as far as {absolute(parse_stored(str(stopped_at.value)))}."
 
 
 def _cursor_url(filters: Filters, name: str, cursor: Cursor | None) -> str:

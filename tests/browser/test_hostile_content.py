@@ -24,7 +24,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions as expect
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tasks.addresses import id_in_path, thread_url
+from tasks.addresses import id_to_path, thread_url
 from tasks.fields import to_text
 from tests.browser.conftest import opened_browser
 from tests.browser.pages import sign_in
@@ -139,7 +139,7 @@ ODD_PAGES = (
     "/admin/password_change/",
     *(
         f"/admin/tasks/{table}/{page}/"
-        for table, key in (("taskrecord", id_in_path("huge 3")), ("taskcheckpoint", "1"))
+        for table, key in (("taskrecord", id_to_path("huge 3")), ("taskcheckpoint", "1"))
         for page in ("add", f"{key}/delete", f"{key}/history", f"{key}/change")
     ),
 )

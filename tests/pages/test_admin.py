@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from archive.models import Clearing
 from tasks import service
-from tasks.addresses import id_in_path, thread_url
+from tasks.addresses import id_to_path, thread_url
 from tasks.admin import TaskRecordAdmin, changelist
 from tasks.messages import encode_history
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
@@ -51,7 +51,7 @@ def order_of(address: str, query: dict[str, str]) -> dict[str, str]:
 
 
 def clear(client: Client, *task_ids: str, **more: str):
-    selected = [id_in_path(task_id) for task_id in task_ids]
+    selected = [id_to_path(task_id) for task_id in task_ids]
     return client.post(TASKS, {"action": "clear_threads", "_selected_action": selected, **more})
 
 
@@ -230,7 +230,7 @@ def test_what_a_list_does_not_know_is_refused_plainly(
 def test_every_row_opens(admin_client: Client, tab: str, store, monkeypatch):
     fill(store)
     if store.vendor == "sqlite":  # as the site has it
-        monkeypatch.setattr(store.connection, "text_factory", untrusted.shown)
+        monkeypatch.setattr(store.connection, "text_factory", untrusted.display_text)
     listed = admin_client.get(TASKS).content.decode()
     addresses = set(re.findall('href="(/admin/tasks/taskrecord/[^"?]+/change/)"', listed))
 
@@ -251,7 +251,7 @@ def test_every_checkpoint_opens(admin_client: Client, store):
 
 def test_history_is_shown_as_the_transcript_is(admin_client: Client, store):
     service.record_checkpoint(update(execution_history=history("say **hi**", "<b>bold</b>")))
-    address = f"{TASKS}{id_in_path('telegram_42')}/change/"
+    address = f"{TASKS}{id_to_path('telegram_42')}/change/"
 
     page = admin_client.get(address)
     text = page.content.decode()
@@ -264,7 +264,7 @@ def test_history_is_shown_as_the_transcript_is(admin_client: Client, store):
 
 def test_long_history_is_bounded(admin_client: Client):
     task(execution_history_json=encode_history(history(*["x" * 50_000] * 200), ""))
-    address = f"{TASKS}{id_in_path('telegram_42')}/change/"
+    address = f"{TASKS}{id_to_path('telegram_42')}/change/"
 
     sizes = [len(admin_client.get(address, {"show": tab}).content) for tab in ("", "raw")]
 
@@ -274,7 +274,7 @@ def test_long_history_is_bounded(admin_client: Client):
 def test_checkpoints_of_a_task_are_paged(admin_client: Client, store, store_queries):
     record = task()
     made = [checkpoint(record, number).pk for number in range(120)]
-    address = f"{TASKS}{id_in_path('telegram_42')}/change/?show=checkpoints&p="
+    address = f"{TASKS}{id_to_path('telegram_42')}/change/?show=checkpoints&p="
 
     shown, asked = [], set()
     for page in (1, 2, 3):
@@ -294,7 +294,7 @@ def test_page_tells_what_is_wrong(admin_client: Client, store):
         checkpoint_count=2**62,
     )
     overwrite(store, "task_records", "updated_at", "yesterday")
-    address = f"{TASKS}{id_in_path(record.pk)}/change/"
+    address = f"{TASKS}{id_to_path(record.pk)}/change/"
 
     told = admin_client.get(address).context["wrong"]
 
@@ -312,13 +312,13 @@ def test_sound_page_says_nothing(admin_client: Client, store):
     step = TaskCheckpoint.objects.get().pk
 
     for address in (
-        f"{TASKS}{id_in_path('telegram_42')}/change/",
+        f"{TASKS}{id_to_path('telegram_42')}/change/",
         f"{CHECKPOINTS}{step}/change/",
     ):
         assert admin_client.get(address).context["wrong"] == []
 
 
-@pytest.mark.parametrize("address", [TASKS, f"{TASKS}{id_in_path('telegram_42')}/change/"])
+@pytest.mark.parametrize("address", [TASKS, f"{TASKS}{id_to_path('telegram_42')}/change/"])
 def test_heavy_pages_of_the_admin_are_bounded(admin_client: Client, request_slots, address: str):
     task()
     for _ in range(limits.SLOTS_PER_USER):
@@ -346,7 +346,7 @@ def test_all_of_a_list_cannot_be_selected(admin_client: Client):
 @pytest.mark.parametrize("task_id", ODD_IDS)
 def test_task_of_any_id_opens_from_the_list(admin_client: Client, task_id: str):
     task(task_id)
-    address = reverse("admin:tasks_taskrecord_change", args=[id_in_path(task_id)])
+    address = reverse("admin:tasks_taskrecord_change", args=[id_to_path(task_id)])
 
     assert address in admin_client.get(TASKS).content.decode()
     assert admin_client.get(address).context["original"].pk == task_id
@@ -369,7 +369,7 @@ def test_nothing_is_added(admin_client: Client, address: str):
 def test_nothing_is_changed_or_deleted_by_the_row(admin_client: Client):
     record = task()
     found = checkpoint(record)
-    for address in (f"{TASKS}{id_in_path(record.pk)}/", f"{CHECKPOINTS}{found.pk}/"):
+    for address in (f"{TASKS}{id_to_path(record.pk)}/", f"{CHECKPOINTS}{found.pk}/"):
         assert admin_client.post(f"{address}change/", {"status": "failed"}).status_code == 403
         assert admin_client.post(f"{address}delete/", {"post": "yes"}).status_code == 403
 
@@ -411,7 +411,7 @@ def test_clearing_takes_any_id_as_the_pages_have_it(admin_client: Client, task_i
         task(odd)
 
     listed = admin_client.get(TASKS).content.decode()
-    assert f'value="{id_in_path(task_id)}"' in listed
+    assert f'value="{id_to_path(task_id)}"' in listed
     done = confirm(admin_client, clear(admin_client, task_id), with_running="on")
 
     assert [record.pk for record in TaskRecord.objects.all()] == ["bystander"]
@@ -425,11 +425,11 @@ def test_admin_works_on_postgresql(admin_client: Client, store):
     for address in (
         TASKS + "?q=telegram",
         CHECKPOINTS + "?q=telegram",
-        f"{TASKS}{id_in_path('telegram_42')}/change/",
+        f"{TASKS}{id_to_path('telegram_42')}/change/",
         f"{CHECKPOINTS}{found.pk}/change/",
     ):
         assert admin_client.get(address).status_code == 200
-    assert admin_client.get(f"{TASKS}{id_in_path(chr(0))}/change/").status_code == 400
+    assert admin_client.get(f"{TASKS}{id_to_path(chr(0))}/change/").status_code == 400
     assert clear(admin_client, "\0").status_code == 400
     confirm(admin_client, clear(admin_client, "telegram_42"), with_running="on")
     assert TaskRecord.objects.count() == 0

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from archive.models import Clearing, Fate, Source, Stage
 from tasks import service
-from tasks.addresses import thread_url, token_of
+from tasks.addresses import thread_token, thread_url
 from tasks.clearing import confirmation, lifecycle
 from tasks.clearing.lifecycle import Actor
 from tasks.fields import to_text
@@ -33,7 +33,7 @@ def ended(*task_ids: str) -> None:
 
 
 def ask(client: Client, *thread_ids: str, **form: str):
-    tokens = [token_of(thread_id) for thread_id in thread_ids]
+    tokens = [thread_token(thread_id) for thread_id in thread_ids]
     return client.post(reverse("clear-selected"), {"thread": tokens, **form})
 
 

@@ -116,7 +116,7 @@ def test_list_shows_a_row_with_bytes_that_are_no_text(
     with store.cursor() as cursor:
         cursor.execute("UPDATE task_records SET last_error = CAST(x'6f68ff' AS TEXT)")
     monkeypatch.setattr(store.connection, "text_factory", store.connection.text_factory)
-    workspace.show_bad_text(sender=None, connection=store)
+    workspace.replace_invalid_utf8(sender=None, connection=store)
 
     assert "oh\ufffd" in viewer.get("/").content.decode()
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from archive.models import Clearing
 from gloamy_site.middleware import MaskingMiddleware
-from tasks.addresses import id_in_path, thread_url
+from tasks.addresses import id_to_path, thread_url
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.store.workspace import store_connection
 from tasks.transcript.export import FORMATS
@@ -66,7 +66,7 @@ def pages_of(number: int, record: TaskRecord) -> list[str]:
     """Some pages of a thread, others for each: the transcript is the one with the most places."""
     thread_id, task_id = record.thread_id, record.task_id
     step = TaskCheckpoint.objects.filter(task_id=task_id).values_list("pk", flat=True)[0]
-    key = id_in_path(task_id)
+    key = id_to_path(task_id)
     others = [
         *(thread_url("thread", thread_id, show=tab) for tab in TABS[1:]),
         thread_url("thread-live", thread_id),
@@ -257,7 +257,7 @@ def test_what_cannot_be_seen_is_named():
 def test_label_of_a_bar_has_the_length_that_it_is_shown_with(store):
     fill_store(store, ["\u202e" + "x" * 200, "a\u202eb"])
     record = TaskRecord.objects.get(thread_id="a\u202eb")
-    found = build_outlines(record.checkpoints.outlined(), record)
+    found = build_outlines(record.checkpoints.outline_rows(), record)
 
     assert [label_of([step]) for step in found] == ["a[U+202E]b +"] * 3
 

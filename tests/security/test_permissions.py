@@ -21,7 +21,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from archive.models import Clearing, Reveal, Source
 from tasks import service
-from tasks.addresses import id_in_path, token_of
+from tasks.addresses import id_to_path, thread_token
 from tasks.clearing import lifecycle
 from tasks.clearing.lifecycle import Actor
 from tasks.models import TaskCheckpoint, TaskRecord
@@ -72,7 +72,7 @@ LADDER = {
     "secrets": Rule("operator", WRONG, AWAY, query=THREAD, form={"do": "show"}),
     "reveals": Rule("operator"),
     "clear": Rule("operator", post=409, query=THREAD),
-    "clear-selected": Rule("operator", WRONG, AWAY, form={"thread": token_of(ID)}),
+    "clear-selected": Rule("operator", WRONG, AWAY, form={"thread": thread_token(ID)}),
     "cleared": Rule("operator"),
     "clearing": Rule("operator"),
     "clearing-confirm": Rule("operator", WRONG, AWAY),
@@ -217,7 +217,7 @@ def place() -> Callable[[str], str]:
     lifecycle.confirm(act)
     step = TaskCheckpoint.objects.get().pk
     user = get_user_model().objects.create_user("subject").pk
-    keys = {"taskrecord": id_in_path(ID), "taskcheckpoint": step, "user": user}
+    keys = {"taskrecord": id_to_path(ID), "taskcheckpoint": step, "user": user}
     keys["group"] = Group.objects.latest("pk").pk
 
     def full(name: str) -> str:

@@ -17,7 +17,7 @@ import masking
 from archive.models import Clearing
 from gloamy_site.middleware import MaskingMiddleware
 from masking import MASK
-from tasks.addresses import id_in_path, thread_url
+from tasks.addresses import id_to_path, thread_url
 from tasks.messages import encode_history, encode_items
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking, response_masking
@@ -91,7 +91,7 @@ def pages_of(number: int, record: TaskRecord) -> list[str]:
     """The tabs of a thread's page, and some others for each."""
     id_, step = record.thread_id, TaskCheckpoint.objects.filter(task_id=record.task_id).first()
     assert step is not None
-    key = id_in_path(record.task_id)
+    key = id_to_path(record.task_id)
     others = [
         *(thread_url("thread-live", id_, show=tab) for tab in TABS),
         thread_url("thread", id_, find="x"),

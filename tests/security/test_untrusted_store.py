@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from tasks import service
-from tasks.addresses import token_of
+from tasks.addresses import thread_token
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.store import untrusted, workspace
 from tests.support.clearing_forms import clear_thread, confirm
@@ -233,7 +233,7 @@ def test_schema_that_runs_something_is_refused_on_postgresql(store, made: str):
 
 
 def test_tables_of_ours_are_no_such_thing(store):
-    assert untrusted.wrong_schema(store) == ""
+    assert untrusted.schema_problem(store) == ""
 
 
 @only_sqlite
@@ -242,7 +242,7 @@ def test_connection_trusts_no_schema_and_loads_nothing(store):
         assert cursor.execute("PRAGMA trusted_schema").fetchone() == (0,)
         assert cursor.execute("PRAGMA cell_size_check").fetchone() == (1,)
     limit = store.connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
-    assert limit == untrusted.LARGEST_VALUE
+    assert limit == untrusted.MAX_VALUE_SIZE
     with pytest.raises(sqlite3.OperationalError, match="not authorized"):
         store.connection.execute("SELECT load_extension('x')")
 
@@ -263,10 +263,10 @@ def of_the_pages(monkeypatch: pytest.MonkeyPatch):
     connections["tasks"].ensure_connection()
     raw = connections["tasks"].connection
     before = raw.text_factory
-    connection_created.connect(workspace.show_bad_text)
-    workspace.show_bad_text(None, connections["tasks"])
+    connection_created.connect(workspace.replace_invalid_utf8)
+    workspace.replace_invalid_utf8(None, connections["tasks"])
     yield raw
-    connection_created.disconnect(workspace.show_bad_text)
+    connection_created.disconnect(workspace.replace_invalid_utf8)
     raw.text_factory = before
 
 
@@ -275,8 +275,8 @@ def test_page_shows_the_beginning_of_what_is_too_large_and_marks_it(
 ):
     task(execution_history_json='[{"role":"user","content":"' + "x" * 3_000 + '"}]')
     task("other", resumable_history_json="[]", final_response="y" * 3_000)
-    monkeypatch.setattr(untrusted, "LARGEST_SHOWN", 2_000)
-    monkeypatch.setattr(untrusted, "CUT", 100)
+    monkeypatch.setattr(untrusted, "MAX_DISPLAY_SIZE", 2_000)
+    monkeypatch.setattr(untrusted, "DISPLAY_CUT", 100)
 
     pages = [
         viewer.get("/"),
@@ -289,7 +289,7 @@ def test_page_shows_the_beginning_of_what_is_too_large_and_marks_it(
 
 
 def test_agent_reads_what_is_too_large_for_a_page(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(untrusted, "LARGEST_SHOWN", 20)
+    monkeypatch.setattr(untrusted, "MAX_DISPLAY_SIZE", 20)
     service.save_snapshot(snapshot())
 
     assert loaded().execution_history[0].content == "hello"
@@ -320,7 +320,7 @@ def test_check_names_a_row_that_is_too_large(
         marks = ", ".join("?" * len(values))
         copy.execute(f"INSERT INTO task_records VALUES ({marks})", values)
     monkeypatch.setitem(connections["tasks"].settings_dict, "NAME", str(file))
-    monkeypatch.setattr(untrusted, "LARGEST_VALUE", 2_000)
+    monkeypatch.setattr(untrusted, "MAX_VALUE_SIZE", 2_000)
 
     with pytest.raises(SystemExit):
         call_command("check_store")
@@ -388,7 +388,7 @@ def test_clearing_that_a_trigger_would_widen_clears_nothing_and_says_why(
         answer = clear_thread(operator, "a")
         said = [str(message) for message in get_messages(answer.wsgi_request)]
     else:
-        tokens = {"thread": [token_of("a"), token_of("b")]}
+        tokens = {"thread": [thread_token("a"), thread_token("b")]}
         act = confirm(operator, operator.post(reverse("clear-selected"), tokens))
         said = [act.error]
 

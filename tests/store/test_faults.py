@@ -73,7 +73,7 @@ def test_value_that_is_no_text_is_named_by_the_verbs_and_shown_by_the_pages(
         with pytest.raises(CorruptRecordError, match=rf"^{table} \S+, {column}: a value of type"):
             service.load_resumable_state("telegram_42")
     monkeypatch.setattr(store.connection, "text_factory", store.connection.text_factory)
-    workspace.show_bad_text(sender=None, connection=store)
+    workspace.replace_invalid_utf8(sender=None, connection=store)
     assert viewer.get("/").status_code == 200
     for query in ({}, {"steps": 1}):
         assert viewer.get(thread_url("thread", "telegram_42", **query)).status_code == 200

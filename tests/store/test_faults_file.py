@@ -172,7 +172,7 @@ def assert_unavailable(store, viewer: Client, *texts: str) -> None:
 def test_file_that_goes_while_it_is_being_opened_is_noticed(store, file: Path):
     store.ensure_connection()
     delete(file)
-    file_identity.remember(store)
+    file_identity.record_file(store)
 
     with pytest.raises(StoreMissingError, match="there is no such file"):
         service.record_checkpoint(update(step_index=2))

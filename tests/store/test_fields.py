@@ -33,8 +33,8 @@ from tasks.fields import (
     Rfc3339Field,
     Timestamp,
     check_rfc3339,
-    following,
-    is_stored_form,
+    is_canonical,
+    next_nanosecond,
     now,
     now_rfc3339,
     rfc3339,
@@ -434,7 +434,7 @@ def test_check_rfc3339_refuses_what_the_store_does_not_write(text):
     with pytest.raises(ValueError, match="is no timestamp as the store writes it") as caught:
         check_rfc3339(text)
     assert str(caught.value).startswith(repr(text))
-    assert not is_stored_form(text)
+    assert not is_canonical(text)
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
@@ -455,14 +455,14 @@ def test_check_rfc3339_takes_what_the_store_writes(moment):
     ],
 )
 def test_following_is_the_next_nanosecond(text, next_):
-    assert following(text) == next_
+    assert next_nanosecond(text) == next_
 
 
 @given(st.integers(-(10**10), 10**11), st.integers(0, 10**9 - 1))
 def test_following_is_the_next_text_in_order(seconds, nanoseconds):
     text = rfc3339(seconds, nanoseconds)
-    assert text < following(text)
-    assert is_stored_form(following(text))
+    assert text < next_nanosecond(text)
+    assert is_canonical(next_nanosecond(text))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from archive.models import Source
 from tasks import service, urls
-from tasks.addresses import id_in_path, thread_url
+from tasks.addresses import id_to_path, thread_url
 from tasks.clearing import lifecycle
 from tasks.clearing.lifecycle import Actor
 from tasks.models import TaskCheckpoint, TaskRecord
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
 
 def addresses() -> dict[str, str]:
     """Every page of the store that can be opened, by the name of its view."""
-    task = [id_in_path("telegram_42")]
+    task = [id_to_path("telegram_42")]
     act = lifecycle.draft(["telegram_42"], Actor(Source.COMMAND))
     step = [TaskCheckpoint.objects.get().pk]
     return {

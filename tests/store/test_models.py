@@ -67,13 +67,13 @@ def threads(store):
 
 
 def test_of_thread_gives_the_latest_first(store, threads):
-    assert ids(TaskRecord.objects.of_thread("x")) == ["x3", "x2", "x1"]
-    assert ids(TaskRecord.objects.of_thread("y")) == ["y2", "y1"]
+    assert ids(TaskRecord.objects.for_thread("x")) == ["x3", "x2", "x1"]
+    assert ids(TaskRecord.objects.for_thread("y")) == ["y2", "y1"]
 
 
 @pytest.mark.parametrize("thread_id", ["", "X", "x ", "%", "x\0", "\0"])
 def test_of_thread_gives_nothing_where_there_is_no_such_thread(store, threads, thread_id):
-    assert ids(TaskRecord.objects.of_thread(thread_id)) == []
+    assert ids(TaskRecord.objects.for_thread(thread_id)) == []
 
 
 def test_newest_first_has_one_order(store, threads):
@@ -81,13 +81,13 @@ def test_newest_first_has_one_order(store, threads):
 
 
 def test_latest_of_thread_gives_one_task_a_thread(store, threads):
-    assert ids(TaskRecord.objects.latest_of_thread().newest_first()) == ["y2", "x3", "z"]
+    assert ids(TaskRecord.objects.latest_per_thread().newest_first()) == ["y2", "x3", "z"]
 
 
 @pytest.mark.parametrize("thread_id", ["x", "y", "z"])
 def test_latest_of_thread_is_the_first_of_thread(store, threads, thread_id):
-    latest = TaskRecord.objects.latest_of_thread().get(thread_id=thread_id)
-    assert latest == TaskRecord.objects.of_thread(thread_id).first()
+    latest = TaskRecord.objects.latest_per_thread().get(thread_id=thread_id)
+    assert latest == TaskRecord.objects.for_thread(thread_id).first()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
@@ -157,7 +157,7 @@ def test_lists_need_one_query_however_many_rows(store, django_assert_num_queries
         task(f"task {count}", thread_id="t")
         checkpoint(task(f"other {count}"))
         with django_assert_num_queries(1, connection=store):
-            found = list(TaskRecord.objects.latest_of_thread().newest_first().for_list())
+            found = list(TaskRecord.objects.latest_per_thread().newest_first().for_list())
             texts = [(record.thread_id, record.status, record.updated_at) for record in found]
         assert len(texts) == {1: 2, 3: 3}[count]
 
@@ -174,7 +174,7 @@ def plan(queryset):
 @pytest.mark.parametrize("is_first_page", [True, False])
 @pytest.mark.parametrize("column", INDEXES)
 def test_list_follows_the_index_of_its_order(store, column, is_first_page, descending):
-    queryset = TaskRecord.objects.in_order(column, descending=descending).latest_of_thread()
+    queryset = TaskRecord.objects.in_order(column, descending=descending).latest_per_thread()
     if not is_first_page:
         value = 7 if column == "checkpoint_count" else NEW
         queryset = queryset.after(column, value, "x", descending=descending)
@@ -235,7 +235,7 @@ def test_a_thread_and_its_steps_are_found_by_their_indexes(store):
     assert [line.split(" ", 3)[3] for line in steps.explain().splitlines()] == [
         "SEARCH task_checkpoints USING INDEX idx_task_checkpoints_task_step (task_id=?)"
     ]
-    plan = TaskRecord.objects.of_thread("x").explain().splitlines()
+    plan = TaskRecord.objects.for_thread("x").explain().splitlines()
     assert plan[0].split(" ", 3)[3] == (
         "SEARCH task_records USING INDEX idx_task_records_thread (thread_id=?)"
     )
@@ -248,7 +248,7 @@ def test_checkpoints_are_those_of_the_threads_tasks_in_step_order(store):
     a, b, other = task("a", thread_id="t"), task("b", thread_id="t"), task("t", thread_id="b")
     for number, (record, step_index) in enumerate([(a, 2), (b, 1), (other, 0), (a, 1), (b, 2)]):
         checkpoint(record, step_index, checkpoint_note=str(number))
-    steps = TaskCheckpoint.objects.of_thread("t").in_step_order()
+    steps = TaskCheckpoint.objects.for_thread("t").in_step_order()
     assert [step.checkpoint_note for step in steps] == list("1304")
 
 

@@ -277,7 +277,7 @@ def test_load_gives_the_latest_task_of_several(store, clock):
 def test_load_gives_the_same_of_two_tasks_as_the_pages(store):
     for task_id in ("b", "c", "a"):
         task(task_id, thread_id="t", updated_at="2026-01-01T00:00:00+00:00")
-    shown = TaskRecord.objects.latest_of_thread().get(thread_id="t")
+    shown = TaskRecord.objects.latest_per_thread().get(thread_id="t")
     assert [loaded("t").task_id, shown.task_id] == ["c", "c"]
 
 

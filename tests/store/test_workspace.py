@@ -7,7 +7,7 @@ import pytest
 from django.db import connections
 
 from tasks.store import workspace
-from tasks.store.sqlite_uri import read_only_address
+from tasks.store.sqlite_uri import read_only_uri
 from tests.support.factories import only_postgresql, only_sqlite
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -84,12 +84,12 @@ def test_prepare_makes_no_folder_that_a_url_names(
 
 def test_read_only_file_is_immutable_only_while_nobody_writes(tmp_path: Path):
     file = tmp_path / "a b" / "tasks.db"
-    quiet = read_only_address(file)
+    quiet = read_only_uri(file)
     file.parent.mkdir()
     file.with_name("tasks.db-wal").touch()
 
     assert quiet == f"file://{tmp_path}/a%20b/tasks.db?mode=ro&immutable=1"
-    assert read_only_address(file) == f"file://{tmp_path}/a%20b/tasks.db?mode=ro"
+    assert read_only_uri(file) == f"file://{tmp_path}/a%20b/tasks.db?mode=ro"
 
 
 @only_sqlite
@@ -100,7 +100,7 @@ def test_read_only_store_follows_its_writers(
     locate(monkeypatch, "tasks", NAME=f"file://{tmp_path}/tasks.db?mode=ro&immutable=1")
     (tmp_path / "tasks.db-wal").touch()
 
-    workspace.follow_writers()
+    workspace.reopen_read_only_store()
 
     assert store.settings_dict["NAME"] == f"file://{tmp_path}/tasks.db?mode=ro"
 

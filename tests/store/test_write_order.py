@@ -9,7 +9,7 @@ from django.db.models import Value
 
 from gloamy_site import routers
 from tasks import service
-from tasks.fields import following, is_stored_form
+from tasks.fields import is_canonical, next_nanosecond
 from tasks.models import TaskRecord, TaskStatus
 from tasks.store import transactions
 from tests.support.factories import loaded, only_sqlite, overwrite, rows, snapshot, task, update
@@ -41,7 +41,7 @@ def time_of(task_id: str) -> str:
     [found] = [
         row for row in rows(connections[routers.STORE], "task_records") if row["task_id"] == task_id
     ]
-    assert is_stored_form(found["updated_at"])
+    assert is_canonical(found["updated_at"])
     return str(found["updated_at"])
 
 
@@ -53,7 +53,7 @@ def test_later_write_is_the_latest_of_its_thread_when_the_clock(store, set_clock
     set_clock(then)
     write("a", "thread")
     assert loaded("thread").task_id == "a"
-    assert (time_of("z"), time_of("a")) == (NOON, following(NOON))
+    assert (time_of("z"), time_of("a")) == (NOON, next_nanosecond(NOON))
 
 
 @write
@@ -64,7 +64,7 @@ def test_all_times_of_a_write_are_one(store, set_clock, write):
     write("a", "thread")
     stored = loaded("thread")
     times = {stored.created_at, stored.updated_at, *(c.created_at for c in stored.checkpoints)}
-    assert times | {stored.completed_at or following(NOON)} == {following(NOON)}
+    assert times | {stored.completed_at or next_nanosecond(NOON)} == {next_nanosecond(NOON)}
 
 
 @write
@@ -85,7 +85,7 @@ def test_task_that_changes_its_thread_keeps_its_order(store, set_clock, write):
     set_clock(EARLIER)
     write("other", "new")
     write("mover", "new")
-    assert (time_of("other"), time_of("mover")) == (EARLIER, following(NOON))
+    assert (time_of("other"), time_of("mover")) == (EARLIER, next_nanosecond(NOON))
     assert loaded("new").task_id == "mover"
 
 
@@ -117,7 +117,7 @@ def test_value_that_is_no_time_hides_no_time(store, set_clock, write):
     TaskRecord.objects.filter(task_id="b").update(updated_at=Value("2030-01-01T00:00:00Z"))
     set_clock(EARLIER)
     write("a", "thread")
-    assert time_of("a") == following(NOON)
+    assert time_of("a") == next_nanosecond(NOON)
 
 
 @only_sqlite

@@ -20,7 +20,7 @@ def store_at(file: Path, store: BaseDatabaseWrapper) -> Iterator[None]:
     store.close()
     store.settings_dict["NAME"], store.settings_dict["OPTIONS"] = file, dict(before[1])
     workspace.open_store()
-    workspace.never_create_store()
+    workspace.forbid_creating_store()
     try:
         yield
     finally:

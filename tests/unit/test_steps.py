@@ -76,7 +76,7 @@ def test_outline_has_the_outcome_and_the_tool(
     record = task()
     checkpoint(record, items_json=stored)
 
-    [outline] = build_outlines(record.checkpoints.outlined(), record)
+    [outline] = build_outlines(record.checkpoints.outline_rows(), record)
 
     assert (outline.outcome, outline.tool, outline.has_more) == (outcome, tool, has_more)
 
@@ -89,7 +89,7 @@ def test_outlines_take_one_query_without_whole_items(
         checkpoint(record, number, items_json=items({"output": "x" * 10_000}))
 
     with store_queries() as queries:
-        build_outlines(record.checkpoints.outlined(), record)
+        build_outlines(record.checkpoints.outline_rows(), record)
 
     assert len(queries) == 1
     columns = re.split(r", (?![^(]*\))", queries[0]["sql"].partition(" FROM ")[0])
@@ -101,22 +101,22 @@ def stored_task(**fields: Any) -> TaskRecord:
     return TaskRecord.objects.get(pk=task(created_at=at(0), **fields).pk)
 
 
-def outlined(*times: float, **fields: Any):
+def outline_rows(*times: float, **fields: Any):
     """Return outlines of steps that end at these seconds after the task began, and the task."""
     record = stored_task(**fields)
     for number, seconds in enumerate(times, 1):
         checkpoint(record, number, created_at=at(seconds))
-    return build_outlines(record.checkpoints.outlined(), record), record
+    return build_outlines(record.checkpoints.outline_rows(), record), record
 
 
 def test_step_lasts_from_the_previous_checkpoint_to_its_own():
-    outlines, _ = outlined(4, 10, 9, 30)
+    outlines, _ = outline_rows(4, 10, 9, 30)
 
     assert [step.seconds for step in outlines] == [4, 6, 0, 21]
 
 
 def test_first_step_of_an_old_thread_has_no_duration():
-    outlines, _ = outlined(700, 710)
+    outlines, _ = outline_rows(700, 710)
 
     assert [step.seconds for step in outlines] == [None, 10]
 
@@ -126,7 +126,7 @@ def test_first_step_of_a_later_attempt_has_no_duration():
     for number, seconds in ((1, 5), (2, 9), (1, 50), (2, 57)):
         checkpoint(record, number, created_at=at(seconds))
 
-    outlines = build_outlines(record.checkpoints.outlined(), record)
+    outlines = build_outlines(record.checkpoints.outline_rows(), record)
 
     assert [step.seconds for step in outlines] == [5, 4, None, 7]
 
@@ -135,7 +135,7 @@ def test_first_step_of_a_later_attempt_has_no_duration():
     ("completed_at", "expected"), [(at(40), 40), (at(20), 30), (None, 30), ("soon", 30)]
 )
 def test_last_attempt_lasts_to_its_end(completed_at: str | None, expected: float):
-    outlines, record = outlined(10, 30)
+    outlines, record = outline_rows(10, 30)
     overwrite(connections["tasks"], "task_records", "completed_at", completed_at)
     record.refresh_from_db()
 
@@ -147,7 +147,7 @@ def stepped(*stored: str, notes: tuple[str, ...] = ()) -> list[Step]:
     for number, each in enumerate(stored, 1):
         note = notes[number - 1] if notes else None
         checkpoint(record, number, items_json=each, checkpoint_note=note)
-    outlines = build_outlines(record.checkpoints.outlined(), record)
+    outlines = build_outlines(record.checkpoints.outline_rows(), record)
     return build_steps(outlines, record.checkpoints.in_bulk(), None)
 
 

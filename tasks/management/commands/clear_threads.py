@@ -99,7 +99,7 @@ class Command(BaseCommand):
     def filtered(self, options: dict[str, Any]) -> TaskRecordQuerySet:
         names = ("status", "channel", "provider", "model")
         given = {name: options[name] for name in names if options[name] is not None}
-        tasks = TaskRecord.objects.latest_of_thread().filter(**given)
+        tasks = TaskRecord.objects.latest_per_thread().filter(**given)
         if options["thread"]:
             tasks = tasks.filter(thread_id__in=options["thread"])
         if options["stalled"]:
