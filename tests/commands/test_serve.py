@@ -60,7 +60,7 @@ def test_serve_sends_static_files(server: Server):
     server.link()
     address = f"http://127.0.0.1:{server.port}/static"
 
-    assert "--accent" in get(f"{address}/tasks/tasks.css")
+    assert "--accent" in get(f"{address}/tasks/css/tokens.css")
     assert "body" in get(f"{address}/admin/css/base.css")
 
 

@@ -236,7 +236,7 @@ FRAMEWORKS = [
     "<b data-hx-get=//HOST/hx hx-trigger='load,revealed,every 1s'>x</b>",
     "<b hx-on:click=RUN hx-on::load=RUN data-hx-on-htmx-load=RUN>x</b>",
     "<b hx-vals='js:{x:RUN}' hx-headers='js:{x:RUN}' hx-get=/ hx-trigger='load[RUN]'>x</b>",
-    "<b hx-ext=update hx-swap-oob=true id=threads>x</b>",
+    "<b hx-ext=morph hx-swap-oob=true id=threads>x</b>",
     "<b data-poll data-copy='<img src=x onerror=RUN>' data-text=x data-open=help>x</b>",
     '" hx-get="//HOST/hx2" hx-trigger="load" x="',
     "<script type=text/hyperscript>on load call RUN</script><b _='on load call RUN'>x</b>",

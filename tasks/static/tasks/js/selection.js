@@ -1,9 +1,8 @@
-// Threads that are selected in the list: how many, and all of the page at once.
-"use strict";
+// Threads selected in the list: their number, and all of the page at once.
 
 const boxes = () => [...document.querySelectorAll("input[name=thread][form=selection]")];
 
-function showSelection() {
+function updateSelection() {
   const button = document.getElementById("clear-selected");
   const all = document.getElementById("select-page");
   if (!button || !all) return;
@@ -17,14 +16,14 @@ function showSelection() {
 
 document.addEventListener("change", (event) => {
   if (event.target.id === "select-page") for (const box of boxes()) box.checked = event.target.checked;
-  showSelection();
+  updateSelection();
 });
-// a row that has come may be unselected, and one that is gone takes its selection along
-document.body.addEventListener("htmx:afterSwap", showSelection);
-// a page that the browser kept comes back without a selection
+// A poll may add an unselected row or remove a selected one.
+document.body.addEventListener("htmx:afterSwap", updateSelection);
+// A page from the browser's cache comes back with nothing selected.
 window.addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
   for (const box of boxes()) box.checked = false;
-  showSelection();
+  updateSelection();
 });
-showSelection();
+updateSelection();

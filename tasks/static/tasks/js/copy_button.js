@@ -1,0 +1,36 @@
+// Buttons that copy a text, also where there is no clipboard API, as over plain HTTP.
+
+import { COPIED_MS } from "./intervals.js";
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return copyThroughSelection(text);
+  }
+}
+
+function copyThroughSelection(text) {
+  const focused = document.activeElement;
+  const area = document.createElement("textarea");
+  area.value = text;
+  area.className = "visually-hidden";
+  document.body.append(area);
+  area.select();
+  const isCopied = document.execCommand("copy");
+  area.remove();
+  focused?.focus({ preventScroll: true });
+  return isCopied;
+}
+
+addEventListener("click", async (event) => {
+  const button = event.target.closest?.("button.copy");
+  if (!button) return;
+  const text = button.dataset.text ?? document.querySelector(button.dataset.copy).innerText;
+  const isCopied = await copy(text);
+  const success = "part" in button.dataset ? "Copied the part that is shown" : "Copied";
+  button.dataset.told = isCopied ? success : "This browser does not let it be copied";
+  clearTimeout(button.timer);
+  button.timer = setTimeout(() => delete button.dataset.told, COPIED_MS);
+});

@@ -1,0 +1,69 @@
+// The entries of a thread's page (messages, steps or turns) and the cursor on one of them.
+
+import { all, one, opensElsewhere } from "./dom.js";
+import { markCurrentBar } from "./timeline.js";
+
+export const state = () => one("#thread-state").dataset;
+export const entries = () => all("#entries > .message");
+export const byHash = (hash) => document.getElementById(hash.slice(1));
+const current = () => one("#entries > .message.here");
+
+export function currentStep() {
+  return Number(current()?.id.match(/^step-(\d+)$/)?.[1] ?? 0);
+}
+
+export function goTo(entry, scroll = true) {
+  all(".here").forEach((old) => old.classList.remove("here"));
+  entry.classList.add("here");
+  entry.tabIndex = -1;
+  entry.focus({ preventScroll: true });
+  if (scroll) entry.scrollIntoView({ block: "start" });
+  markCurrentBar(currentStep());
+}
+
+export function move(by) {
+  const list = entries();
+  const index = list.indexOf(current());
+  const inView = list.findIndex((entry) => entry.getBoundingClientRect().bottom > 80);
+  const next = index < 0 ? Math.max(inView, 0) : index + by;
+  if (list[next]) goTo(list[next]);
+}
+
+// The entry that displays this one: a result is displayed with its call, in an earlier message.
+export function displayOf(entry) {
+  const link = entry.matches(".moved") && one(".said a[href*='#message-']", entry);
+  return (link && byHash(link.hash)) || entry;
+}
+
+function goToStep(id) {
+  const entry = document.getElementById(`step-${id}`);
+  if (!entry) return false;
+  goTo(entry);
+  history.replaceState(null, "", `${state().address}&step=${id}#step-${id}`);
+  return true;
+}
+
+export function goToNextFailure() {
+  const ids = state().failures.split(",").filter(Boolean).map(Number);
+  if (!ids.length) return;
+  const next = ids.find((id) => id > currentStep()) ?? ids[0];
+  if (!goToStep(next)) location.assign(state().stepAddress + next);
+}
+
+// Links to a message or a step that the page already has need no new page.
+addEventListener("click", (event) => {
+  if (opensElsewhere(event)) return;
+  const toStep = event.target.closest?.("a[data-step]");
+  if (toStep && goToStep(toStep.dataset.step)) event.preventDefault();
+  const toMessage = event.target.closest?.("#entries :is(.speaker, .moved) a[href*='#message-']");
+  const message = toMessage && byHash(toMessage.hash);
+  if (!message) return;
+  event.preventDefault();
+  goTo(message);
+  history.replaceState(null, "", toMessage.href);
+});
+
+addEventListener("hashchange", () => {
+  const entry = byHash(location.hash);
+  if (entry?.matches("#entries > .message")) goTo(displayOf(entry), false);
+});

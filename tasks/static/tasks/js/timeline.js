@@ -1,0 +1,64 @@
+// The timeline of a thread's steps: its current bar, its keys, and how it scrolls on a narrow screen.
+
+import { all, one } from "./dom.js";
+
+const timeline = one("#picture");
+const axes = () => one(".axes", timeline);
+const bars = () => all(".step-bar");
+
+export function markCurrentBar(stepId) {
+  all(".step-bar[aria-current]").forEach((bar) => bar.removeAttribute("aria-current"));
+  if (!stepId) return;
+  const bar = barOf(stepId);
+  bar?.setAttribute("aria-current", "true");
+  bar?.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
+// A bar may hold several steps; it names the first.
+function barOf(stepId) {
+  const exact = all(`.step-bar[data-first="${stepId}"]`).at(-1);
+  return exact ?? bars().filter((bar) => Number(bar.dataset.first) <= stepId).at(-1);
+}
+
+// The Tab key stops once in the timeline; the arrow keys go from bar to bar.
+export function updateTabStop() {
+  const stop = one(".step-bar[aria-current]") ?? bars().at(-1);
+  bars().forEach((bar) => bar.setAttribute("tabindex", bar === stop ? "0" : "-1"));
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const list = bars();
+  const current = list.indexOf(document.activeElement);
+  const next = { ArrowRight: current + 1, ArrowLeft: current - 1, Home: 0, End: list.length - 1 }[event.key];
+  if (current < 0 || next === undefined || !list[next]) return;
+  event.preventDefault();
+  list[current].setAttribute("tabindex", "-1");
+  list[next].setAttribute("tabindex", "0");
+  list[next].focus();
+  list[next].scrollIntoView({ block: "nearest", inline: "nearest" });
+});
+
+// Where the timeline is wider than the screen, show the current step or the last failure.
+export function scrollToBar() {
+  const box = axes();
+  if (!box) return;
+  const list = bars();
+  const bar = list.find((bar) => bar.ariaCurrent) ?? list.findLast((bar) => bar.matches(".failed")) ?? list.at(-1);
+  const rect = bar?.querySelector("rect").getBoundingClientRect();
+  const { left, width } = box.getBoundingClientRect();
+  if (rect) box.scrollLeft += rect.left + rect.width / 2 - left - width / 2;
+}
+
+function markOverflow() {
+  const box = axes();
+  if (!box) return;
+  const hidden = box.scrollWidth - box.clientWidth - box.scrollLeft;
+  box.classList.toggle("goes-on", hidden > 4);
+}
+
+markOverflow();
+timeline.addEventListener("scroll", markOverflow, { capture: true, passive: true });
+addEventListener("resize", markOverflow);
+// A live update replaces the class.
+new MutationObserver(markOverflow).observe(timeline, { subtree: true, childList: true, attributeFilter: ["class"] });
