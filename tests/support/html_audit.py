@@ -27,7 +27,7 @@ ATTRIBUTES = {
     *("x", "y", "x1", "x2", "y1", "y2", "dx", "rx", "width", "height", "text-anchor", "xmlns"),
     *("viewbox", "fill", "d", "stroke", "stroke-width", "stroke-linecap", "stroke-linejoin"),
     *(f"aria-{name}" for name in ("current", "describedby", "hidden", "label", "labelledby")),
-    *("aria-sort",),
+    *("aria-sort", "aria-invalid"),
     *(f"data-{name}" for name in ("address", "clock", "copy", "elapsed", "failures")),
     *(f"data-{name}" for name in ("first", "hit", "hits", "latest", "live", "on", "open", "part")),
     *(f"data-{name}" for name in ("poll", "query", "step", "step-address", "tag", "text")),
@@ -39,7 +39,7 @@ OF_ADMIN_ATTRIBUTES = {
     *("novalidate", "data-popup-opener", "data-filter-title", "dir", "size", "data-actions-icnt"),
     *("min", "aria-disabled", "aria-selected", "aria-controls", "data-context", "multiple"),
     *("xlink:href", "async", "data-prepopulated-fields", "data-model-ref", "data-field-name"),
-    *("data-is-stacked", "data-popup", "aria-invalid"),
+    *("data-is-stacked", "data-popup"),
 }
 OF_ADMIN_COMMENTS = {
     *(" Container ", " END Container ", " Header ", " END Header ", " Breadcrumbs "),

@@ -1,8 +1,9 @@
 """A store and a site whose every field holds a payload."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -19,34 +20,43 @@ from tasks.store.workspace import store_connection
 from tests.support import payloads
 from tests.support.factories import TABLES
 
+Text = Callable[[], str]  # the text of the next place
 STATUSES = ("failed", "running", "completed", "timed_out")
 
 
-def history(text: str) -> list[dict[str, str]]:
-    """The text in every place of a history, in both forms of calls."""
+def history(text: Text) -> list[dict[str, str]]:
+    """A text in every place of a history, in both forms of calls."""
+    called, answered = text(), text()
     native = {
-        "content": text,
-        "reasoning_content": text,
+        "content": text(),
+        "reasoning_content": text(),
         "tool_calls": [
-            {"id": text, "name": text, "arguments": json.dumps({text: text, "command": text})},
-            {"id": f"{text}2", "name": "shell", "arguments": text},
+            {"id": called, "name": text(), "arguments": json.dumps(_arguments(text))},
+            {"id": f"{called}2", "name": "shell", "arguments": text()},
         ],
     }
     said = [
-        ("user", text),
-        ("system", text),
-        ("assistant", text + tag_call(text, {"command": text, text: [text, {text: text}]})),
-        ("user", f'[Tool results]\n<tool_result name="{text}">\n{text}\n</tool_result>{text}'),
-        ("assistant", tag_call(text, {"path": text, "old": text, "new": f"{text}\n2"})),
-        ("assistant", tag_call(text, {"path": f"{text}.html", "content": text})),
-        ("assistant", tag_call("shell", text) + f"<tool>{text}"),
+        ("user", text()),
+        ("system", text()),
+        ("assistant", text() + tag_call(answered, {**_arguments(text), text(): [text(), {}]})),
+        (
+            "user",
+            f'[Tool results]\n<tool_result name="{answered}">\n{text()}\n</tool_result>{text()}',
+        ),
+        ("assistant", tag_call(text(), {"path": text(), "old": text(), "new": f"{text()}\n2"})),
+        ("assistant", tag_call(text(), {"path": f"{text()}.html", "content": text()})),
+        ("assistant", tag_call("shell", text()) + f"<tool>{text()}"),
         ("assistant", json.dumps(native, ensure_ascii=False)),
-        ("tool", json.dumps({"tool_call_id": text, "content": text}, ensure_ascii=False)),
-        ("tool", text),
-        ("assistant", text),
-        (text, text),
+        ("tool", json.dumps({"tool_call_id": called, "content": text()}, ensure_ascii=False)),
+        ("tool", text()),
+        ("assistant", text()),
+        (text(), text()),
     ]
     return [{"role": role, "content": content} for role, content in said]
+
+
+def _arguments(text: Text) -> dict[str, Any]:
+    return {text(): {text(): text()}, "command": text()}
 
 
 def tag_call(name: str, arguments: Any) -> str:
@@ -61,58 +71,86 @@ def thread_id_of(text: str, number: int) -> str:
 
 def task_row(text: str, number: int) -> dict[str, Any]:
     """A task that holds the text in all its columns; every fifth has a history that is no JSON."""
+    return _task_row(lambda: text, text, number)
+
+
+def _task_row(text: Text, id_: str, number: int) -> dict[str, Any]:
     told = json.dumps(history(text), ensure_ascii=False, separators=(",", ":"))
     moment = f"2026-01-01T00:{number // 60 % 60:02}:{number % 60:02}+00:00"
     is_odd = number % 4 == 0
     return {
-        "task_id": f"{text} {number}",
-        "thread_id": thread_id_of(text, number),
-        "channel": text,
-        "provider": text,
-        "model": text,
-        "status": text if is_odd else STATUSES[number % 4],
-        "execution_history_json": text if number % 5 == 3 else told,
-        "resumable_history_json": text if number % 5 == 4 else told,
-        "latest_checkpoint_note": text,
+        "task_id": f"{id_} {number}",
+        "thread_id": thread_id_of(id_, number),
+        "channel": text(),
+        "provider": text(),
+        "model": text(),
+        "status": text() if is_odd else STATUSES[number % 4],
+        "execution_history_json": text() if number % 5 == 3 else told,
+        "resumable_history_json": text() if number % 5 == 4 else told,
+        "latest_checkpoint_note": text(),
         "checkpoint_count": 3,
-        "final_response": text,
-        "last_error": f"{text}\n{text}" if number % 2 else text,
-        "created_at": text if is_odd else moment,
-        "updated_at": text if number % 8 == 0 else moment,
-        "completed_at": text,
+        "final_response": text(),
+        "last_error": f"{text()}\n{text()}" if number % 2 else text(),
+        "created_at": text() if is_odd else moment,
+        "updated_at": text() if number % 8 == 0 else moment,
+        "completed_at": text(),
     }
 
 
 def checkpoint_rows(text: str, task: dict[str, Any], number: int) -> Iterator[dict[str, Any]]:
+    return _checkpoint_rows(lambda: text, task, number)
+
+
+def _checkpoint_rows(text: Text, task: dict[str, Any], number: int) -> Iterator[dict[str, Any]]:
     for step in (1, 2, 3):
         items = [
             {
-                "tool_name": text,
-                "arguments": {text: f"{text}{step}", "command": text},
+                "tool_name": text(),
+                "arguments": {text(): f"{text()}{step}", "command": text()},
                 "success": step != 2,
-                "output": text,
+                "output": text(),
             },
-            {"tool_name": f"{text}{step}", "arguments": text, "success": True, "output": text},
+            {
+                "tool_name": f"{text()}{step}",
+                "arguments": text(),
+                "success": True,
+                "output": text(),
+            },
         ]
         stored = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
         yield {
             "task_id": task["task_id"],
             "step_index": step,
-            "checkpoint_note": f"{text}\n{step}",
-            "items_json": text if number % 5 == 3 and step == 2 else stored,
-            "created_at": text if step == 3 else task["created_at"],
+            "checkpoint_note": f"{text()}\n{step}",
+            "items_json": text() if number % 5 == 3 and step == 2 else stored,
+            "created_at": text() if step == 3 else task["created_at"],
         }
 
 
-def fill_store(store: BaseDatabaseWrapper, texts: list[str]) -> None:
+def fill_store(store: BaseDatabaseWrapper, texts: Iterable[str]) -> None:
     """A thread for each text, by statements that know no rules."""
-    for number, text in enumerate(texts):
-        if store.vendor == "postgresql":
-            text = text.replace("\0", "\ufffd")  # which its texts cannot hold
-        task = task_row(text, number)
-        insert(store, "task_records", task)
-        for row in checkpoint_rows(text, task, number):
-            insert(store, "task_checkpoints", row)
+    for number, text in enumerate(_storable(store, texts)):
+        _insert_thread(store, partial(str, text), text, number)
+
+
+def fill_mixed(store: BaseDatabaseWrapper, texts: Iterable[str], threads: int) -> None:
+    """So many threads, each with another text in each of its places, which take turns."""
+    turns = cycle(_storable(store, texts))
+    for number in range(threads):
+        _insert_thread(store, partial(next, turns), next(turns), number)
+
+
+def _storable(store: BaseDatabaseWrapper, texts: Iterable[str]) -> Iterable[str]:
+    if store.vendor == "postgresql":
+        return [text.replace("\0", "\ufffd") for text in texts]  # its texts cannot hold NUL
+    return texts
+
+
+def _insert_thread(store: BaseDatabaseWrapper, text: Text, id_: str, number: int) -> None:
+    task = _task_row(text, id_, number)
+    insert(store, "task_records", task)
+    for row in _checkpoint_rows(text, task, number):
+        insert(store, "task_checkpoints", row)
 
 
 def fill_huge(store: BaseDatabaseWrapper, texts: list[str]) -> None:
