@@ -1,4 +1,4 @@
-"""The project as a whole: its checks pass, and what the README says runs."""
+"""Static checks, and the README's commands and example."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_check_passes(command: str, tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_each_suppression_of_a_check_has_its_reason():
+def test_every_suppressed_check_has_a_reason():
     files = [p for p in ROOT.rglob("*.py") if ".venv" not in p.parts and p != Path(__file__)]
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     suppressed = [line for line in lines if re.search(r"# noqa\b", line)]
@@ -53,13 +53,13 @@ def test_readme_example_runs(tmp_path: Path):
     )
 
 
-def test_readme_has_the_test_command_that_ci_runs():
+def test_ci_runs_the_readme_test_command():
     commands = re.findall(r"```sh\n(.*?)\n```", README, re.DOTALL)
 
     assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1] in commands
 
 
-def test_address_of_a_server_bounds_the_waits_and_may_name_its_own():
+def test_database_url_has_timeouts_and_can_override_them():
     mine = database_at("postgres://me@host/tasks?connect_timeout=20", "x")["OPTIONS"]
     plain = database_at("postgres://me@host/tasks", "x")["OPTIONS"]
 

@@ -29,7 +29,7 @@ ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
 
 @pytest.fixture
 def file(tmp_path, monkeypatch, django_db_blocker):
-    """An SQLite store in a file of its own, as the original made and filled it."""
+    """A separate SQLite store, created and filled by the original."""
     file = tmp_path / "tasks.db"
     build(file, ORIGINAL)
     settings = connections.settings["tasks"] | {"NAME": file}
@@ -47,7 +47,7 @@ def build(file, script):
 
 
 def check(capsys, *options):
-    """The exit status, and the lines but for the notes that differ from machine to machine."""
+    """Return the exit status, and the output without machine-dependent notes."""
     capsys.readouterr()
     try:
         call_command("check_store", *options)
@@ -59,17 +59,17 @@ def check(capsys, *options):
     return status, [line for line in lines if not line.startswith(machine)]
 
 
-def test_original_is_told_in_full(file, capsys):
+def test_reports_every_problem_of_the_original_store(file, capsys):
     status, lines = check(capsys, "--limit", "100")
     expected = (DATA / "original_findings.txt").read_text(encoding="utf-8").splitlines()
-    # SQLite's own check finds more of these with each version
+    # the number of findings depends on SQLite's version
     ours = [line for line in lines if not line.startswith("integrity: ")]
     wrong = 50 + len(lines) - len(ours)
     assert (status, ours[:-1]) == (1, expected)
     assert f": {wrong} wrong, " in ours[-1]
 
 
-def test_check_changes_no_byte_and_adds_no_file(file, capsys):
+def test_check_modifies_and_creates_no_files(file, capsys):
     def state():
         return {path.name: hashlib.sha256(path.read_bytes()).digest() for path in folder.iterdir()}
 
@@ -84,7 +84,7 @@ def test_check_changes_no_byte_and_adds_no_file(file, capsys):
     assert state() == before
 
 
-def test_a_writer_goes_on_in_the_midst_of_a_check(file):
+def test_writer_is_not_blocked_during_check(file):
     with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as writer:
         writer.execute("PRAGMA journal_mode=WAL")
         writer.execute("BEGIN IMMEDIATE")
@@ -104,7 +104,7 @@ def large(size):
 
 
 def at_rest(file):
-    """A store in WAL mode that nobody has open, larger than SQLite's cache, and nothing wrong."""
+    """Create a valid, idle store in WAL mode that is larger than SQLite's cache."""
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("DELETE FROM task_checkpoints")
@@ -120,13 +120,13 @@ def at_rest(file):
 
 
 def rewrite(file):
-    """Another program begins, moves every row to other pages, and ends: no WAL is left."""
+    """Move every row to other pages from another program, leaving no WAL behind."""
     with closing(sqlite3.connect(file)) as writer, writer:
         writer.execute("UPDATE task_records SET execution_history_json = '[]'")
         writer.execute("UPDATE task_records SET execution_history_json = ?", (large(50_000),))
 
 
-def test_a_writer_that_comes_and_goes_in_the_midst_of_a_check(file, monkeypatch):
+def test_check_survives_a_writer_that_comes_and_goes(file, monkeypatch):
     monkeypatch.setattr(store_check, "CHUNK", 7)
     at_rest(file)
     wrong = []
@@ -145,7 +145,7 @@ def test_a_writer_that_comes_and_goes_in_the_midst_of_a_check(file, monkeypatch)
     assert wrong == []
 
 
-def test_a_writer_that_comes_and_stays_is_read_along_with(file):
+def test_check_reads_new_rows_of_a_writer_that_stays(file):
     at_rest(file)
     with closing(read_sources.open_store()) as source, closing(sqlite3.connect(file)) as writer:
         rewrite(file)
@@ -155,7 +155,7 @@ def test_a_writer_that_comes_and_stays_is_read_along_with(file):
     assert [(finding.kind, finding.key) for finding in found] == [("count", "'t7'")]
 
 
-def test_a_file_that_never_rests_is_said_to(file, monkeypatch):
+def test_file_that_keeps_changing_is_reported(file, monkeypatch):
     at_rest(file)
     states = iter(range(100))
     monkeypatch.setattr(read_sources, "state", lambda file: (next(states),))
@@ -167,14 +167,14 @@ def test_a_file_that_never_rests_is_said_to(file, monkeypatch):
     }
 
 
-def test_a_file_that_goes_away_in_the_midst_of_a_check(file):
+def test_file_deleted_during_check_is_reported(file):
     at_rest(file)
     with closing(read_sources.open_store()) as source:
         file.unlink()
         assert {finding.kind for finding in store_check.findings(source)} == {"unreadable"}
 
 
-def test_what_a_killed_writer_left_is_read_and_kept(file):
+def test_wal_of_a_killed_writer_is_read_and_preserved(file):
     at_rest(file)
     script = (
         "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1]);"
@@ -190,7 +190,7 @@ def test_what_a_killed_writer_left_is_read_and_kept(file):
         assert (file.parent / name).read_bytes() == before[name]
 
 
-def test_foreign_forms_of_the_tables(file, capsys):
+def test_unexpected_table_schema(file, capsys):
     build(
         file,
         """ALTER TABLE task_records ADD COLUMN extra TEXT;
@@ -211,7 +211,7 @@ def test_foreign_forms_of_the_tables(file, capsys):
 
 @pytest.fixture
 def odd(store):
-    """A schema of its own on PostgreSQL, found before the store's until the connection closes."""
+    """A PostgreSQL schema that precedes the store's until the connection closes."""
     with store.cursor() as cursor:
         cursor.execute("CREATE SCHEMA odd")
         for table in ("task_records", "task_checkpoints"):
@@ -224,7 +224,7 @@ def odd(store):
 
 @on_both
 @only_postgresql
-def test_foreign_forms_of_the_tables_on_postgresql(odd, capsys):
+def test_unexpected_table_schema_on_postgresql(odd, capsys):
     task("orphaned")
     odd("INSERT INTO task_checkpoints VALUES (7, 'gone', 1, NULL, '[]', '')")
     odd("ALTER TABLE task_records ADD COLUMN extra text, DROP COLUMN last_error")
@@ -248,7 +248,7 @@ def test_foreign_forms_of_the_tables_on_postgresql(odd, capsys):
 @on_both
 @only_postgresql
 @pytest.mark.parametrize("kind", ["view", "materialized view"])
-def test_views_instead_of_tables_on_postgresql(odd, capsys, kind):
+def test_views_in_place_of_tables_on_postgresql(odd, capsys, kind):
     for table in ("task_records", "task_checkpoints"):
         odd(f"DROP TABLE odd.{table}")
         odd(f"CREATE {kind} odd.{table} AS SELECT * FROM public.{table}")
@@ -293,7 +293,7 @@ def test_damaged_pages(file, capsys):
 
 
 @pytest.mark.parametrize("content", [None, b"no database at all, only text" * 9])
-def test_no_store_at_all(file, capsys, content):
+def test_missing_or_invalid_store(file, capsys, content):
     file.unlink()
     if content is None:
         with pytest.raises(CommandError, match="cannot be opened"):
@@ -304,7 +304,7 @@ def test_no_store_at_all(file, capsys, content):
         assert check(capsys)[0] == 1
 
 
-def test_the_last_version_with_the_wal_reset_bug(file, monkeypatch):
+def test_last_sqlite_version_with_the_wal_reset_bug(file, monkeypatch):
     def told(*version):
         monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
         with closing(read_sources.open_store()) as source:
@@ -314,7 +314,7 @@ def test_the_last_version_with_the_wal_reset_bug(file, monkeypatch):
 
 
 @on_both
-def test_a_healthy_store(store, capsys):
+def test_healthy_store_has_no_findings(store, capsys):
     service.save_snapshot(snapshot())
     service.record_checkpoint(update())
     status, lines = check(capsys)
@@ -323,7 +323,7 @@ def test_a_healthy_store(store, capsys):
 
 
 @on_both
-def test_wrong_rows_are_told_and_left(store, capsys):
+def test_invalid_rows_are_reported_and_not_changed(store, capsys):
     checkpoint(task("t\n1", status="paused", checkpoint_count=2))
     overwrite(store, "task_records", "created_at", "2026")
     for column in ("execution_history_json", "resumable_history_json"):

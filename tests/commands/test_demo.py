@@ -1,4 +1,4 @@
-"""The demo workspace: what it holds, and the agent that works in it."""
+"""The demo workspace and its simulated agent."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ def test_fill_covers_every_status_and_channel():
 
 
 @in_store
-def test_fill_leaves_a_store_alone_that_holds_something():
+def test_fill_does_not_change_a_store_with_tasks():
     demo.fill(NOW)
     before = list(TaskRecord.objects.values_list("task_id", "updated_at").order_by("task_id"))
     assert demo.fill(NOW + timedelta(days=1)) == 0
@@ -44,7 +44,7 @@ def test_fill_leaves_a_store_alone_that_holds_something():
 
 
 @in_store
-def test_fill_is_the_same_every_time():
+def test_fill_is_deterministic():
     demo.fill(NOW)
     first = list(TaskCheckpoint.objects.values_list("task_id", "created_at", "items_json"))
     TaskRecord.objects.all().delete()
@@ -53,7 +53,7 @@ def test_fill_is_the_same_every_time():
 
 
 @in_store
-def test_fill_spreads_the_threads_over_five_weeks_until_now():
+def test_fill_spreads_threads_over_the_last_five_weeks():
     demo.fill(NOW)
     times = TaskRecord.objects.aggregate(first=Min("updated_at"), last=Max("updated_at"))
     assert NOW - timedelta(days=35) < times["first"] < NOW - timedelta(days=28)
@@ -75,7 +75,7 @@ def test_fill_keeps_times_in_order():
 
 
 @pytest.mark.django_db(databases="__all__")
-def test_fill_writes_what_the_store_can_read(store):
+def test_filled_threads_can_be_loaded(store):
     demo.fill(NOW)
     for thread_id in set(TaskRecord.objects.values_list("thread_id", flat=True)):
         task = service.load_by_thread_id(thread_id)
@@ -94,7 +94,7 @@ def test_fill_counts_every_checkpoint():
 
 
 @in_store
-def test_fill_holds_the_cases_worth_seeing():
+def test_fill_covers_the_interesting_cases():
     demo.fill(NOW)
     tasks = TaskRecord.objects.all()
     assert tasks.filter(status="completed", resumable_history_json="[]").count() == 2
@@ -107,14 +107,14 @@ def test_fill_holds_the_cases_worth_seeing():
 
 
 @in_store
-def test_fill_takes_its_times_from_now():
+def test_fill_ends_at_now():
     demo.fill(NOW)
     newest = TaskRecord.objects.newest_first()[0]
     assert newest.status == "running"
     assert to_text(newest.updated_at) == "2026-11-02T11:02:06.400+00:00"
 
 
-def test_note_names_confirmed_and_failed_steps_once():
+def test_note_lists_each_confirmed_and_failed_tool_once():
     calls = [
         Call("file_write", {}, ""),
         Call("shell", {}, "", success=False),
@@ -126,14 +126,14 @@ def test_note_names_confirmed_and_failed_steps_once():
     ]
 
 
-def test_every_story_has_its_own_question():
+def test_every_story_has_a_different_question():
     told = [*stories(), *live_stories()]
     assert len({story.ask for story in told}) == len(told)
     assert len({story.task for story in stories()}) == len(stories())
 
 
 @pytest.mark.parametrize("story", stories(), ids=lambda story: story.task)
-def test_a_story_ends_as_its_status_says(story):
+def test_story_ends_according_to_its_status(story):
     assert bool(story.answer) == (story.status == "completed")
     assert bool(story.error) == (story.status in ("failed", "cancelled", "timed_out"))
     assert bool(story.days_ago)
@@ -147,7 +147,7 @@ def test_outputs_are_long_colored_and_redrawn():
 
 
 def wait_for(condition):
-    """The agent's task as soon as it fulfils the condition, as another program sees it."""
+    """Wait until the agent's stored task meets the condition, and return it."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         task = TaskRecord.objects.filter(thread_id=THREAD).first()
@@ -165,7 +165,7 @@ def agent():
 
 
 @in_threads
-def test_agent_works_on_and_stops_at_once(agent):
+def test_agent_keeps_working_and_stops_at_once(agent):
     agent.start()
     wait_for(lambda task: task.checkpoint_count >= 2)
     agent.stop()
@@ -177,7 +177,7 @@ def test_agent_works_on_and_stops_at_once(agent):
 
 
 @in_threads
-def test_agent_that_pauses_is_cancelled_when_stopped():
+def test_stopping_a_pausing_agent_cancels_its_run():
     agent = demo.SimulatedAgent(pause=60)
     agent.start()
     wait_for(lambda task: task.status == "running")
@@ -188,7 +188,7 @@ def test_agent_that_pauses_is_cancelled_when_stopped():
     assert (task.status, task.last_error) == ("cancelled", "cancelled during tool-call loop")
 
 
-def test_agent_goes_through_all_its_messages_again_and_again(agent, monkeypatch):
+def test_agent_repeats_its_messages(agent, monkeypatch):
     writes = []
 
     def perform(write):
@@ -247,5 +247,5 @@ def test_agent_closes_its_connection(agent, monkeypatch):
     assert closed == [None]
 
 
-def test_agent_may_be_stopped_before_it_started():
+def test_agent_can_be_stopped_before_it_starts():
     demo.SimulatedAgent().stop()

@@ -1,4 +1,4 @@
-"""`manage.py serve`: from nothing to a page, and one plain sentence where it cannot be."""
+"""`manage.py serve` sets everything up, or explains in one line why it cannot."""
 
 import html
 import os
@@ -29,7 +29,7 @@ def make_store(file: Path, change: str = "") -> None:
 
 
 def dump(file: Path) -> list[tuple[object, ...]]:
-    """The whole schema, and each row that a column could be lost from."""
+    """Return the schema and the rows, to compare them later."""
     with closing(sqlite3.connect(file)) as connection:
         connection.text_factory = bytes
         rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
@@ -43,7 +43,7 @@ def get(address: str) -> str:
         return content
 
 
-def test_serve_sets_everything_up_and_ends_with_ctrl_c(server: Server):
+def test_serve_sets_everything_up_and_stops_on_ctrl_c(server: Server):
     server.start()
     page = get(server.link())
     output, error = server.stop()
@@ -55,7 +55,7 @@ def test_serve_sets_everything_up_and_ends_with_ctrl_c(server: Server):
     assert server.store_file.is_file()
 
 
-def test_serve_sends_static_files(server: Server):
+def test_serve_serves_static_files(server: Server):
     server.start()
     server.link()
     address = f"http://127.0.0.1:{server.port}/static"
@@ -64,7 +64,7 @@ def test_serve_sends_static_files(server: Server):
     assert "body" in get(f"{address}/admin/css/base.css")
 
 
-def test_serve_takes_the_workspace_as_an_option(server: Server, tmp_path: Path):
+def test_serve_accepts_a_workspace_option(server: Server, tmp_path: Path):
     other = tmp_path / "other"
     other.mkdir()
 
@@ -75,7 +75,7 @@ def test_serve_takes_the_workspace_as_an_option(server: Server, tmp_path: Path):
     assert not server.store_file.exists()
 
 
-def test_serve_of_the_demo_fills_a_workspace_of_its_own(server: Server, tmp_path: Path):
+def test_demo_fills_its_own_workspace(server: Server, tmp_path: Path):
     demo = tmp_path / "demo"
 
     server.start("--demo", "--workspace", str(demo))
@@ -87,7 +87,7 @@ def test_serve_of_the_demo_fills_a_workspace_of_its_own(server: Server, tmp_path
     assert not server.store_file.exists()
 
 
-def test_serve_of_the_demo_refuses_a_workspace_that_it_did_not_make(server: Server):
+def test_demo_rejects_a_workspace_it_did_not_create(server: Server):
     make_store(server.store_file)
     before = dump(server.store_file)
 
@@ -100,26 +100,28 @@ def test_serve_of_the_demo_refuses_a_workspace_that_it_did_not_make(server: Serv
 
 
 @pytest.mark.parametrize("option", ["--dem", "--work=/nowhere"])
-def test_serve_takes_no_half_of_an_option(server: Server, option: str):
+def test_serve_rejects_abbreviated_options(server: Server, option: str):
     _, error = server.start(option).communicate(timeout=30)
 
     assert f"unrecognized arguments: {option}" in error
     assert not server.store_file.exists()
 
 
-def test_serve_leaves_no_worker_behind_when_killed(server: Server):
+def test_killed_server_leaves_no_worker_behind(server: Server):
     process = server.start()
     address = server.link()
     with process:
         process.kill()
-        output = process.stdout.read() if process.stdout else ""  # ends when the worker has
+        output = (
+            process.stdout.read() if process.stdout else ""
+        )  # returns when the worker has ended
 
     assert "Stopped." not in output
     with pytest.raises(urllib.error.URLError, match="refused"):
         get(address)
 
 
-def test_serve_opens_every_row_of_a_spoilt_store_and_logs_its_errors(server: Server):
+def test_server_opens_every_row_of_a_damaged_store(server: Server):
     make_store(server.store_file)
     server.start()
     browser = signed_in(server.link())
@@ -141,13 +143,13 @@ def test_serve_opens_every_row_of_a_spoilt_store_and_logs_its_errors(server: Ser
     _, error = server.stop()
 
     assert len(links) > 20
-    assert set(answers) <= {200, 404}  # an id that is no text has no page
+    assert set(answers) <= {200, 404}  # an id that is not text has no page
     assert answers.count(200) > answers.count(404)
     assert (broken[0], "The store is not available" in broken[1]) == (503, True)
     assert "no such table: task_records" in error
 
 
-def test_pages_outlast_a_file_that_is_deleted_replaced_or_cut_off(server: Server):
+def test_server_survives_a_deleted_replaced_or_truncated_file(server: Server):
     make_store(server.store_file)
     whole = server.store_file.read_bytes()
     server.start()
@@ -156,7 +158,7 @@ def test_pages_outlast_a_file_that_is_deleted_replaced_or_cut_off(server: Server
 
     def status_with(content: bytes | None) -> int:
         for left in server.store_file.parent.glob("tasks.db*"):
-            left.unlink(missing_ok=True)  # the server may be first
+            left.unlink(missing_ok=True)  # the server may have deleted it
         if content is not None:
             server.store_file.write_bytes(content)
         return browser(page)[0]
@@ -172,7 +174,7 @@ def test_pages_outlast_a_file_that_is_deleted_replaced_or_cut_off(server: Server
 
 
 def signed_in(link: str) -> Callable[[str], tuple[int, str]]:
-    """A browser that is signed in, as a function from an address to status and page."""
+    """Sign in, and return a function that requests a URL and returns status and page."""
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
     page = opener.open(link).read().decode()
     fields = dict(re.findall(r'name="(csrfmiddlewaretoken|token)" value="([^"]*)"', page))
@@ -189,7 +191,7 @@ def signed_in(link: str) -> Callable[[str], tuple[int, str]]:
     return browse
 
 
-def test_migrate_refuses_a_foreign_file_and_leaves_it_alone(server: Server):
+def test_migrate_rejects_a_foreign_file_without_changing_it(server: Server):
     with closing(sqlite3.connect(server.store_file)) as connection:
         connection.execute("CREATE TABLE foo (bar)")
 
@@ -209,7 +211,7 @@ def test_migrate_refuses_a_foreign_file_and_leaves_it_alone(server: Server):
     assert names == ["foo"]
 
 
-def test_serve_names_a_site_database_that_is_none(server: Server):
+def test_serve_rejects_an_invalid_site_database(server: Server):
     site = server.folder / "site.sqlite3"
     site.write_text("Not a database, this.")
     server.start()
@@ -217,7 +219,7 @@ def test_serve_names_a_site_database_that_is_none(server: Server):
     assert server.refusal() == f"{site} is not an SQLite database."
 
 
-def test_serve_refuses_a_taken_port(server: Server):
+def test_serve_rejects_a_port_in_use(server: Server):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", server.port))
         taken.listen()
@@ -230,13 +232,13 @@ def test_serve_refuses_a_taken_port(server: Server):
 
 
 @pytest.mark.parametrize("port", ["0", "99999", "-1"])
-def test_serve_refuses_a_number_that_is_no_port(server: Server, port: str):
+def test_serve_rejects_an_invalid_port(server: Server, port: str):
     server.start(f"--port={port}")
 
     assert server.refusal() == f"{port} is no port; choose one from 1 to 65535."
 
 
-def test_serve_refuses_a_workspace_that_is_not_there(server: Server):
+def test_serve_rejects_a_missing_workspace(server: Server):
     server.start("--workspace", "/nowhere")
 
     assert server.refusal() == (
@@ -245,7 +247,7 @@ def test_serve_refuses_a_workspace_that_is_not_there(server: Server):
     )
 
 
-def test_serve_refuses_what_is_no_database(server: Server):
+def test_serve_rejects_a_file_that_is_not_a_database(server: Server):
     server.store_file.write_text("These are not the rows you are looking for.")
     server.start()
 
@@ -253,14 +255,14 @@ def test_serve_refuses_what_is_no_database(server: Server):
     assert server.store_file.read_text() == "These are not the rows you are looking for."
 
 
-def test_serve_refuses_a_folder_in_place_of_the_file(server: Server):
+def test_serve_rejects_a_folder_in_place_of_the_file(server: Server):
     server.store_file.mkdir()
     server.start()
 
     assert server.refusal() == f"{server.store_file} cannot be read: Is a directory."
 
 
-def test_serve_refuses_a_damaged_file(server: Server):
+def test_serve_rejects_a_damaged_file(server: Server):
     server.store_file.write_bytes(b"SQLite format 3\x00" + b"\xff" * 4_000)
     server.start()
 
@@ -281,7 +283,7 @@ def test_serve_refuses_a_damaged_file(server: Server):
         ),
     ],
 )
-def test_serve_refuses_another_schema_and_leaves_it_alone(
+def test_serve_rejects_another_schema_without_changing_it(
     server: Server, change: str, sentence: str
 ):
     make_store(server.store_file, change)
@@ -293,13 +295,13 @@ def test_serve_refuses_another_schema_and_leaves_it_alone(
 
 
 @pytest.mark.parametrize("url", ["foo://host/tasks", "mysql://host/tasks", "nonsense"])
-def test_serve_refuses_other_databases(server: Server, url: str):
+def test_serve_rejects_unsupported_databases(server: Server, url: str):
     server.start(TASKS_DATABASE_URL=url)
 
     assert server.refusal().startswith("TASKS_DATABASE_URL: ")
 
 
-def test_serve_names_a_database_server_that_does_not_answer(server: Server):
+def test_serve_reports_an_unreachable_database_server(server: Server):
     server.start(TASKS_DATABASE_URL="postgres://u:secret@127.0.0.1:1/tasks")
     sentence = server.refusal()
 
@@ -307,7 +309,7 @@ def test_serve_names_a_database_server_that_does_not_answer(server: Server):
     assert "secret" not in sentence
 
 
-def test_serve_of_a_read_only_file_says_that_clearing_is_off(server: Server):
+def test_serve_warns_that_a_read_only_store_cannot_be_cleared(server: Server):
     make_store(server.store_file)
     before = server.store_file.read_bytes()
 
@@ -322,15 +324,15 @@ def test_serve_of_a_read_only_file_says_that_clearing_is_off(server: Server):
 
 @contextmanager
 def read_only(file: Path) -> Iterator[None]:
-    """A file that nobody can write, where the machine knows how to do that to this user."""
+    """Make a file read-only, even for root if the system can."""
     file.chmod(0o444)
     if not os.access(file, os.W_OK):
         yield
         return
-    chattr = subprocess.run(["chattr", "+i", file], capture_output=True)  # noqa: S607 (the system's)
+    chattr = subprocess.run(["chattr", "+i", file], capture_output=True)  # noqa: S607 - a system command
     if chattr.returncode:
         skip("root may write any file here: run the tests as another user")
     try:
         yield
     finally:
-        subprocess.run(["chattr", "-i", file], check=True)  # noqa: S607 (the system's)
+        subprocess.run(["chattr", "-i", file], check=True)  # noqa: S607 - a system command

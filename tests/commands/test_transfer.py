@@ -1,4 +1,4 @@
-"""Moving stores: to a file and back, and from one database to another."""
+"""Exporting, importing and copying threads."""
 
 import gc
 import io
@@ -53,7 +53,7 @@ TIME = "2026-01-01T00:00:00+00:00"
 
 
 def run(command, *args, **options):
-    """What the command says: (whether it succeeded, standard output, standard error)."""
+    """Run a command; return (success, standard output, standard error)."""
     out, err = io.StringIO(), io.StringIO()
     try:
         call_command(command, *map(str, args), stdout=out, stderr=err, **options)
@@ -71,12 +71,12 @@ def fill():
 
 
 def stored(store):
-    """Both tables but for the checkpoints' ids, which are there as an order only."""
+    """Return the rows of both tables, without the checkpoints' ids but in their order."""
     steps = [
         {name: value for name, value in row.items() if name != "id"}
         for row in rows(store, "task_checkpoints")
     ]
-    # a stable sort: within a task, the order of ids
+    # stable: keeps the order of ids within a task
     return rows(store, "task_records"), sorted(steps, key=lambda row: row["task_id"])
 
 
@@ -92,7 +92,7 @@ def file(tmp_path):
 
 @contextmanager
 def url_of_new(kind, tmp_path, store):
-    """The address of an empty database of that kind."""
+    """Create an empty database and return its URL."""
     if kind == "sqlite":
         yield f"sqlite:///{tmp_path}/copy.db"
         return
@@ -105,10 +105,10 @@ def url_of_new(kind, tmp_path, store):
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-# Out and in
+# Export and import
 
 
-def test_round_trip_keeps_every_byte(store, file):
+def test_round_trip_preserves_every_byte(store, file):
     fill()
     before = stored(store)
 
@@ -121,7 +121,7 @@ def test_round_trip_keeps_every_byte(store, file):
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_export_of_some_threads(store, file):
+def test_export_selected_threads(store, file):
     fill()
 
     done, _, said = run("export_threads", file, "--thread", "b /ü", "--thread", "none")
@@ -140,7 +140,7 @@ def test_export_to_standard_output(store, file, capfdbinary):
     assert capfdbinary.readouterr().out == file.read_bytes()
 
 
-def test_failed_export_leaves_the_file_there_was(store, file, monkeypatch):
+def test_failed_export_preserves_the_previous_file(store, file, monkeypatch):
     file.write_text("before")
     fill()
     monkeypatch.setattr(transfer, "read_task", lambda task_id: 1 / 0)
@@ -149,7 +149,7 @@ def test_failed_export_leaves_the_file_there_was(store, file, monkeypatch):
     assert [path.read_text() for path in file.parent.iterdir()] == ["before"]
 
 
-def test_all_pages_of_ids_are_read(store, monkeypatch):
+def test_task_ids_reads_all_pages(store, monkeypatch):
     monkeypatch.setattr(transfer, "PAGE_SIZE", 2)
     names = ["", "a", "b", "é", "🚀"]
     for name in names:
@@ -166,7 +166,7 @@ def test_second_import_writes_nothing(store, file, store_queries):
     assert verbs <= {"SELECT", "BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"}
 
 
-def test_other_content_is_refused_unless_replaced(store, file):
+def test_different_content_is_rejected_unless_replaced(store, file):
     fill()
     run("export_threads", file)
     before = stored(store)
@@ -182,7 +182,7 @@ def test_other_content_is_refused_unless_replaced(store, file):
     assert stored(store) == before
 
 
-def test_interrupted_import_goes_on_when_run_again(store, file, monkeypatch):
+def test_interrupted_import_can_be_repeated(store, file, monkeypatch):
     fill()
     before = stored(store)
     run("export_threads", file)
@@ -223,7 +223,7 @@ def test_interrupted_import_goes_on_when_run_again(store, file, monkeypatch):
         ({"checkpoints": [{}]}, "field checkpoints[0]: Object missing required field `step_index`"),
     ],
 )
-def test_bad_line_is_named_and_the_good_ones_are_stored(store, file, change, said):
+def test_invalid_line_is_reported_and_valid_ones_are_stored(store, file, change, said):
     fill()
     before = stored(store)
     run("export_threads", file)
@@ -250,7 +250,7 @@ def test_bad_line_is_named_and_the_good_ones_are_stored(store, file, change, sai
         ("created_at", "", "created_at: '' is no timestamp"),
     ],
 )
-def test_bad_checkpoint_is_named(store, file, name, value, said):
+def test_invalid_checkpoint_is_reported(store, file, name, value, said):
     checkpoint(task())
     overwrite(store, "task_checkpoints", name, value)
     run("export_threads", file)
@@ -258,7 +258,7 @@ def test_bad_checkpoint_is_named(store, file, name, value, said):
 
 
 @pytest.mark.parametrize("lost", [1, 60, 700])
-def test_file_cut_off_is_said_to_be(store, file, lost):
+def test_truncated_file_is_reported(store, file, lost):
     fill()
     run("export_threads", file)
     file.write_bytes(file.read_bytes()[: -50 - lost])
@@ -268,19 +268,19 @@ def test_file_cut_off_is_said_to_be(store, file, lost):
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"line":"header","format":"x","version":1}', "PK\x03"])
-def test_what_is_no_export_is_refused(store, file, text):
+def test_other_file_formats_are_rejected(store, file, text):
     file.write_text(text)
     done, _, said = run("import_threads", file)
     assert not done
     assert "This is no export" in said or "cut off" in said
 
 
-def test_missing_file_is_named(store, file):
+def test_missing_file_is_reported(store, file):
     assert run("import_threads", file) == (False, "", f"{file}: No such file or directory.")
 
 
 @only_sqlite
-def test_what_json_cannot_hold_is_named_and_left_out(store, file):
+def test_values_json_cannot_hold_are_reported_and_skipped(store, file):
     fill()
     task("blob")
     with store.cursor() as cursor:
@@ -302,7 +302,7 @@ def test_what_json_cannot_hold_is_named_and_left_out(store, file):
     assert json.loads(file.read_bytes().splitlines()[-1])["tasks"] == 2
 
 
-def test_import_into_a_new_workspace_and_export_from_none(tmp_path):
+def test_import_into_new_workspace_and_export_from_missing_one(tmp_path):
     def manage(*arguments):
         own = {"GLOAMY_WORKSPACE": f"{tmp_path}/w", "SITE_DATABASE_URL": f"sqlite:///{tmp_path}/s"}
         return run_python("manage.py", *map(str, arguments), **own)
@@ -322,8 +322,8 @@ def test_import_into_a_new_workspace_and_export_from_none(tmp_path):
     assert manage("check_store").returncode == 0
 
 
-def test_killed_import_goes_on_when_run_again(store, file, tmp_path):
-    """Killed with tasks before it and tasks behind: the pipe gives it no more than a half."""
+def test_killed_import_can_be_repeated(store, file, tmp_path):
+    """Feed only half of the file through a pipe, then kill the process."""
     history, when = json.dumps([{"role": "user", "content": "x" * 200_000}]), 8
     lines = [msgspec.json.encode(Header())]
     for number in range(60):
@@ -364,7 +364,7 @@ def test_killed_import_goes_on_when_run_again(store, file, tmp_path):
 
 
 def count_of_tasks(url):
-    """What another program sees; 0 as long as there is no table."""
+    """Count the tasks from another connection; 0 if there is no table yet."""
     open_ = psycopg.connect if url.startswith("postgres") else sqlite3.connect
     name = url if url.startswith("postgres") else url.removeprefix("sqlite:///")
     with closing(open_(name)) as connection:
@@ -384,7 +384,7 @@ def wait_for_tasks(url, number):
 
 @contextmanager
 def peak_of_memory():
-    """What Python has taken at most since, in bytes, once the block has ended."""
+    """Yield a list that gets the peak memory of the block, in bytes."""
     peaks: list[int] = []
     gc.collect()
     tracemalloc.start()
@@ -396,7 +396,7 @@ def peak_of_memory():
 
 
 @pytest.mark.parametrize("command", ["export_threads", "import_threads", "copy_store"])
-def test_many_tasks_take_memory_for_one(store, file, tmp_path, other, command):
+def test_memory_does_not_grow_with_the_number_of_tasks(store, file, tmp_path, other, command):
     size = 3_000_000
     peaks: list[int] = []
     history = json.dumps([{"role": "user", "content": "x" * size}])
@@ -414,15 +414,15 @@ def test_many_tasks_take_memory_for_one(store, file, tmp_path, other, command):
         peaks += peak
         empty(store)
     assert size < peaks[0]
-    assert peaks[1] < peaks[0] + size / 2  # of ten more
+    assert peaks[1] < peaks[0] + size / 2  # for ten times as many
 
 
-# From one database to another
+# Copying between databases
 
 
 @pytest.fixture
 def other(monkeypatch):
-    """Lets a test open the one database that Django did not prepare for it."""
+    """Let a test connect to a database that Django has not prepared."""
     usual = BaseDatabaseWrapper.ensure_connection
 
     def ensure_connection(self):
@@ -439,7 +439,7 @@ def other(monkeypatch):
     [("sqlite", "sqlite"), ("postgresql", "sqlite"), ("postgresql", "postgresql")],
     indirect=["store"],
 )
-def test_copy_there_and_back(store, kind, tmp_path, other):
+def test_copy_to_another_database_and_back(store, kind, tmp_path, other):
     fill()
     before = stored(store)
     with url_of_new(kind, tmp_path, store) as url:
@@ -489,7 +489,7 @@ def test_copy_from_sqlite_to_postgresql_and_back(store, tmp_path, other, monkeyp
         "DELETE FROM task_checkpoints WHERE task_id = 'b /ü'",
     ],
 )
-def test_copy_that_differs_is_said_to(store, tmp_path, other, monkeypatch, statement):
+def test_copy_reports_differences(store, tmp_path, other, monkeypatch, statement):
     fill()
     tasks_of = transfer.unreachable_rows
 
@@ -505,7 +505,7 @@ def test_copy_that_differs_is_said_to(store, tmp_path, other, monkeypatch, state
     assert source.removeprefix("source") != target.removeprefix("target")
 
 
-def test_copy_refuses_a_target_with_other_tasks_unless_replaced(store, tmp_path, other):
+def test_copy_rejects_a_target_with_extra_tasks_unless_replaced(store, tmp_path, other):
     url = f"sqlite:///{tmp_path}/copy.db"
     fill()
     run("copy_store", "--to", url)
@@ -518,14 +518,14 @@ def test_copy_refuses_a_target_with_other_tasks_unless_replaced(store, tmp_path,
     assert [row["task_id"] for row in rows(store, "task_records")] == ["another"]
 
 
-def test_copy_from_a_file_that_is_not_there(store, tmp_path):
+def test_copy_from_a_missing_file(store, tmp_path):
     file = tmp_path / "none.db"
     assert run("copy_store", "--from", f"sqlite:///{file}")[2] == f"There is no file {file}."
     assert not file.exists()
 
 
 @pytest.mark.parametrize("command", ["import_threads", "copy_store"])
-def test_a_lock_held_for_long_is_said(store, file, tmp_path, other, monkeypatch, command):
+def test_long_lock_causes_a_warning(store, file, tmp_path, other, monkeypatch, command):
     fill()
     run("export_threads", file)
     empty(store)
@@ -539,7 +539,7 @@ def test_a_lock_held_for_long_is_said(store, file, tmp_path, other, monkeypatch,
     assert (expected in said) == is_shared
 
 
-def test_nul_is_stored_as_the_database_can_hold_it(store, file):
+def test_nul_is_replaced_where_the_database_cannot_store_it(store, file):
     fill()
     run("export_threads", file)
     lines = file.read_text(encoding="utf-8").strip("\n").split("\n")
@@ -548,10 +548,10 @@ def test_nul_is_stored_as_the_database_can_hold_it(store, file):
     assert run("import_threads", file)[0]
     held = {"sqlite": f"a{NUL}", "postgresql": "a\ufffd"}[store.vendor]
     assert TaskRecord.objects.get(task_id="n").last_error == held
-    assert run("import_threads", file)[0]  # and it is known again
+    assert run("import_threads", file)[0]  # recognized as already imported
 
 
-# The bar
+# The progress bar
 
 
 class Terminal(io.StringIO):
@@ -560,7 +560,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(("total", "bar"), [(4, "[###############               ]  50% "), (0, "")])
-def test_progress_is_shown_on_a_terminal(total, bar):
+def test_progress_bar_on_a_terminal(total, bar):
     terminal = Terminal()
     progress = Progress(OutputWrapper(terminal), total)
     progress.show(2, "2 tasks")

@@ -1,4 +1,4 @@
-"""Signing in: the first administrator, one-time links and passwords."""
+"""Sign-in: the first administrator, one-time links and passwords."""
 
 from urllib.parse import quote
 
@@ -21,7 +21,7 @@ def user() -> User:
 
 
 def open_link(client: Client, link: str):
-    """What pressing the button of a link's page answers."""
+    """Open a link and press its button."""
     client.get(link)
     return client.post("/sign-in/link/")
 
@@ -30,13 +30,13 @@ def is_signed_in(client: Client) -> bool:
     return "_auth_user_id" in client.session
 
 
-def test_administrator_is_made_once_and_has_no_password(user: User):
+def test_administrator_is_created_once_without_a_password(user: User):
     assert administrator() == user
     assert user.is_superuser and user.is_staff
     assert not user.has_usable_password()
 
 
-def test_administrator_leaves_a_user_of_that_name_alone():
+def test_administrator_avoids_an_existing_username():
     get_user_model().objects.create_user("admin")
 
     assert administrator().get_username() == "admin-1"
@@ -74,7 +74,7 @@ def test_link_works_once(client: Client, user: User):
     assert not is_signed_in(client)
 
 
-def test_link_grows_old(client: Client, user: User, monkeypatch: pytest.MonkeyPatch):
+def test_link_expires(client: Client, user: User, monkeypatch: pytest.MonkeyPatch):
     from sesame import settings as sesame_settings  # noqa: PLC0415 - reads Django's settings
 
     link = sign_in_link(user, SERVER)
@@ -84,20 +84,20 @@ def test_link_grows_old(client: Client, user: User, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("wrong", ["", "x", "🦉", "A" * 5_000, "\x00"])
-def test_wrong_token_is_refused(client: Client, user: User, wrong: str):
+def test_invalid_token_is_rejected(client: Client, user: User, wrong: str):
     assert client.get("/sign-in/link/", {"token": wrong}).status_code == 403
     client.cookies["gloamy_link"] = quote(wrong)
     assert client.post("/sign-in/link/").status_code == 403
 
 
-def test_link_of_a_disabled_user_is_refused(client: Client, user: User):
+def test_link_of_a_disabled_user_is_rejected(client: Client, user: User):
     link = sign_in_link(user, SERVER)
     get_user_model().objects.update(is_active=False)
 
     assert open_link(client, link).status_code == 403
 
 
-def test_password_signs_in_and_goes_on_to_where_it_was_wanted(client: Client, user: User):
+def test_password_sign_in_continues_to_the_requested_page(client: Client, user: User):
     user.set_password("correct horse")
     user.save()
     form = {"username": "admin", "password": "correct horse", "next": "/thread/?id=a%0Ab"}
@@ -106,7 +106,7 @@ def test_password_signs_in_and_goes_on_to_where_it_was_wanted(client: Client, us
 
 
 @pytest.mark.parametrize("elsewhere", ["//example.org", "https://example.org/", "/\\example.org"])
-def test_password_sign_in_stays_on_this_site(client: Client, user: User, elsewhere: str):
+def test_password_sign_in_does_not_redirect_elsewhere(client: Client, user: User, elsewhere: str):
     user.set_password("correct horse")
     user.save()
     form = {"username": "admin", "password": "correct horse", "next": elsewhere}
@@ -114,14 +114,14 @@ def test_password_sign_in_stays_on_this_site(client: Client, user: User, elsewhe
     assert client.post("/sign-in/", form)["Location"] == "/"
 
 
-def test_wrong_password_says_so(client: Client, user: User):
+def test_wrong_password_shows_an_error(client: Client, user: User):
     response = client.post("/sign-in/", {"username": "admin", "password": "wrong"})
 
     assert response.status_code == 200
     assert "Please enter a correct username and password" in response.content.decode()
 
 
-def test_signing_out_takes_a_post(client: Client, user: User):
+def test_sign_out_requires_post(client: Client, user: User):
     client.force_login(user)
 
     assert client.get("/sign-out/").status_code == 405
@@ -129,7 +129,7 @@ def test_signing_out_takes_a_post(client: Client, user: User):
     assert not is_signed_in(client)
 
 
-def test_admin_has_the_same_sign_in(client: Client):
+def test_admin_uses_the_same_sign_in(client: Client):
     assert client.get("/admin/login/?next=/admin/")["Location"] == "/sign-in/?next=/admin/"
 
 
@@ -141,6 +141,6 @@ def test_command_prints_a_link(client: Client, user: User, capsys: pytest.Captur
     assert is_signed_in(client)
 
 
-def test_command_names_an_unknown_user():
+def test_command_rejects_an_unknown_user():
     with pytest.raises(CommandError, match="There is no active user nobody"):
         call_command("sign_in_link", "nobody")

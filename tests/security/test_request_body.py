@@ -1,4 +1,4 @@
-"""Forms that never end: pages open all the same, and so do forms of those who are known."""
+"""Forms that never end do not block pages, nor the forms of known browsers."""
 
 import http.client
 import select
@@ -27,7 +27,7 @@ UNFINISHED = (
 
 
 class Stuck:
-    """A body during which something else happens."""
+    """A body that calls a function while it is read."""
 
     def __init__(self, meanwhile: Callable[[], object]) -> None:
         self.meanwhile = meanwhile
@@ -59,7 +59,7 @@ def known(request: HttpRequest) -> Any:
 
 
 def answers(*requests: Any) -> list[int]:
-    """What requests get of which each is there before the body of the last has ended."""
+    """Return the statuses of requests that start while the previous body is still being read."""
     found: list[int] = []
 
     def ask(left: list[Any]) -> None:
@@ -75,36 +75,36 @@ def answers(*requests: Any) -> list[int]:
     return found
 
 
-def test_one_address_has_few_bodies_at_once():
+def test_bodies_per_address_are_limited():
     assert answers(*[form("192.0.2.1") for _ in range(6)]) == [200] * 4 + [503] * 2
 
 
-def test_all_strangers_together_leave_half_of_the_threads():
+def test_strangers_bodies_leave_half_of_the_threads():
     found = answers(*[form(f"192.0.2.{number}") for number in range(10)])
 
     assert found == [200] * 8 + [503] * 2
     assert limits.SERVER_THREADS == 16
 
 
-def test_one_network_is_one_address():
+def test_ipv6_network_counts_as_one_address():
     found = answers(*[form(f"2001:db8::{number}") for number in range(1, 6)])
 
     assert found == [200] * 4 + [503]
 
 
-def test_browser_that_has_signed_in_needs_no_place_of_strangers():
+def test_known_browser_does_not_use_strangers_slots():
     strangers = [form(f"192.0.2.{number}") for number in range(9)]
 
     assert answers(*strangers, known(form("192.0.2.1")))[-2:] == [503, 200]
 
 
-def test_refused_address_leaves_nothing_behind():
+def test_rejected_address_leaves_nothing_behind():
     answers(*[form(f"192.0.2.{number}") for number in range(20)])
 
     assert request_body._strangers._held == {}
 
 
-def test_form_that_waits_for_long_keeps_its_place(monkeypatch: pytest.MonkeyPatch):
+def test_slow_form_keeps_its_slot(monkeypatch: pytest.MonkeyPatch):
     for _ in range(request_body.MAX_PER_NETWORK):
         request_body._strangers.acquire("192.0.2.1")
     later = time.monotonic() + limits.SLOT_LIFETIME * 10
@@ -118,7 +118,7 @@ def fail() -> None:
 
 
 @pytest.mark.parametrize(("meanwhile", "length"), [(fail, 3), (lambda: None, 4)])
-def test_body_that_is_cut_off_is_an_error_and_gives_its_place_back(
+def test_incomplete_body_is_an_error_and_releases_its_slot(
     meanwhile: Callable[[], object], length: int
 ):
     refused = request_body.read(form("192.0.2.1", meanwhile, length), length)
@@ -128,7 +128,7 @@ def test_body_that_is_cut_off_is_an_error_and_gives_its_place_back(
     assert request_body._strangers._held == {}
 
 
-def test_refusal_is_a_page_and_reads_nothing(client: Client):
+def test_rejection_is_a_page_and_reads_nothing(client: Client):
     for _ in range(request_body.MAX_PER_NETWORK):
         request_body._strangers.acquire("127.0.0.1")
     answer = client.post("/sign-in/", {"username": "x", "password": "x"})
@@ -139,7 +139,7 @@ def test_refusal_is_a_page_and_reads_nothing(client: Client):
     assert client.get("/sign-in/").status_code == 200
 
 
-def test_unfinished_forms_of_a_stranger_stop_no_page(server: Server):
+def test_unfinished_forms_do_not_block_pages(server: Server):
     server.start()
     server.link()
     refused: list[bytes] = []

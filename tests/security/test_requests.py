@@ -1,4 +1,4 @@
-"""Requests: nothing is open by accident, nothing is forged, and none is too large."""
+"""Public pages, forged requests and request limits."""
 
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -14,7 +14,7 @@ from tests.support.factories import task
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 FORM = "application/x-www-form-urlencoded"
-# All that a stranger may open; what comes to the URLconf is behind sign-in or makes a test fail.
+# All public pages. A new URL must require sign-in or be added here.
 OPEN = {"sign-in/", "sign-in/link/", "admin/login/", "favicon.ico"}
 GROUP = {"<path:object_id>": "1", "<id>": "1", "<path:content_type_id>": "1", "<int:pk>": "1"}
 
@@ -33,7 +33,7 @@ ROUTES = [route for route, _ in VIEWS]
 
 
 def address(route: str) -> str:
-    """An address that the route takes."""
+    """Return a URL that matches the route."""
     for group, value in GROUP.items():
         route = route.replace(group, value)
     return "/" + route.replace("^(?P<app_label>tasks|auth)/$", "tasks/").replace(
@@ -41,31 +41,31 @@ def address(route: str) -> str:
     )
 
 
-def test_every_route_has_an_address_here():
+def test_every_route_has_a_url_in_this_test():
     assert len(ROUTES) > 20
     assert not [route for route in ROUTES if set("<>()^") & set(address(route))]
 
 
-def test_only_what_is_listed_is_open():
+def test_only_listed_pages_are_public():
     found = {route for route, view in VIEWS if not getattr(view, "login_required", True)}
 
     assert found == OPEN
 
 
-def test_every_other_page_asks_a_stranger_to_sign_in(client: Client):
+def test_every_other_page_requires_sign_in(client: Client):
     for route in sorted(set(ROUTES) - OPEN):
         for ask in (client.get, client.head, client.post):
             answer = ask(address(route))
             assert (route, answer.status_code) == (route, 302)
             to = answer["Location"].split("?")[0]
-            assert to in ("/sign-in/", "/admin/login/"), route  # that one leads on
+            assert to in ("/sign-in/", "/admin/login/"), route  # which redirects to the other
 
 
-def test_no_page_is_exempt_from_the_check_for_forgery():
+def test_no_page_is_exempt_from_csrf_checks():
     assert [route for route, view in VIEWS if getattr(view, "csrf_exempt", False)] == []
 
 
-def test_no_page_takes_a_forged_post(admin_user: Any):
+def test_every_page_rejects_a_forged_post(admin_user: Any):
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin_user)
 
@@ -75,7 +75,7 @@ def test_no_page_takes_a_forged_post(admin_user: Any):
         assert "text/html" in answer["Content-Type"], route
 
 
-def test_form_from_another_site_is_refused(client: Client):
+def test_form_from_another_site_is_rejected(client: Client):
     client = Client(enforce_csrf_checks=True)
     token = client.get("/sign-in/").context["csrf_token"]
     form = {"username": "x", "password": "x", "csrfmiddlewaretoken": str(token)}
@@ -88,7 +88,7 @@ def test_form_from_another_site_is_refused(client: Client):
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND"])
-def test_other_methods_are_refused_on_every_page(admin_client: Client, method: str):
+def test_every_page_rejects_other_methods(admin_client: Client, method: str):
     for route in ROUTES:
         answer = admin_client.generic(method, address(route))
         assert (answer.status_code, bool(answer["Allow"])) == (405, True)
@@ -96,7 +96,7 @@ def test_other_methods_are_refused_on_every_page(admin_client: Client, method: s
 
 
 @pytest.mark.parametrize("path", ["/", "/thread/?id=telegram_42", "/admin/", "/no/such/page/"])
-def test_page_has_its_protective_headers(admin_client: Client, path: str):
+def test_page_has_security_headers(admin_client: Client, path: str):
     task()
 
     headers = admin_client.get(path).headers
@@ -112,7 +112,7 @@ def test_page_has_its_protective_headers(admin_client: Client, path: str):
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
 
 
-def test_no_answer_is_kept_by_a_cache(admin_client: Client):
+def test_no_response_is_cached(admin_client: Client):
     task()
 
     for route in ROUTES:
@@ -133,9 +133,9 @@ def test_no_answer_is_kept_by_a_cache(admin_client: Client):
         (403, "has expired", lambda c: c.post("/sign-out/", "x=1", FORM)),
     ],
 )
-def test_request_out_of_bounds_gets_a_plain_page(admin_user: Any, status: int, said: str, ask):
+def test_request_beyond_the_limits_gets_an_error_page(admin_user: Any, status: int, said: str, ask):
     client = Client(enforce_csrf_checks=True)
-    client.get("/sign-in/")  # has the cookie, without which no form is looked at
+    client.get("/sign-in/")  # sets the cookie, without which forms are rejected unread
     client.force_login(admin_user)
 
     answer = ask(client)
@@ -145,7 +145,7 @@ def test_request_out_of_bounds_gets_a_plain_page(admin_user: Any, status: int, s
     assert "Content-Security-Policy" in answer.headers
 
 
-def test_icon_of_an_answer_that_is_no_page_is_that_of_the_pages(client: Client):
+def test_default_favicon_redirects_to_the_icon(client: Client):
     answer = client.get("/favicon.ico", follow=True)
 
     assert answer.redirect_chain == [("/static/tasks/icon.svg", 302)]
@@ -154,7 +154,7 @@ def test_icon_of_an_answer_that_is_no_page_is_that_of_the_pages(client: Client):
 
 
 @pytest.mark.parametrize("length", ["", "x", "-1", "9" * 400])
-def test_nonsense_for_a_length_is_no_length(length: str):
+def test_invalid_content_length_is_ignored(length: str):
     request = RequestFactory().get("/", CONTENT_LENGTH=length)
     passed: list[Any] = []
 

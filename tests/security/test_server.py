@@ -1,4 +1,4 @@
-"""The server as it is started: what it refuses, what it logs, and the names it goes by."""
+"""The running server: its startup checks, its log and its host names."""
 
 import http.client
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.support.server import Server
 def ask(
     server: Server, path: str, host: str = "", method: str = "GET", **headers: str
 ) -> tuple[int, str]:
-    """The status and the Location of an answer."""
+    """Return the status and the Location of a response."""
     host = host or "127.0.0.1"
     connection = http.client.HTTPConnection(host, server.port, timeout=30)
     try:
@@ -22,7 +22,7 @@ def ask(
         connection.close()
 
 
-def test_serve_logs_no_link_and_outlasts_odd_requests(server: Server):
+def test_serve_logs_no_link_and_survives_odd_requests(server: Server):
     server.start()
     path = "/sign-in/link/?" + server.link().partition("?")[2]
     token = path.partition("token=")[2]
@@ -39,7 +39,7 @@ def test_serve_logs_no_link_and_outlasts_odd_requests(server: Server):
     assert token not in output
 
 
-def test_serve_logs_one_line_for_each_refusal(server: Server):
+def test_serve_logs_one_line_for_each_rejection(server: Server):
     server.start()
     server.link()
 
@@ -56,7 +56,7 @@ def test_serve_logs_one_line_for_each_refusal(server: Server):
     assert max(map(len, error.splitlines())) <= 500
 
 
-def test_serve_prints_no_link_where_a_log_would_keep_it(server: Server):
+def test_serve_prints_no_link_with_no_link_option(server: Server):
     process = server.start("--no-link")
     printed = ""
     while "Ctrl-C stops the server." not in printed:
@@ -69,7 +69,7 @@ def test_serve_prints_no_link_where_a_log_would_keep_it(server: Server):
     assert ask(server, "/sign-in/")[0] == 200
 
 
-def test_serve_goes_by_the_address_it_listens_on(server: Server):
+def test_serve_allows_the_host_it_listens_on(server: Server):
     server.start("--host", "127.0.0.2", ALLOWED_HOSTS="tasks.example.org")
     assert server.link().startswith(f"http://127.0.0.2:{server.port}/")
 
@@ -104,15 +104,13 @@ def test_serve_prints_links_for_its_public_address(server: Server):
         ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS: name the hosts; * would allow any."),
     ],
 )
-def test_serve_refuses_settings_that_are_no_good(
-    server: Server, environment: dict[str, str], sentence: str
-):
+def test_serve_rejects_invalid_settings(server: Server, environment: dict[str, str], sentence: str):
     server.start(**environment)
 
     assert server.refusal().startswith(sentence)
 
 
-def test_serve_refuses_a_linked_store_and_leaves_it_alone(server: Server, tmp_path: Path):
+def test_serve_rejects_a_linked_store_without_changing_it(server: Server, tmp_path: Path):
     elsewhere = tmp_path / "elsewhere.db"
     elsewhere.touch()
     server.store_file.symlink_to(elsewhere)

@@ -1,4 +1,4 @@
-"""Sessions: one begins with each sign-in, ends when it should, and leads nowhere else."""
+"""Sessions: their start and end, and redirects after sign-in."""
 
 import time
 from datetime import timedelta
@@ -27,7 +27,7 @@ def attempt(client: Client, password: str):
     return client.post("/sign-in/", {"username": "owner", "password": password})
 
 
-def test_signing_in_changes_the_session(owner: User, client: Client):
+def test_sign_in_starts_a_new_session(owner: User, client: Client):
     client.get("/thread/?id=" + "x" * 2_000)
     before = client.session.session_key
 
@@ -38,7 +38,7 @@ def test_signing_in_changes_the_session(owner: User, client: Client):
     assert client.session.get_expiry_age() == 7 * 24 * 3600
 
 
-def test_stranger_leaves_no_session_for_long(client: Client):
+def test_sessions_of_strangers_expire(client: Client):
     client.get("/thread/?id=" + "x" * 2_000)
     Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
 
@@ -49,12 +49,12 @@ def test_stranger_leaves_no_session_for_long(client: Client):
 
 
 def ask_for_long_addresses(count: int, address: str = "127.0.0.1") -> list[str]:
-    """Where strangers, each with a browser of their own, are sent."""
+    """Request long URLs, each from a new browser, and return the redirects."""
     path = "/?q=" + "x" * 59_000
     return [Client().get(path, REMOTE_ADDR=address)["Location"] for _ in range(count)]
 
 
-def test_strangers_fill_no_disk_with_sessions():
+def test_sessions_per_stranger_are_limited():
     assert ask_for_long_addresses(12) == ["/sign-in/"] * 12
     assert Session.objects.count() == 10
 
@@ -62,7 +62,7 @@ def test_strangers_fill_no_disk_with_sessions():
     assert Session.objects.count() == 11
 
 
-def test_all_strangers_together_have_few_sessions(monkeypatch: pytest.MonkeyPatch):
+def test_sessions_of_all_strangers_are_limited(monkeypatch: pytest.MonkeyPatch):
     for number in range(206):
         ask_for_long_addresses(1, f"192.0.2.{number}")
     assert Session.objects.count() == 200
@@ -73,7 +73,7 @@ def test_all_strangers_together_have_few_sessions(monkeypatch: pytest.MonkeyPatc
     assert Session.objects.count() == 201
 
 
-def test_browser_that_asks_again_has_one_session(client: Client):
+def test_repeated_requests_use_one_session(client: Client):
     for number in range(20):
         client.get("/thread/?id=" + "x" * 2_000 + str(number))
 
@@ -101,7 +101,7 @@ FORM_PAGE = "http://testserver/thread/?id=a%26b"
         ("/clear/", "http://testserver/?q=" + "x" * 70_000, "/sign-in/"),
     ],
 )
-def test_form_after_the_session_leads_back_to_its_page(
+def test_form_after_session_end_leads_back_to_its_page(
     client: Client, path: str, referer: str, leads_to: str
 ):
     answer = client.post(path, {"x": "1"}, headers={"Referer": referer} if referer else {})
@@ -109,7 +109,7 @@ def test_form_after_the_session_leads_back_to_its_page(
     assert (answer.status_code, answer["Location"]) == (302, leads_to)
 
 
-def test_form_on_a_page_of_a_long_address_leads_back_to_it(owner: User, client: Client):
+def test_form_on_a_page_with_a_long_url_leads_back_to_it(owner: User, client: Client):
     page = "/thread/?id=" + "x" * 20_000
 
     assert (
@@ -120,7 +120,7 @@ def test_form_on_a_page_of_a_long_address_leads_back_to_it(owner: User, client: 
     assert done["Location"] == page
 
 
-def test_form_behind_a_proxy_leads_back_to_the_public_address(client: Client, settings):
+def test_form_behind_a_proxy_leads_back_to_the_public_url(client: Client, settings):
     settings.SITE_URL = "https://tasks.example.org"
 
     answer = client.post("/clear/", headers={"Referer": "https://tasks.example.org/?q=x"})
@@ -129,13 +129,13 @@ def test_form_behind_a_proxy_leads_back_to_the_public_address(client: Client, se
 
 
 @pytest.mark.parametrize("by", ["password", "link"])
-def test_disabled_user_is_out_at_once(owner: User, client: Client, by: str):
+def test_disabled_user_is_signed_out_at_once(owner: User, client: Client, by: str):
     if by == "link":
         client.get(sign_in_link(owner, ""))
         client.post("/sign-in/link/")
     else:
         attempt(client, PASSWORD)
-    assert client.get("/").status_code == 403  # signed in, and allowed nothing
+    assert client.get("/").status_code == 403  # signed in, without any permission
 
     User.objects.update(is_active=False)
 
@@ -173,14 +173,14 @@ NOT_OURS = [
 
 
 @pytest.mark.parametrize("how", ["form", "address", "session", "signed in"])
-def test_sign_in_goes_nowhere_else(owner: User, how: str):
+def test_sign_in_does_not_redirect_elsewhere(owner: User, how: str):
     for elsewhere in NOT_OURS:
         done = signed_in_for(elsewhere, owner, how)
         assert (elsewhere, done.status_code, done["Location"]) == (elsewhere, 302, "/")
 
 
 def signed_in_for(page: str, owner: User, how: str) -> Any:
-    """Sign in from a fresh browser that wants to go on to this page."""
+    """Sign in from a new browser that should continue to this page."""
     client = Client()
     form = {"username": "owner", "password": PASSWORD}
     if how == "form":
@@ -202,7 +202,7 @@ def test_sign_in_keeps_an_encoded_backslash_encoded(owner: User, client: Client)
     assert client.post("/sign-in/", form)["Location"] == "/%5cevil.example"
 
 
-def test_link_goes_on_to_the_long_address_that_was_wanted(owner: User, client: Client):
+def test_link_continues_to_the_requested_long_url(owner: User, client: Client):
     wanted = "/thread/?id=" + "x" * 20_000
     client.get(wanted)
     client.get(sign_in_link(owner, ""))

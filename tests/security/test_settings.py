@@ -1,4 +1,4 @@
-"""The settings of a machine: the key, the hosts, the proxy, and Django's own check of them."""
+"""Deployment settings: the secret key, hosts and proxies."""
 
 import os
 import stat
@@ -37,7 +37,7 @@ def manage(*arguments: str, folder: Path, **environment: str) -> subprocess.Comp
     )
 
 
-def test_deployment_check_has_nothing_to_say_of_the_documented_settings(tmp_path: Path):
+def test_deployment_check_passes_with_the_documented_settings(tmp_path: Path):
     check = ("check", "--deploy", "--fail-level", "WARNING")
 
     done = manage(*check, folder=tmp_path, **PRODUCTION)
@@ -47,18 +47,18 @@ def test_deployment_check_has_nothing_to_say_of_the_documented_settings(tmp_path
 
 
 @pytest.mark.parametrize("value", ["1", "true", "True", "on"])
-def test_nothing_turns_debug_on(tmp_path: Path, value: str):
+def test_debug_cannot_be_enabled(tmp_path: Path, value: str):
     names = ("DEBUG", "DJANGO_DEBUG", "GLOAMY_DEBUG")
 
     done = manage("diffsettings", folder=tmp_path, **PRODUCTION, **dict.fromkeys(names, value))
 
     assert done.returncode == 0, done.stderr
-    assert "\nDEBUG =" not in done.stdout  # diffsettings shows what differs: False is Django's own
+    assert "\nDEBUG =" not in done.stdout  # so it is False, since diffsettings hides defaults
     assert "\nSESSION_COOKIE_SECURE = True\n" in done.stdout
     assert "\nCSRF_COOKIE_SECURE = True\n" in done.stdout
 
 
-def test_debug_is_said_to_be_off_once():
+def test_debug_is_set_once():
     text = (ROOT / "gloamy_site" / "settings.py").read_text(encoding="utf-8")
 
     assert [line.split("#")[0].strip() for line in text.splitlines() if "DEBUG" in line] == [
@@ -72,7 +72,7 @@ def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "secret_key"
 
 
-def test_key_is_made_once_and_private(key_file: Path):
+def test_key_is_generated_once_and_private(key_file: Path):
     key = secret_key(key_file)
 
     assert secret_key(key_file) == key
@@ -81,7 +81,7 @@ def test_key_is_made_once_and_private(key_file: Path):
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
 
 
-def test_key_that_others_can_read_is_made_private(key_file: Path):
+def test_readable_key_is_made_private(key_file: Path):
     key_file.write_text("x" * 50)
     key_file.chmod(0o644)
 
@@ -89,14 +89,14 @@ def test_key_that_others_can_read_is_made_private(key_file: Path):
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
 
 
-def test_empty_key_is_refused(key_file: Path):
+def test_empty_key_is_rejected(key_file: Path):
     key_file.touch()
 
     with pytest.raises(ImproperlyConfigured, match="is empty; delete it, and a new one is made"):
         secret_key(key_file)
 
 
-def test_key_that_cannot_be_kept_says_so(key_file: Path):
+def test_key_that_cannot_be_written_is_an_error(key_file: Path):
     with pytest.raises(ImproperlyConfigured, match=r"No such file.*Set SECRET_KEY instead"):
         secret_key(key_file.parent / "missing" / "secret_key")
 
@@ -108,7 +108,7 @@ OTHERS = [
     "localhost.evil.example",
     "127.0.0.1@evil.example",
     "169.254.169.254",
-    "0.0.0.0",  # noqa: S104 - a name that browsers take for this machine
+    "0.0.0.0",  # noqa: S104 - a host name that browsers accept for this machine
     "",
     "evil.example/127.0.0.1",
 ]
@@ -116,7 +116,7 @@ OTHERS = [
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("host", HERE + OTHERS)
-def test_server_goes_by_its_own_names_only(client: Client, settings, host: str):
+def test_only_allowed_hosts_are_served(client: Client, settings, host: str):
     settings.ALLOWED_HOSTS = settings_module.ALLOWED_HOSTS
 
     answer = client.get("/sign-in/", headers={"Host": host, "X-Forwarded-Host": "localhost"})
@@ -160,13 +160,13 @@ def test_site_url_is_an_origin(url: str):
         (proxy.hosts, "a.example,*", "ALLOWED_HOSTS"),
     ],
 )
-def test_setting_that_is_no_good_is_named(read, text: str, name: str):
+def test_invalid_setting_is_named(read, text: str, name: str):
     with pytest.raises(ImproperlyConfigured, match=f"^{name}: "):
         read(text)
 
 
 def seen(peer: str, **headers: str) -> tuple[str, bool]:
-    """The address and the security that the site believes in."""
+    """Return the client address and whether the request counts as secure."""
     request = HttpRequest()
     request.META = {"REMOTE_ADDR": peer, "wsgi.url_scheme": "http", **headers}
     proxy.ProxyMiddleware(lambda request: HttpResponse())(request)
@@ -177,7 +177,7 @@ def seen(peer: str, **headers: str) -> tuple[str, bool]:
     ("peer", "forwarded_for", "address", "is_secure"),
     [
         ("127.0.0.1", "203.0.113.1", "203.0.113.1", True),
-        ("10.1.2.3", "6.6.6.6, 203.0.113.1", "203.0.113.1", True),  # the visitor made the first up
+        ("10.1.2.3", "6.6.6.6, 203.0.113.1", "203.0.113.1", True),  # the visitor forged the first
         ("127.0.0.1", "2001:db8::1", "2001:db8::1", True),
         ("127.0.0.1", "6.6.6.6, 203.0.113.1:5555", "203.0.113.1", True),
         ("127.0.0.1", "[2001:db8::1]:443", "2001:db8::1", True),
@@ -186,11 +186,11 @@ def seen(peer: str, **headers: str) -> tuple[str, bool]:
         ("127.0.0.1", "203.0.113.1:x", "127.0.0.1", True),
         ("127.0.0.1", "<script>", "127.0.0.1", True),
         ("127.0.0.1", "", "127.0.0.1", True),
-        ("203.0.113.9", "203.0.113.1", "203.0.113.9", False),  # no proxy of ours
+        ("203.0.113.9", "203.0.113.1", "203.0.113.9", False),  # not a trusted proxy
         ("", "203.0.113.1", "", False),
     ],
 )
-def test_only_the_trusted_proxy_is_believed(
+def test_only_the_trusted_proxy_is_trusted(
     settings, peer: str, forwarded_for: str, address: str, is_secure: bool
 ):
     settings.TRUSTED_PROXY = proxy.networks("127.0.0.1, 10.0.0.0/8")
@@ -200,7 +200,7 @@ def test_only_the_trusted_proxy_is_believed(
     assert seen(peer, **headers) == (address, is_secure)
 
 
-def test_no_proxy_is_believed_by_default():
+def test_no_proxy_is_trusted_by_default():
     assert settings.TRUSTED_PROXY == []
     assert not settings.USE_X_FORWARDED_HOST
     assert settings.SECURE_PROXY_SSL_HEADER is None
@@ -208,7 +208,7 @@ def test_no_proxy_is_believed_by_default():
 
 
 @pytest.mark.django_db
-def test_site_behind_tls_has_secure_cookies_and_no_plain_pages(client: Client, settings):
+def test_site_behind_tls_has_secure_cookies_and_redirects_plain_http(client: Client, settings):
     settings.ALLOWED_HOSTS = ["tasks.example.org"]
     settings.TRUSTED_PROXY = proxy.networks("127.0.0.1")
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

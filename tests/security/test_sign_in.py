@@ -1,4 +1,4 @@
-"""Sign-in: guessing is bounded, nobody is locked out by strangers, links leave no trace."""
+"""Limits on password attempts, and one-time links."""
 
 import logging
 from datetime import timedelta
@@ -33,7 +33,7 @@ def fail(times: int, **kwargs: str) -> list[int]:
     return [attempt(Client(), **kwargs).status_code for _ in range(times)]
 
 
-def test_guessing_is_stopped_and_says_for_how_long(owner: User):
+def test_guessing_is_blocked_for_a_stated_time(owner: User):
     assert fail(6) == [200] * 5 + [429]
 
     refused = attempt(Client(), PASSWORD)
@@ -44,7 +44,7 @@ def test_guessing_is_stopped_and_says_for_how_long(owner: User):
     assert "_auth_user_id" not in refused.client.session
 
 
-def test_refused_password_is_not_looked_at(owner: User, monkeypatch: pytest.MonkeyPatch):
+def test_blocked_password_is_not_checked(owner: User, monkeypatch: pytest.MonkeyPatch):
     fail(5)
     monkeypatch.setattr("django.contrib.auth.forms.authenticate", pytest.fail)
 
@@ -52,31 +52,31 @@ def test_refused_password_is_not_looked_at(owner: User, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("username", ["OWNER", " owner ", "\uff4fwner"])
-def test_another_spelling_is_the_same_account(owner: User, username: str):
+def test_other_spellings_count_as_the_same_account(owner: User, username: str):
     fail(5)
 
     assert attempt(Client(), username=username).status_code == 429
 
 
-def test_unknown_account_is_counted_like_a_known_one(owner: User):
+def test_unknown_account_is_limited_like_a_known_one(owner: User):
     assert fail(6, username="nobody") == fail(6, at="203.0.113.2")
 
 
-def test_guessing_ends_its_time(owner: User):
+def test_block_ends_after_the_window(owner: User):
     fail(6)
     Attempt.objects.update(until=timezone.now() - timedelta(seconds=1))
 
     assert attempt(Client(), PASSWORD).status_code == 302
-    assert Attempt.objects.count() == 2  # of the address and the account, and no old ones
+    assert Attempt.objects.count() == 2  # for the address and the account; expired ones are gone
 
 
-def test_stranger_elsewhere_locks_nobody_out(owner: User):
+def test_stranger_elsewhere_does_not_lock_the_owner_out(owner: User):
     fail(30)
 
     assert attempt(Client(), PASSWORD, at="203.0.113.2").status_code == 302
 
 
-def test_strangers_everywhere_do_not_lock_out_a_browser_that_is_known(owner: User):
+def test_strangers_everywhere_do_not_lock_out_a_known_browser(owner: User):
     known = Client()
     attempt(known, PASSWORD)
     known.post("/sign-out/")
@@ -87,7 +87,7 @@ def test_strangers_everywhere_do_not_lock_out_a_browser_that_is_known(owner: Use
     assert attempt(known, PASSWORD, at="192.0.2.1").status_code == 302
 
 
-def test_stranger_at_the_same_address_does_not_lock_out_a_browser_that_is_known(owner: User):
+def test_stranger_at_the_same_address_does_not_lock_out_a_known_browser(owner: User):
     known = Client()
     attempt(known, PASSWORD)
     known.post("/sign-out/")
@@ -96,7 +96,7 @@ def test_stranger_at_the_same_address_does_not_lock_out_a_browser_that_is_known(
     assert attempt(known, PASSWORD).status_code == 302
 
 
-def test_known_browser_guesses_no_more_than_its_share(owner: User):
+def test_known_browser_is_limited_too(owner: User):
     known = Client()
     attempt(known, PASSWORD)
     known.post("/sign-out/")
@@ -106,7 +106,7 @@ def test_known_browser_guesses_no_more_than_its_share(owner: User):
     assert answers == [200] * 10 + [429]
 
 
-def test_cookie_of_a_known_browser_is_good_for_its_account_only(owner: User):
+def test_known_browser_cookie_is_only_valid_for_its_account(owner: User):
     User.objects.create_user("other", password=PASSWORD)
     known = Client()
     attempt(known, PASSWORD, "other")
@@ -117,7 +117,7 @@ def test_cookie_of_a_known_browser_is_good_for_its_account_only(owner: User):
 
 
 @pytest.mark.parametrize("forged", ["", "x", "browser:account:1abc:signature", "\x01"])
-def test_forged_cookie_of_a_known_browser_is_worth_nothing(owner: User, forged: str):
+def test_forged_known_browser_cookie_is_ignored(owner: User, forged: str):
     fail(5)
     client = Client()
     client.cookies[limiter.COOKIE] = forged
@@ -125,14 +125,14 @@ def test_forged_cookie_of_a_known_browser_is_worth_nothing(owner: User, forged: 
     assert attempt(client, PASSWORD).status_code == 429
 
 
-def test_one_address_tries_few_accounts(owner: User):
+def test_attempts_per_address_are_limited(owner: User):
     answers = [attempt(Client(), username=f"user-{n}").status_code for n in range(21)]
 
     assert answers == [200] * 20 + [429]
-    assert Attempt.objects.count() == 1 + 2 * 20  # refused ones leave nothing
+    assert Attempt.objects.count() == 1 + 2 * 20  # blocked ones are not counted
 
 
-def test_network_of_ipv6_is_one_address(owner: User):
+def test_ipv6_network_is_limited_as_one_address(owner: User):
     for number in range(5):
         fail(1, at=f"2001:db8::{number}")
 
@@ -140,13 +140,13 @@ def test_network_of_ipv6_is_one_address(owner: User):
     assert fail(1, at="2001:db8:0:1::1") == [200]
 
 
-def test_success_forgets_the_failures_before_it(owner: User):
+def test_success_resets_earlier_failures(owner: User):
     for _ in range(3):
         fail(4)
         assert attempt(Client(), PASSWORD).status_code == 302
 
 
-def test_link_is_never_refused(owner: User):
+def test_links_are_never_limited(owner: User):
     fail(30)
     client = Client()
     client.get(sign_in_link(owner, ""), REMOTE_ADDR="203.0.113.1")
@@ -154,7 +154,7 @@ def test_link_is_never_refused(owner: User):
     assert client.post("/sign-in/link/", REMOTE_ADDR="203.0.113.1").status_code == 302
 
 
-def test_link_leaves_the_address_bar_at_once(owner: User, client: Client):
+def test_token_leaves_the_address_bar_at_once(owner: User, client: Client):
     link = sign_in_link(owner, "")
 
     opened = client.get(link)
@@ -169,26 +169,28 @@ def test_link_leaves_the_address_bar_at_once(owner: User, client: Client):
     assert client.post("/sign-in/link/").cookies[views.LINK_COOKIE].value == ""
 
 
-def test_link_page_without_a_link_says_so(client: Client):
+def test_link_page_without_a_link_shows_an_error(client: Client):
     page = client.get("/sign-in/link/")
 
     assert page.status_code == 403
     assert "Open the link once more" in page.content.decode()
 
 
-def test_link_signs_in_one_of_two_at_once(owner: User, monkeypatch: pytest.MonkeyPatch):
+def test_link_signs_in_only_one_of_two_concurrent_requests(
+    owner: User, monkeypatch: pytest.MonkeyPatch
+):
     both_looked = User.objects.get()
     monkeypatch.setattr(views, "authenticate", lambda request, sesame: both_looked)
     both_looked.backend = "sesame.backends.ModelBackend"
 
     first = Client().post("/sign-in/link/")
-    both_looked.last_login = None  # as the second had read it
+    both_looked.last_login = None  # as the second request had read it
     second = Client().post("/sign-in/link/")
 
     assert (first.status_code, second.status_code) == (302, 403)
 
 
-def test_link_is_in_no_log(owner: User, caplog: pytest.LogCaptureFixture, monkeypatch):
+def test_link_is_not_logged(owner: User, caplog: pytest.LogCaptureFixture, monkeypatch):
     caplog.set_level(logging.DEBUG)
     client = Client(raise_request_exception=False)
     link = sign_in_link(owner, "")
@@ -206,7 +208,7 @@ def test_link_is_in_no_log(owner: User, caplog: pytest.LogCaptureFixture, monkey
 
 
 @pytest.mark.django_db(transaction=True)
-def test_tries_at_once_are_all_counted():
+def test_concurrent_attempts_are_all_counted():
     def count() -> None:
         for _ in range(5):
             Attempt.objects.count_one("key", limiter.WINDOW)

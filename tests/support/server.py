@@ -1,4 +1,4 @@
-"""The task browser as a person starts it: `manage.py serve`, a process of its own."""
+"""Runs `manage.py serve` in a separate process."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from tests.support.processes import ROOT
 
 
 class Server:
-    """A server for one folder, which gets its workspace and its site.sqlite3."""
+    """A server whose workspace and site.sqlite3 are in one folder."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.port = folder, port
@@ -25,7 +25,7 @@ class Server:
     @classmethod
     @contextmanager
     def on_free_port(cls, folder: Path) -> Iterator["Server"]:
-        """One that is not started yet, and is stopped in the end."""
+        """Yield a server that is not started yet, and stop it at the end."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             server = cls(folder, probe.getsockname()[1])
@@ -59,24 +59,24 @@ class Server:
         return self.process
 
     def link(self) -> str:
-        """The sign-in link that the server prints when it is ready to start."""
+        """Wait for the sign-in link, which the server prints when it is ready."""
         for line in self.running.stdout or ():
             if found := re.search(r"https?://\S+token=\S+", line):
                 return found[0]
         raise AssertionError(self.running.communicate())
 
     def stop(self, signal_: signal.Signals = signal.SIGINT) -> tuple[str, str]:
-        """End the server as Ctrl-C does; what it has printed since its link."""
+        """Stop the server like Ctrl-C, and return its output since the link."""
         with self.running as process:
             process.send_signal(signal_)
-            # not communicate(): that passes by what has been read ahead of the link
+            # not communicate(), which loses buffered output
             output = process.stdout.read() if process.stdout else ""
             error = process.stderr.read() if process.stderr else ""
             process.wait(timeout=30)
         return output, error
 
     def refusal(self) -> str:
-        """What a server that does not start says: one line, and it ends with status 1."""
+        """Wait for a server that fails to start, and return its one-line error."""
         _, error = self.running.communicate(timeout=30)
         assert (self.running.returncode, error.count("\n")) == (1, 1), error
         return error.strip()
