@@ -330,7 +330,7 @@ def tables(file):
 def test_index_of_a_large_store_waits_for_its_daemon_to_end(
     scratch, original, monkeypatch, state, large, waits
 ):
-    monkeypatch.setattr(command, "LARGE", large)
+    monkeypatch.setattr(command, "LARGE_STORE", large)
     monkeypatch.setattr(command, "daemon", lambda: SimpleNamespace(state=state))
 
     assert command._must_wait(connections[scratch]) == waits
