@@ -1,8 +1,7 @@
-"""What was cleared, by whom, and the cleared threads themselves for as long as they are kept.
+"""The record of what was cleared and by whom, the archived threads, and who saw which secrets.
 
-And who saw the secrets of which thread. All of it is in the site's own database. A clearing is
-written down before anything is deleted, and what came of it afterwards; it stays when the archive
-of its threads is emptied.
+All of it is in the site's own database. A clearing is recorded before anything is deleted, its
+results afterwards; the record outlives the archive.
 """
 
 import hashlib
@@ -26,8 +25,6 @@ class Source(models.TextChoices):
 
 
 class Stage(models.TextChoices):
-    """How far a clearing is."""
-
     DRAFT = "draft", "not confirmed"
     RUNNING = "running", "under way"
     DONE = "done", "done"
@@ -36,10 +33,8 @@ class Stage(models.TextChoices):
 
 
 class Fate(models.TextChoices):
-    """What became of one thread of a clearing."""
-
     PLANNED = "planned", "waiting"
-    STARTED = "started", "being cleared"  # the intent: it may be deleted or not
+    STARTED = "started", "being cleared"  # intent recorded: deleted or not
     CLEARED = "cleared", "cleared"
     KEPT = "kept", "kept"
     RESTORED = "restored", "restored"
@@ -55,36 +50,36 @@ class ClearingQuerySet(models.QuerySet["Clearing"]):
     def confirmed(self) -> Self:
         return self.exclude(stage=Stage.DRAFT)
 
-    def free(self) -> Self:
-        """Those that no process works on at the moment."""
+    def unclaimed(self) -> Self:
+        """Leave out those that a process is working on."""
         return self.filter(Q(busy_until=None) | Q(busy_until__lt=timezone.now()))
 
 
 class Clearing(models.Model):
-    """One act of clearing: what somebody meant to clear, and what came of it."""
+    """Threads cleared together: who asked for what, and the result."""
 
-    store = models.TextField()  # where the threads were
+    store = models.TextField()  # `workspace.identity()`
     stage = models.CharField(max_length=20, choices=Stage, default=Stage.DRAFT)
     is_erasing = models.BooleanField(default=False)  # without an archive
     with_running = models.BooleanField(default=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
-    user_name = models.TextField(blank=True)  # which stays when the account is gone
+    user_name = models.TextField(blank=True)  # outlives the account
     source = models.CharField(max_length=30, choices=Source)
-    address = models.TextField(blank=True)  # the network's, or the host that a command ran on
+    address = models.TextField(blank=True)  # IP address, or the host a command ran on
     reason = models.TextField(blank=True)
-    filter = models.TextField(blank=True)  # what was asked for, as the list's address has it
-    error = models.TextField(blank=True)  # why it was broken off
+    filter = models.TextField(blank=True)  # the list's query string, or a command's options
+    error = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
-    busy_until = models.DateTimeField(null=True)  # the process that works on it has it until then
+    busy_until = models.DateTimeField(null=True)  # end of the working process's lease
     planned = models.PositiveBigIntegerField(default=0)  # threads
     cleared = models.PositiveBigIntegerField(default=0)
     kept = models.PositiveBigIntegerField(default=0)
-    tasks = models.PositiveBigIntegerField(default=0)  # deleted rows, and the bytes of their texts
+    tasks = models.PositiveBigIntegerField(default=0)  # deleted rows
     checkpoints = models.PositiveBigIntegerField(default=0)
-    size = models.PositiveBigIntegerField(default=0)
+    size = models.PositiveBigIntegerField(default=0)  # bytes of their texts
 
     objects = ClearingQuerySet.as_manager()
 
@@ -94,58 +89,56 @@ class Clearing(models.Model):
     def __str__(self) -> str:
         verb = "Erased" if self.is_erasing else "Cleared"
         threads = f"{self.planned:,} thread{'' if self.planned == 1 else 's'}"
-        return (
-            f"{verb} {threads if self.left + self.kept == 0 else f'{self.cleared:,} of {threads}'}"
-        )
+        part = "" if self.cleared == self.planned else f"{self.cleared:,} of "
+        return f"{verb} {part}{threads}"
 
     @property
-    def left(self) -> int:
-        return self.planned - self.done
-
-    @property
-    def done(self) -> int:
+    def processed(self) -> int:
         return self.cleared + self.kept
 
     @property
-    def archived_until(self) -> datetime | None:
-        """When the first of its threads leave the archive."""
-        return self.created_at + settings.ARCHIVE_RETENTION if self.created_at else None
+    def remaining(self) -> int:
+        return self.planned - self.processed
 
     @property
-    def may_go_on(self) -> bool:
+    def archived_until(self) -> datetime:
+        """When its first threads leave the archive."""
+        return self.created_at + settings.ARCHIVE_RETENTION
+
+    @property
+    def can_continue(self) -> bool:
         return self.stage in (Stage.RUNNING, Stage.FAILED)
 
 
 class ClearedThreadQuerySet(models.QuerySet["ClearedThread"]):
-    def of(self, thread_ids: Sequence[str]) -> Self:
-        return self.filter(key__in=map(key_of, thread_ids))
+    def for_threads(self, thread_ids: Sequence[str]) -> Self:
+        return self.filter(key__in=map(digest, thread_ids))
 
-    def with_archive(self) -> Self:
-        """Those that can be restored."""
+    def restorable(self) -> Self:
         return self.filter(fate=Fate.CLEARED, archive__isnull=False)
 
-    def marked_if_archived(self) -> Self:
-        kept = ThreadArchive.objects.filter(thread=OuterRef("pk"))
-        return self.annotate(has_archive=Exists(kept))
+    def annotate_has_archive(self) -> Self:
+        archive = ThreadArchive.objects.filter(thread=OuterRef("pk"))
+        return self.annotate(has_archive=Exists(archive))
 
 
 class ClearedThread(models.Model):
-    """One thread of a clearing, with what was known of it when it was confirmed or deleted."""
+    """One thread of a clearing, described as it was when it was confirmed or deleted."""
 
     clearing = models.ForeignKey(Clearing, on_delete=models.CASCADE, related_name="threads")
-    key = models.CharField(max_length=32)  # an id may be too long for an index
-    stored_id = models.BinaryField()  # it may hold what a database's texts cannot
+    key = models.CharField(max_length=32)  # digest of the id, which may be too long to index
+    stored_id = models.BinaryField()  # UTF-8: an id may hold a NUL
     title = models.TextField(blank=True)
     status = models.TextField(blank=True)
     was_running = models.BooleanField(default=False)
     fingerprint = models.CharField(max_length=32)
-    active = models.TextField(blank=True)  # its latest `updated_at`, as stored
+    active = models.TextField(blank=True)  # latest `updated_at`, as stored
     tasks = models.PositiveBigIntegerField(default=0)
     checkpoints = models.PositiveBigIntegerField(default=0)
-    size = models.PositiveBigIntegerField(null=True)  # bytes; known when it is read
+    size = models.PositiveBigIntegerField(null=True)  # bytes; None until measured
     fate = models.CharField(max_length=20, choices=Fate, default=Fate.PLANNED)
-    why = models.TextField(blank=True)  # it was kept
-    marks = models.BinaryField(default=bytes)  # of its rows: whether they are still there
+    why = models.TextField(blank=True)  # reason it was kept
+    marks = models.BinaryField(default=bytes)  # see `ThreadRows.marks`
     cleared_at = models.DateTimeField(null=True)
     restored_at = models.DateTimeField(null=True)
 
@@ -167,7 +160,7 @@ class ClearedThread(models.Model):
 
 
 class ThreadArchive(models.Model):
-    """The rows of a cleared thread, packed; apart, so that its fate is a small write."""
+    """The packed rows of a cleared thread; a table apart keeps updates of its fate small."""
 
     thread = models.OneToOneField(ClearedThread, on_delete=models.CASCADE, related_name="archive")
     data = models.BinaryField()
@@ -180,25 +173,26 @@ class ThreadArchive(models.Model):
 
 
 class Reveal(models.Model):
-    """That somebody saw a thread with its secrets; written before any is shown."""
+    """One showing of a thread's secrets to a user, recorded before any is shown."""
 
-    store = models.TextField()  # where the thread was
-    stored_id = models.BinaryField()  # as a cleared thread has it
+    store = models.TextField()  # `workspace.identity()`
+    stored_id = models.BinaryField()  # as in ClearedThread
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
-    user_name = models.TextField(blank=True)  # which stays when the account is gone
+    user_name = models.TextField(blank=True)  # outlives the account
     address = models.TextField(blank=True)
     at = models.DateTimeField(default=timezone.now)
-    until = models.DateTimeField()  # the latest that they were shown
-    hidden_at = models.DateTimeField(null=True)  # by hand or by signing out, before that
-    exports = models.PositiveIntegerField(default=0)  # files that were taken meanwhile
+    until = models.DateTimeField()  # when they are hidden at the latest
+    hidden_at = models.DateTimeField(null=True)  # earlier, by hand or by signing out
+    exports = models.PositiveIntegerField(default=0)  # files downloaded meanwhile
 
     class Meta:
         default_permissions = ()
 
     def __str__(self) -> str:
-        return f"Secrets of {self.thread_id}".replace("\0", "\ufffd")  # no text holds a NUL
+        # PostgreSQL's text holds no NUL
+        return f"Secrets of {self.thread_id}".replace("\0", "\ufffd")
 
     @property
     def is_over(self) -> bool:
@@ -209,31 +203,32 @@ class Reveal(models.Model):
         return bytes(self.stored_id).decode()
 
 
-def key_of(thread_id: str) -> str:
-    return hashlib.blake2b(thread_id.encode(), digest_size=16).hexdigest()
+def digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-class CameBack(NamedTuple):
-    """That a thread which is there was cleared: by which act, and when."""
-
+class LastClearing(NamedTuple):
     clearing_id: int
     cleared_at: datetime
 
 
-def cleared_before(thread_ids: Sequence[str], store: str) -> dict[str, CameBack]:
-    """Of threads that are there, those that were cleared and not restored since; one query."""
-    of_store = ClearedThread.objects.of(thread_ids).filter(clearing__store=store)
-    rows = of_store.filter(fate__in=WAS_CLEARED).order_by("cleared_at")
-    cleared: dict[str, CameBack] = {}
+def last_clearings(thread_ids: Sequence[str], store: str) -> dict[str, LastClearing]:
+    """Return the last clearing of those threads that were cleared and not restored since."""
+    threads = ClearedThread.objects.for_threads(thread_ids).filter(
+        clearing__store=store, fate__in=WAS_CLEARED
+    )
+    cleared: dict[str, LastClearing] = {}
     restored: dict[str, datetime] = {}
-    for row in rows.only("key", "clearing", "cleared_at", "restored_at"):
-        if row.cleared_at:
-            cleared[row.key] = CameBack(row.clearing_id, row.cleared_at)
-        if row.restored_at:
-            restored[row.key] = max(row.restored_at, restored.get(row.key, row.restored_at))
+    fields = ("key", "clearing", "cleared_at", "restored_at")
+    for thread in threads.order_by("cleared_at").only(*fields):
+        if thread.cleared_at:
+            cleared[thread.key] = LastClearing(thread.clearing_id, thread.cleared_at)
+        if thread.restored_at:
+            latest = restored.get(thread.key, thread.restored_at)
+            restored[thread.key] = max(thread.restored_at, latest)
     return {
         id_: cleared[key]
         for id_ in thread_ids
-        if (key := key_of(id_)) in cleared
+        if (key := digest(id_)) in cleared
         and (key not in restored or restored[key] < cleared[key].cleared_at)
     }

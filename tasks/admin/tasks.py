@@ -216,7 +216,8 @@ class TaskRecordAdmin(ReadOnlyAdmin):
             self.message_user(request, "Those tasks are gone. Nothing was cleared.", "warning")
             return None
         by = Actor(Source.ADMIN, request.user, address=request.META.get("REMOTE_ADDR", ""))
-        return redirect("clearing", lifecycle.draft(threads, by, is_measured=True).pk)
+        clearing = lifecycle.draft(lifecycle.plan(threads, measure=True), by)
+        return redirect("clearing", clearing.pk)
 
 
 def _known(record: TaskRecord) -> str | None:

@@ -1,4 +1,4 @@
-"""Clearing threads and restoring them: for the pages, the commands and Python agents."""
+"""Clearing and restoring threads."""
 
 from collections.abc import Iterable
 
@@ -14,11 +14,11 @@ def clear_threads(
     reason: str = "",
     with_running: bool = False,
 ) -> Clearing:
-    """Clear whole threads, given by their ids or by a QuerySet of some of their tasks.
+    """Clear whole threads, given by id or by a QuerySet of any of their tasks.
 
-    As in the pages, they go into the archive, and the act is on record, `by` whom and for what
-    `reason`. Running threads are kept unless `with_running`. The Clearing returned tells how many
-    were cleared and how many were kept; a StoreError ends it between two threads.
+    They go into the archive, and `by` and `reason` on record, as with clearing in the browser.
+    Running threads are kept unless `with_running`. Returns the Clearing, with its numbers of
+    `cleared` and `kept` threads. A StoreError leaves every thread either whole or cleared.
     """
     if isinstance(threads, TaskRecordQuerySet):
         threads = threads.order_by().values_list("thread_id", flat=True).distinct()

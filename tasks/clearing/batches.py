@@ -1,47 +1,48 @@
-"""One batch of a clearing: on record, out of the store, and the result on record."""
+"""One batch of a clearing: its intent recorded, its threads deleted, its results recorded."""
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from django.db import transaction
 from django.db.models import Count, Sum
 from django.utils import timezone
 
-from archive.models import WAS_CLEARED, ClearedThread, Clearing, Fate, ThreadArchive, key_of
+from archive.models import WAS_CLEARED, ClearedThread, Clearing, Fate, ThreadArchive
 from tasks import service
 from tasks.clearing import summaries
-from tasks.clearing.summaries import Summary
 from tasks.store import thread_rows, thread_statements, transactions
 from tasks.store.thread_rows import ThreadRows
 from tasks.transcript.text_preview import format_size
 
-BATCH_THREADS, BATCH_BYTES = 50, 16 << 20  # that go on record at once
-GROUP_BYTES = 2 << 20  # that are deleted at once
-LARGEST = 400_000_000  # of a thread
-ATTEMPTS = 5  # at a thread that is written to all the time
+BATCH_THREADS, BATCH_BYTES = 50, 16 << 20  # recorded in one transaction
+GROUP_BYTES = 2 << 20  # deleted in one transaction
+LARGEST = 400_000_000  # bytes of a thread: packing it takes several times its size in memory
+ATTEMPTS = 5  # to delete a thread that keeps being written to
 GONE = "It was not there any more."
 CHANGED = "It changed after it was confirmed."
 RUNNING = "It was running."
 TOO_LARGE = "It has {}, and no more than {} can be cleared from here: let the agent clear it."
 WRITTEN_TO = "It was written to again and again."
-INTENT = ["status", "active", "tasks", "checkpoints", "size", "title", "fate", "marks"]
+INTENT_FIELDS = ["status", "active", "tasks", "checkpoints", "size", "title", "fate", "marks"]
 
-Whole = list[tuple[ClearedThread, ThreadRows]]
+Batch = list[tuple[ClearedThread, ThreadRows]]
 
 
 def clear_next(clearing: Clearing) -> bool:
-    """Clear the next batch of a clearing; False where no thread is left."""
+    """Clear the next batch; return False if no thread is left."""
     planned = clearing.threads.filter(fate=Fate.PLANNED).order_by("pk")[:BATCH_THREADS]
-    batch, total = [], 0
-    for row in planned:
-        if why := _too_large(row.thread_id):
-            _keep(row, why)
+    batch: Batch = []
+    total = 0
+    for thread in planned:
+        if reason := _too_large(thread.thread_id):
+            _keep(thread, reason)
             continue
-        rows = thread_rows.read(row.thread_id)
-        if why := _why_kept(clearing, row, rows):
-            _keep(row, why)
+        rows = thread_rows.read(thread.thread_id)
+        if reason := _reason_to_keep(clearing, thread, rows):
+            _keep(thread, reason)
             continue
-        batch.append((row, rows))
+        batch.append((thread, rows))
         total += rows.size
         if total > BATCH_BYTES:
             break
@@ -50,124 +51,132 @@ def clear_next(clearing: Clearing) -> bool:
         for group in _groups(batch):
             _delete_group(clearing, group)
     finally:
-        _record_result([row for row, _ in batch])
+        _record_result([thread for thread, _ in batch])
     return bool(planned)
 
 
 def _too_large(thread_id: str) -> str:
-    """That a thread cannot be packed away: it would take several times its size in memory."""
-    length = summaries.sizes([thread_id])[0].get(thread_id, 0)
+    length = summaries.measure([thread_id]).get(thread_id, 0)
     return TOO_LARGE.format(format_size(length), format_size(LARGEST)) if length > LARGEST else ""
 
 
-def _why_kept(clearing: Clearing, row: ClearedThread, rows: ThreadRows) -> str:
-    """Why a thread may not be cleared after all, or nothing."""
+def _reason_to_keep(clearing: Clearing, thread: ClearedThread, rows: ThreadRows) -> str:
+    """Return why a thread must not be cleared after all, or an empty string."""
     if not rows.tasks:
         return GONE
-    if row.was_running:
+    if thread.was_running:
         return "" if clearing.with_running else RUNNING
-    is_same = summaries.of_rows(row.thread_id, rows).fingerprint == row.fingerprint
-    return "" if is_same else CHANGED
+    return "" if summaries.summarize(rows).fingerprint == thread.fingerprint else CHANGED
 
 
-def _keep(row: ClearedThread, why: str) -> None:
-    row.fate, row.why = Fate.KEPT, why
-    row.save(update_fields=["fate", "why"])
+def _keep(thread: ClearedThread, reason: str) -> None:
+    thread.fate, thread.why = Fate.KEPT, reason
+    thread.save(update_fields=["fate", "why"])
 
 
-def _record_intent(clearing: Clearing, batch: Whole) -> None:
-    for row, rows in batch:
-        _describe(row, summaries.of_rows(row.thread_id, rows))
-        row.title = "" if clearing.is_erasing else text(summaries.title(rows))
-        row.size = rows.size
-        row.fate, row.marks = Fate.STARTED, rows.marks
+def _record_intent(clearing: Clearing, batch: Batch) -> None:
+    for thread, rows in batch:
+        if thread.was_running:  # others are as they were confirmed
+            _update_description(thread, rows)
+        thread.title = "" if clearing.is_erasing else summaries.title(rows)
+        thread.size = rows.size
+        thread.fate, thread.marks = Fate.STARTED, rows.marks
+    threads = [thread for thread, _ in batch]
     with transaction.atomic():
         ClearedThread.objects.bulk_create(  # bulk_update takes ten times as long
-            [row for row, _ in batch],
+            threads,
             update_conflicts=True,
             unique_fields=["pk"],
-            update_fields=INTENT,
+            update_fields=INTENT_FIELDS,
         )
-        ThreadArchive.objects.filter(thread__in=[row for row, _ in batch]).delete()
+        ThreadArchive.objects.filter(thread__in=threads).delete()
         if not clearing.is_erasing:
             ThreadArchive.objects.bulk_create(
-                ThreadArchive(thread=row, data=thread_rows.pack(rows)) for row, rows in batch
+                ThreadArchive(thread=thread, data=thread_rows.pack(rows)) for thread, rows in batch
             )
 
 
-def _groups(batch: Whole) -> Iterator[Whole]:
-    """Threads to delete in one transaction, for which the lock is held for some milliseconds.
+def _update_description(thread: ClearedThread, rows: ThreadRows) -> None:
+    summary = summaries.summarize(rows)
+    thread.status, thread.active = summary.status, summary.active
+    thread.tasks, thread.checkpoints = summary.tasks, summary.checkpoints
 
-    One for each thread would have SQLite write the same pages again and again, and sync its log.
+
+def _groups(batch: Batch) -> Iterator[Batch]:
+    """Yield threads to delete in one transaction, which holds the lock for some milliseconds.
+
+    With a transaction each, SQLite would write and sync the same pages again and again.
     """
-    group: Whole = []
-    for row, rows in batch:
-        if group and sum(row.size or 0 for row, _ in group) + (row.size or 0) > GROUP_BYTES:
+    group: Batch = []
+    total = 0
+    for thread, rows in batch:
+        length = thread.size or 0
+        if group and total + length > GROUP_BYTES:
             yield group
-            group = []
-        group.append((row, rows))
+            group, total = [], 0
+        group.append((thread, rows))
+        total += length
     if group:
         yield group
 
 
-def _delete_group(clearing: Clearing, group: Whole) -> None:
-    """Delete the threads of a group; those that have changed, each by itself afterwards."""
+def _delete_group(clearing: Clearing, group: Batch) -> None:
+    """Delete the threads of a group; those that changed are tried one by one afterwards."""
     deleted, changed, began = [], [], time.monotonic()
     with transactions.writing():
-        for row, rows in group:
+        for thread, rows in group:
             try:
-                _verb(clearing, row, rows)
+                _delete(clearing, thread, rows)
             except service.ThreadChangedError:
-                changed.append((row, rows))
+                changed.append(thread)
             else:
-                deleted.append(row)
-    for row in deleted:
-        row.fate = Fate.CLEARED
+                deleted.append(thread)
     transactions.yield_lock(time.monotonic() - began)
-    for row, rows in changed:
-        _delete(clearing, row, rows)
+    for thread in deleted:
+        thread.fate = Fate.CLEARED
+    for thread in changed:
+        _delete_changed(clearing, thread)
 
 
-def _verb(clearing: Clearing, row: ClearedThread, rows: ThreadRows) -> None:
-    service.delete_by_thread_id(row.thread_id, expected=rows, overwrite=clearing.is_erasing)
-
-
-def _delete(clearing: Clearing, row: ClearedThread, rows: ThreadRows) -> None:
-    """Delete one thread; one that was confirmed as running is archived anew where it went on."""
-    why = ""
+def _delete_changed(clearing: Clearing, thread: ClearedThread) -> None:
+    """Archive anew and delete a thread that was confirmed as running; keep any other."""
+    reason = ""
     for _ in range(ATTEMPTS):
+        rows = thread_rows.read(thread.thread_id)
+        reason = _reason_to_keep(clearing, thread, rows)
+        if reason or not thread.was_running:
+            break
+        _record_intent(clearing, [(thread, rows)])
         began = time.monotonic()
-        try:
-            _verb(clearing, row, rows)
-        except service.ThreadChangedError:
-            transactions.yield_lock(time.monotonic() - began)
-            rows = thread_rows.read(row.thread_id)
-            why = _why_kept(clearing, row, rows)
-            if why or not row.was_running:
-                break
-            _record_intent(clearing, [(row, rows)])
-        else:
-            row.fate = Fate.CLEARED
-            transactions.yield_lock(time.monotonic() - began)
+        with suppress(service.ThreadChangedError):
+            _delete(clearing, thread, rows)
+            thread.fate = Fate.CLEARED
+        transactions.yield_lock(time.monotonic() - began)
+        if thread.fate == Fate.CLEARED:
             return
-    row.fate, row.why = Fate.KEPT, why or (WRITTEN_TO if row.was_running else CHANGED)
+    thread.fate = Fate.KEPT
+    thread.why = reason or (WRITTEN_TO if thread.was_running else CHANGED)
 
 
-def _record_result(rows: list[ClearedThread]) -> None:
-    """What became of a batch; what an error left open is for `settle` to decide."""
-    cleared = [row.pk for row in rows if row.fate == Fate.CLEARED]
-    kept = [row for row in rows if row.fate == Fate.KEPT]
+def _delete(clearing: Clearing, thread: ClearedThread, rows: ThreadRows) -> None:
+    service.delete_by_thread_id(thread.thread_id, expected=rows, overwrite=clearing.is_erasing)
+
+
+def _record_result(threads: list[ClearedThread]) -> None:
+    """Record which threads were cleared or kept; what an error left open is for `settle`."""
+    cleared = [thread.pk for thread in threads if thread.fate == Fate.CLEARED]
+    kept = [thread for thread in threads if thread.fate == Fate.KEPT]
     with transaction.atomic():
         ClearedThread.objects.filter(pk__in=cleared).update(
             fate=Fate.CLEARED, cleared_at=timezone.now()
         )
-        for row in kept:
-            _keep(row, row.why)
+        for thread in kept:
+            _keep(thread, thread.why)
         ThreadArchive.objects.filter(thread__in=kept).delete()
 
 
 def count(clearing: Clearing) -> None:
-    """The totals, from the threads themselves, so that they are true after a crash too."""
+    """Update the totals, from the threads themselves, so that they are right after a crash too."""
     cleared = clearing.threads.filter(fate__in=WAS_CLEARED).aggregate(
         cleared=Count("pk"), tasks=Sum("tasks"), checkpoints=Sum("checkpoints"), size=Sum("size")
     )
@@ -178,51 +187,28 @@ def count(clearing: Clearing) -> None:
 
 
 def settle(clearing: Clearing) -> int:
-    """Decide by a look at the store what a crash left open; how many threads that were."""
+    """Look into the store for the threads that a crash left open, and return how many they were."""
     left_open = list(clearing.threads.filter(fate=Fate.STARTED))
-    for row in left_open:
-        if _is_still_there(row):
-            _back_to_planned([row])
+    for thread in left_open:
+        if _exists(thread):
+            _reset_to_planned(thread)
         else:
-            row.fate, row.cleared_at = Fate.CLEARED, row.cleared_at or timezone.now()
-            row.save(update_fields=["fate", "cleared_at"])
+            thread.fate, thread.cleared_at = Fate.CLEARED, thread.cleared_at or timezone.now()
+            thread.save(update_fields=["fate", "cleared_at"])
     count(clearing)
     return len(left_open)
 
 
-def _is_still_there(row: ClearedThread) -> bool:
-    """Whether a task of the thread was not deleted: a thread is deleted whole, or not at all."""
+def _exists(thread: ClearedThread) -> bool:
+    """Return whether any of the thread's tasks exists: a thread is deleted whole, or not at all."""
     with transactions.reading() as cursor, thread_rows.exact_text(cursor):
-        transactions.run(cursor, thread_statements.MARKS_OF_THREAD, {"thread_id": row.thread_id})
-        marks = bytes(row.marks)
+        transactions.run(cursor, thread_statements.MARKS_OF_THREAD, {"thread_id": thread.thread_id})
+        marks = bytes(thread.marks)
         return any(thread_rows.has_mark(marks, *pair) for pair in cursor.fetchall())
 
 
-def _back_to_planned(rows: list[ClearedThread]) -> None:
+def _reset_to_planned(thread: ClearedThread) -> None:
     with transaction.atomic():
-        ThreadArchive.objects.filter(thread__in=rows).delete()
-        ClearedThread.objects.filter(pk__in=[row.pk for row in rows]).update(fate=Fate.PLANNED)
-
-
-def plan(clearing: Clearing, summary: Summary) -> ClearedThread:
-    """A thread that is meant to be cleared, as it is now; not saved."""
-    id_ = summary.thread_id
-    row = ClearedThread(clearing=clearing, key=key_of(id_), stored_id=id_.encode())
-    describe(row, summary)
-    return row
-
-
-def describe(row: ClearedThread, summary: Summary) -> None:
-    """Write down what is meant: as it is now, and not otherwise."""
-    row.was_running, row.fingerprint = summary.is_running, summary.fingerprint
-    _describe(row, summary)
-
-
-def _describe(row: ClearedThread, summary: Summary) -> None:
-    row.status, row.active = text(summary.status), text(summary.active)
-    row.tasks, row.checkpoints = summary.tasks, summary.checkpoints
-
-
-def text(stored: str) -> str:
-    """A text that any site's database can hold."""
-    return stored[:500].replace("\0", "\ufffd")
+        ThreadArchive.objects.filter(thread=thread).delete()
+        thread.fate = Fate.PLANNED
+        thread.save(update_fields=["fate"])

@@ -1,18 +1,18 @@
-"""What a person must know and say before threads are cleared."""
+"""Confirming a clearing: what a person is shown before threads are cleared, and must answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from django.core import signing
 
-from archive.models import ClearedThread, Clearing, Fate
-from tasks.clearing import batches, summaries
+from archive.models import ClearedThread, Clearing, digest
+from tasks.clearing import lifecycle, summaries
+from tasks.clearing.summaries import Summary
 from tasks.fields import parse_stored
 from tasks.templatetags.threads import absolute, status_label
 
-TYPED_OVER = 100  # threads; so many are not cleared by a click alone
+TYPED_OVER = 100  # threads: more of them are not cleared by a click alone
 LONG_LOCK = 0.1  # seconds
 BYTES_PER_SECOND = 60 << 20  # compared and deleted while the lock is held, on a busy disk
 REASON_LENGTH = 500
@@ -20,7 +20,7 @@ REASON_LENGTH = 500
 
 @dataclass(frozen=True)
 class Change:
-    """What became of a thread after it was shown; `now` is empty where it is gone."""
+    """How a thread changed after it was shown; `now` is empty if it is gone."""
 
     thread_id: str
     before: str
@@ -29,43 +29,48 @@ class Change:
 
 @dataclass
 class Confirmation:
-    """The threads that are meant, as they were when they were looked at."""
+    """The threads to clear, as they are shown."""
 
-    rows: Sequence[ClearedThread]
+    threads: list[ClearedThread]
     changes: list[Change] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    is_stale: bool = False
+
+    @classmethod
+    def of(cls, clearing: Clearing) -> Self:
+        return cls(list(clearing.threads.order_by("pk")))
 
     @property
     def count(self) -> int:
-        return len(self.rows)
+        return len(self.threads)
 
     @property
     def only(self) -> ClearedThread | None:
-        return self.rows[0] if self.count == 1 else None
+        return self.threads[0] if self.count == 1 else None
 
     @property
     def tasks(self) -> int:
-        return sum(row.tasks for row in self.rows)
+        return sum(thread.tasks for thread in self.threads)
 
     @property
     def checkpoints(self) -> int:
-        return sum(row.checkpoints for row in self.rows)
+        return sum(thread.checkpoints for thread in self.threads)
 
     @property
     def size(self) -> int:
-        return sum(row.size or 0 for row in self.rows)
+        return sum(thread.size or 0 for thread in self.threads)
 
     @property
     def is_measured(self) -> bool:
-        return all(row.size is not None for row in self.rows)
+        return all(thread.size is not None for thread in self.threads)
 
     @property
     def running(self) -> int:
-        return sum(row.was_running for row in self.rows)
+        return sum(thread.was_running for thread in self.threads)
 
     @property
     def idle(self) -> int:
-        """How many are cleared where those that run are kept; 0 where none runs."""
+        """The number of threads that are cleared if the running are kept; 0 if none runs."""
         return self.count - self.running if self.running else 0
 
     @property
@@ -74,92 +79,76 @@ class Confirmation:
 
     @property
     def slow(self) -> list[tuple[ClearedThread, float]]:
-        """Threads so large that the agent has to wait for one, and for how many seconds."""
-        took = [(row, (row.size or 0) / BYTES_PER_SECOND) for row in self.rows]
-        return sorted((pair for pair in took if pair[1] > LONG_LOCK), key=lambda pair: -pair[1])
-
-    @cached_property
-    def version(self) -> str:
-        """What goes with the form, and says which rows were shown."""
-        return summaries.fingerprint(sorted((row.key, row.fingerprint) for row in self.rows))
+        """The threads so large that an agent waits for their deletion, and for how many seconds."""
+        pairs = [(thread, (thread.size or 0) / BYTES_PER_SECOND) for thread in self.threads]
+        return sorted((pair for pair in pairs if pair[1] > LONG_LOCK), key=lambda pair: -pair[1])
 
     @property
-    def seen(self) -> str:
-        """What was shown of a single thread, for telling later what has changed."""
-        return signing.dumps([described(row) for row in self.rows])
+    def version(self) -> str:
+        """The fingerprint of all threads, which the form sends back."""
+        return summaries.fingerprint(sorted((t.key, t.fingerprint) for t in self.threads))
 
-    def check(self, posted: Mapping[str, Any]) -> bool:
-        """Whether all is said that has to be; if not, `errors` tell what is missing."""
-        with_running = bool(posted.get("with_running"))
-        if self.running == self.count and not with_running:
+    @property
+    def signed(self) -> str:
+        """The only thread as it is shown, for the form: see `signed_thread`."""
+        [thread] = self.threads
+        values = [getattr(thread, name) for name in (*Summary._fields, "size")]
+        return signing.dumps(values, salt=thread.key)
+
+    def refresh(self, clearing: Clearing) -> None:
+        """Bring the draft that is shown up to date with the store, and note the changes."""
+        current = summaries.read([thread.thread_id for thread in self.threads])
+        for thread in self.threads:
+            summary = current.get(thread.thread_id)
+            if summary and summary.fingerprint == thread.fingerprint:
+                continue
+            now = describe(summary) if summary else ""
+            self.changes.append(Change(thread.thread_id, describe(thread), now))
+            row = clearing.threads.filter(pk=thread.pk)
+            if summary:
+                size = summaries.measure([thread.thread_id]).get(thread.thread_id)
+                row.update(size=size, **summary._asdict())
+            else:
+                row.delete()
+        if self.changes:
+            self.is_stale = True
+            self.threads = list(clearing.threads.order_by("pk"))
+            clearing.planned = self.count
+            clearing.save(update_fields=["planned"])
+
+    def check(self, form: Mapping[str, Any]) -> bool:
+        """Return whether the form says all that it must; add what is missing to `errors`."""
+        if self.running == self.count and not form.get("with_running"):
             what = "This thread is" if self.count == 1 else "All of these threads are"
             self.errors.append(f"{what} running. Tick the box if that is meant.")
-        if self.must_be_typed and _number(posted.get("typed", "")) != self.count:
+        if self.must_be_typed and _number(form.get("typed", "")) != self.count:
             self.errors.append(f"Type {self.count:,}, the number of threads, to clear them.")
         return not self.errors
 
 
-def options(posted: Mapping[str, Any]) -> dict[str, Any]:
-    """What `clearing.confirm` takes, from the form."""
+def signed_thread(thread_id: str, signed: str) -> ClearedThread | None:
+    """Return the thread that a Confirmation signed; None if the signature is not its own."""
+    try:
+        *values, size = signing.loads(signed, salt=digest(thread_id))
+    except signing.BadSignature:
+        return None
+    return lifecycle.planned(thread_id, Summary(*values), size)
+
+
+def options(form: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of `lifecycle.confirm` that a form holds."""
     return {
-        "with_running": bool(posted.get("with_running")),
-        "is_erasing": bool(posted.get("erase")),
-        "reason": str(posted.get("reason", ""))[:REASON_LENGTH],
+        "with_running": bool(form.get("with_running")),
+        "is_erasing": bool(form.get("erase")),
+        "reason": str(form.get("reason", ""))[:REASON_LENGTH],
     }
 
 
-def of_thread(thread_id: str) -> Confirmation | None:
-    """For a single thread, without anything being written down; None where it is not there."""
-    found = summaries.of([thread_id])
-    if thread_id not in found:
-        return None
-    row = batches.plan(Clearing(), found[thread_id])
-    row.size = summaries.sizes([thread_id])[0].get(thread_id)
-    return Confirmation([row])
-
-
-def changed_since(seen: str, confirmation: Confirmation) -> list[Change]:
-    """How a single thread differs from what was shown of it."""
-    try:
-        before = signing.loads(seen)
-    except signing.BadSignature:
-        return []
-    pairs = zip(confirmation.rows, before, strict=False)
-    return [Change(row.thread_id, str(old), described(row)) for row, old in pairs]
-
-
-def of_draft(clearing: Clearing) -> Confirmation:
-    return Confirmation(list(clearing.threads.order_by("pk")))
-
-
-def refresh(clearing: Clearing) -> list[Change]:
-    """Bring a draft up to date with the store; what has changed."""
-    rows = list(clearing.threads.filter(fate=Fate.PLANNED).order_by("pk"))
-    now = summaries.of([row.thread_id for row in rows])
-    changes = []
-    for row in rows:
-        summary = now.get(row.thread_id)
-        if summary is not None and summary.fingerprint == row.fingerprint:
-            continue
-        before = described(row)
-        if summary is None:
-            row.delete()
-        else:
-            batches.describe(row, summary)
-            row.size = summaries.sizes([row.thread_id])[0].get(row.thread_id)
-            row.save()
-        changes.append(Change(row.thread_id, before, described(row) if summary else ""))
-    if changes:
-        clearing.planned = clearing.threads.count()
-        clearing.save(update_fields=["planned"])
-    return changes
-
-
-def described(row: ClearedThread) -> str:
-    steps = f"{row.checkpoints} checkpoint{'' if row.checkpoints == 1 else 's'}"
-    active = absolute(parse_stored(row.active))
-    tasks = "" if row.tasks == 1 else f"{row.tasks} tasks, "
-    return f"{status_label(row.status)}, {tasks}{steps}, last active {active}"
+def describe(thread: ClearedThread | Summary) -> str:
+    steps = f"{thread.checkpoints} checkpoint{'' if thread.checkpoints == 1 else 's'}"
+    active = absolute(parse_stored(thread.active))
+    tasks = "" if thread.tasks == 1 else f"{thread.tasks} tasks, "
+    return f"{status_label(thread.status)}, {tasks}{steps}, last active {active}"
 
 
 def _number(typed: str) -> int | None:

@@ -1,11 +1,12 @@
-"""Clearing threads: planned, confirmed, done in batches, each on record before and after.
+"""Clearing threads: drafted, confirmed, run in batches, each on record before and after.
 
-A batch is written down in the site's database together with its threads' archive; then each thread
-is deleted from the store, in a short transaction of its own that checks that it deletes just what
-was archived; then the result is written down. What a crash leaves in between, `batches.settle`
-decides by a look at the store.
+A batch is recorded in the site's database together with its threads' archive. Then each thread is
+deleted from the store, in a short transaction that checks that it deletes exactly what was
+archived, and the result is recorded. What a crash leaves open, `batches.settle` decides by
+looking into the store.
 """
 
+import math
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
@@ -18,8 +19,9 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import Error, transaction
 from django.utils import timezone
 
-from archive.models import ClearedThread, Clearing, Stage
+from archive.models import ClearedThread, Clearing, Stage, digest
 from tasks.clearing import batches, retention, summaries
+from tasks.clearing.summaries import Summary
 from tasks.store import transactions, workspace
 
 LEASE = timedelta(seconds=60)  # after which the process that works on a clearing counts as dead
@@ -34,20 +36,29 @@ class Actor:
     """Who clears, and from where."""
 
     source: str
-    user: Any = None  # of the site, if any
+    user: Any = None  # the site's account, if any
     name: str = ""
     address: str = ""
 
 
-def draft(
-    thread_ids: Sequence[str], by: Actor, *, filter_text: str = "", is_measured: bool = False
-) -> Clearing:
-    """Write down the threads that are meant, as they are now; nothing is cleared yet."""
-    found = summaries.of(list(dict.fromkeys(thread_ids)))
-    sizes = summaries.sizes(list(found))[0] if is_measured else {}
+def plan(thread_ids: Sequence[str], *, measure: bool = False) -> list[ClearedThread]:
+    """Return those threads that exist, as they are now, to be cleared; nothing is saved."""
+    threads = summaries.read(list(dict.fromkeys(thread_ids)))
+    sizes = summaries.measure(list(threads)) if measure else {}
+    return [planned(id_, summary, sizes.get(id_)) for id_, summary in threads.items()]
+
+
+def planned(thread_id: str, summary: Summary, size: int | None) -> ClearedThread:
+    return ClearedThread(
+        key=digest(thread_id), stored_id=thread_id.encode(), size=size, **summary._asdict()
+    )
+
+
+def draft(threads: Sequence[ClearedThread], by: Actor, *, filter_text: str = "") -> Clearing:
+    """Record which threads are to be cleared, as planned; nothing is cleared yet."""
     is_account = isinstance(by.user, AbstractBaseUser)
     with transaction.atomic():
-        retention.forget_drafts()
+        retention.delete_old_drafts()
         clearing = Clearing.objects.create(
             store=workspace.identity(),
             user=by.user if is_account else None,
@@ -55,48 +66,47 @@ def draft(
             source=by.source,
             address=by.address,
             filter=filter_text,
-            planned=len(found),
+            planned=len(threads),
         )
-        rows = [batches.plan(clearing, summary) for summary in found.values()]
-        for row in rows:
-            row.size = sizes.get(row.thread_id)
-        ClearedThread.objects.bulk_create(rows, batch_size=500)
+        for thread in threads:
+            thread.clearing = clearing
+        ClearedThread.objects.bulk_create(threads, batch_size=500)
     return clearing
 
 
 def confirm(
     clearing: Clearing, *, with_running: bool = False, is_erasing: bool = False, reason: str = ""
 ) -> None:
-    """From now on it may run. Raises BusyError where it was confirmed before."""
+    """Let a draft run. Raises BusyError if it was confirmed before."""
     values = {"with_running": with_running, "is_erasing": is_erasing, "reason": reason}
-    draft = Clearing.objects.filter(pk=clearing.pk, stage=Stage.DRAFT)
-    if not draft.update(stage=Stage.RUNNING, created_at=timezone.now(), **values):
+    drafts = Clearing.objects.filter(pk=clearing.pk, stage=Stage.DRAFT)
+    if not drafts.update(stage=Stage.RUNNING, created_at=timezone.now(), **values):
         raise BusyError("It was confirmed already.")
     clearing.refresh_from_db()
 
 
-def clear(
-    thread_ids: Sequence[str],
-    by: Actor,
-    *,
-    with_running: bool = False,
-    is_erasing: bool = False,
-    reason: str = "",
-    filter_text: str = "",
-) -> Clearing:
-    """Clear threads at once, all of them as they are now; the record of it tells the numbers."""
-    clearing = draft(thread_ids, by, filter_text=filter_text)
-    confirm(clearing, with_running=with_running, is_erasing=is_erasing, reason=reason)
-    for _ in run(clearing):
-        pass
+def clear(thread_ids: Sequence[str], by: Actor, **options: Any) -> Clearing:
+    """Clear threads as they are now, with the `options` of `confirm`."""
+    clearing = draft(plan(thread_ids), by)
+    confirm(clearing, **options)
+    run(clearing)
     return clearing
 
 
-def run(clearing: Clearing) -> Generator[Clearing, None, None]:
-    """Clear a batch at a time; between two the caller may stop, and go on another time.
+def run(clearing: Clearing, seconds: float = math.inf) -> None:
+    """Run a clearing to its end, or for about so many seconds, after which it can be continued."""
+    deadline = time.monotonic() + seconds
+    with closing(run_batches(clearing)) as batches_done:
+        for _ in batches_done:
+            if time.monotonic() > deadline:
+                return
 
-    Raises BusyError where another process is at it, and what the database raises; then all that
-    was done is on record, and it may be tried again.
+
+def run_batches(clearing: Clearing) -> Generator[Clearing, None, None]:
+    """Clear a batch at a time, yielding after each; the caller may stop, and continue later.
+
+    Raises BusyError if another process works on it, and what the database raises; all that was done
+    is then on record, and it can be tried again.
     """
     _claim(clearing)
     try:
@@ -107,38 +117,29 @@ def run(clearing: Clearing) -> Generator[Clearing, None, None]:
         if clearing.stage == Stage.RUNNING:
             _finish(clearing)
     except Error as error:
-        _break_off(clearing, error)
+        _fail(clearing, error)
         raise
     finally:
         Clearing.objects.filter(pk=clearing.pk).update(busy_until=None)
 
 
-def run_for(clearing: Clearing, seconds: float) -> None:
-    """`run` for about so long; more of it another time."""
-    deadline = time.monotonic() + seconds
-    with closing(run(clearing)) as batches_done:
-        for _ in batches_done:
-            if time.monotonic() > deadline:
-                return
-
-
 def cancel(clearing: Clearing) -> None:
-    """Stop a clearing between two batches; the threads that are left are kept."""
-    running = Clearing.objects.filter(pk=clearing.pk, stage__in=(Stage.RUNNING, Stage.FAILED))
-    if running.update(stage=Stage.CANCELLED, finished_at=timezone.now()):
-        with suppress(Error):  # a store that does not answer: that is then for `repair`
+    """Stop a clearing between two batches; the threads that remain are kept."""
+    unfinished = Clearing.objects.filter(pk=clearing.pk, stage__in=(Stage.RUNNING, Stage.FAILED))
+    if unfinished.update(stage=Stage.CANCELLED, finished_at=timezone.now()):
+        with suppress(Error):  # of a store that does not answer: `repair` settles it later
             batches.settle(clearing)
         clearing.refresh_from_db()
         log(clearing, clearing.user, DELETION, clearing.reason)
 
 
 def repair(clearing: Clearing) -> int:
-    """Make the record of a clearing true whose process has ended; how many threads were open.
+    """Correct the record of a clearing whose process died; return how many threads were open.
 
-    Nothing is deleted: what is left can be cleared by going on with it.
+    Nothing is deleted: what remains can be cleared by continuing it.
     """
     settled = batches.settle(clearing)
-    if clearing.stage == Stage.RUNNING and not clearing.left:
+    if clearing.stage == Stage.RUNNING and not clearing.remaining:
         _finish(clearing)
     elif clearing.stage == Stage.RUNNING and clearing.busy_until is not None:
         clearing.stage, clearing.error = Stage.FAILED, "The process that worked on it ended."
@@ -148,18 +149,20 @@ def repair(clearing: Clearing) -> int:
 
 
 def _claim(clearing: Clearing) -> None:
-    may = Clearing.objects.free().filter(pk=clearing.pk, stage__in=(Stage.RUNNING, Stage.FAILED))
-    if not may.update(stage=Stage.RUNNING, error="", busy_until=timezone.now() + LEASE):
+    unclaimed = Clearing.objects.unclaimed().filter(
+        pk=clearing.pk, stage__in=(Stage.RUNNING, Stage.FAILED)
+    )
+    if not unclaimed.update(stage=Stage.RUNNING, error="", busy_until=timezone.now() + LEASE):
         raise BusyError("It is under way elsewhere, or over.")
     clearing.refresh_from_db()
 
 
 def _renew(clearing: Clearing) -> bool:
-    """Keep the clearing for another batch, unless somebody has cancelled it."""
-    own = Clearing.objects.filter(pk=clearing.pk, stage=Stage.RUNNING)
-    goes_on = bool(own.update(busy_until=timezone.now() + LEASE))
+    """Renew the lease for another batch; return False if somebody cancelled the clearing."""
+    running = Clearing.objects.filter(pk=clearing.pk, stage=Stage.RUNNING)
+    is_renewed = bool(running.update(busy_until=timezone.now() + LEASE))
     clearing.refresh_from_db()
-    return goes_on
+    return is_renewed
 
 
 def _finish(clearing: Clearing) -> None:
@@ -171,12 +174,12 @@ def _finish(clearing: Clearing) -> None:
     retention.empty_archive()
 
 
-def _break_off(clearing: Clearing, error: Error) -> None:
+def _fail(clearing: Clearing, error: Error) -> None:
     clearing.stage, clearing.error = Stage.FAILED, str(error)
     clearing.save(update_fields=["stage", "error"])
 
 
 def log(clearing: Clearing, user: Any, action: int, message: str) -> None:
-    """An entry in the admin's log, which has room for acts of accounts alone."""
+    """Write to the admin's log, which takes entries of accounts only."""
     if isinstance(user, AbstractBaseUser):
         LogEntry.objects.log_actions(user.pk, [clearing], action, message, single_object=True)

@@ -1,7 +1,6 @@
-"""Undo: cleared threads put back exactly as they were."""
+"""Undo: putting cleared threads back exactly as they were."""
 
 import time
-from collections.abc import Iterator
 
 from django.contrib.admin.models import CHANGE
 from django.db import IntegrityError, transaction
@@ -14,107 +13,89 @@ from tasks.store.thread_rows import ThreadRows
 
 
 class RestoreError(Exception):
-    """Why a thread cannot be put back, in one plain sentence; nothing was written."""
+    """A thread cannot be restored, with the reason as a sentence; nothing was written."""
 
 
 class CameBackError(RestoreError):
-    """The thread is there again; whoever wants it replaced must say so."""
+    """The thread exists again, and may only be replaced on request."""
 
 
 def restore(
-    row: ClearedThread,
+    thread: ClearedThread,
     *,
     by: lifecycle.Actor,
     replace: bool = False,
-    seen: str | None = None,
+    expected: str | None = None,
     with_running: bool = False,
 ) -> None:
-    """Put a thread back. A thread that came back is replaced if told so, and archived itself.
+    """Put a thread back; with `replace`, a thread that came back is archived and replaced.
 
-    Not one that differs from what was `seen`, its summary's fingerprint, if that is given; and one
-    that runs only if told so too.
+    It is replaced only if its summary's fingerprint is the `expected` one, where that is given,
+    and if it is not running, unless `with_running`.
     """
-    if row.clearing.store != workspace.identity():
-        raise RestoreError(f"It was cleared from another store: {row.clearing.store}.")
-    archive = ThreadArchive.objects.filter(thread=row).first()
-    if archive is None or row.fate != Fate.CLEARED:
+    if thread.clearing.store != workspace.identity():
+        raise RestoreError(f"It was cleared from another store: {thread.clearing.store}.")
+    archive = ThreadArchive.objects.filter(thread=thread).first()
+    if archive is None or thread.fate != Fate.CLEARED:
         raise RestoreError("It is not in the archive any more.")
     if replace:
-        _make_room(row, by, seen, with_running)
-    _put_back(row.thread_id, thread_rows.unpack(bytes(archive.data)))
+        _clear_current(thread.thread_id, by, expected, with_running)
+    _insert(thread.thread_id, thread_rows.unpack(bytes(archive.data)))
     with transaction.atomic():
-        row.fate, row.restored_at = Fate.RESTORED, timezone.now()
-        row.save(update_fields=["fate", "restored_at"])
+        thread.fate, thread.restored_at = Fate.RESTORED, timezone.now()
+        thread.save(update_fields=["fate", "restored_at"])
         archive.delete()
 
 
-def restore_all(act: Clearing, *, by: lifecycle.Actor) -> Iterator[RestoreError | None]:
-    """Put back whatever is archived of a clearing, a thread at a time; why not, where not."""
-    for pk in list(act.threads.with_archive().order_by("pk").values_list("pk", flat=True)):
-        row = act.threads.select_related("clearing").get(pk=pk)
-        try:
-            restore(row, by=by)
-        except RestoreError as error:
-            yield error
-        else:
-            yield None
-
-
-def restore_for(
-    act: Clearing, seconds: float, *, by: lifecycle.Actor
+def restore_all(
+    clearing: Clearing, seconds: float, *, by: lifecycle.Actor
 ) -> tuple[int, list[RestoreError]]:
-    """`restore_all` for about so long: how many came back, and why others did not."""
-    deadline, restored, refused = time.monotonic() + seconds, 0, []
-    for error in restore_all(act, by=by):
-        if error is None:
-            restored += 1
+    """Restore a clearing's archived threads for about so many seconds.
+
+    Returns how many were restored, and why others could not be.
+    """
+    deadline, restored, errors = time.monotonic() + seconds, 0, []
+    for pk in list(clearing.threads.restorable().order_by("pk").values_list("pk", flat=True)):
+        try:
+            restore(clearing.threads.select_related("clearing").get(pk=pk), by=by)
+        except RestoreError as error:
+            errors.append(error)
         else:
-            refused.append(error)
+            restored += 1
         if time.monotonic() > deadline:
             break
-    return restored, refused
+    return restored, errors
 
 
-def log(act: Clearing, by: lifecycle.Actor, restored: int) -> None:
-    """Who put it back, in the admin's log."""
+def log(clearing: Clearing, by: lifecycle.Actor, restored: int) -> None:
+    """Note in the admin's log who restored how many threads."""
     threads = f"{restored} thread{'' if restored == 1 else 's'}"
-    lifecycle.log(act, by.user, CHANGE, f"Restored {threads}.")
+    lifecycle.log(clearing, by.user, CHANGE, f"Restored {threads}.")
 
 
-def _make_room(
-    row: ClearedThread, by: lifecycle.Actor, seen: str | None, with_running: bool
+def _clear_current(
+    thread_id: str, by: lifecycle.Actor, expected: str | None, with_running: bool
 ) -> None:
-    """Clear what is there now, as it is by the draft that is checked, and not otherwise."""
-    act = lifecycle.draft([row.thread_id], by)
-    there = act.threads.first()
-    problem = _why_kept(there, seen, with_running) if there else ""
-    if problem or not there:
-        act.delete()
-    if problem:
-        raise CameBackError(problem)
-    if there:
+    """Clear the thread that came back, if there is one, exactly as it is checked here."""
+    for current in lifecycle.plan([thread_id]):
+        if expected not in (None, current.fingerprint):
+            raise CameBackError("What is there now has changed since you looked at it.")
+        if current.was_running and not with_running:
+            raise CameBackError("What is there now is running. Tick the box if that is meant.")
+        clearing = lifecycle.draft([current], by)
         reason = "Replaced by the thread that was cleared before."
-        lifecycle.confirm(act, with_running=with_running, reason=reason)
-        for _ in lifecycle.run(act):
-            pass
+        lifecycle.confirm(clearing, with_running=with_running, reason=reason)
+        lifecycle.run(clearing)
 
 
-def _why_kept(there: ClearedThread, seen: str | None, with_running: bool) -> str:
-    if seen not in (None, there.fingerprint):
-        return "What is there now has changed since you looked at it."
-    if there.was_running and not with_running:
-        return "What is there now is running. Tick the box if that is meant."
-    return ""
-
-
-def _put_back(thread_id: str, rows: ThreadRows) -> None:
+def _insert(thread_id: str, rows: ThreadRows) -> None:
     began = time.monotonic()
     with transactions.writing() as cursor:
         transactions.lock_thread(cursor, thread_id)
-        present = thread_rows.fetch(cursor, thread_id)
-        if present == rows:  # an earlier try got this far
+        current = thread_rows.fetch(cursor, thread_id)
+        if current == rows:  # an earlier try got this far
             return
-        if present.tasks:
+        if current.tasks:
             raise CameBackError(f"The thread {thread_id[:200]!r} is there again.")
         try:
             thread_rows.insert(cursor, rows)

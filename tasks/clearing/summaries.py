@@ -1,4 +1,4 @@
-"""What is known of threads without a look at their histories: to confirm a clearing, and to check.
+"""Summaries of threads, made without their histories.
 
 A summary's fingerprint changes with every write of an agent.
 """
@@ -6,10 +6,9 @@ A summary's fingerprint changes with every write of an agent.
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,37 +18,40 @@ from tasks.store import thread_statements, transactions
 from tasks.store.thread_rows import ThreadRows, display, exact_text
 from tasks.transcript.titles import task_title
 
-CHUNK = 500  # threads asked for in one statement
-SIZED = 20  # threads whose sizes are asked for in one transaction
-SIZING_SECONDS = 2.0
+THREADS_PER_QUERY = 500
+MEASURED_PER_QUERY = 20
+MEASURING_SECONDS = 2.0
+LONGEST_TEXT = 500  # characters of a stored value that go on record
 
 State = tuple[Any, ...]  # of a task: id, status, updated_at, number and last id of its checkpoints
 
 
-@dataclass(frozen=True)
-class Summary:
-    """A thread at a moment; `status` and `active` are those of its latest task."""
+class Summary(NamedTuple):
+    """A thread at one moment, in the fields of a ClearedThread.
 
-    thread_id: str
+    `status` and `active` are those of its latest task.
+    """
+
     fingerprint: str
     status: str
     active: str
     tasks: int
     checkpoints: int
-    is_running: bool
+    was_running: bool
 
 
-def of(thread_ids: Sequence[str]) -> dict[str, Summary]:
-    """The summaries of those threads that are there."""
-    found = {}
-    for chunk in _chunks(thread_ids, CHUNK):
-        for thread_id, states in groupby(_states(chunk), key=lambda row: row[0]):
-            found[thread_id] = _summary(thread_id, [state[1:] for state in states])
-    return found
+def read(thread_ids: Sequence[str]) -> dict[str, Summary]:
+    """Return the summaries of those threads that exist."""
+    summaries = {}
+    for chunk in _chunks(thread_ids, THREADS_PER_QUERY):
+        rows = _select(thread_statements.STATE_OF_TASKS, chunk)
+        for thread_id, states in groupby(rows, key=lambda row: row[0]):
+            summaries[thread_id] = _summarize([state[1:] for state in states])
+    return summaries
 
 
-def of_rows(thread_id: str, rows: ThreadRows) -> Summary:
-    """The same of rows that have been read whole."""
+def summarize(rows: ThreadRows) -> Summary:
+    """Return the summary of a thread whose rows were read."""
     steps: dict[Any, list[int]] = {}
     for checkpoint in rows.checkpoints:
         steps.setdefault(_hashable(checkpoint.task_id), []).append(checkpoint.id)
@@ -59,59 +61,19 @@ def of_rows(thread_id: str, rows: ThreadRows) -> Summary:
         states.append(
             (task.task_id, task.status, task.updated_at, len(own), max(own, default=None))
         )
-    return _summary(thread_id, states)
+    return _summarize(states)
 
 
-def back_since(thread_ids: Sequence[str]) -> dict[str, str]:
-    """Of threads that are there, when the oldest of their rows was made, as stored."""
-    found: dict[str, str] = {}
-    for chunk in _chunks(thread_ids, CHUNK):
-        places = ", ".join(["%s"] * len(chunk))
-        with transactions.reading() as cursor, exact_text(cursor):
-            cursor.execute(thread_statements.OLDEST_TASKS.format(places), _stored(cursor, chunk))
-            found |= {thread_id: display(oldest) for thread_id, oldest in cursor.fetchall()}
-    return found
-
-
-def sizes(thread_ids: Sequence[str]) -> tuple[dict[str, int], bool]:
-    """The bytes of threads' texts, and whether all were measured: it ends after some seconds."""
-    found: dict[str, int] = {}
-    deadline = time.monotonic() + SIZING_SECONDS
-    for chunk in _chunks(thread_ids, SIZED):
-        if time.monotonic() > deadline:
-            return found, False
-        for thread_id, size in _sizes(chunk):
-            found[thread_id] = found.get(thread_id, 0) + size
-    return found, True
-
-
-def _states(thread_ids: Sequence[str]) -> list[State]:
-    places = ", ".join(["%s"] * len(thread_ids))
-    with transactions.reading() as cursor, exact_text(cursor):
-        cursor.execute(thread_statements.STATE_OF_TASKS.format(places), _stored(cursor, thread_ids))
-        return list(cursor.fetchall())
-
-
-def _sizes(thread_ids: Sequence[str]) -> list[tuple[str, int]]:
-    with transactions.reading() as cursor:
-        return list(thread_statements.text_sizes(cursor, _stored(cursor, thread_ids)))
-
-
-def _stored(cursor: Any, thread_ids: Sequence[str]) -> list[str]:
-    return [storable(thread_id, cursor.db) for thread_id in thread_ids]
-
-
-def _summary(thread_id: str, states: list[State]) -> Summary:
+def _summarize(states: list[State]) -> Summary:
     states = sorted(states, key=lambda state: (display(state[2]), display(state[0])))
-    *_, (_, status, active, _, _) = states
+    _, status, active, *_ = states[-1]
     return Summary(
-        thread_id=thread_id,
         fingerprint=fingerprint(states),
-        status=display(status),
-        active=display(active),
+        status=_recordable(display(status)),
+        active=_recordable(display(active)),
         tasks=len(states),
         checkpoints=sum(state[3] for state in states),
-        is_running=any(not TaskStatus.read(display(state[1])).is_terminal for state in states),
+        was_running=any(not TaskStatus.read(display(state[1])).is_terminal for state in states),
     )
 
 
@@ -119,17 +81,8 @@ def fingerprint(parts: Any) -> str:
     return hashlib.blake2b(msgspec.msgpack.encode(parts), digest_size=16).hexdigest()
 
 
-def _hashable(task_id: Any) -> Any:
-    return msgspec.msgpack.encode(task_id)
-
-
-def _chunks(thread_ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for start in range(0, len(thread_ids), size):
-        yield thread_ids[start : start + size]
-
-
 def title(rows: ThreadRows) -> str:
-    """What a thread is about: the title of its latest task."""
+    """Return the title of a thread's latest task."""
     latest = max(rows.tasks, key=lambda task: display(task.updated_at), default=None)
     if latest is None:
         return ""
@@ -137,4 +90,52 @@ def title(rows: ThreadRows) -> str:
         "history_start": display(latest.execution_history_json),
         "resumable_start": display(latest.resumable_history_json),
     }
-    return task_title(SimpleNamespace(**starts))  # type: ignore[arg-type]
+    return _recordable(task_title(SimpleNamespace(**starts)))  # type: ignore[arg-type]
+
+
+def first_created(thread_ids: Sequence[str]) -> dict[str, str]:
+    """Return the oldest `created_at`, as stored, of each thread that exists."""
+    oldest: dict[str, str] = {}
+    for chunk in _chunks(thread_ids, THREADS_PER_QUERY):
+        rows = _select(thread_statements.OLDEST_TASKS, chunk)
+        oldest |= {thread_id: display(created_at) for thread_id, created_at in rows}
+    return oldest
+
+
+def measure(thread_ids: Sequence[str]) -> dict[str, int]:
+    """Return the bytes of threads' texts, of as many threads as can be measured in two seconds."""
+    sizes: dict[str, int] = {}
+    deadline = time.monotonic() + MEASURING_SECONDS
+    for chunk in _chunks(thread_ids, MEASURED_PER_QUERY):
+        if time.monotonic() > deadline:
+            break
+        with transactions.reading() as cursor:
+            texts = list(thread_statements.text_sizes(cursor, _stored(cursor, chunk)))
+        for thread_id, size in texts:
+            sizes[thread_id] = sizes.get(thread_id, 0) + size
+    return sizes
+
+
+def _select(statement: str, thread_ids: Sequence[str]) -> list[tuple[Any, ...]]:
+    placeholders = ", ".join(["%s"] * len(thread_ids))
+    with transactions.reading() as cursor, exact_text(cursor):
+        cursor.execute(statement.format(placeholders), _stored(cursor, thread_ids))
+        return list(cursor.fetchall())
+
+
+def _stored(cursor: Any, thread_ids: Sequence[str]) -> list[str]:
+    return [storable(thread_id, cursor.db) for thread_id in thread_ids]
+
+
+def _hashable(task_id: Any) -> Any:
+    return msgspec.msgpack.encode(task_id)
+
+
+def _recordable(value: str) -> str:
+    """Shorten a text to what the site's database keeps; PostgreSQL takes no NUL."""
+    return value[:LONGEST_TEXT].replace("\0", "\ufffd")
+
+
+def _chunks(thread_ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(thread_ids), size):
+        yield thread_ids[start : start + size]

@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
-from archive.models import Reveal, key_of
+from archive.models import Reveal, digest
 from tasks.engines import storable
 from tasks.secrets import request_masking
 from tasks.store import workspace
@@ -114,7 +114,7 @@ def reload_when_over(view: View) -> View:
 def _digest(thread_id: str) -> str:
     """Identify the thread in this store, however a database stores its id."""
     stored_id = storable(thread_id, workspace.store_connection())
-    return key_of(f"{workspace.identity()}\0{stored_id}")
+    return digest(f"{workspace.identity()}\0{stored_id}")
 
 
 def _record_end(entry: dict[str, str] | None, now: datetime) -> None:

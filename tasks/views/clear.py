@@ -1,4 +1,4 @@
-"""Clearing threads: what is meant is shown first, and nothing else is cleared."""
+"""Clearing threads: they are shown before they are cleared, and nothing else is."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,52 +7,74 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.db import Error
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods, require_POST
 
-from archive.models import ClearedThread, Clearing, Source
+from archive.models import ClearedThread, Clearing, Source, Stage
 from tasks.addresses import thread_id_from_token
-from tasks.clearing import confirmation, lifecycle
-from tasks.clearing.confirmation import Change, Confirmation
+from tasks.clearing import lifecycle
+from tasks.clearing.confirmation import Confirmation, options, signed_thread
 from tasks.clearing.lifecycle import Actor
 from tasks.engines import storable
 from tasks.listing.filters import Filters
 from tasks.listing.thread_list import ThreadList
 from tasks.models import TaskRecord
+from tasks.store import workspace
 from tasks.store.daemon import daemon
-from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import shown_id
 from tasks.transcript.titles import task_title
 from tasks.views.common import can_clear, can_view, list_url, no_such_thread, thread_id_of
 from tasks.views.limits import limit_concurrency
 
 CONFLICT = 409
-SHOWN_ROWS = 20
-SECONDS_OF_ONE = 10.0  # for clearing one thread at once
-WALK = 500  # threads read at a time
+LISTED_THREADS = 20
+THREADS_PER_READ = 500
+SECONDS, SECONDS_WITHOUT_SCRIPT = 1.0, 5.0  # of work in one request
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @can_view
 @can_clear
 def clear(request: HttpRequest) -> HttpResponse:
-    """Clear a thread: ask first, then clear what was shown, or show what has changed."""
+    """Ask before clearing a thread; then clear it, if it is still as it was shown."""
     thread_id = thread_id_of(request)
-    shown = confirmation.of_thread(thread_id)
-    if shown is None:
-        raise no_such_thread(thread_id)
-    status = 200
     if request.method == "POST":
-        if request.POST.get("version") != shown.version:
-            shown.changes = confirmation.changed_since(request.POST.get("seen", ""), shown)
-            shown.changes = shown.changes or [Change(thread_id, "", "")]
-            status = CONFLICT
-        elif shown.check(request.POST) and _cleared(request, thread_id, shown):
-            return redirect(list_url(request))
-    return confirm_page(request, shown, status=status, thread_id=thread_id)
+        return _clear_thread(request, thread_id)
+    threads = lifecycle.plan([thread_id], measure=True)
+    if not threads:
+        raise no_such_thread(thread_id)
+    return confirm_page(request, Confirmation(threads), thread_id=thread_id)
+
+
+def _clear_thread(request: HttpRequest, thread_id: str) -> HttpResponse:
+    shown = signed_thread(thread_id, request.POST.get("seen", ""))
+    threads = [shown] if shown else lifecycle.plan([thread_id], measure=True)
+    clearing = lifecycle.draft(threads, actor(request, Source.THREAD_PAGE))
+    if page := _confirm(request, clearing, thread_id=thread_id):
+        clearing.delete()
+        if not clearing.planned:
+            raise no_such_thread(thread_id)
+        return page
+    if problem := _clear_at_once(clearing):
+        messages.error(request, f"Nothing was cleared: {problem}")
+        return confirm_page(request, Confirmation.of(clearing), thread_id=thread_id)
+    text = "Erased {}." if clearing.is_erasing else 'Cleared {}. <a href="{}">Undo…</a>'
+    address = reverse("clearing", args=[clearing.pk])
+    messages.success(request, format_html(text, shown_id(thread_id)[:200], address))
+    return redirect(list_url(request))
+
+
+def _clear_at_once(clearing: Clearing) -> str:
+    """Clear a single thread, and return the reason if it was not cleared."""
+    try:
+        lifecycle.run(clearing)
+    except Error as error:
+        lifecycle.cancel(clearing)
+        return f"{str(error).rstrip('.')}."
+    return "" if clearing.cleared else clearing.threads.get().why
 
 
 @require_POST
@@ -60,100 +82,147 @@ def clear(request: HttpRequest) -> HttpResponse:
 @can_clear
 @limit_concurrency
 def clear_selected(request: HttpRequest) -> HttpResponse:
-    """Write down which threads are meant, and ask: the selected ones, or all of a list."""
+    """Draft the clearing of the selected threads, or of a whole list, and ask."""
     if request.POST.get("all"):
         query = request.POST.get("query", "")
-        ids = _ids_of_list(Filters.parse(QueryDict(query)))
+        ids = _listed_ids(Filters.parse(QueryDict(query)))
     else:
         query, ids = "", [thread_id_from_token(token) for token in request.POST.getlist("thread")]
     if not ids:
         messages.error(request, "No thread is selected.")
         return redirect("threads")
-    act = lifecycle.draft(ids, actor(request, Source.LIST), filter_text=query, is_measured=True)
-    return redirect("clearing", act.pk)
+    threads = lifecycle.plan(ids, measure=True)
+    clearing = lifecycle.draft(threads, actor(request, Source.LIST), filter_text=query)
+    return redirect("clearing", clearing.pk)
+
+
+def _listed_ids(filters: Filters) -> list[str]:
+    """Return the ids of all threads that match the filters, however long it takes."""
+    ids, thread_list, after = [], ThreadList(filters), None
+    while True:
+        page = thread_list.page(THREADS_PER_READ, after)
+        ids += [record.thread_id for record in page.records]
+        if page.stopped_at:
+            after = page.stopped_at
+        elif page.has_more:
+            after = filters.cursor(page.records[-1])
+        else:
+            return ids
+
+
+@require_POST
+@can_view
+@can_clear
+def confirm(request: HttpRequest, pk: int) -> HttpResponse:
+    """Begin to clear the threads of a draft, or ask again."""
+    refuse_read_only()
+    clearing = get_clearing(pk)
+    if clearing.stage != Stage.DRAFT:
+        return redirect("clearing", pk)
+    if page := _confirm(request, clearing, clearing=clearing):
+        return page
+    _run(request, clearing, SECONDS)
+    query = "?go=on" if clearing.stage == Stage.RUNNING else ""
+    return redirect(f"{request.path.removesuffix('confirm/')}{query}")
+
+
+@require_POST
+@can_view
+@can_clear
+def go_on(request: HttpRequest, pk: int) -> HttpResponse:
+    """Clear for about a second; the page asks for more until all is done."""
+    refuse_read_only()
+    clearing = get_clearing(pk)
+    if request.headers.get("HX-Request") != "true":
+        _run(request, clearing, SECONDS_WITHOUT_SCRIPT)
+        return redirect("clearing", pk)
+    _run(request, clearing, SECONDS)
+    if clearing.stage == Stage.RUNNING:
+        context = {"clearing": clearing, "goes_on": True}
+        return render(request, "tasks/clearing/_progress.html", context)
+    return HttpResponse(headers={"HX-Redirect": request.path.removesuffix("go-on/")})
+
+
+def _run(request: HttpRequest, clearing: Clearing, seconds: float) -> None:
+    try:
+        lifecycle.run(clearing, seconds)
+    except lifecycle.BusyError:
+        clearing.refresh_from_db()  # another window works on it
+    except Error as error:
+        messages.error(request, f"Broken off: {error}")
+        clearing.refresh_from_db()
+
+
+@require_POST
+@can_view
+@can_clear
+def cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    lifecycle.cancel(get_clearing(pk))
+    return redirect("clearing", pk)
+
+
+def _confirm(request: HttpRequest, draft: Clearing, **context: Any) -> HttpResponse | None:
+    """Confirm a draft, or return the page that asks again and says why.
+
+    It is confirmed only if its threads are those that were shown, and unchanged in the store.
+    """
+    current = Confirmation.of(draft)
+    current.is_stale = request.POST.get("version") != current.version
+    current.refresh(draft)
+    if current.is_stale:
+        return confirm_page(request, current, status=CONFLICT, **context)
+    if not current.check(request.POST):
+        return confirm_page(request, current, **context)
+    if settings.TASKS_READ_ONLY:
+        messages.error(request, "Nothing was cleared: The store is read-only.")
+        return confirm_page(request, current, **context)
+    lifecycle.confirm(draft, **options(request.POST))
+    return None
+
+
+def confirm_page(
+    request: HttpRequest, confirmation: Confirmation, *, status: int = 200, **context: Any
+) -> HttpResponse:
+    context |= {
+        "confirmation": confirmation,
+        "is_stalled": _is_stalled(confirmation),
+        "archive_days": settings.ARCHIVE_RETENTION.days,
+        "first_threads": _with_titles(confirmation.threads[:LISTED_THREADS]),
+    }
+    return render(request, "tasks/clearing/confirm.html", context, status=status)
+
+
+def _with_titles(threads: Sequence[ClearedThread]) -> Sequence[ClearedThread]:
+    """Give threads their present titles, for a person to recognise them by."""
+    store = workspace.store_connection()
+    ids = [storable(thread.thread_id, store) for thread in threads]
+    latest = TaskRecord.objects.filter(thread_id__in=ids).latest_per_thread().for_list()
+    titles = {record.thread_id: task_title(record) for record in latest}
+    for thread, id_ in zip(threads, ids, strict=True):
+        thread.title = titles.get(id_, "")
+    return threads
+
+
+def _is_stalled(confirmation: Confirmation) -> bool:
+    """Return whether the only thread to clear is stalled."""
+    if confirmation.only is None:
+        return False
+    tasks = TaskRecord.objects.for_thread(confirmation.only.thread_id)
+    latest = tasks.only("status", "updated_at").first()
+    return latest is not None and daemon().is_stalled(latest)
 
 
 def actor(request: HttpRequest, source: Source) -> Actor:
     return Actor(source, request.user, address=request.META.get("REMOTE_ADDR", ""))
 
 
-def confirm_page(
-    request: HttpRequest, shown: Confirmation, *, status: int = 200, **more: Any
-) -> HttpResponse:
-    context = {
-        "shown": shown,
-        "is_stalled": _is_stalled(shown),
-        "posted": request.POST,
-        "archive_days": settings.ARCHIVE_RETENTION.days,
-        "first_rows": _with_titles(shown.rows[:SHOWN_ROWS]),
-        **more,
-    }
-    return render(request, "tasks/clearing/confirm.html", context, status=status)
-
-
-def _with_titles(rows: Sequence[ClearedThread]) -> Sequence[ClearedThread]:
-    """The rows with what their threads are about now, for a person to recognise them by."""
-    ids = [storable(row.thread_id, store_connection()) for row in rows]
-    latest = TaskRecord.objects.filter(thread_id__in=ids).latest_per_thread().for_list()
-    titles = {record.thread_id: task_title(record) for record in latest}
-    for row, id_ in zip(rows, ids, strict=True):
-        row.title = titles.get(id_, "")
-    return rows
-
-
-def _is_stalled(shown: Confirmation) -> bool:
-    """Whether the only thread that is meant is called stalled elsewhere."""
-    if shown.only is None:
-        return False
-    tasks = TaskRecord.objects.for_thread(shown.only.thread_id)
-    latest = tasks.only("status", "updated_at").first()
-    return latest is not None and daemon().is_stalled(latest)
+def get_clearing(pk: int) -> Clearing:
+    clearing = Clearing.objects.filter(store=workspace.identity(), pk=pk).first()
+    if clearing is None:
+        raise Http404("There is no such clearing in this store.")
+    return clearing
 
 
 def refuse_read_only() -> None:
     if settings.TASKS_READ_ONLY:
         raise BadRequest("The store is read-only: nothing can be cleared or restored.")
-
-
-def _cleared(request: HttpRequest, thread_id: str, shown: Confirmation) -> bool:
-    """Whether the thread was cleared; either way the person is told."""
-    if settings.TASKS_READ_ONLY:
-        messages.error(request, "Nothing was cleared: The store is read-only.")
-        return False
-    act = lifecycle.draft([thread_id], actor(request, Source.THREAD_PAGE))
-    if confirmation.of_draft(act).version != shown.version:
-        act.delete()
-        shown.errors.append("It changed this moment. Look again.")
-        return False
-    lifecycle.confirm(act, **confirmation.options(request.POST))
-    try:
-        lifecycle.run_for(act, SECONDS_OF_ONE)
-    except Error as error:
-        lifecycle.cancel(act)
-        messages.error(request, f"Nothing was cleared: {str(error).rstrip('.')}.")
-        return False
-    return _told(request, act, thread_id)
-
-
-def _told(request: HttpRequest, act: Clearing, thread_id: str) -> bool:
-    if not act.cleared:
-        messages.error(request, f"Nothing was cleared: {act.threads.get().why}")
-        return False
-    text = "Erased {}." if act.is_erasing else 'Cleared {}. <a href="{}">Undo…</a>'
-    address = reverse("clearing", args=[act.pk])
-    messages.success(request, format_html(text, shown_id(thread_id)[:200], address))
-    return True
-
-
-def _ids_of_list(filters: Filters) -> list[str]:
-    """The ids of all threads that pass the filters, however long that takes."""
-    found, listed, after = [], ThreadList(filters), None
-    while True:
-        page = listed.page(WALK, after)
-        found += [record.thread_id for record in page.records]
-        if page.stopped_at:
-            after = page.stopped_at
-        elif page.has_more:
-            after = filters.cursor(page.records[-1])
-        else:
-            return found

@@ -8,7 +8,7 @@ from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, QueryDict
 from django.urls import reverse
 
-from archive.models import cleared_before
+from archive.models import last_clearings
 from tasks.large_values import is_unusable_key
 from tasks.models import TaskRecord, TaskRecordQuerySet
 from tasks.secrets import reveal
@@ -31,7 +31,7 @@ def may_clear(request: HttpRequest) -> bool:
 
 def mark_returned(records: Sequence[TaskRecord]) -> None:
     """Set `came_back` of threads that were cleared and are there again; one query."""
-    found = cleared_before([str(r.thread_id) for r in records], workspace.identity())
+    found = last_clearings([str(r.thread_id) for r in records], workspace.identity())
     for record in records:
         record.came_back = found.get(str(record.thread_id))  # type: ignore[attr-defined]
 

@@ -374,9 +374,11 @@ def test_viewer_sees_no_clearing_and_may_not_post_it(browser: webdriver.Chrome, 
         assert browser.find_elements(By.CSS_SELECTOR, "input[name=thread], #selection") == []
         open_page(browser, server, "/thread/clear/?id=thread_0")
         assert heading(browser) == "You may not do this"
-        [(act,)] = site(server, "SELECT max(id) FROM archive_clearing")
+        [(clearing,)] = site(server, "SELECT max(id) FROM archive_clearing")
         paths = ["/clear/", "/thread/clear/?id=thread_0"]
-        paths += [f"/cleared/{act}/{verb}/" for verb in ("confirm", "go-on", "cancel", "restore")]
+        paths += [
+            f"/cleared/{clearing}/{verb}/" for verb in ("confirm", "go-on", "cancel", "restore")
+        ]
         open_page(browser, server, "/cleared/")
         assert browser.find_elements(By.CSS_SELECTOR, "main button") == []
         for path in paths:

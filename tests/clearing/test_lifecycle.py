@@ -15,7 +15,7 @@ from archive.models import (
     Source,
     Stage,
     ThreadArchive,
-    cleared_before,
+    last_clearings,
 )
 from tasks import service
 from tasks.clearing import batches, clear_threads, lifecycle, restoring, summaries
@@ -86,14 +86,14 @@ def test_running_thread_is_kept_unless_told_otherwise(store):
 def test_thread_that_changed_or_went_after_it_was_confirmed_is_kept(store):
     for task_id in ("changed", "gone", "same"):
         ended(task_id)
-    act = lifecycle.draft(["changed", "gone", "same", "never there"], BY)
-    lifecycle.confirm(act)
+    clearing = lifecycle.draft(lifecycle.plan(["changed", "gone", "same", "never there"]), BY)
+    lifecycle.confirm(clearing)
     service.record_checkpoint(update(task_id="changed", thread_id="changed"))
     service.delete_by_thread_id("gone")
 
-    lifecycle.run_for(act, 10)
+    lifecycle.run(clearing, 10)
 
-    why = {row.thread_id: row.why for row in act.threads.all()}
+    why = {row.thread_id: row.why for row in clearing.threads.all()}
     assert why == {"changed": batches.CHANGED, "gone": batches.GONE, "same": ""}
     assert TaskRecord.objects.get().task_id == "changed"
 
@@ -108,10 +108,10 @@ def test_thread_that_changes_between_archive_and_deletion_is_kept(store, monkeyp
         return pack(rows)
 
     monkeypatch.setattr(thread_rows, "pack", pack_late)
-    act = lifecycle.draft(["telegram_42"], BY)
-    lifecycle.confirm(act)
+    clearing = lifecycle.draft(lifecycle.plan(["telegram_42"]), BY)
+    lifecycle.confirm(clearing)
 
-    lifecycle.run_for(act, 10)
+    lifecycle.run(clearing, 10)
 
     assert TaskRecord.objects.get().last_error == "new"
     assert (fates(), ThreadArchive.objects.count()) == ({"telegram_42": Fate.KEPT}, 0)
@@ -138,71 +138,71 @@ def test_running_thread_that_goes_on_is_archived_as_it_was_deleted(store, monkey
 
 def test_fingerprint_tells_each_write_of_an_agent(store):
     service.record_checkpoint(update())
-    seen = [summaries.of(["telegram_42"])["telegram_42"]]
+    seen = [summaries.read(["telegram_42"])["telegram_42"]]
     service.record_checkpoint(update())
-    seen += summaries.of(["telegram_42"]).values()
+    seen += summaries.read(["telegram_42"]).values()
     service.save_snapshot(snapshot(status="completed"))
-    seen += summaries.of(["telegram_42"]).values()
+    seen += summaries.read(["telegram_42"]).values()
     service.record_checkpoint(update(task_id="second"))
-    seen += summaries.of(["telegram_42"]).values()
+    seen += summaries.read(["telegram_42"]).values()
 
     assert len({summary.fingerprint for summary in seen}) == 4
-    assert [s.is_running for s in seen] == [True, True, False, True]
+    assert [s.was_running for s in seen] == [True, True, False, True]
     assert [s.checkpoints for s in seen] == [1, 2, 2, 3]
 
 
 def test_summary_of_rows_is_that_of_their_thread(store):
     for thread_id in odd_rows.fill(store):
-        whole = summaries.of_rows(thread_id, thread_rows.read(thread_id))
-        assert summaries.of([thread_id]) == {thread_id: whole}
-        assert summaries.sizes([thread_id]) == ({thread_id: thread_rows.read(thread_id).size}, True)
+        rows = thread_rows.read(thread_id)
+        assert summaries.read([thread_id]) == {thread_id: summaries.summarize(rows)}
+        assert summaries.measure([thread_id]) == {thread_id: rows.size}
 
 
 def test_size_of_batches_is_bounded(store, monkeypatch):
     monkeypatch.setattr(batches, "BATCH_THREADS", 2)
     for number in range(5):
         ended(f"thread {number}")
-    act = lifecycle.draft([f"thread {number}" for number in range(5)], BY)
-    lifecycle.confirm(act)
+    clearing = lifecycle.draft(lifecycle.plan([f"thread {number}" for number in range(5)]), BY)
+    lifecycle.confirm(clearing)
 
-    assert [done.cleared for done in lifecycle.run(act)] == [2, 4, 5]
+    assert [done.cleared for done in lifecycle.run_batches(clearing)] == [2, 4, 5]
 
 
 def test_cancelled_clearing_keeps_what_is_left(store, monkeypatch):
     monkeypatch.setattr(batches, "BATCH_THREADS", 2)
     for number in range(5):
         ended(f"thread {number}")
-    act = lifecycle.draft([f"thread {number}" for number in range(5)], BY)
-    lifecycle.confirm(act)
+    clearing = lifecycle.draft(lifecycle.plan([f"thread {number}" for number in range(5)]), BY)
+    lifecycle.confirm(clearing)
 
-    for _ in lifecycle.run(act):
+    for _ in lifecycle.run_batches(clearing):
         lifecycle.cancel(Clearing.objects.get())
 
-    assert (act.stage, act.cleared, act.left) == (Stage.CANCELLED, 2, 3)
+    assert (clearing.stage, clearing.cleared, clearing.remaining) == (Stage.CANCELLED, 2, 3)
     assert TaskRecord.objects.count() == 3
 
 
 def test_two_processes_do_not_work_on_one_clearing(store):
     ended("a")
-    act = lifecycle.draft(["a"], BY)
-    lifecycle.confirm(act)
-    running = lifecycle.run(act)
+    clearing = lifecycle.draft(lifecycle.plan(["a"]), BY)
+    lifecycle.confirm(clearing)
+    running = lifecycle.run_batches(clearing)
     next(running)
 
     with pytest.raises(lifecycle.BusyError):
-        lifecycle.run_for(Clearing.objects.get(), 1)
+        lifecycle.run(Clearing.objects.get(), 1)
     running.close()
-    lifecycle.run_for(Clearing.objects.get(), 1)
+    lifecycle.run(Clearing.objects.get(), 1)
 
     assert Clearing.objects.get().stage == Stage.DONE
 
 
 def test_clearing_is_confirmed_once(store):
-    act = lifecycle.draft([], BY)
-    lifecycle.confirm(act)
+    clearing = lifecycle.draft(lifecycle.plan([]), BY)
+    lifecycle.confirm(clearing)
 
     with pytest.raises(lifecycle.BusyError):
-        lifecycle.confirm(act)
+        lifecycle.confirm(clearing)
 
 
 def test_error_of_the_store_is_on_record_and_the_rest_can_be_cleared_later(store, monkeypatch):
@@ -217,16 +217,16 @@ def test_error_of_the_store_is_on_record_and_the_rest_can_be_cleared_later(store
         delete(thread_id, **options)
 
     monkeypatch.setattr(service, "delete_by_thread_id", fails_once)
-    act = lifecycle.draft(["a", "b", "c"], BY)
-    lifecycle.confirm(act)
+    clearing = lifecycle.draft(lifecycle.plan(["a", "b", "c"]), BY)
+    lifecycle.confirm(clearing)
 
     with pytest.raises(OperationalError):
-        lifecycle.run_for(act, 10)
-    act.refresh_from_db()
-    assert (act.stage, act.error) == (Stage.FAILED, "database is locked")
+        lifecycle.run(clearing, 10)
+    clearing.refresh_from_db()
+    assert (clearing.stage, clearing.error) == (Stage.FAILED, "database is locked")
 
-    lifecycle.run_for(act, 10)
-    assert (act.stage, act.cleared, TaskRecord.objects.count()) == (Stage.DONE, 3, 0)
+    lifecycle.run(clearing, 10)
+    assert (clearing.stage, clearing.cleared, TaskRecord.objects.count()) == (Stage.DONE, 3, 0)
     assert ThreadArchive.objects.count() == 3
 
 
@@ -243,10 +243,10 @@ def test_erasing_leaves_no_archive_and_overwrites_what_it_frees(store):
 def test_record_of_what_was_erased_holds_nothing_that_was_said(store, is_erasing):
     service.save_snapshot(snapshot(execution_history=history("my secret wish")))
 
-    act = lifecycle.clear(["telegram_42"], BY, is_erasing=is_erasing, with_running=True)
+    clearing = lifecycle.clear(["telegram_42"], BY, is_erasing=is_erasing, with_running=True)
 
-    assert act.cleared == 1
-    assert act.threads.get().title == ("" if is_erasing else "my secret wish")
+    assert clearing.cleared == 1
+    assert clearing.threads.get().title == ("" if is_erasing else "my secret wish")
     kept = repr((rows_of("archive_clearing"), rows_of("archive_clearedthread")))
     assert ("secret wish" in kept) is not is_erasing
 
@@ -291,16 +291,16 @@ def test_queryset_clears_its_threads(store):
 def test_thread_that_came_back_is_known_by_its_last_clearing(store):
     place = workspace.identity()
     ended("telegram_42")
-    assert cleared_before(["telegram_42"], place) == {}
+    assert last_clearings(["telegram_42"], place) == {}
 
     done = lifecycle.clear(["telegram_42"], BY)
     service.save_snapshot(snapshot())
 
     row = done.threads.get()
-    assert cleared_before(["telegram_42", "x"], place) == {"telegram_42": (done.pk, row.cleared_at)}
-    assert cleared_before(["telegram_42"], "another store") == {}
+    assert last_clearings(["telegram_42", "x"], place) == {"telegram_42": (done.pk, row.cleared_at)}
+    assert last_clearings(["telegram_42"], "another store") == {}
     restoring.restore(row, by=BY, replace=True, with_running=True)
-    assert cleared_before(["telegram_42"], place) == {}
+    assert last_clearings(["telegram_42"], place) == {}
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -311,13 +311,13 @@ def test_asking_for_threads_that_came_back_takes_one_query(count, django_assert_
     lifecycle.clear(ids, BY)
 
     with django_assert_num_queries(1):
-        assert len(cleared_before(ids, workspace.identity())) == count
+        assert len(last_clearings(ids, workspace.identity())) == count
 
 
 def test_drafts_are_forgotten_after_a_day(store):
-    old = lifecycle.draft([], BY)
+    old = lifecycle.draft(lifecycle.plan([]), BY)
     Clearing.objects.update(created_at=old.created_at - timedelta(days=2))
 
-    new = lifecycle.draft([], BY)
+    new = lifecycle.draft(lifecycle.plan([]), BY)
 
     assert Clearing.objects.get() == new

@@ -67,7 +67,7 @@ def test_thread_that_came_back_is_not_overwritten_unless_told_so(store):
 
     restoring.restore(row, by=BY, replace=True, with_running=True)
     assert loaded().final_response == "old"
-    assert ClearedThread.objects.exclude(pk=row.pk).with_archive().count() == 1  # the new one
+    assert ClearedThread.objects.exclude(pk=row.pk).restorable().count() == 1  # the new one
 
 
 @pytest.mark.parametrize("is_seen", [True, False])
@@ -75,16 +75,16 @@ def test_only_what_was_seen_is_replaced(store, is_seen):
     task("telegram_42", status="failed", final_response="old")
     [row] = cleared("telegram_42")
     task("telegram_42", status="failed", final_response="new")
-    seen = summaries.of(["telegram_42"])["telegram_42"].fingerprint
+    seen = summaries.read(["telegram_42"])["telegram_42"].fingerprint
     if not is_seen:
         service.save_snapshot(snapshot(status=TaskStatus.FAILED, final_response="newer"))
         with pytest.raises(restoring.CameBackError, match="has changed"):
-            restoring.restore(row, by=BY, replace=True, seen=seen)
+            restoring.restore(row, by=BY, replace=True, expected=seen)
         assert loaded().final_response == "newer"
         assert Clearing.objects.count() == 1  # nothing came of it
         return
 
-    restoring.restore(row, by=BY, replace=True, seen=seen)
+    restoring.restore(row, by=BY, replace=True, expected=seen)
 
     assert loaded().final_response == "old"
 
@@ -93,7 +93,7 @@ def test_thread_that_is_gone_by_now_is_restored_without_a_record_of_replacing(st
     task("telegram_42", final_response="old")
     [row] = cleared("telegram_42")
 
-    restoring.restore(row, by=BY, replace=True, seen="of one that was there")
+    restoring.restore(row, by=BY, replace=True, expected="of one that was there")
 
     assert loaded().final_response == "old"
     assert Clearing.objects.count() == 1
@@ -108,7 +108,7 @@ def test_task_of_another_thread_by_now_is_not_overwritten(store):
         restoring.restore(row, by=BY, replace=True)
 
     assert TaskRecord.objects.get().thread_id == "other"
-    assert ClearedThread.objects.with_archive().count() == 1
+    assert ClearedThread.objects.restorable().count() == 1
 
 
 def test_checkpoint_id_that_is_taken_leaves_nothing_half_restored(store):
@@ -156,12 +156,12 @@ def test_thread_of_another_store_is_not_restored_here(store):
 def test_whole_clearing_is_restored_but_for_what_cannot_be(store):
     for task_id in ("a", "b", "c"):
         task(task_id)
-    act = cleared("a", "b", "c")[0].clearing
+    clearing = cleared("a", "b", "c")[0].clearing
     task("b")
 
-    errors = [type(error) for error in restoring.restore_all(act, by=BY)]
+    restored, errors = restoring.restore_all(clearing, 60, by=BY)
 
-    assert errors == [type(None), restoring.CameBackError, type(None)]
+    assert (restored, [type(error) for error in errors]) == (2, [restoring.CameBackError])
     assert TaskRecord.objects.count() == 3
 
 

@@ -99,8 +99,12 @@ def test_age_that_is_none_is_refused(age: str):
 def test_clear_threads_puts_its_filters_and_its_reason_on_record(threads):
     told = run("clear_threads", "--yes", "--status", "failed", "--reason", "weekly")
 
-    act = Clearing.objects.get()
-    assert (act.filter, act.reason, act.source) == ("--status failed", "weekly", Source.COMMAND)
+    clearing = Clearing.objects.get()
+    assert (clearing.filter, clearing.reason, clearing.source) == (
+        "--status failed",
+        "weekly",
+        Source.COMMAND,
+    )
     assert told.startswith("Cleared 1 thread: 1 task, 0 checkpoints")
     assert ThreadArchive.objects.count() == 1
 

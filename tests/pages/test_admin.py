@@ -338,7 +338,7 @@ def test_all_of_a_list_cannot_be_selected(admin_client: Client):
 
     asked = clear(admin_client, "thread 1", select_across="1")
 
-    rows = admin_client.get(asked["Location"]).context["shown"].rows
+    rows = admin_client.get(asked["Location"]).context["confirmation"].threads
     assert [row.thread_id for row in rows] == ["thread 1"]
     assert "Select all 60" not in admin_client.get(TASKS).content.decode()
 
@@ -390,7 +390,7 @@ def test_clearing_asks_first(admin_client: Client):
 
     asked = admin_client.get(clear(admin_client, "telegram_42")["Location"])
 
-    assert [row.thread_id for row in asked.context["shown"].rows] == ["telegram_42"]
+    assert [row.thread_id for row in asked.context["confirmation"].threads] == ["telegram_42"]
     assert TaskRecord.objects.count() == 1
 
 

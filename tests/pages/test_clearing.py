@@ -40,7 +40,7 @@ def ask(client: Client, *thread_ids: str, **form: str):
 def test_selected_threads_are_shown_with_their_numbers(operator: Client, store):
     ended("a", "b", "c")
 
-    shown = operator.get(ask(operator, "a", "b", "gone")["Location"]).context["shown"]
+    shown = operator.get(ask(operator, "a", "b", "gone")["Location"]).context["confirmation"]
 
     assert (shown.count, shown.tasks, shown.checkpoints, shown.is_measured) == (2, 2, 2, True)
     assert TaskRecord.objects.count() == 3
@@ -63,9 +63,9 @@ def test_threads_to_clear_are_named_by_what_they_are_about(operator: Client, sto
 def test_selected_threads_are_cleared_when_confirmed(operator: Client, store):
     ended("a", "b", "c")
 
-    act = confirm(operator, ask(operator, "a", "b"), reason="over")
+    clearing = confirm(operator, ask(operator, "a", "b"), reason="over")
 
-    assert (act.cleared, act.reason, act.user_name) == (2, "over", "someone")
+    assert (clearing.cleared, clearing.reason, clearing.user_name) == (2, "over", "someone")
     assert TaskRecord.objects.get().task_id == "c"
 
 
@@ -73,23 +73,25 @@ def test_selected_threads_are_cleared_when_confirmed(operator: Client, store):
 def test_thread_of_any_id_can_be_selected_and_restored(operator: Client, thread_id: str):
     ended(thread_id)
 
-    act = confirm(operator, ask(operator, thread_id))
+    clearing = confirm(operator, ask(operator, thread_id))
     assert not TaskRecord.objects.exists()
-    operator.get(reverse("clearing", args=[act.pk]))
-    operator.post(reverse("clearing-restore", args=[act.pk]), {"thread": act.threads.get().pk})
+    operator.get(reverse("clearing", args=[clearing.pk]))
+    operator.post(
+        reverse("clearing-restore", args=[clearing.pk]), {"thread": clearing.threads.get().pk}
+    )
 
     assert TaskRecord.objects.get().thread_id == thread_id
 
 
 def test_all_of_a_list_are_those_that_match_its_filters(operator: Client, store, monkeypatch):
-    monkeypatch.setattr("tasks.views.clear.WALK", 2)
+    monkeypatch.setattr("tasks.views.clear.THREADS_PER_READ", 2)
     ended(*(f"t{number}" for number in range(7)))
     task("other", status="completed")
 
     asked = operator.post(reverse("clear-selected"), {"all": "1", "query": "status=failed"})
-    act = confirm(operator, asked)
+    clearing = confirm(operator, asked)
 
-    assert (act.cleared, act.filter) == (7, "status=failed")
+    assert (clearing.cleared, clearing.filter) == (7, "status=failed")
     assert TaskRecord.objects.get().task_id == "other"
 
 
@@ -114,7 +116,7 @@ def test_one_thread_that_changed_is_shown_again(operator: Client, store):
     response = operator.post(address, form)
 
     assert response.status_code == 409
-    [change] = response.context["shown"].changes
+    [change] = response.context["confirmation"].changes
     assert (change.before[:21], change.now[:22]) == (
         "running, 1 checkpoint",
         "running, 2 checkpoints",
@@ -141,9 +143,9 @@ def test_many_of_which_some_changed_are_shown_again(operator: Client, store):
     response = operator.post(f"{address}confirm/", form)
 
     assert response.status_code == 409
-    changes = {change.thread_id: change.now for change in response.context["shown"].changes}
+    changes = {change.thread_id: change.now for change in response.context["confirmation"].changes}
     assert (changes["a"], changes["b"][:7], set(changes)) == ("", "running", {"a", "b"})
-    assert response.context["shown"].count == 2
+    assert response.context["confirmation"].count == 2
     assert operator.post(f"{address}confirm/", form).status_code == 409  # an older window's
     assert TaskRecord.objects.count() == 2
 
@@ -156,7 +158,9 @@ def test_many_must_be_typed(operator: Client, monkeypatch):
     for typed in ("", "2", "three", "٣"):
         page = operator.get(address)
         response = operator.post(f"{address}confirm/", form_of(page, typed=typed))
-        assert response.context["shown"].errors == ["Type 3, the number of threads, to clear them."]
+        assert response.context["confirmation"].errors == [
+            "Type 3, the number of threads, to clear them."
+        ]
     assert Clearing.objects.get().stage == Stage.DRAFT
     operator.post(f"{address}confirm/", form_of(operator.get(address), typed="3"))
     assert Clearing.objects.get().stage == Stage.DONE
@@ -166,17 +170,17 @@ def test_running_threads_of_many_are_kept_without_a_tick(operator: Client, store
     ended("over")
     task("at work")
 
-    act = confirm(operator, ask(operator, "over", "at work"))
+    clearing = confirm(operator, ask(operator, "over", "at work"))
 
-    assert (act.cleared, act.kept) == (1, 1)
+    assert (clearing.cleared, clearing.kept) == (1, 1)
     assert TaskRecord.objects.get().task_id == "at work"
 
 
 def test_progress_asks_for_more_by_itself_and_leads_to_the_report(operator: Client):
     ended("a")
-    act = lifecycle.draft(["a"], BY)
-    lifecycle.confirm(act)
-    address = reverse("clearing", args=[act.pk])
+    clearing = lifecycle.draft(lifecycle.plan(["a"]), BY)
+    lifecycle.confirm(clearing)
+    address = reverse("clearing", args=[clearing.pk])
 
     assert 'hx-trigger="load"' in operator.get(address + "?go=on").content.decode()
     assert "hx-trigger" not in operator.get(address).content.decode().split("progress")[1]
@@ -191,10 +195,10 @@ def test_clearing_that_breaks_off_says_why(operator: Client, monkeypatch):
 
     ended("a")
     monkeypatch.setattr(service, "delete_by_thread_id", locked)
-    act = lifecycle.draft(["a"], BY)
-    lifecycle.confirm(act)
+    clearing = lifecycle.draft(lifecycle.plan(["a"]), BY)
+    lifecycle.confirm(clearing)
 
-    address = reverse("clearing-go-on", args=[act.pk])
+    address = reverse("clearing-go-on", args=[clearing.pk])
     content = operator.post(address, follow=True).content.decode()
 
     assert "Broken off: database is locked" in content
@@ -217,7 +221,7 @@ def test_thread_that_came_back_is_replaced_only_if_told_so(operator: Client, sto
     form = {
         "thread": row.pk,
         "replace": "1",
-        "seen": page.context["rows"][0]["back"]["fingerprint"],
+        "seen": page.context["rows"][0][1]["fingerprint"],
     }
     said = operator.post(address, form, follow=True).content.decode()
     assert "What is there now is running." in said
@@ -227,7 +231,7 @@ def test_thread_that_came_back_is_replaced_only_if_told_so(operator: Client, sto
     assert TaskRecord.objects.get().final_response == "newer"
 
     page = operator.get(reverse("clearing", args=[row.clearing_id]))
-    form["seen"] = page.context["rows"][0]["back"]["fingerprint"]
+    form["seen"] = page.context["rows"][0][1]["fingerprint"]
     operator.post(address, {**form, "with_running": "on"})
     assert TaskRecord.objects.get().final_response == "old"
 
@@ -240,11 +244,11 @@ def test_page_of_what_came_back_says_what_a_live_daemon_does(
     file.write_text(json.dumps({"written_at": to_text(timezone.now())}))
     monkeypatch.setattr(daemon, "_file", lambda: file)
     ended("a")
-    act = lifecycle.clear(["a"], BY)
+    clearing = lifecycle.clear(["a"], BY)
     if is_back:
         ended("a")
 
-    page = operator.get(reverse("clearing", args=[act.pk])).content.decode()
+    page = operator.get(reverse("clearing", args=[clearing.pk])).content.decode()
 
     assert ("The gloamy daemon is running." in page) == is_back
 
@@ -262,20 +266,20 @@ def test_thread_of_another_clearing_is_not_restored_by_this_one(operator: Client
 
 def test_clearing_of_another_store_is_not_shown(operator: Client):
     ended("a")
-    act = lifecycle.clear(["a"], BY)
+    clearing = lifecycle.clear(["a"], BY)
     Clearing.objects.update(store="/elsewhere")
 
-    assert operator.get(reverse("clearing", args=[act.pk])).status_code == 404
-    assert list(operator.get(reverse("cleared")).context["acts"]) == []
+    assert operator.get(reverse("clearing", args=[clearing.pk])).status_code == 404
+    assert list(operator.get(reverse("cleared")).context["clearings"]) == []
 
 
 def test_read_only_store_takes_no_post(operator: Client, settings):
     ended("a")
-    act = lifecycle.clear(["a"], BY)
+    clearing = lifecycle.clear(["a"], BY)
     settings.TASKS_READ_ONLY = True
 
     for verb in ("confirm", "go-on", "restore"):
-        assert operator.post(reverse(f"clearing-{verb}", args=[act.pk])).status_code == 400
+        assert operator.post(reverse(f"clearing-{verb}", args=[clearing.pk])).status_code == 400
 
 
 @pytest.mark.parametrize("number", [1, 3])
@@ -287,25 +291,27 @@ def test_pages_of_what_was_cleared_take_the_same_queries_for_any_number(
     for thread_id in ids:
         lifecycle.clear([thread_id], BY)
     ended(*ids)
-    act = lifecycle.clear(ids, BY)
+    clearing = lifecycle.clear(ids, BY)
 
-    with django_assert_num_queries(6):  # session, person, two of permissions, acts, their threads
+    with django_assert_num_queries(
+        6
+    ):  # session, person, two of permissions, clearings, their threads
         operator.get(reverse("cleared"))
     with django_assert_num_queries(8):
-        operator.get(reverse("clearing", args=[act.pk]))
+        operator.get(reverse("clearing", args=[clearing.pk]))
 
 
 def test_pages_of_what_was_cleared_go_on(operator: Client, monkeypatch):
-    monkeypatch.setattr(cleared, "ACTS_PER_PAGE", 2)
+    monkeypatch.setattr(cleared, "CLEARINGS_PER_PAGE", 2)
     monkeypatch.setattr(cleared, "THREADS_PER_PAGE", 2)
     ids = ["a", "b", "c", "d", "e"]
     ended(*ids)
-    act = lifecycle.clear(ids, BY)
+    clearing = lifecycle.clear(ids, BY)
     for _ in range(4):
         lifecycle.clear([], BY)
 
-    assert walk(operator, reverse("cleared"), "before", "acts") == [5, 4, 3, 2, 1]
-    address = reverse("clearing", args=[act.pk])
+    assert walk(operator, reverse("cleared"), "before", "clearings") == [5, 4, 3, 2, 1]
+    address = reverse("clearing", args=[clearing.pk])
     assert walk(operator, address, "after", "rows") == ids
     kept = operator.get(f"{address}?fate={Fate.KEPT}").context["rows"]
     assert kept == []
@@ -318,7 +324,7 @@ def walk(client: Client, address: str, key: str, name: str) -> list[object]:
     while query is not None:
         context = client.get(address + query).context
         for entry in context[name]:
-            found.append(entry.pk - first if name == "acts" else entry["row"].thread_id)
+            found.append(entry.pk - first if name == "clearings" else entry[0].thread_id)
         query = f"?{key}={context['older']}" if context["older"] else None
     return found
 

@@ -265,7 +265,7 @@ def test_clear_asks_first(operator: Client):
 
     response = operator.get(address("clear"))
 
-    shown = response.context["shown"]
+    shown = response.context["confirmation"]
     assert (shown.count, shown.tasks, shown.checkpoints, shown.running) == (1, 1, 2, 1)
     assert TaskRecord.objects.count() == 1
 

@@ -140,8 +140,8 @@ def test_large_texts_become_no_part_of_a_page(store, admin_client: Client):
 def test_texts_of_the_site_itself_are_no_parts_of_a_page(admin_client: Client):
     fill_site(ALL[60], ALL[::9])
     addresses = ["/", "/cleared/", "/secrets/", "/admin/"]
-    for act in Clearing.objects.all():
-        addresses.append(reverse("clearing", args=[act.pk]))
+    for clearing in Clearing.objects.all():
+        addresses.append(reverse("clearing", args=[clearing.pk]))
     user = get_user_model().objects.get(username=ALL[60])
     for kind in ("auth/group", "auth/user"):
         addresses += [f"/admin/{kind}/", f"/admin/{kind}/{user.pk}/change/"]

@@ -213,8 +213,8 @@ def place() -> Callable[[str], str]:
     """The full address of a name, with something there to see."""
     service.record_checkpoint(update())
     service.save_snapshot(snapshot())
-    act = lifecycle.draft([ID], Actor(Source.COMMAND))
-    lifecycle.confirm(act)
+    clearing = lifecycle.draft(lifecycle.plan([ID]), Actor(Source.COMMAND))
+    lifecycle.confirm(clearing)
     step = TaskCheckpoint.objects.get().pk
     user = get_user_model().objects.create_user("subject").pk
     keys = {"taskrecord": id_to_path(ID), "taskcheckpoint": step, "user": user}
@@ -225,7 +225,7 @@ def place() -> Callable[[str], str]:
             model = next((model for model in keys if f"/{model}/" in name), "")
             return name.replace("<path:object_id>", str(keys.get(model))).replace(REST, "nothing")
         rule = declared(name)
-        arguments = [act.pk] if name.startswith("clearing") else OF_ADMIN.get(name, [])
+        arguments = [clearing.pk] if name.startswith("clearing") else OF_ADMIN.get(name, [])
         if name.endswith(("_change", "_delete", "_history")):
             model = name.split("_")[1] if name.count("_") > 1 else ""
             arguments = [keys[model]] if model in keys else []
@@ -286,9 +286,9 @@ def assert_leads_to_a_page(client: Client, address: str) -> None:
 def state() -> tuple[Any, ...]:
     """What a request may change."""
     users = get_user_model().objects.order_by("pk").values_list("pk", "username", "is_active")
-    acts = Clearing.objects.order_by("pk").values_list("pk", "stage")
+    clearings = Clearing.objects.order_by("pk").values_list("pk", "stage")
     models = (TaskRecord, TaskCheckpoint, Group, Reveal)
-    return list(users), list(acts), *(model.objects.count() for model in models)
+    return list(users), list(clearings), *(model.objects.count() for model in models)
 
 
 def body(method: str, data: Any) -> dict[str, Any]:
@@ -304,7 +304,7 @@ def got(response: Any) -> Any:
 
 
 def test_a_draft_is_seen_by_those_who_may_clear(people, place):
-    draft = lifecycle.draft([ID], Actor(Source.LIST))
+    draft = lifecycle.draft(lifecycle.plan([ID]), Actor(Source.LIST))
     address = reverse("clearing", args=[draft.pk])
 
     answers = {person: got(client.get(address)) for person, client in people.items()}

@@ -179,7 +179,7 @@ def test_no_part_of_a_secret_is_shown_of_a_long_text(store, admin_client: Client
 def test_no_secret_is_shown_of_what_was_cleared(admin_client: Client):
     fill_site("admin", [text_with(secret) for secret in SECRETS])
     addresses = ["/", "/cleared/", "/admin/"]
-    addresses += [reverse("clearing", args=[act.pk]) for act in Clearing.objects.all()]
+    addresses += [reverse("clearing", args=[clearing.pk]) for clearing in Clearing.objects.all()]
 
     assert [leak for page in addresses for leak in leaks(admin_client, page)] == []
 

@@ -69,8 +69,8 @@ def clearings() -> Iterator[str]:
     """The pages of a clearing that is asked for and of one that is done, and their list."""
     by = lifecycle.Actor(Source.CODE)
     ids = list(TaskRecord.objects.order_by().values_list("thread_id", flat=True))
-    yield reverse("clearing", args=[lifecycle.draft(ids, by).pk])
-    yield reverse("clearing", args=[lifecycle.draft(ids[:1], by).pk])
+    yield reverse("clearing", args=[lifecycle.draft(lifecycle.plan(ids), by).pk])
+    yield reverse("clearing", args=[lifecycle.draft(lifecycle.plan(ids[:1]), by).pk])
     yield reverse("clearing", args=[lifecycle.clear(ids, by, with_running=True).pk])
     yield reverse("cleared")
 

@@ -205,7 +205,7 @@ def test_confirmation_measures_what_sqlite_cannot_hand_over(operator: Client, st
     with nothing_larger_than(100_000):
         page = operator.get("/thread/clear/?id=t")
 
-    assert 500_000 < page.context["shown"].size < 500_400
+    assert 500_000 < page.context["confirmation"].size < 500_400
 
 
 def test_thread_that_is_too_large_is_kept_and_the_reason_said(store, monkeypatch):
@@ -213,10 +213,10 @@ def test_thread_that_is_too_large_is_kept_and_the_reason_said(store, monkeypatch
     task("large", execution_history_json="x" * 100_000, status="failed")
     task("small", status="failed")
 
-    act = lifecycle.clear(["large", "small"], lifecycle.Actor(Source.CODE))
+    clearing = lifecycle.clear(["large", "small"], lifecycle.Actor(Source.CODE))
 
-    assert (act.cleared, act.kept) == (1, 1)
-    assert "no more than 100.0 KB can be cleared" in act.threads.get(fate="kept").why
+    assert (clearing.cleared, clearing.kept) == (1, 1)
+    assert "no more than 100.0 KB can be cleared" in clearing.threads.get(fate="kept").why
     assert TaskRecord.objects.get().pk == "large"
 
 

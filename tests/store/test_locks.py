@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
 def addresses() -> dict[str, str]:
     """Every page of the store that can be opened, by the name of its view."""
     task = [id_to_path("telegram_42")]
-    act = lifecycle.draft(["telegram_42"], Actor(Source.COMMAND))
+    clearing = lifecycle.draft(lifecycle.plan(["telegram_42"]), Actor(Source.COMMAND))
     step = [TaskCheckpoint.objects.get().pk]
     return {
         "threads": "/",
@@ -38,7 +38,7 @@ def addresses() -> dict[str, str]:
         "clear": thread_url("clear", "telegram_42"),
         "cleared": reverse("cleared"),
         "reveals": reverse("reveals"),
-        "clearing": reverse("clearing", args=[act.pk]),
+        "clearing": reverse("clearing", args=[clearing.pk]),
         "tasks_taskrecord_changelist": reverse("admin:tasks_taskrecord_changelist"),
         "tasks_taskrecord_change": reverse("admin:tasks_taskrecord_change", args=task),
         "tasks_taskrecord_history": reverse("admin:tasks_taskrecord_history", args=task),

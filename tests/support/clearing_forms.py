@@ -11,8 +11,9 @@ from tasks.addresses import thread_url
 
 def form_of(page: Any, **more: str) -> dict[str, str]:
     """The fields of the form on a page that asks, and what a person enters."""
-    shown = page.context["shown"]
-    return {"version": shown.version, "seen": shown.seen, **more}
+    confirmation = page.context["confirmation"]
+    seen = {"seen": confirmation.signed} if confirmation.only else {}
+    return {"version": confirmation.version, **seen, **more}
 
 
 def clear_thread(client: Client, thread_id: str = "telegram_42", **more: str) -> Any:
@@ -25,8 +26,8 @@ def confirm(client: Client, asked: Any, **more: str) -> Clearing:
     """Follow to the page that asks for many threads, send its form, and go on to the end."""
     page = client.get(asked["Location"])
     client.post(f"{asked['Location']}confirm/", form_of(page, **more))
-    act = Clearing.objects.latest("pk")
-    while act.stage == "running":
-        client.post(reverse("clearing-go-on", args=[act.pk]))
-        act.refresh_from_db()
-    return act
+    clearing = Clearing.objects.latest("pk")
+    while clearing.stage == "running":
+        client.post(reverse("clearing-go-on", args=[clearing.pk]))
+        clearing.refresh_from_db()
+    return clearing

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from archive.models import ClearedThread, Clearing, Fate, Reveal, Source, Stage, key_of
+from archive.models import ClearedThread, Clearing, Fate, Reveal, Source, Stage, digest
 from tasks.models import TaskRecord
 from tasks.store import workspace
 from tasks.store.workspace import store_connection
@@ -210,7 +210,7 @@ def fill_site(text: str, more: list[str]) -> None:
 def _fill_clearings(user: User, texts: list[str]) -> None:
     stages = (Stage.DONE, Stage.FAILED, Stage.CANCELLED)
     for number, each in enumerate(texts):
-        act = Clearing.objects.create(
+        clearing = Clearing.objects.create(
             store=workspace.identity(),
             stage=stages[number % 3],
             user=user,
@@ -226,8 +226,8 @@ def _fill_clearings(user: User, texts: list[str]) -> None:
         )
         for fate in (Fate.CLEARED, Fate.KEPT, Fate.PLANNED):
             ClearedThread.objects.create(
-                clearing=act,
-                key=key_of(each),
+                clearing=clearing,
+                key=digest(each),
                 stored_id=each.encode(),
                 title=each if fate != Fate.KEPT else "",
                 status=each,

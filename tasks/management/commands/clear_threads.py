@@ -11,8 +11,8 @@ from django.db import Error
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
-from archive.models import Clearing, Fate, Source, Stage
-from tasks.clearing import confirmation, lifecycle, summaries
+from archive.models import ClearedThread, Clearing, Fate, Source, Stage
+from tasks.clearing import lifecycle
 from tasks.clearing.confirmation import Confirmation
 from tasks.clearing.lifecycle import Actor
 from tasks.escaping import one_line
@@ -24,19 +24,19 @@ from tasks.store.daemon import daemon
 from tasks.templatetags.threads import shown_id
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-LARGEST = 10
+LARGEST = 10  # threads listed
 
 
 def age(text: str) -> timedelta:
-    """30d, 12h and the like."""
-    found = re.fullmatch(r"(\d{1,6})([mhdw])", text, re.ASCII)
-    if not found:
+    """Read an age such as 30d or 12h."""
+    match = re.fullmatch(r"(\d{1,6})([mhdw])", text, re.ASCII)
+    if not match:
         raise ArgumentTypeError(f"{text!r} is no age such as 30d, 12h, 45m or 2w")
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
+    return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 class Command(BaseCommand):
@@ -66,114 +66,99 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["yes"] and settings.TASKS_READ_ONLY:
             raise CommandError("The store is read-only: nothing can be cleared.")
-        asked = self.asked(options)
-        if not asked and not options["all"]:
+        filters = self.filters(options)
+        if not filters and not options["all"]:
             raise CommandError("Say which threads: give a filter, or --all.")
-        chosen = self.chosen(options)
         if options["yes"] and not options["dry_run"]:
-            self.clear(chosen, options, asked)
+            self.clear(self.plan(options), options, filters)
         else:
-            self.show(chosen)
+            self.show(Confirmation(self.plan(options, measure=True)))
 
-    def asked(self, options: dict[str, Any]) -> str:
-        """The filters, for the record."""
+    def filters(self, options: dict[str, Any]) -> str:
+        """Return the filters as they were given, for the record."""
         names = ("thread", "status", "older_than", "channel", "provider", "model")
-        given = {name: options[name] for name in names if options[name] not in (None, [])}
-        given |= {name: "" for name in ("stalled", "cannot_resume") if options[name]}
-        words = (f"--{name.replace('_', '-')} {value}".rstrip() for name, value in given.items())
+        values = {name: options[name] for name in names if options[name] not in (None, [])}
+        values |= {name: "" for name in ("stalled", "cannot_resume") if options[name]}
+        words = (f"--{name.replace('_', '-')} {value}".rstrip() for name, value in values.items())
         return " ".join(words)
 
-    def chosen(self, options: dict[str, Any]) -> list[str]:
-        """The ids of the threads; without those that run unless they are wanted."""
-        tasks = self.filtered(options)
-        with (
-            transactions.reading_as_stored()
-        ):  # an id that is not UTF-8 is none that can be asked for
-            found_ids = list(tasks.order_by().values_list("thread_id", flat=True))
-        ids = [id_ for id_ in found_ids if isinstance(id_, str)]
+    def plan(self, options: dict[str, Any], *, measure: bool = False) -> list[ClearedThread]:
+        """Return the threads that match, without those that run unless they are wanted."""
+        with transactions.reading_as_stored():
+            ids = list(self.matching(options).order_by().values_list("thread_id", flat=True))
+        threads = lifecycle.plan([id_ for id_ in ids if isinstance(id_, str)], measure=measure)
         if options["running"] or options["stalled"]:
-            return ids
-        found = summaries.of(ids)
-        return [id_ for id_ in ids if id_ in found and not found[id_].is_running]
+            return threads
+        return [thread for thread in threads if not thread.was_running]
 
-    def filtered(self, options: dict[str, Any]) -> TaskRecordQuerySet:
+    def matching(self, options: dict[str, Any]) -> TaskRecordQuerySet:
         names = ("status", "channel", "provider", "model")
-        given = {name: options[name] for name in names if options[name] is not None}
-        tasks = TaskRecord.objects.latest_per_thread().filter(**given)
+        values = {name: options[name] for name in names if options[name] is not None}
+        tasks = TaskRecord.objects.latest_per_thread().filter(**values)
         if options["thread"]:
             tasks = tasks.filter(thread_id__in=options["thread"])
         if options["stalled"]:
-            silent = to_value(daemon().stalled_before)
-            tasks = tasks.filter(status=TaskStatus.RUNNING, updated_at__lt=silent)
+            silent_since = to_value(daemon().stalled_before)
+            tasks = tasks.filter(status=TaskStatus.RUNNING, updated_at__lt=silent_since)
         if options["older_than"] is not None:
-            cut = to_value(timezone.now() - options["older_than"])
-            tasks = tasks.filter(updated_at__lt=cut)
+            before = to_value(timezone.now() - options["older_than"])
+            tasks = tasks.filter(updated_at__lt=before)
         return tasks.unresumable() if options["cannot_resume"] else tasks
 
-    def show(self, ids: list[str]) -> None:
-        """The numbers, and the largest threads."""
-        act = lifecycle.draft(ids, self.actor(), is_measured=True)
-        shown = confirmation.of_draft(act)
-        act.delete()
-        at_least = "" if shown.is_measured else "at least "
+    def show(self, confirmation: Confirmation) -> None:
+        """Write the numbers, and the largest threads."""
+        at_least = "" if confirmation.is_measured else "at least "
         self.stdout.write(
-            f"{_many(shown.count, 'thread')} would be cleared, {shown.running} of them running:"
-            f" {_many(shown.tasks, 'task')}, {_many(shown.checkpoints, 'checkpoint')},"
-            f" {at_least}{plain_size(shown.size)}."
+            f"{_count(confirmation.count, 'thread')} would be cleared, {confirmation.running} of"
+            f" them running: {_count(confirmation.tasks, 'task')},"
+            f" {_count(confirmation.checkpoints, 'checkpoint')},"
+            f" {at_least}{plain_size(confirmation.size)}."
         )
-        self.show_largest(shown)
+        for thread in sorted(confirmation.threads, key=lambda t: -(t.size or 0))[:LARGEST]:
+            size, status = plain_size(thread.size or 0), one_line(thread.status)[:40]
+            self.stdout.write(f"  {size:>10}  {status:10}  {_printable(thread)}")
+        for thread, seconds in confirmation.slow[:LARGEST]:
+            name = _printable(thread)
+            self.stdout.write(f"While {name} is deleted, a live agent waits about {seconds:.1f} s.")
         self.stdout.write("Nothing was cleared. Give --yes to clear them.")
 
-    def show_largest(self, shown: Confirmation) -> None:
-        rows = sorted(shown.rows, key=lambda row: -(row.size or 0))
-        for row in rows[:LARGEST]:
-            size = plain_size(row.size or 0)
-            status = one_line(row.status)[:40]
-            self.stdout.write(f"  {size:>10}  {status:10}  {name_of(row.thread_id)}")
-        for row, seconds in shown.slow[:LARGEST]:
-            name = name_of(row.thread_id)
-            self.stdout.write(f"While {name} is deleted, a live agent waits about {seconds:.1f} s.")
-
-    def clear(self, ids: list[str], options: dict[str, Any], asked: str) -> None:
-        act = lifecycle.draft(ids, self.actor(), filter_text=asked)
+    def clear(self, threads: list[ClearedThread], options: dict[str, Any], filters: str) -> None:
+        actor = Actor(Source.COMMAND, name=_user_name(), address=socket.gethostname())
+        clearing = lifecycle.draft(threads, actor, filter_text=filters)
         lifecycle.confirm(
-            act,
+            clearing,
             with_running=options["running"] or options["stalled"],
             is_erasing=options["erase"],
             reason=options["reason"],
         )
-        self.run(act)
+        self.run(clearing)
         self.stdout.write(
-            f"{act}: {_many(act.tasks, 'task')}, {_many(act.checkpoints, 'checkpoint')},"
-            f" {plain_size(act.size)}."
+            f"{clearing}: {_count(clearing.tasks, 'task')},"
+            f" {_count(clearing.checkpoints, 'checkpoint')}, {plain_size(clearing.size)}."
         )
-        for row in act.threads.filter(fate=Fate.KEPT)[:LARGEST]:
-            self.stderr.write(one_line(f"Kept {name_of(row.thread_id)}: {row.why}"))
+        for thread in clearing.threads.filter(fate=Fate.KEPT)[:LARGEST]:
+            self.stderr.write(one_line(f"Kept {_printable(thread)}: {thread.why}"))
 
-    def run(self, act: Clearing) -> None:
-        progress = Progress(self.stderr, act.planned)
+    def run(self, clearing: Clearing) -> None:
+        progress = Progress(self.stderr, clearing.planned)
         try:
-            for done in lifecycle.run(act):
-                progress.show(done.done, f"{done.done} of {done.planned} threads")
+            for _ in lifecycle.run_batches(clearing):
+                done = clearing.processed
+                progress.show(done, f"{done} of {clearing.planned} threads")
         except KeyboardInterrupt:
-            lifecycle.cancel(act)
-            progress.clear()
+            lifecycle.cancel(clearing)
             raise
         except (Error, lifecycle.BusyError) as error:
+            message = f"Broken off after {clearing.cleared} threads: {error}"
+            raise CommandError(one_line(message)) from error
+        finally:
             progress.clear()
-            told = one_line(f"Broken off after {act.cleared} threads: {error}")
-            raise CommandError(told) from error
-        progress.clear()
-        if act.stage == Stage.CANCELLED:
-            raise CommandError(f"Cancelled after {act.cleared} threads.")
-
-    def actor(self) -> Actor:
-        return Actor(Source.COMMAND, name=_user_name(), address=socket.gethostname())
+        if clearing.stage == Stage.CANCELLED:
+            raise CommandError(f"Cancelled after {clearing.cleared} threads.")
 
 
-def name_of(thread_id: str) -> str:
-    """An id as a terminal may have it."""
-    return one_line(shown_id(thread_id))[:100]
+def _printable(thread: ClearedThread) -> str:
+    return one_line(shown_id(thread.thread_id))[:100]
 
 
 def plain_size(size: int) -> str:
@@ -183,5 +168,5 @@ def plain_size(size: int) -> str:
 def _user_name() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # of a container, with a number and no name
+    except (KeyError, OSError):  # in a container: a number without a name
         return ""

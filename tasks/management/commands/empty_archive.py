@@ -20,6 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--clearing", type=int, help="only of the clearing with this number")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        acts = Clearing.objects.filter(pk=options["clearing"]) if options["clearing"] else None
-        count = retention.empty_archive(options["older_than"], acts)
+        pk = options["clearing"]
+        clearings = Clearing.objects.filter(pk=pk) if pk else None
+        count = retention.empty_archive(options["older_than"], clearings)
         self.stdout.write(f"{count} threads forgotten.")

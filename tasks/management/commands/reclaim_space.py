@@ -37,18 +37,18 @@ class Command(BaseCommand):
         given_back = before.file + before.log - after.file - after.log
         self.stdout.write(f"{plain_size(max(given_back, 0))} given back.")
 
-    def show(self, found: Space) -> None:
+    def show(self, space: Space) -> None:
         if not engine(workspace.store_connection()).is_file:
-            self.stdout.write(f"The two tables take {plain_size(found.file)} with their indexes.")
+            self.stdout.write(f"The two tables take {plain_size(space.file)} with their indexes.")
             return
         self.stdout.write(
-            f"{workspace.store_file()}: {plain_size(found.file)},"
-            f" of which {plain_size(found.free)} are free for new threads."
+            f"{workspace.store_file()}: {plain_size(space.file)},"
+            f" of which {plain_size(space.free)} are free for new threads."
         )
-        if found.log:
-            self.stdout.write(f"Its -wal file: {plain_size(found.log)}, used again and again.")
+        if space.log:
+            self.stdout.write(f"Its -wal file: {plain_size(space.log)}, used again and again.")
 
-    def refuse(self, found: Space) -> None:
+    def refuse(self, space: Space) -> None:
         """Raise CommandError where the file cannot or should not be rewritten now."""
         if settings.TASKS_READ_ONLY:
             raise CommandError("The store is read-only.")
@@ -58,7 +58,7 @@ class Command(BaseCommand):
             raise CommandError(
                 "The gloamy daemon is running, and would lose what it writes. Stop it first."
             )
-        needed = 2 * (found.file - found.free)
+        needed = 2 * (space.file - space.free)
         if shutil.disk_usage(workspace.store_file().parent).free < needed:
             raise CommandError(
                 f"It takes {plain_size(needed)} of room on the disk, which is not there."

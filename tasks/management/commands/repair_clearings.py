@@ -23,13 +23,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         unfinished = Clearing.objects.confirmed().filter(store=workspace.identity())
         unfinished = unfinished.exclude(stage=Stage.DONE)
-        free = unfinished if options["now"] else unfinished.free()
-        for act in free.order_by("pk"):
-            self.report(act, lifecycle.repair(act))
-        if busy := unfinished.count() - free.count():
+        unclaimed = unfinished if options["now"] else unfinished.unclaimed()
+        for clearing in unclaimed.order_by("pk"):
+            settled = lifecycle.repair(clearing)
+            if settled or clearing.stage == Stage.FAILED:
+                threads = f"{settled} thread{'' if settled == 1 else 's'} open"
+                left = f"{clearing}, {clearing.remaining} left"
+                self.stdout.write(f"Clearing {clearing.pk}: {threads}; {left}.")
+        if busy := unfinished.count() - unclaimed.count():
             self.stdout.write(f"{busy} under way in another process, and left alone; see --now.")
-
-    def report(self, act: Clearing, settled: int) -> None:
-        if settled or act.stage == Stage.FAILED:
-            open_ = f"{settled} thread{'' if settled == 1 else 's'} open"
-            self.stdout.write(f"Clearing {act.pk}: {open_}; {act}, {act.left} left.")
