@@ -25,7 +25,7 @@ PREFIX_LENGTH = 16_384  # of a history in a list
 RESUMABLE_PREFIX_LENGTH = 1_000_000  # of a resumable history that a page searches for a user turn
 NOTE_LENGTH = 1_000  # of a note or an error in a list
 ITEMS_PREFIX_LENGTH = 300  # of a checkpoint's items: long enough for the name of the first tool
-DISPLAY_LENGTH = 20_000  # of a column that a page displays as stored
+DISPLAY_LENGTH = 20_000  # of one text on a page; a link leads to the rest
 USER_TURN = '"role":"user"'  # part of every history with a user turn
 STORED_TEXTS = (  # the columns without a bound
     "execution_history_json",

@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
+from tasks.models import DISPLAY_LENGTH
 from tasks.secrets import request_masking
 from tasks.transcript.diffs import Line, diff_lines
 from tasks.transcript.highlighting import language_of
-from tasks.transcript.text_preview import DISPLAY_LENGTH, Text
+from tasks.transcript.text_preview import Text
 
 _COMMAND_KEYS = ("command", "cmd", "script", "shell_command", "bash")
 _PATH_KEYS = ("path", "file_path", "file", "filename", "target_file")

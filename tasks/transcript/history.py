@@ -8,10 +8,10 @@ from django.conf import settings
 
 from masking import MARGIN
 from tasks.messages import ChatMessage
-from tasks.models import PREFIX_LENGTH, TaskRecord
+from tasks.models import DISPLAY_LENGTH, PREFIX_LENGTH, TaskRecord
 from tasks.sanitization import resumable_turns_from_task_record
 from tasks.transcript import tool_calls
-from tasks.transcript.text_preview import DISPLAY_LENGTH, Text, format_size
+from tasks.transcript.text_preview import Text, format_size
 from tasks.transcript.titles import message_title
 from tasks.transcript.tool_calls import Call, Part, Result
 

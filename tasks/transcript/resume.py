@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tasks.messages import ChatMessage
+from tasks.models import DISPLAY_LENGTH
 from tasks.sanitization import normalize_resumable_turns, strip_tool_call_tags, tool_calls
 from tasks.secrets import request_masking
-from tasks.transcript.text_preview import DISPLAY_LENGTH, Text
+from tasks.transcript.text_preview import Text
 
 _ROLES = "assistant", "user"  # of even and of odd turns
 

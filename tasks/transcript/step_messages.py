@@ -27,7 +27,7 @@ def messages_by_step(
     matches: dict[int, Message] = {}
     limit: float = math.inf
     for step in reversed(steps):
-        candidates = candidates_of.get(_key(step.items), [])
+        candidates = candidates_of.get(_key(step.calls), [])
         while candidates and candidates[-1].number >= limit:
             candidates.pop()
         if candidates and (are_last or len(candidates) == 1):
@@ -48,11 +48,11 @@ def steps_by_message(steps: Sequence[Step], messages: Iterable[Message]) -> dict
 def fill_outcomes(message: Message, step: Step) -> None:
     """Take the outcomes and outputs that the message's results lack from its step."""
     message.exchange.pair()
-    for call, item in zip(message.calls, step.items, strict=True):
+    for call, recorded in zip(message.calls, step.calls, strict=True):
         if call.success is None:
-            call.success = item.success
+            call.success = recorded.success
         if call.output is None:
-            call.output = item.output
+            call.output = recorded.output
 
 
 def _key(calls: Iterable[Call]) -> bytes:

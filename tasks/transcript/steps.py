@@ -153,7 +153,7 @@ class Step:
         self.starts_attempt = self.before is None
 
     @cached_property
-    def _calls(self) -> tuple[list[Call], str]:
+    def _parsed(self) -> tuple[list[Call], str]:
         if self.outline.is_too_large:
             return [], f"they have {format_size(self.outline.length)}, too much for a page"
         try:
@@ -167,17 +167,17 @@ class Step:
         ], ""
 
     @property
-    def items(self) -> list[Call]:
-        return self._calls[0]
+    def calls(self) -> list[Call]:
+        return self._parsed[0]
 
     @property
     def problem(self) -> str:
         """Why the items cannot be read, or ""."""
-        return self._calls[1]
+        return self._parsed[1]
 
     @property
     def failed(self) -> bool:
-        return any(not item.success for item in self.items)
+        return any(not call.success for call in self.calls)
 
     @property
     def raw(self) -> Text:
@@ -220,16 +220,16 @@ class Changes:
     def outcome(self) -> str:
         """The outcome compared with the previous step; "" if both succeeded."""
         before, after = self.before.failed, self.after.failed
-        if not (self.before.items and self.after.items and (before or after)):
+        if not (self.before.calls and self.after.calls and (before or after)):
             return ""
         return "failed again" if before and after else "works again" if before else "failed first"
 
     @cached_property
     def arguments(self) -> list[tuple[str, str]]:
         """The changed lines of the arguments, if both steps are a single call of one tool."""
-        if self.tools or len(self.before.items) != 1 or len(self.after.items) != 1:
+        if self.tools or len(self.before.calls) != 1 or len(self.after.calls) != 1:
             return []
-        before, after = (step.items[0].arguments for step in (self.before, self.after))
+        before, after = (step.calls[0].arguments for step in (self.before, self.after))
         return changed_lines(_format_arguments(before), _format_arguments(after))
 
     @cached_property
@@ -238,11 +238,11 @@ class Changes:
 
 
 def _tool_names(step: Step) -> str:
-    return ", ".join(item.tool_name for item in step.items) or "no tool"
+    return ", ".join(call.tool_name for call in step.calls) or "no tool"
 
 
 def _formatted_calls(step: Step) -> list[tuple[str, str]]:
-    return [(item.tool_name, _format_arguments(item.arguments)) for item in step.items]
+    return [(call.tool_name, _format_arguments(call.arguments)) for call in step.calls]
 
 
 def _format_arguments(arguments: Any) -> str:

@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from tasks.models import DISPLAY_LENGTH
 from tasks.secrets import request_masking
 from tasks.transcript import terminal
 
-DISPLAY_LENGTH = 20_000  # characters of one text on a page; a link leads to the rest
 PREVIEW_LENGTH, PREVIEW_LINES = 900, 12  # of a folded text
 _PROCESSED_LENGTH = 400_000  # characters of an output that are replayed for a page
 _DATA_URL = re.compile(
@@ -61,7 +61,7 @@ class Text:
 
     @property
     def is_long(self) -> bool:
-        """Whether to fold the text behind its preview."""
+        """Whether to fold the text behind its preview, which must save some space."""
         return len(self.body) > PREVIEW_LENGTH + 300 or self.display.count("\n") > PREVIEW_LINES + 8
 
     @property

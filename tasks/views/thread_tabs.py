@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from masking import MARGIN
 from tasks.fields import to_text
-from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
+from tasks.models import DISPLAY_LENGTH, STORED_TEXTS, TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking
 from tasks.transcript import find, resume
 from tasks.transcript.history import Message, Thread
@@ -19,7 +19,6 @@ from tasks.transcript.paging import Page, page_at
 from tasks.transcript.search import Hit
 from tasks.transcript.step_messages import fill_outcomes, messages_by_step, steps_by_message
 from tasks.transcript.steps import Outline, Step, build_steps
-from tasks.transcript.text_preview import DISPLAY_LENGTH
 
 LONGEST_COUNTED = 4_000_000  # characters of a history that is read for no more than its outline
 LONGEST_TOLD = 4_000_000  # characters of the steps that a transcript takes the outcomes from

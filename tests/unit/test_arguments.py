@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.models import DISPLAY_LENGTH
 from tasks.transcript import diffs
 from tasks.transcript.arguments import MAX_FIELDS, Arguments
-from tasks.transcript.text_preview import DISPLAY_LENGTH
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(),

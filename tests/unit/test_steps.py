@@ -154,7 +154,7 @@ def stepped(*stored: str, notes: tuple[str, ...] = ()) -> list[Step]:
 def test_unreadable_step_has_a_problem_and_its_raw_text():
     [step] = stepped("{")
 
-    assert (step.items, bool(step.problem), step.raw.whole) == ([], True, "{")
+    assert (step.calls, bool(step.problem), step.raw.whole) == ([], True, "{")
 
 
 def test_first_step_has_no_changes():
