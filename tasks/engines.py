@@ -1,8 +1,8 @@
 """What differs between SQLite and PostgreSQL.
 
-No other module asks which of the two a connection is to. It asks for a capability by its name, as
-in `engine(connection).is_file`, or has a statement for each, a `PerEngine`. Django's expressions
-have `as_sqlite` and `as_postgresql`.
+Only this module checks which of the two a connection uses. Other code checks a capability, such as
+`engine(connection).is_file`, or defines both statements in a `PerEngine`; Django expressions define
+`as_sqlite` and `as_postgresql`.
 """
 
 from dataclasses import dataclass
@@ -11,17 +11,20 @@ from typing import Any, NamedTuple
 
 @dataclass(frozen=True)
 class Engine:
-    # A file on this machine, which an agent opens too; a single lock is for all who write to it.
+    """The capabilities of a database."""
+
+    # The database is a local file that agents open too. All writers share one lock; without it
+    # there are row locks.
     is_file: bool
-    # A column holds values of its type alone, and texts are UTF-8 without NUL. SQLite stores
-    # anything in any column.
+    # Columns only hold values of their type, and text is UTF-8 without NUL. SQLite stores any value
+    # in any column.
     is_strictly_typed: bool
-    # All reads of a transaction see the same state, without asking for an isolation level.
+    # All reads in a transaction see the same state at the default isolation level.
     has_snapshot_reads: bool
-    # `substr` and `length` read a large value whole; a blob handle reads what is asked of it.
+    # Large values have to be read through blob handles, as `substr` and `length` read all of them.
     has_blob_handles: bool
-    timestamp_type: str  # of a column that sorts as its bytes do
-    like: str  # the LIKE that ignores the case of letters
+    timestamp_type: str  # the type of a column that sorts bytewise
+    like: str  # the case-insensitive LIKE
 
 
 _ENGINES = {
@@ -45,7 +48,7 @@ _ENGINES = {
 
 
 class PerEngine(NamedTuple):
-    """A statement in the words of each database."""
+    """A statement in the SQL of each engine."""
 
     sqlite: str
     postgresql: str
@@ -55,14 +58,14 @@ class PerEngine(NamedTuple):
 
 
 def engine(connection: Any) -> Engine:
-    """Return what a Django connection's database is and can do."""
+    """Return the engine of a Django connection."""
     return _ENGINES[connection.vendor]
 
 
 def storable(value: Any, connection: Any) -> Any:
-    """Return the value as the database can hold it: PostgreSQL's texts have U+FFFD for NUL.
+    """Return the value as the database can store it: PostgreSQL needs U+FFFD in place of NUL.
 
-    The same goes for an id that is looked up.
+    Applies to an id to look up as well.
     """
     if isinstance(value, str) and "\0" in value and engine(connection).is_strictly_typed:
         return value.replace("\0", "\ufffd")

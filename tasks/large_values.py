@@ -1,9 +1,9 @@
 """Beginnings and lengths of stored values, without reading the whole values.
 
 A history may have hundreds of megabytes, and SQLite's `substr` and `length` read all of a text. A
-blob handle reads only the pages it is asked for, knows the length from the head of the row, and
-works for values larger than SQLite returns (`untrusted.MAX_VALUE_SIZE`). PostgreSQL stores large
-values apart, knows their lengths, and unpacks only the beginning.
+blob handle reads only the pages it is asked for, finds the length in the head of the row, and opens
+values larger than SQLite returns (`untrusted.MAX_VALUE_SIZE`). PostgreSQL stores large values
+apart, knows their lengths, and unpacks only the beginning.
 """
 
 import codecs
@@ -64,23 +64,19 @@ class Beginning(NamedTuple):
 class BoundedQuerySet(models.QuerySet[M]):
     """Rows with the beginnings of their large columns instead of the columns."""
 
-    _beginnings: Beginnings = MappingProxyType({})
+    _beginnings: Beginnings = MappingProxyType({})  # to read with blob handles
 
     def with_beginnings(self, **beginnings: tuple[str, int]) -> Self:
         """Annotate each NAME=(column, characters) as `NAME_start` and `NAME_length`, in bytes."""
         rows = self.defer(*(column for column, _ in beginnings.values()))
-        if self._has_blob_handles:
+        if engine(connections[self.db]).has_blob_handles:
             rows = rows.defer(*TRAILING).annotate(rowid=RowId("pk"))
-        else:
-            for name, (column, most) in beginnings.items():
-                start, length = Left(column, most), _OctetLength(F(column))
-                rows = rows.annotate(**{f"{name}_start": start, f"{name}_length": length})
-        rows._beginnings = beginnings
+            rows._beginnings = beginnings
+            return rows
+        for name, (column, most) in beginnings.items():
+            start, length = Left(column, most), _OctetLength(F(column))
+            rows = rows.annotate(**{f"{name}_start": start, f"{name}_length": length})
         return rows
-
-    @property
-    def _has_blob_handles(self) -> bool:
-        return engine(connections[self.db]).has_blob_handles
 
     def _clone(self) -> Self:
         clone: Self = super()._clone()  # type: ignore[misc]
@@ -88,7 +84,7 @@ class BoundedQuerySet(models.QuerySet[M]):
         return clone
 
     def _fetch_all(self) -> None:
-        if self._result_cache is not None or not self._beginnings or not self._has_blob_handles:
+        if self._result_cache is not None or not self._beginnings:
             super()._fetch_all()
             return
         connection = connections[self.db]
@@ -205,7 +201,7 @@ class _Value(NamedTuple):
             return len(blob)
 
     def start(self, raw: sqlite3.Connection, most: int, whole: bytes | None) -> Any:
-        """Return the first characters, or bytes of a blob, of the whole if that has been read."""
+        """Return the first characters, or bytes of a blob; from `whole` if that has been read."""
         if self.kind == "null":
             return None
         if whole is None:

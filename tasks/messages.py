@@ -1,8 +1,8 @@
-"""What the store's JSON columns hold: message and item types, and their codec.
+"""The messages and tool calls in the store's JSON columns, and their codec.
 
-The forms are those of serde_json, which reads and writes the same columns: compact UTF-8 text,
-keys inside ``arguments`` sorted, integers beyond 64 bits read as floats, at most 127 containers
-inside one another, and no field given twice.
+The JSON is that of serde_json, which reads and writes the same columns: compact UTF-8 text, sorted
+keys inside ``arguments``, integers beyond 64 bits read as floats, at most 127 nested containers,
+and no repeated field.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 MAX_DEPTH = 127
-_ARGUMENTS_DEPTH = MAX_DEPTH - 2  # the list of items and the item are two containers already
+_ARGUMENTS_DEPTH = MAX_DEPTH - 2  # inside the list of items and the item
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
 NO_SURROGATES = "a lone surrogate is not text that UTF-8 can hold"
@@ -50,7 +50,7 @@ class ToolResult(msgspec.Struct):
 
 
 class ToolCallRequest(msgspec.Struct):
-    """What an assistant message with native tool calls carries."""
+    """An assistant message with native tool calls."""
 
     text: str | None
     tool_calls: list[ToolCall]
@@ -69,8 +69,8 @@ class ToolResults(msgspec.Struct, tag_field="type", tag="ToolResults"):
     data: list[ToolResult]
 
 
-_LEAST_MESSAGE = len('{"role":"","content":""},')
-_LEAST_FIELD = len(',"role":""')
+_MIN_MESSAGE_LENGTH = len('{"role":"","content":""},')
+_MIN_FIELD_LENGTH = len(',"role":""')
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -78,28 +78,28 @@ ConversationMessage = Chat | AssistantToolCalls | ToolResults
 
 _history_decoder = msgspec.json.Decoder(list[ChatMessage])
 _items_decoder = msgspec.json.Decoder(list[ExecutionCheckpointItem])
-# The hook is for subclasses of str, such as safe strings of templates, which msgspec refuses.
+# The hook is for subclasses of str, such as Django's safe strings, which msgspec refuses.
 _history_encoder = msgspec.json.Encoder(enc_hook=str.__str__)
 _items_encoder = msgspec.json.Encoder(enc_hook=str.__str__, order="deterministic")
 
 
 def decode_history(raw: str) -> list[ChatMessage]:
-    """The messages of a history column. Raises ValueError for text serde_json would refuse."""
+    """Decode a history column. Raises ValueError for text that serde_json would refuse."""
     return _decode(raw, _history_decoder, ChatMessage)
 
 
 def decode_items(raw: str) -> list[ExecutionCheckpointItem]:
-    """The tool calls of a checkpoint. Raises ValueError for text serde_json would refuse."""
+    """Decode a checkpoint's items. Raises ValueError for text that serde_json would refuse."""
     items = _decode(raw, _items_decoder, ExecutionCheckpointItem)
     for index, item in enumerate(items):
-        item.arguments = _arguments(item, f"[{index}]")
+        item.arguments = _json_arguments(item, f"[{index}]")
     return items
 
 
 def decode_all_items(raws: list[str]) -> list[list[ExecutionCheckpointItem]] | None:
-    """The tool calls of many checkpoints at once, where each is as either store writes it.
+    """Decode the items of many checkpoints at once, if all are exactly as a store writes them.
 
-    None where one is not: `decode_items` says of each what it is.
+    Otherwise return None: `decode_items` has to decode each, or say what is wrong.
     """
     try:
         lines = "\n".join([*raws, ""]).encode()
@@ -109,14 +109,14 @@ def decode_all_items(raws: list[str]) -> list[list[ExecutionCheckpointItem]] | N
         for items in decoded:
             for item in items:
                 if not _is_flat(item.arguments):
-                    item.arguments = _arguments(item, "")
+                    item.arguments = _json_arguments(item, "")
     except (TypeError, ValueError, RecursionError):
         return None
     return decoded
 
 
 def _is_flat(arguments: Any) -> bool:
-    """Whether these are arguments by name that are as JSON has them, without a container."""
+    """Return whether these are named arguments of scalar JSON values."""
     if type(arguments) is not dict:
         return False
     for value in arguments.values():
@@ -127,10 +127,10 @@ def _is_flat(arguments: Any) -> bool:
 
 
 def encode_history(messages: list[ChatMessage], field: str) -> str:
-    """Compact JSON of a history. Raises ValueError or TypeError that names the field."""
+    """Encode a history. Raises ValueError or TypeError, naming the field."""
     require(messages, list, field)
     for message in messages:
-        # a quick look, as a history may have thousands of messages
+        # the fast path: a history may have thousands of messages
         if not (
             message.__class__ is ChatMessage
             and message.role.__class__ is str
@@ -144,7 +144,7 @@ def encode_history(messages: list[ChatMessage], field: str) -> str:
 def _require_messages(messages: list[ChatMessage], field: str) -> None:
     for index, message in enumerate(messages):
         require(message, ChatMessage, f"{field}[{index}]")
-        if type(message) is not ChatMessage:  # it could have more fields
+        if type(message) is not ChatMessage:  # a subclass could have more fields
             raise TypeError(
                 f"{field}[{index}] must be ChatMessage itself, not {type(message).__name__}"
             )
@@ -153,21 +153,21 @@ def _require_messages(messages: list[ChatMessage], field: str) -> None:
 
 
 def encode_items(items: list[ExecutionCheckpointItem], field: str) -> str:
-    """Compact JSON of a checkpoint's items. Raises ValueError or TypeError that names the field."""
+    """Encode a checkpoint's items. Raises ValueError or TypeError, naming the field."""
     require(items, list, field)
-    plain = []
+    checked = []
     for index, item in enumerate(items):
         where = f"{field}[{index}]"
         require(item, ExecutionCheckpointItem, where)
         require(item.tool_name, str, f"{where}.tool_name")
         require(item.success, bool, f"{where}.success")
         require(item.output, str, f"{where}.output")
-        plain.append(msgspec.structs.replace(item, arguments=_arguments(item, where)))
-    return _encode(plain, _items_encoder, field)
+        checked.append(msgspec.structs.replace(item, arguments=_json_arguments(item, where)))
+    return _encode(checked, _items_encoder, field)
 
 
 def require(value: Any, kind: type, where: str) -> None:
-    """Raise TypeError, naming the field, for a value of another type."""
+    """Raise TypeError, naming the field, if the value is not of this type."""
     if not isinstance(value, kind):
         raise TypeError(f"{where} must be {kind.__name__}, not {type(value).__name__}")
 
@@ -180,38 +180,38 @@ def _encode(values: Sequence[Any], encoder: msgspec.json.Encoder, field: str) ->
 
 
 def _decode(raw: str, decoder: msgspec.json.Decoder[list[S]], struct: type[S]) -> list[S]:
-    if not isinstance(raw, str):  # as SQLite may hold it in any column
+    if not isinstance(raw, str):  # SQLite stores any type in any column
         raise ValueError(f"a value of type {type(raw).__name__} is no JSON text")
     try:
         try:
             values = decoder.decode(raw)
         except msgspec.ValidationError:
-            return _decode_odd(raw, struct)
-        if _may_give_a_field_twice(raw, values, struct):
-            return _decode_odd(raw, struct)
+            return _decode_slowly(raw, struct)
+        if _may_repeat_field(raw, values, struct):
+            return _decode_slowly(raw, struct)
     except RecursionError as error:
         raise ValueError("JSON is nested too deeply") from error
     return values
 
 
-def _may_give_a_field_twice(raw: str, values: list[Any], struct: type[msgspec.Struct]) -> bool:
-    """Whether the text is another than the store would write for these values.
+def _may_repeat_field(raw: str, values: list[Any], struct: type[msgspec.Struct]) -> bool:
+    """Return whether the text differs from what the store would write for these values.
 
-    A history need not be written for that if it is too short to hold one more field.
+    A history too short for one more field need not be encoded to know.
     """
     if struct is ChatMessage:
         texts = sum([len(value.role) + len(value.content) for value in values])
-        if len(raw) - texts - len(values) * _LEAST_MESSAGE < _LEAST_FIELD:
+        if len(raw) - texts - len(values) * _MIN_MESSAGE_LENGTH < _MIN_FIELD_LENGTH:
             return False
-        # the store's own spelling of texts is the shortest
+        # the store encodes strings in the fewest bytes
         length = len(raw) if raw.isascii() else len(raw.encode())
         return len(_history_encoder.encode(values)) != length
     return _items_encoder.encode(values) != raw.encode()
 
 
-def _decode_odd(raw: str, struct: type[S]) -> list[S]:
-    """The slow way round: takes a value's fields by position too, and refuses one given twice."""
-    msgspec.json.decode(raw)  # stricter than the standard library about what is JSON at all
+def _decode_slowly(raw: str, struct: type[S]) -> list[S]:
+    """Accept fields by position too, and refuse repeated ones, as serde_json does."""
+    msgspec.json.decode(raw)  # stricter JSON than the standard library's
     rows = json.loads(raw, object_pairs_hook=_Fields)
     if type(rows) is not list:
         raise ValueError("JSON is not an array")
@@ -219,7 +219,7 @@ def _decode_odd(raw: str, struct: type[S]) -> list[S]:
 
 
 class _Fields(list[tuple[str, Any]]):
-    """A JSON object as the standard library met it, with every name as often as it stands there."""
+    """A JSON object as parsed, with repeated names."""
 
 
 def _from_row(row: Any, struct: type[S], index: int) -> S:
@@ -228,8 +228,8 @@ def _from_row(row: Any, struct: type[S], index: int) -> S:
         row = _Fields(zip(names, row, strict=True))
     if not isinstance(row, _Fields):
         raise ValueError(f"[{index}] is not an object")
-    given = [name for name, _ in row if name in names]
-    if len(given) != len(set(given)):
+    fields = [name for name, _ in row if name in names]
+    if len(fields) != len(set(fields)):
         raise ValueError(f"[{index}] gives a field twice")
     try:
         return msgspec.convert(_as_dicts(row), struct)
@@ -245,15 +245,15 @@ def _as_dicts(value: Any) -> Any:
     return value
 
 
-def _arguments(item: ExecutionCheckpointItem, where: str) -> Any:
+def _json_arguments(item: ExecutionCheckpointItem, where: str) -> Any:
     try:
         return _as_json_value(item.arguments, _ARGUMENTS_DEPTH)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{where}.arguments: {error}") from error
 
 
-def _as_json_value(value: Any, room: int) -> Any:
-    """The value as JSON holds it; `room` is how many containers may still be nested."""
+def _as_json_value(value: Any, depth: int) -> Any:
+    """Return the value with its JSON types; `depth` is how many containers may still be nested."""
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return value
@@ -263,13 +263,13 @@ def _as_json_value(value: Any, room: int) -> Any:
         return _as_float(value)
     if kind is not dict and kind is not list and kind is not tuple:
         raise TypeError(f"{kind.__name__} is not a JSON value")
-    if room == 0:
+    if depth == 0:
         raise ValueError(f"more than {MAX_DEPTH} containers inside one another")
     if kind is not dict:
-        return [_as_json_value(child, room - 1) for child in value]
+        return [_as_json_value(child, depth - 1) for child in value]
     for key in value:
         require(key, str, f"the key {key!r}")
-    return {key: _as_json_value(child, room - 1) for key, child in value.items()}
+    return {key: _as_json_value(child, depth - 1) for key, child in value.items()}
 
 
 def _as_float(value: float) -> float:

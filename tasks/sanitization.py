@@ -1,6 +1,6 @@
-"""What of a thread's history goes back to a model: turns of plain text, without tool calls.
+"""Reduce a thread's history to what goes back to a model: plain text turns without tool calls.
 
-Every function here is pure, and takes time linear in its input, whatever the input.
+Every function is pure and takes linear time on any input.
 """
 
 import re
@@ -11,49 +11,49 @@ from typing import Protocol
 
 from tasks.messages import Chat, ChatMessage, ConversationMessage
 
-# Unicode's White_Space. str.strip() alone also takes U+001C to U+001F, which are not in it.
+# Unicode's White_Space, which Rust trims; str.strip() would also remove U+001C to U+001F.
 _WHITE_SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
 OPEN_TAG = re.compile("<(?:function_calls?|tool[_-]?call|tool|invoke)>")
-_CLOSE_TAGS_OF_ANY_NAME = re.compile(f"(?:[{_WHITE_SPACE}]*+</[^>]*+>)*+[{_WHITE_SPACE}]*+")
+_CLOSE_TAGS = re.compile(f"(?:[{_WHITE_SPACE}]*+</[^>]*+>)*+[{_WHITE_SPACE}]*+")
 _BLANK_LINES = re.compile("\n\n\n+")
 
 
 class HasResumableHistory(Protocol):
-    """A task record, as far as the resumable turns need one."""
+    """The part of a task record that the resumable turns come from."""
 
     @property
     def resumable_history(self) -> list[ChatMessage]: ...
 
 
 def resumable_turns_from_task_record(record: HasResumableHistory) -> list[ChatMessage]:
-    """The user and assistant turns of a stored task, cleaned of tool calls and normalised."""
+    """Return the user and assistant turns of a stored task without tool calls, normalized."""
     return _resumable_turns(record.resumable_history)
 
 
 def conversation_messages_to_resumable_turns(
     history: Iterable[ConversationMessage],
 ) -> list[ChatMessage]:
-    """The same of a live conversation; native tool calls and their results are left out."""
+    """Return the turns of a live conversation, leaving out native tool calls and their results."""
     return _resumable_turns(message.data for message in history if isinstance(message, Chat))
 
 
 def resumable_turns_to_conversation_messages(
     turns: Iterable[ChatMessage],
 ) -> list[ConversationMessage]:
-    """Each turn as a ``Chat`` message."""
+    """Return each turn as a ``Chat`` message."""
     return [Chat(data=turn) for turn in turns]
 
 
 def _resumable_turns(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
     return normalize_resumable_turns(
-        cleaned for message in messages if (cleaned := _cleaned(message)) is not None
+        turn for message in messages if (turn := _without_tool_calls(message)) is not None
     )
 
 
-def _cleaned(message: ChatMessage) -> ChatMessage | None:
+def _without_tool_calls(message: ChatMessage) -> ChatMessage | None:
     if message.role == "user":
         return message
     if message.role == "assistant" and (content := strip_tool_call_tags(message.content)):
@@ -62,10 +62,10 @@ def _cleaned(message: ChatMessage) -> ChatMessage | None:
 
 
 def normalize_resumable_turns(turns: Iterable[ChatMessage]) -> list[ChatMessage]:
-    """Turns that alternate, user first; the given ones are not changed.
+    """Return new turns that alternate, user first.
 
-    A turn out of order is joined to the turn before it by an empty line. One with nothing before
-    it is dropped, and so is any other role.
+    A turn out of order is appended to the turn before it after an empty line, or dropped if there
+    is none. Other roles are dropped.
     """
     roles: list[str] = []
     contents: list[list[str]] = []
@@ -85,11 +85,11 @@ def normalize_resumable_turns(turns: Iterable[ChatMessage]) -> list[ChatMessage]
 
 
 def strip_tool_call_tags(message: str) -> str:
-    """The message without its tool calls, trimmed, with at most one empty line in a row.
+    """Return the message without its tool calls, trimmed, with at most one empty line in a row.
 
-    A call runs from its open tag to the close tag of that name. Where there is none it runs to the
-    end of the first JSON object or array, and over the close tags of any name that follow. Where
-    there is none of that either, the rest of the message stays as it is.
+    A call extends from its open tag to the close tag of that name. Without one, it extends to the
+    end of the first JSON object or array and over any close tags that follow. Without that either,
+    the rest of the message is unchanged.
     """
     text = "".join(_segments_outside_calls(message))
     return _BLANK_LINES.sub("\n\n", text).strip(_WHITE_SPACE)
@@ -104,7 +104,7 @@ def _segments_outside_calls(message: str) -> Iterable[str]:
 
 
 def tool_calls(message: str) -> Iterator[tuple[re.Match[str], int]]:
-    """The open tag of each tool call in a message, and where the call ends."""
+    """Yield the open tag of each tool call in a message, and the end of the call."""
     call_ends = _CallEnds(message)
     position = 0
     while tag := OPEN_TAG.search(message, position):
@@ -116,7 +116,7 @@ def tool_calls(message: str) -> Iterator[tuple[re.Match[str], int]]:
 
 
 class _CallEnds:
-    """Where the tool calls of one message end. Ask in the order of the message."""
+    """Finds the ends of the tool calls of one message, in their order."""
 
     def __init__(self, message: str) -> None:
         self._message = message
@@ -129,7 +129,7 @@ class _CallEnds:
             start = self._message.find(close_tag, open_tag.end())
             if start >= 0:
                 return start + len(close_tag)
-            # Remembered, or a message of open tags would be searched to its end for each.
+            # Otherwise a message of open tags would be searched to its end for each.
             self._without_close_tag.add(close_tag)
         if self._containers is None:
             self._containers = _JsonContainers(self._message)
@@ -137,14 +137,14 @@ class _CallEnds:
         return None if end is None else self._skip_close_tags(end)
 
     def _skip_close_tags(self, position: int) -> int:
-        skipped = _CLOSE_TAGS_OF_ANY_NAME.match(self._message, position)
-        assert skipped is not None  # it matches nothing, too
+        skipped = _CLOSE_TAGS.match(self._message, position)
+        assert skipped is not None  # it matches the empty string too
         unfinished = self._message.startswith("</", skipped.end())
         return len(self._message) if unfinished else skipped.end()
 
 
-# The grammar of JSON, RFC 8259, with serde_json's limits. The quantifiers are possessive: nothing
-# is ever tried a second time. An escaped surrogate must have its other half.
+# The grammar of JSON, RFC 8259, with serde_json's limits. Possessive quantifiers rule out
+# backtracking. An escaped surrogate must have its other half.
 _WS = rb"[ \t\n\r]*+"
 _HEX = rb"[0-9A-Fa-f]"
 _UNICODE_ESCAPE = (
@@ -153,21 +153,21 @@ _UNICODE_ESCAPE = (
 )
 _STRING = rb'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|' + _UNICODE_ESCAPE + rb'))*+"'
 _NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+"
-# At most 100 digits and 199 more by the exponent: too small for the range to need a look.
+# At most 100 digits and 199 more by the exponent, so within the range of a float.
 _SMALL_NUMBER = rb"-?(?:0|[1-9][0-9]{0,99}+)(?:\.[0-9]++)?+(?:[eE](?:-[0-9]++|\+?1?[0-9]{1,2}+))?+"
 _SCALAR = rb"(?:" + _STRING + rb"|true|false|null|" + _SMALL_NUMBER + rb")"
 _NUMBER_PARTS = re.compile(rb"-?([0-9]+)(?:\.([0-9]+))?(?:[eE]\+?(-?)0*([0-9]*))?")
 
 
 def _items(key: bytes, close: bytes) -> bytes:
-    """Scalar items up to the close, a container inside (group 1) or a large number (group 2)."""
+    """Match scalar items up to the close, a container (group 1) or a large number (group 2)."""
     item = key + _SCALAR + _WS
     large_number = rb"(%b)(?=%b(?:,|%b))" % (_NUMBER, _WS, close)
     child = rb"(?:(\[++|\{)|%b)" % large_number
     return rb"(?:%b,%b)*+(?:%b%b|%b%b)" % (item, _WS, item, close, key, child)
 
 
-_OPENED = 1  # the number of its group; a close has none
+_OPENED = 1  # the group of a nested container; a close has none
 _ARRAY = ord("["), rb"\]", _items(b"", rb"\]")
 _OBJECT = ord("{"), rb"\}", _items(_STRING + _WS + rb":" + _WS, rb"\}")
 _AFTER_OPEN_RULES = {
@@ -186,22 +186,22 @@ _POWERS_OF_TEN = [float(f"1e{exponent}") for exponent in range(309)]
 
 
 class _JsonContainers:
-    """Where the JSON objects and arrays of a text end, as serde_json's parser has it.
+    """Finds the ends of a text's JSON objects and arrays as serde_json would parse them.
 
-    An opening bracket that is known to fail is blanked, and so never tried again. To a parse from
-    elsewhere the blank means the same: an error outside strings, and nothing within.
+    An opening bracket that fails to parse is blanked, so that it is not tried again. For a parse
+    from elsewhere the blank is equivalent: an error outside strings, and nothing inside.
 
-    That is enough for linear time. Two parses that began apart and overlap take each other's
-    strings for what is between strings, as a backslash outside a string ends a parse. So only two
-    can overlap, and none meets a bracket that another has opened.
+    This makes the time linear. If two parses with different starts overlap, each takes the other's
+    strings for the text between strings, as a backslash outside a string ends a parse. So at most
+    two overlap, and neither reaches a bracket that the other opened.
     """
 
     def __init__(self, text: str) -> None:
-        # One byte for each character keeps the positions; JSON's grammar knows only ASCII.
+        # One byte per character preserves positions; JSON's grammar is ASCII.
         self._text = bytearray(text.encode("latin-1", "replace"))
 
     def first_end(self, position: int) -> int | None:
-        """The end of the first container from the position on that parses."""
+        """Return the end of the first container at or after the position that parses."""
         for candidate in _CANDIDATE.finditer(self._text, position):
             open_brackets = array("Q", [candidate.start()])
             end = self._close_all(open_brackets)
@@ -212,8 +212,8 @@ class _JsonContainers:
         return None
 
     def _close_all(self, open_brackets: "array[int]") -> int | None:
-        """Where the outermost container ends, or None with those left open that can never end."""
-        # Nested without limit here: of containers too deep for their parents, the inner may do.
+        """Return the end of the outermost container, or None, leaving the brackets that failed."""
+        # Any depth is parsed: inside containers that are too deep, an inner one may be accepted.
         text, position = self._text, open_brackets[0] + 1
         heights = bytearray(1)
         step = _AFTER_OPEN[text[position - 1]]
@@ -241,27 +241,27 @@ class _JsonContainers:
 
 
 def _is_out_of_range(number: bytes) -> bool:
-    """Whether serde_json finds the number too large for a float; it is not exact at the edge."""
+    """Return whether serde_json rejects the number as too large; it is not exact at the edge."""
     parts = _NUMBER_PARTS.match(number)
     assert parts is not None
     whole, fraction, sign, power = parts.groups(b"")
-    significand, taken = _accumulate(0, whole)
-    exponent = len(whole) - taken
-    significand, taken = _accumulate(significand, fraction)
-    exponent -= taken
+    significand, used = _accumulate(0, whole)
+    exponent = len(whole) - used
+    significand, used = _accumulate(significand, fraction)
+    exponent -= used
     if not significand:
         return False
-    exponent += int(sign + (power[:10] or b"0"))  # ten digits decide; int() shall not read many
+    exponent += int(sign + (power[:10] or b"0"))  # ten digits are enough, and int() refuses many
     if exponent < 0:
         return False
     return exponent > 308 or isinf(significand * _POWERS_OF_TEN[exponent])
 
 
 def _accumulate(significand: int, digits: bytes) -> tuple[int, int]:
-    """The significand with as many of the digits as 64 bits can hold, and how many those are."""
-    for taken, digit in enumerate(digits):
+    """Return the significand extended by the digits that fit in 64 bits, and their number."""
+    for used, digit in enumerate(digits):
         longer = significand * 10 + digit - ord("0")
         if longer > _MAX_SIGNIFICAND:
-            return significand, taken
+            return significand, used
         significand = longer
     return significand, len(digits)

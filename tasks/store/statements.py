@@ -132,7 +132,7 @@ LOCK_THREAD = PerEngine(
     postgresql=_THREAD_LOCK,
 )
 
-# The rest down to DELETE_THREAD is for row locks, which PostgreSQL alone has.
+# For PostgreSQL's row locks, down to LOCK_TASKS:
 LOCK_THREAD_AND_TASK = _THREAD_LOCK + ", pg_advisory_xact_lock(hashtextextended(%(task_id)s, 1))"
 
 # The task's time, with its row locked, and the latest of its thread.

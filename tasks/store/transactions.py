@@ -20,7 +20,7 @@ from tasks.fields import is_canonical, next_nanosecond, now_rfc3339
 from tasks.store import errors, file_identity, statements
 from tasks.store.workspace import store_connection
 
-LONGEST_PAUSE = 0.25  # seconds: an agent that waits for the lock tries again every 0.1 s
+_MAX_PAUSE = 0.25  # seconds: an agent that waits for the lock tries again every 0.1 s
 
 _write_numbers = count()
 
@@ -98,10 +98,10 @@ def run(cursor: CursorWrapper, statement: str | PerEngine, values: dict[str, Any
 
 @contextmanager
 def reading(using: str | None = None, *, single_statement: bool = False) -> Iterator[CursorWrapper]:
-    """A transaction whose statements all see the same state; it takes no lock.
+    """A transaction whose statements all see the same state. It takes no lock.
 
-    A single statement gets none, or only a savepoint, so that its error does not end a
-    transaction of the caller's.
+    With `single_statement` there is no transaction, only a savepoint in one of the caller's, so
+    that an error does not end that.
     """
     connection = _connection(using)
     is_nested = connection.in_atomic_block
@@ -162,7 +162,7 @@ def delete_thread(cursor: CursorWrapper, thread_id: str) -> None:
 def yield_lock(held: float) -> None:
     """Leave SQLite's lock to the agent for twice as long as it was held, in seconds."""
     if engine(store_connection()).is_file:
-        time.sleep(min(2 * held, LONGEST_PAUSE))
+        time.sleep(min(2 * held, _MAX_PAUSE))
 
 
 @contextmanager

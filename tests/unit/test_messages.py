@@ -202,7 +202,7 @@ def test_history_may_hold_the_names_of_its_fields_as_text():
 
 
 def test_what_either_store_has_written_is_read_the_fast_way(monkeypatch):
-    monkeypatch.delattr(messages, "_decode_odd")
+    monkeypatch.delattr(messages, "_decode_slowly")
     history = [ChatMessage("user", f"\0\x1b {number}") for number in range(300)]
     assert decode_history(encode_history(history, "history")) == history
 
