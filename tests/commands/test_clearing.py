@@ -181,7 +181,7 @@ def test_reclaim_space_tells_what_is_there(threads):
 @only_sqlite
 @pytest.mark.django_db(databases="__all__", transaction=True)
 def test_reclaim_space_makes_the_file_smaller_only_if_asked(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(daemon, "_file", lambda: tmp_path / "daemon_state.json")
+    monkeypatch.setattr(daemon, "_heartbeat_file", lambda: tmp_path / "daemon_state.json")
     for number in range(20):
         task(f"t{number}", status="failed", execution_history_json="x" * 100_000)
     clear_threads(TaskRecord.objects.filter(status="failed"))
@@ -203,7 +203,7 @@ def test_reclaim_space_makes_the_file_smaller_only_if_asked(store, tmp_path, mon
 @pytest.mark.django_db(databases="__all__", transaction=True)
 def test_reclaim_space_does_not_rewrite_the_file_of_a_live_daemon(store, tmp_path, monkeypatch):
     file = tmp_path / "daemon_state.json"
-    monkeypatch.setattr(daemon, "_file", lambda: file)
+    monkeypatch.setattr(daemon, "_heartbeat_file", lambda: file)
     file.write_text(json.dumps({"written_at": to_text(timezone.now())}))
 
     with pytest.raises(CommandError, match="daemon is running"):

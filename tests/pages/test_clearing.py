@@ -242,7 +242,7 @@ def test_page_of_what_came_back_says_what_a_live_daemon_does(
 ):
     file = tmp_path / "daemon_state.json"
     file.write_text(json.dumps({"written_at": to_text(timezone.now())}))
-    monkeypatch.setattr(daemon, "_file", lambda: file)
+    monkeypatch.setattr(daemon, "_heartbeat_file", lambda: file)
     ended("a")
     clearing = lifecycle.clear(["a"], BY)
     if is_back:

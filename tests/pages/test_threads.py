@@ -569,7 +569,7 @@ def test_neighbours_are_those_of_the_filtered_list(store):
 def beat(tmp_path, monkeypatch):
     """`beat(text)` puts it into the heartbeat file."""
     file = tmp_path / "daemon_state.json"
-    monkeypatch.setattr(daemon, "_file", lambda: file)
+    monkeypatch.setattr(daemon, "_heartbeat_file", lambda: file)
     return file.write_text
 
 
