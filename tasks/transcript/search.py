@@ -13,6 +13,7 @@ from masking import lowercase
 from tasks.engines import engine
 from tasks.messages import ChatMessage, decode_history
 from tasks.secrets.request_masking import SearchedText
+from tasks.transcript.tool_calls import RESULTS_HEAD
 
 SNIPPET_BEFORE, SNIPPET_AFTER = 60, 140  # characters
 LIKE_LENGTH = 24  # characters of a term in SQL; the time to match grows with it
@@ -148,7 +149,7 @@ class Term:
 
 def _role(message: ChatMessage) -> str:
     """Return who speaks; in the tagged format tool results are in a user message."""
-    return "tool" if message.content.startswith("[Tool results]") else message.role
+    return "tool" if message.content.startswith(RESULTS_HEAD) else message.role
 
 
 def _has_escapes(text: str) -> bool:

@@ -122,7 +122,7 @@ def _first_call(start: Any) -> tuple[str, str]:
 
 
 def _start_of(task: TaskRecord, first: datetime | None) -> datetime | None:
-    """Return when the first attempt began, or None: the thread may be far older than the task."""
+    """Return when the first attempt began, or None: a reused thread keeps its `created_at`."""
     created = _datetime(task.created_at)
     if created is None or first is None:
         return None
@@ -134,7 +134,7 @@ def _datetime(value: Any) -> datetime | None:
 
 
 def last_attempt_seconds(steps: Sequence[Outline], task: TaskRecord) -> float | None:
-    """Return the duration of the last attempt, or None; at worst from its first checkpoint on."""
+    """Return how long the last attempt took, from its first checkpoint if its start is unknown."""
     last = [step for step in steps if step.attempt == steps[-1].attempt]
     if not last:
         return None

@@ -201,7 +201,7 @@ def _row(steps: Sequence[Outline], axis: Axis, scale: float) -> Row:
         if span.gap:
             row.gaps.append(_gap(x, axis, span.gap, "idle"))
             x, elapsed = x + axis.gap_width, elapsed + span.gap
-        width = axis.bar_width + span.seconds * scale
+        width = axis.min_bar_width + span.seconds * scale
         row.bars.append(_bar(span, x, width, axis.base))
         segments.append((x, width, elapsed, span.seconds))
         x, elapsed = x + width, elapsed + span.seconds
@@ -209,7 +209,7 @@ def _row(steps: Sequence[Outline], axis: Axis, scale: float) -> Row:
         kind = "silent" if ending.status == TaskStatus.RUNNING else "idle"
         row.gaps.append(_gap(x, axis, ending.seconds, kind))
     elif ending:
-        width = axis.bar_width + ending.seconds * scale
+        width = axis.min_bar_width + ending.seconds * scale
         x_share, width_share = _percent(x / axis.base), _percent(width / axis.base)
         row.tail = Tail(x_share, width_share, ending.seconds, ending.status)
         segments.append((x, width, elapsed, ending.seconds))

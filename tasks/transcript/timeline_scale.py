@@ -1,4 +1,4 @@
-"""The time scale of the timeline: steps grouped into spans, long gaps folded, seconds to pixels."""
+"""The time scale of the timeline: steps become spans, long gaps are folded, seconds are pixels."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tasks.transcript.steps import Outline
 MIN_GAP, MEDIANS = 600, 8  # seconds, and median steps, that a gap must exceed to be folded
 MAX_GAPS = 6
 GAP_WIDTH = 70  # pixels
-MIN_BAR_WIDTH = 38.0  # pixels of a bar of no duration, where there is room
+BAR_WIDTH = 38.0  # pixels of a bar of no duration, where there is room
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Axis:
     is_alone: bool  # the only row
 
     @property
-    def bar_width(self) -> float:
-        """The width of a bar of no duration; the only bar of the timeline fills it."""
+    def min_bar_width(self) -> float:
+        """The width of a bar of no duration; all the room, if there is no other bar."""
         if self.is_alone and len(self.spans) == 1 and not self.seconds:
             return self.base - self.gap_count * self.gap_width
-        return max(3.0, min(MIN_BAR_WIDTH, self.base * 0.5 / max(len(self.spans), 1)))
+        return max(3.0, min(BAR_WIDTH, self.base * 0.5 / max(len(self.spans), 1)))
 
     @property
     def gap_count(self) -> int:
@@ -70,7 +70,7 @@ class Axis:
     def scale(self) -> float:
         """Pixels per second at which the row fills the timeline."""
         bars = len(self.spans) + self.has_tail
-        room = self.base - bars * self.bar_width - self.gap_count * self.gap_width
+        room = self.base - bars * self.min_bar_width - self.gap_count * self.gap_width
         return max(room, 0) / self.seconds if self.seconds else 0
 
 

@@ -20,7 +20,7 @@ from tasks.transcript.text_preview import Output, Text
 
 MAX_CALLS = 200  # of one message or element; the rest is kept as text
 
-_RESULTS_HEAD = "[Tool results]"
+RESULTS_HEAD = "[Tool results]"
 _RESULT_TAG = re.compile(
     r'(?:^|\n)<tool_result(?: name="(?P<name>[^"\n]*+)")?(?: status="(?P<status>[^"\n]*+)")?>\n?'
 )
@@ -117,7 +117,7 @@ def _prose(text: str) -> list[Part]:
 
 
 def _parse_element(open_tag: str, element: str) -> list[Part]:
-    """Return the call of an element, or several if it holds an array or more elements."""
+    """Return the parts of an element, which may hold an array of calls or further elements."""
     close_tag = f"</{open_tag[1:]}"
     body = element[len(open_tag) :].removesuffix(close_tag)
     value = _decode_json(body.strip())
@@ -184,7 +184,7 @@ def parse_results(role: str, message: str) -> list[Result]:
     """Return the tool results in a message of this role."""
     if role == "tool":
         return [_native_result(message)]
-    if role == "user" and message.startswith(_RESULTS_HEAD):
+    if role == "user" and message.startswith(RESULTS_HEAD):
         return list(_tagged_results(message))
     return []
 
@@ -201,7 +201,7 @@ def _native_result(message: str) -> Result:
 def _tagged_results(message: str) -> Iterator[Result]:
     """Yield the results; of several end tags the last counts, as the output may hold some."""
     tags = list(_RESULT_TAG.finditer(message))
-    before = message[len(_RESULTS_HEAD) : tags[0].start() if tags else None]
+    before = message[len(RESULTS_HEAD) : tags[0].start() if tags else None]
     if before.strip():
         yield Result("", before.strip("\n"), problem="a text among the results")
     for index, tag in enumerate(tags):
