@@ -24,8 +24,12 @@ Text = Callable[[], str]  # the text of the next place
 STATUSES = ("failed", "running", "completed", "timed_out")
 
 
-def history(text: Text) -> list[dict[str, str]]:
-    """A text in every place of a history, in both forms of calls."""
+def history(text: str) -> list[dict[str, str]]:
+    """The text in every place of a history, in both forms of calls."""
+    return _history(lambda: text)
+
+
+def _history(text: Text) -> list[dict[str, str]]:
     called, answered = text(), text()
     native = {
         "content": text(),
@@ -75,7 +79,7 @@ def task_row(text: str, number: int) -> dict[str, Any]:
 
 
 def _task_row(text: Text, id_: str, number: int) -> dict[str, Any]:
-    told = json.dumps(history(text), ensure_ascii=False, separators=(",", ":"))
+    told = json.dumps(_history(text), ensure_ascii=False, separators=(",", ":"))
     moment = f"2026-01-01T00:{number // 60 % 60:02}:{number % 60:02}+00:00"
     is_odd = number % 4 == 0
     return {
