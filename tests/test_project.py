@@ -40,16 +40,21 @@ def test_every_suppressed_check_has_a_reason():
     assert [line for line in ignored if "#" not in line] == []
 
 
-def test_readme_example_runs(tmp_path: Path):
-    [example] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert '"~/.gloamy/workspace"' in example
+MIGRATE = "from django.core.management import call_command; call_command('migrate', verbosity=0)\n"
 
-    done = run_python("-c", example.replace("~/.gloamy/workspace", str(tmp_path)))
+
+def test_readme_examples_run(tmp_path: Path):
+    write, clear = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert '"~/.gloamy/workspace"' in write
+
+    program = write.replace("~/.gloamy/workspace", str(tmp_path)) + MIGRATE + clear
+    done = run_python("-c", program, SITE_DATABASE_URL=f"sqlite:///{tmp_path}/site.sqlite3")
 
     assert done.stderr == ""
     assert done.stdout == (
         "([ChatMessage(role='user', content='Water the plants'),"
         " ChatMessage(role='assistant', content='Done.')], None)\n"
+        "Cleared 1 thread\n"
     )
 
 

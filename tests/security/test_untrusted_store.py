@@ -389,8 +389,8 @@ def test_clearing_that_a_trigger_would_widen_clears_nothing_and_says_why(
         said = [str(message) for message in get_messages(answer.wsgi_request)]
     else:
         tokens = {"thread": [thread_token("a"), thread_token("b")]}
-        act = confirm(operator, operator.post(reverse("clear-selected"), tokens))
-        said = [act.error]
+        clearing = confirm(operator, operator.post(reverse("clear-selected"), tokens))
+        said = [clearing.error]
 
     assert len(said) == 1
     assert "has a trigger, which gloamy never makes" in said[0]
