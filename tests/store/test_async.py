@@ -1,4 +1,4 @@
-"""The verbs in asynchronous programs: many at once, cancelled, in one event loop after another."""
+"""Asynchronous verbs: concurrent, cancelled, and in successive event loops."""
 
 import asyncio
 import os
@@ -24,13 +24,13 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 @pytest.fixture(autouse=True)
 def no_connection_left() -> Iterator[None]:
-    """Asynchronous programs have theirs in a thread, and the test database goes away."""
+    """Close the connections of other threads before the test database is dropped."""
     yield
     run(sync_to_async(connections.close_all)())
 
 
 async def drained() -> None:
-    """All that had been begun before is done."""
+    """Wait until everything started before is done."""
     await sync_to_async(lambda: None)()
 
 
@@ -54,7 +54,7 @@ def test_hundred_coroutines_at_once_lose_nothing(store):
     assert len(rows(store, "task_records")) == 110
 
 
-def test_cancelled_call_happened_whole_or_not_at_all(store):
+def test_cancelled_call_completes_or_never_happens(store):
     async def main() -> list[Any]:
         calls = [
             asyncio.ensure_future(service.arecord_checkpoint(update(step_index=number)))
@@ -78,11 +78,11 @@ def test_cancelled_call_happened_whole_or_not_at_all(store):
 
 
 @only_sqlite
-def test_call_cancelled_while_it_waits_for_the_lock_is_still_whole(store, store_file: Path):
+def test_call_cancelled_while_waiting_for_the_lock_still_completes(store, store_file: Path):
     async def main() -> None:
         with locked(store_file):
             call = asyncio.ensure_future(service.arecord_checkpoint(update()))
-            await asyncio.sleep(0.2)  # it waits in its thread, where nothing can cancel it
+            await asyncio.sleep(0.2)  # it waits in its thread, which cannot be cancelled
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
@@ -94,7 +94,7 @@ def test_call_cancelled_while_it_waits_for_the_lock_is_still_whole(store, store_
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="Linux counts descriptors there.")
-def test_event_loops_leave_no_file_descriptor_behind(store):
+def test_event_loops_leak_no_file_descriptors(store):
     async def main() -> None:
         await asyncio.gather(
             service.arecord_checkpoint(update()), service.aload_by_thread_id("telegram_42")
@@ -109,7 +109,7 @@ def test_event_loops_leave_no_file_descriptor_behind(store):
     assert loaded().checkpoint_count == 21
 
 
-def test_plain_verb_in_a_running_loop_says_to_use_its_twin(store):
+def test_plain_verb_in_a_running_loop_suggests_its_twin(store):
     async def main() -> None:
         for call in (
             lambda: service.save_snapshot(snapshot()),

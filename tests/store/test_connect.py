@@ -1,4 +1,4 @@
-"""A program that has no site of its own: `gloamy_site.connect`, each time in a process."""
+"""`gloamy_site.connect` in a program without a site, each time in a new process."""
 
 import os
 import sqlite3
@@ -24,7 +24,7 @@ def agent(call: str, then: str = RECORD, **environment: str) -> subprocess.Compl
     return run_python("-c", f"from gloamy_site import connect\n{call}\n{then}", **environment)
 
 
-def test_agent_makes_the_store_of_a_workspace_and_uses_it(tmp_path: Path):
+def test_agent_creates_and_uses_the_store_of_a_workspace(tmp_path: Path):
     first = agent(f"connect({str(tmp_path)!r})")
     second = agent(f"connect({str(tmp_path)!r})")
 
@@ -33,11 +33,11 @@ def test_agent_makes_the_store_of_a_workspace_and_uses_it(tmp_path: Path):
     assert sorted(os.listdir(tmp_path / "state")) == ["tasks.db"]
 
 
-def test_agent_takes_the_workspace_of_the_environment(tmp_path: Path):
+def test_agent_uses_the_workspace_of_the_environment(tmp_path: Path):
     assert agent("connect()", GLOAMY_WORKSPACE=str(tmp_path)).stdout == "1\n"
 
 
-def test_agent_is_given_its_own_store_whatever_the_environment_says(tmp_path: Path):
+def test_agent_workspace_overrides_the_environment(tmp_path: Path):
     done = agent(f"connect({str(tmp_path)!r})", TASKS_DATABASE_URL="postgres://nowhere.invalid/x")
 
     assert done.stdout == "1\n"
@@ -69,7 +69,7 @@ def test_agent_uses_a_database_url(store):
         ("import django.conf as c; c.settings.configure(); connect()", "RuntimeError: Django is"),
     ],
 )
-def test_agent_is_told_what_is_wrong(call: str, error: str):
+def test_connect_reports_what_is_wrong(call: str, error: str):
     assert (
         agent(call)
         .stderr.splitlines()[-1]
@@ -78,7 +78,7 @@ def test_agent_is_told_what_is_wrong(call: str, error: str):
     )
 
 
-def test_agent_is_told_of_a_file_that_is_no_store(tmp_path: Path):
+def test_connect_refuses_a_file_that_is_not_a_store(tmp_path: Path):
     (tmp_path / "state").mkdir()
     with closing(sqlite3.connect(tmp_path / "state" / "tasks.db")) as connection:
         connection.execute("CREATE TABLE foo (bar)")

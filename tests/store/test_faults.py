@@ -1,4 +1,4 @@
-"""What a spoilt row or another schema does to verbs and pages, and what a killed writer leaves."""
+"""Verbs and pages with corrupt rows or another schema, and after a killed writer."""
 
 import signal
 import sqlite3
@@ -35,7 +35,7 @@ VERBS = {
     "load": lambda: service.load_by_thread_id("telegram_42"),
     "resume": lambda: service.load_resumable_state("telegram_42"),
 }
-# A checkpoint's task_id leads to it, and a task's thread_id; step_index and counts are no texts.
+# Without the ids, by which the rows are looked up; step_index and counts are not texts.
 TEXTS = [
     ("task_records", column)
     for column in TABLES["task_records"]
@@ -44,7 +44,7 @@ TEXTS = [
 RESUMED = {"task_id", "resumable_history_json", "latest_checkpoint_note"}
 
 
-def test_every_fault_is_one_of_the_services_errors():
+def test_every_fault_raises_a_store_error():
     family = [name for name in service.__all__ if name.startswith("Store") and "Error" in name]
 
     assert len(family) == 8
@@ -59,7 +59,7 @@ def test_every_fault_is_one_of_the_services_errors():
 @only_sqlite
 @pytest.mark.parametrize("value", ["x'5b5d'", "CAST(x'5b22ff225d' AS TEXT)"], ids=["blob", "bytes"])
 @pytest.mark.parametrize(("table", "column"), TEXTS)
-def test_value_that_is_no_text_is_named_by_the_verbs_and_shown_by_the_pages(
+def test_value_of_wrong_type_is_named_by_verbs_and_displayed_by_pages(
     store, viewer: Client, monkeypatch: pytest.MonkeyPatch, table: str, column: str, value: str
 ):
     service.record_checkpoint(update())
@@ -90,7 +90,7 @@ def test_value_that_is_no_text_is_named_by_the_verbs_and_shown_by_the_pages(
         ("task_checkpoints", "items_json"),
     ],
 )
-def test_corrupt_json_is_named_by_the_verb_and_marked_on_the_page(
+def test_corrupt_json_is_named_by_verbs_and_marked_on_pages(
     store, viewer: Client, table: str, column: str, value: str
 ):
     service.record_checkpoint(update())
@@ -107,7 +107,7 @@ def test_corrupt_json_is_named_by_the_verb_and_marked_on_the_page(
 
 
 @pytest.mark.parametrize("verb", ["record", "load"])
-def test_missing_table_is_told_and_nothing_half_written(store, viewer: Client, verb: str):
+def test_missing_table_is_reported_and_nothing_is_half_written(store, viewer: Client, verb: str):
     service.record_checkpoint(update())
     before = rows(store, "task_records")
     with transaction.atomic(using=store.alias):
@@ -138,7 +138,7 @@ def test_missing_table_is_told_and_nothing_half_written(store, viewer: Client, v
         ("task_checkpoints", "checkpoint_note", "load"),
     ],
 )
-def test_missing_column_is_told_by_name(store, table: str, column: str, verb: str):
+def test_missing_column_is_named(store, table: str, column: str, verb: str):
     service.record_checkpoint(update())
     with store.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
@@ -162,7 +162,7 @@ def test_columns_of_a_later_version_change_nothing(store, viewer: Client):
 
 
 @only_sqlite
-def test_what_a_trigger_forbids_is_told_as_the_stores_refusal(store):
+def test_trigger_that_aborts_is_reported_as_a_refusal(store):
     with store.cursor() as cursor:
         cursor.execute(
             "CREATE TRIGGER no BEFORE INSERT ON task_checkpoints"
@@ -189,7 +189,7 @@ for step in range(1_000_000):
 """
 
 
-def test_a_killed_writer_leaves_every_write_that_it_was_told_of(tmp_path: Path):
+def test_killed_writer_loses_no_acknowledged_write(tmp_path: Path):
     file = tmp_path / "tasks.db"
     for _ in range(3):
         with subprocess.Popen(

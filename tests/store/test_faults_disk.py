@@ -1,4 +1,4 @@
-"""Disks that are full, read-only, or no place for SQLite's WAL."""
+"""Disks that are full, read-only, or unsafe for SQLite's WAL."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,14 +22,14 @@ def large(step_index: int) -> service.TaskCheckpointUpdate:
 
 
 def status(store, client: Client) -> tuple[int, str]:
-    """What a page says on a connection of its own, as each request has one."""
+    """Return a page's status and text, on a new connection like every request's."""
     store.close()
     response = client.get("/")
     store.close()
     return response.status_code, response.content.decode()
 
 
-def test_full_store_takes_reads_and_loses_nothing(store, store_file: Path):
+def test_full_store_can_be_read_and_loses_nothing(store, store_file: Path):
     service.record_checkpoint(large(1))
     with store.cursor() as cursor:
         cursor.execute("VACUUM")  # earlier tests may have left free pages
@@ -44,7 +44,7 @@ def test_full_store_takes_reads_and_loses_nothing(store, store_file: Path):
     assert contents(store_file) == [("telegram_42", 2, 2)]
 
 
-def test_full_disk_keeps_what_was_acknowledged_and_works_when_there_is_room(
+def test_full_disk_loses_no_acknowledged_write_and_works_once_there_is_room(
     store, viewer: Client, tmp_path: Path
 ):
     disk = tmp_path / "disk"
@@ -61,7 +61,7 @@ def test_full_disk_keeps_what_was_acknowledged_and_works_when_there_is_room(
 
         fill(disk)
         assert loaded().checkpoint_count == done
-        assert status(store, viewer)[0] in (200, 503)  # with no byte left for its shared memory
+        assert status(store, viewer)[0] in (200, 503)  # no byte is left for its shared memory
 
         remount(disk, "size=8m")
         service.record_checkpoint(large(done))
@@ -69,11 +69,11 @@ def test_full_disk_keeps_what_was_acknowledged_and_works_when_there_is_room(
         assert status(store, viewer)[0] == 200
 
 
-def test_disk_without_room_to_open_a_store_is_said_to_be_full(store, tmp_path: Path):
+def test_disk_without_room_to_open_a_store_is_reported_as_full(store, tmp_path: Path):
     disk = tmp_path / "disk"
     with small_disk(disk, "1m"), store_at(disk / "tasks.db", store):
         service.record_checkpoint(update())
-        store.close()  # so that its shared memory has to be made anew
+        store.close()  # so that its shared memory is created anew
         fill(disk)
         with pytest.raises(StoreFullError, match="is on a full disk"):
             service.load_by_thread_id("telegram_42")
@@ -90,7 +90,7 @@ def fill(disk: Path) -> None:
 
 @pytest.fixture(params=["file", "folder", "disk"])
 def read_only(request: pytest.FixtureRequest, store, tmp_path: Path) -> Iterator[Path]:
-    """The folder of a store that cannot be written; when it can, the process just goes on."""
+    """Make a store's folder read-only for a while, with the process running on."""
     folder = tmp_path / "state"
     if request.param == "disk":
         with small_disk(folder, "8m"), store_at(folder / "tasks.db", store):
@@ -129,7 +129,7 @@ def test_read_only_store_refuses_writes_in_plain_words(store, viewer: Client, re
                 write()
     code, content = status(store, viewer)
     assert code == 200 or (code == 503 and "cannot be written" in content)
-    try:  # leaves a connection that was opened for reading only, where that is allowed
+    try:  # leaves a read-only connection, if that can be opened
         assert loaded().checkpoint_count == 1
     except StoreReadOnlyError:
         assert code == 503
@@ -165,20 +165,20 @@ def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("/srv/state", "fuse.sshfs", False),
     ],
 )
-def test_folder_is_on_the_file_system_of_its_mount_point(
+def test_file_system_is_that_of_the_deepest_mount_point(
     store, mounts: Path, folder: str, kind: str, is_safe: bool
 ):
     assert filesystem.kind(Path(folder)) == kind
     assert (filesystem.warning(Path(folder)) == "") is is_safe
 
 
-def test_file_systems_are_not_known_everywhere(store, mounts: Path):
+def test_file_system_is_unknown_without_mountinfo(store, mounts: Path):
     mounts.unlink()
 
     assert filesystem.kind(Path("/srv")) == filesystem.warning(Path("/srv")) == ""
 
 
-def test_store_on_a_network_file_system_is_warned_of(store, mounts: Path, store_file: Path):
+def test_store_on_a_network_file_system_gets_a_warning(store, mounts: Path, store_file: Path):
     folder = store_file.parent
     mounts.write_text(f"1 0 0:1 / {folder} rw - nfs4 server:/ rw\n")
     warning = (
@@ -193,7 +193,7 @@ def test_store_on_a_network_file_system_is_warned_of(store, mounts: Path, store_
     workspace.check_store()
 
 
-def test_store_whose_file_system_takes_no_wal_is_refused_with_the_reason(
+def test_store_on_a_file_system_without_wal_is_refused_with_the_reason(
     store, mounts: Path, store_file: Path
 ):
     mounts.write_text(f"1 0 0:1 / {store_file.parent} rw - vboxsf share rw\n")

@@ -1,4 +1,4 @@
-"""The store's file is deleted, replaced, cut off or no store, while an agent has it open."""
+"""The store's file is deleted, replaced, truncated or not a store while an agent has it open."""
 
 import os
 import shutil
@@ -26,11 +26,11 @@ pytestmark = [pytest.mark.django_db(databases="__all__", transaction=True), only
 
 @pytest.fixture
 def file(tmp_path: Path, store) -> Iterator[Path]:
-    """A store with one checkpoint, which this process has open, and a good copy beside it."""
+    """A store with one checkpoint, open in this process, and a good copy beside it."""
     file = tmp_path / "tasks.db"
     with store_at(file, store):
         service.record_checkpoint(update())
-        store.close()  # the WAL goes into the file
+        store.close()  # moves the WAL into the file
         shutil.copyfile(file, tmp_path / "copy")
         assert loaded().checkpoint_count == 1
         yield file
@@ -51,7 +51,7 @@ def cut_off(file: Path, size: int = 9_000) -> None:
 
 
 def spoil(file: Path) -> None:
-    """Damage that SQLite finds when it opens the file."""
+    """Damage the file in a way that SQLite detects on opening it."""
     delete(file)
     file.write_bytes(b"This is no database. " * 500)
 
@@ -95,9 +95,7 @@ write = pytest.mark.parametrize("write", WRITES, ids=["record", "save", "delete"
         (cut_off, StoreDamagedError, "the file was cut off while it was open|malformed"),
     ],
 )
-def test_write_into_a_file_that_is_not_the_stores_any_more_is_no_success(
-    file: Path, write, harm, error, reason
-):
+def test_write_to_a_replaced_file_raises(file: Path, write, harm, error, reason):
     harm(file)
 
     with pytest.raises(error, match=reason):
@@ -105,7 +103,7 @@ def test_write_into_a_file_that_is_not_the_stores_any_more_is_no_success(
 
 
 @write
-def test_write_is_kept_once_the_file_is_another(file: Path, write):
+def test_write_after_a_replacement_goes_to_the_new_file(file: Path, write):
     replace(file)
     with pytest.raises(StoreMissingError):
         write()
@@ -123,7 +121,7 @@ def test_write_is_kept_once_the_file_is_another(file: Path, write):
 
 
 @pytest.mark.parametrize("verb", [service.load_by_thread_id, service.load_resumable_state])
-def test_read_follows_a_file_that_was_replaced(file: Path, verb):
+def test_read_reopens_a_replaced_file(file: Path, verb):
     replace(file)
     with closing(sqlite3.connect(file)) as other, other:
         other.execute("""UPDATE task_records SET resumable_history_json = '[["user","new"]]'""")
@@ -143,12 +141,12 @@ def test_read_follows_a_file_that_was_replaced(file: Path, verb):
     ],
     ids=["deleted", "cut off", "emptied", "spoilt", "a folder", "a loop"],
 )
-def test_verbs_and_pages_say_what_is_wrong_until_a_good_file_is_back(
+def test_verbs_and_pages_report_the_problem_until_a_good_file_is_back(
     store, file: Path, viewer: Client, harm, error
 ):
     harm(file)
     for _ in range(3):
-        for verb in (*READS, *WRITES):  # the first follows what is there now
+        for verb in (*READS, *WRITES):  # the first reopens the file
             with pytest.raises(error, match=str(file)):
                 verb()
         assert_unavailable(store, viewer, str(file))
@@ -161,7 +159,7 @@ def test_verbs_and_pages_say_what_is_wrong_until_a_good_file_is_back(
 
 
 def assert_unavailable(store, viewer: Client, *texts: str) -> None:
-    store.close()  # as a server does after each request
+    store.close()  # like a server after each request
     response = viewer.get("/")
     content = response.content.decode()
     assert (response.status_code, [text for text in texts if text not in content]) == (503, [])
@@ -169,7 +167,7 @@ def assert_unavailable(store, viewer: Client, *texts: str) -> None:
     store.close()
 
 
-def test_file_that_goes_while_it_is_being_opened_is_noticed(store, file: Path):
+def test_file_deleted_while_being_opened_is_detected(store, file: Path):
     store.ensure_connection()
     delete(file)
     file_identity.record_file(store)
@@ -178,7 +176,7 @@ def test_file_that_goes_while_it_is_being_opened_is_noticed(store, file: Path):
         service.record_checkpoint(update(step_index=2))
 
 
-def test_nothing_makes_an_empty_file_in_place_of_a_deleted_one(file: Path):
+def test_deleted_file_is_never_replaced_by_an_empty_one(file: Path):
     delete(file)
     for _ in range(2):
         with pytest.raises(StoreMissingError):
@@ -200,13 +198,13 @@ def test_file_that_grows_and_shrinks_by_vacuum_is_the_same_file(store, file: Pat
     service.record_checkpoint(update())
 
     assert file.stat().st_size < large
-    assert contents(file) == [("telegram_42", 1, 1)]  # another program comes and goes
-    assert file.with_name(f"{file.name}-wal").exists()  # which is not the last to have it open
+    assert contents(file) == [("telegram_42", 1, 1)]  # another program opens and closes it
+    assert file.with_name(f"{file.name}-wal").exists()  # and is not the last to have it open
     service.record_checkpoint(update(step_index=2))
     assert contents(file) == [("telegram_42", 2, 2)]
 
 
-def test_a_log_that_is_taken_away_is_noticed_before_a_write_is_said_to_be_done(store, file: Path):
+def test_deleted_wal_is_detected_before_a_write_is_acknowledged(store, file: Path):
     service.record_checkpoint(update())
     file.with_name(f"{file.name}-wal").unlink()
 
@@ -217,7 +215,7 @@ def test_a_log_that_is_taken_away_is_noticed_before_a_write_is_said_to_be_done(s
     assert loaded().checkpoints[-1].step_index == 3
 
 
-def test_a_replaced_file_undoes_the_callers_transaction(store, file: Path):
+def test_replaced_file_rolls_back_the_callers_transaction(store, file: Path):
     with pytest.raises(StoreMissingError), transaction.atomic(using=store.alias):
         replace(file)
         service.record_checkpoint(update(step_index=2))
@@ -225,7 +223,7 @@ def test_a_replaced_file_undoes_the_callers_transaction(store, file: Path):
     assert contents(file) == [("telegram_42", 1, 1)]
 
 
-def test_damage_in_the_midst_is_told(store, file: Path):
+def test_damage_in_the_middle_is_reported(store, file: Path):
     store.close()
     with file.open("r+b") as opened:
         opened.seek(4096)

@@ -1,4 +1,4 @@
-"""A lock that somebody else holds: writes wait for it, and give up in time."""
+"""A lock held by another program: writes wait for it, and give up in time."""
 
 import sqlite3
 import threading
@@ -50,7 +50,7 @@ def test_write_gives_up_on_a_lock_and_works_when_it_is_free(store, store_file: P
 
 
 @only_sqlite
-def test_write_waits_for_a_lock_that_is_let_go(store, store_file: Path):
+def test_write_waits_for_a_lock_to_be_released(store, store_file: Path):
     service.record_checkpoint(update())
     with closing(sqlite3.connect(store_file, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -87,7 +87,7 @@ def test_write_on_postgresql_gives_up_on_a_lock(store, verb: str):
 
 
 @only_sqlite
-def test_clearing_a_locked_store_says_so_and_clears_nothing(
+def test_clearing_a_locked_store_reports_it_and_clears_nothing(
     store, store_file: Path, operator: Client
 ):
     service.record_checkpoint(update())
@@ -102,7 +102,7 @@ def test_clearing_a_locked_store_says_so_and_clears_nothing(
     assert clear_thread(operator).status_code == 302
 
 
-def test_a_locked_site_database_is_told_apart_from_the_store(client: Client):
+def test_locked_site_database_is_distinguished_from_the_store(client: Client):
     get_user_model().objects.create_superuser("ops", password="correct horse")
     site = connections["default"]
     with site.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""A PostgreSQL that goes away, comes back, lets nobody in, or takes no writes."""
+"""A PostgreSQL server that stops, restarts, or refuses connections or writes."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ def page(store, client: Client) -> tuple[int, str]:
 
 
 class Restartable:
-    """A running server that can be stopped, and started again as it was."""
+    """A running server that can be stopped and restarted."""
 
     def __init__(self, folder: str):
         self.pid_file = Path(folder, "data", "postmaster.pid")
@@ -116,7 +116,7 @@ def wait_for(call: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=["record", "save", "delete", "load", "resume"])
-def test_connection_that_the_server_ends_is_told_once(store, verb: Callable[[], object]):
+def test_connection_closed_by_the_server_is_reported_once(store, verb: Callable[[], object]):
     service.record_checkpoint(update())
     pid = "SELECT pg_backend_pid()"
     with store.cursor() as cursor:
@@ -134,7 +134,7 @@ def test_connection_that_the_server_ends_is_told_once(store, verb: Callable[[], 
     verb()
 
 
-def test_server_that_never_answers_is_waited_for_as_long_as_was_said(store, viewer: Client):
+def test_server_that_never_answers_times_out_as_configured(store, viewer: Client):
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
@@ -156,7 +156,7 @@ def test_server_that_never_answers_is_waited_for_as_long_as_was_said(store, view
         ({"USER": "nobody_we_know"}, StoreUnavailableError),
     ],
 )
-def test_server_that_cannot_be_reached_is_told(store, viewer: Client, changed, error):
+def test_unreachable_server_is_reported(store, viewer: Client, changed, error):
     with settings_of(store, **changed):
         for verb in VERBS:
             with pytest.raises(error, match=r"^The store at "):
@@ -168,7 +168,7 @@ def test_server_that_cannot_be_reached_is_told(store, viewer: Client, changed, e
     assert page(store, viewer)[0] == 200
 
 
-def test_server_that_takes_no_writes_is_told(store):
+def test_read_only_server_is_reported(store):
     service.record_checkpoint(update())
     for statement in (
         "SET default_transaction_read_only = on",
@@ -199,8 +199,8 @@ def test_server_that_takes_no_writes_is_told(store):
         ("P0001", StoreError),
     ],
 )
-def test_each_state_of_the_server_has_its_error(store, state: str, error: type[StoreError]):
-    """What cannot be had in a test is raised by the server itself."""
+def test_each_sqlstate_has_its_error(store, state: str, error: type[StoreError]):
+    """States that a test cannot bring about are raised by the server."""
     with store.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION fail() RETURNS trigger AS $$"

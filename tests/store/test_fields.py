@@ -46,7 +46,7 @@ from tests.support.factories import overwrite, rows, task
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 TOKYO = ZoneInfo("Asia/Tokyo")
-STORED = {  # in the order of time, which must be the order of the texts
+STORED = {  # in chronological order, in which the texts must sort
     "a": "2025-12-31T23:59:59.999999999+00:00",
     "b": "2026-11-02T11:07:52+00:00",
     "c": "2026-11-02T11:07:52.161+00:00",
@@ -81,7 +81,7 @@ CORRUPT = [
 
 @pytest.fixture
 def stored(store):
-    """A task for each text of STORED, with the letter for its id, put in out of order."""
+    """A task for each text of STORED, with the letter as its id, inserted out of order."""
     for letter in "dgafceb":
         task(letter, updated_at=STORED[letter])
 
@@ -105,22 +105,22 @@ moments = st.tuples(seconds, nanoseconds)
 
 @given(moments, moments)
 @example((-30610224001, 0), (-30610224000, 0))  # the years 999 and 1000
-def test_order_of_texts_is_the_order_of_times(one, other):
+def test_texts_sort_as_their_times(one, other):
     assert (rfc3339(*one) < rfc3339(*other)) == (one < other)
 
 
 @given(seconds, nanoseconds, nanoseconds)
-def test_order_of_texts_within_a_second_is_the_order_of_times(second, one, other):
+def test_texts_within_a_second_sort_as_their_times(second, one, other):
     assert (rfc3339(second, one) < rfc3339(second, other)) == (one < other)
 
 
 @given(datetimes)
-def test_datetime_comes_back_from_its_text(moment):
+def test_datetime_round_trips_through_its_text(moment):
     assert Timestamp.from_text(to_text(moment)) == moment
 
 
 @given(moments)
-def test_timestamp_keeps_every_nanosecond_of_its_text(moment):
+def test_timestamp_preserves_nanoseconds(moment):
     text = rfc3339(*moment)
     assert to_text(Timestamp.from_text(text)) == text
 
@@ -158,7 +158,7 @@ def test_to_text_is_utc(moment, text):
     assert to_text(moment) == text
 
 
-def test_to_text_takes_a_naive_datetime_in_the_current_time_zone(settings):
+def test_to_text_interprets_a_naive_datetime_in_the_current_time_zone(settings):
     settings.TIME_ZONE = "Asia/Tokyo"
     assert to_text(datetime(2026, 11, 2, 11, 7, 52)) == "2026-11-02T02:07:52+00:00"
 
@@ -170,7 +170,7 @@ def test_now_is_now_to_the_nanosecond(monkeypatch):
 
 
 @pytest.mark.parametrize("text", CORRUPT)
-def test_text_that_is_no_timestamp_is_a_value_error(text):
+def test_text_other_than_a_timestamp_raises(text):
     with pytest.raises(ValueError, match=r"."):
         Timestamp.from_text(text)
 
@@ -185,7 +185,7 @@ def test_text_that_is_no_timestamp_is_a_value_error(text):
     ids=["copy", "deepcopy", "pickle"],
 )
 @pytest.mark.parametrize("text", [STORED["e"], "2026-11-02T12:07:52.5+01:00"])
-def test_timestamp_keeps_its_text_when_copied(duplicate, text):
+def test_copied_timestamp_has_the_same_text(duplicate, text):
     stamp = Timestamp.from_text(text)
     twin = duplicate(stamp)
     assert (type(twin), twin, twin.text, twin.tzinfo) == (Timestamp, stamp, text, UTC)
@@ -193,7 +193,7 @@ def test_timestamp_keeps_its_text_when_copied(duplicate, text):
     assert (made, to_text(made)) == (at(2026, 1, 1), "2026-01-01T00:00:00+00:00")
 
 
-def test_timestamp_made_of_another_has_a_text_of_its_own():
+def test_timestamp_computed_from_another_has_its_own_text():
     stamp = Timestamp.from_text(STORED["e"])
     assert to_text(stamp + timedelta(days=1)) == "2026-11-03T11:07:52.161973+00:00"
     assert to_text(stamp.replace(microsecond=0)) == "2026-11-02T11:07:52+00:00"
@@ -216,7 +216,7 @@ def test_field_deconstructs_to_its_public_path():
     )
 
 
-def test_field_is_a_text_column_in_the_order_of_bytes(store):
+def test_field_is_a_text_column_that_sorts_bytewise(store):
     expected = {"sqlite": "TEXT", "postgresql": 'text COLLATE "C"'}
     assert Rfc3339Field().db_type(store) == expected[store.vendor]
 
@@ -238,12 +238,12 @@ def test_makemigrations_finds_nothing_to_do():
         (None, None),
     ],
 )
-def test_field_writes_the_one_form(value, text):
+def test_field_writes_the_canonical_form(value, text):
     assert Rfc3339Field().get_prep_value(value) == text
 
 
 @pytest.mark.parametrize("value", ["yesterday", "2026-02-30T00:00:00+00:00", ""])
-def test_field_refuses_text_that_is_no_time(value):
+def test_field_refuses_text_other_than_a_timestamp(value):
     with pytest.raises(ValidationError):
         Rfc3339Field().get_prep_value(value)
 
@@ -260,7 +260,7 @@ def test_stored_text_survives_a_load_and_a_save(store, text):
     assert {row[name] for name in ("created_at", "updated_at", "completed_at")} == {text}
 
 
-def test_default_is_now_in_the_one_form(store):
+def test_default_is_now_in_the_canonical_form(store):
     record = task()
     [row] = rows(store, "task_records")
     assert row["updated_at"] == to_text(record.updated_at)
@@ -268,7 +268,7 @@ def test_default_is_now_in_the_one_form(store):
 
 
 @pytest.mark.parametrize("text", CORRUPT)
-def test_stored_text_that_is_no_timestamp_is_shown_and_hides_nothing(store, text):
+def test_stored_text_other_than_a_timestamp_is_returned_unchanged(store, text):
     task("bad")
     overwrite(store, "task_records", "updated_at", text)
     task("good", updated_at=at(2026, 11, 2, 11, 7, 52))
@@ -286,10 +286,10 @@ def test_stored_text_that_is_no_timestamp_is_shown_and_hides_nothing(store, text
     ]
 
 
-# What a query answers, on every database
+# Query results on both databases
 
 
-def test_rows_are_in_the_order_of_time(store, stored):
+def test_rows_sort_chronologically(store, stored):
     assert letters(TaskRecord.objects.all()) == "abcdefg"
 
 
@@ -308,7 +308,7 @@ def test_loaded_value_is_compared_to_the_nanosecond(store, stored, lookup, found
     assert letters(TaskRecord.objects.filter(**{f"updated_at__{lookup}": value})) == found
 
 
-def test_loaded_values_bound_a_range_and_a_list(store, stored):
+def test_loaded_values_work_in_range_and_in_lookups(store, stored):
     c, e = TaskRecord.objects.filter(task_id__in="ce").order_by("updated_at")
     between = TaskRecord.objects.filter(updated_at__range=(c.updated_at, e.updated_at))
     among = TaskRecord.objects.filter(updated_at__in=[c.updated_at, e.updated_at])
@@ -341,7 +341,7 @@ def test_loaded_values_bound_a_range_and_a_list(store, stored):
     ],
     ids=str,
 )
-def test_lookups_find(store, stored, lookups, found):
+def test_lookups_match(store, stored, lookups, found):
     assert letters(TaskRecord.objects.filter(**lookups)) == found
 
 
@@ -373,12 +373,12 @@ def test_lookups_find(store, stored, lookups, found):
     ],
     ids=lambda value: str(value),
 )
-def test_functions_answer(store, stored, function, answer):
+def test_functions_return(store, stored, function, answer):
     found = TaskRecord.objects.filter(task_id="f").annotate(answer=function)
     assert found.values_list("answer", flat=True).get() == answer
 
 
-def test_functions_answer_none_where_there_is_no_time(store, stored):
+def test_functions_return_none_for_other_text(store, stored):
     found = TaskRecord.objects.filter(task_id="f").annotate(
         day=TruncDay("completed_at"), hour=ExtractHour("completed_at")
     )
@@ -430,7 +430,7 @@ def test_rows_are_counted_by_day(store, stored):
         "soon",
     ],
 )
-def test_check_rfc3339_refuses_what_the_store_does_not_write(text):
+def test_check_rfc3339_refuses_other_forms(text):
     with pytest.raises(ValueError, match="is no timestamp as the store writes it") as caught:
         check_rfc3339(text)
     assert str(caught.value).startswith(repr(text))
@@ -438,7 +438,7 @@ def test_check_rfc3339_refuses_what_the_store_does_not_write(text):
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
-def test_check_rfc3339_takes_what_the_store_writes(moment):
+def test_check_rfc3339_accepts_what_the_store_writes(moment):
     check_rfc3339(to_text(moment))
 
 
@@ -454,12 +454,12 @@ def test_check_rfc3339_takes_what_the_store_writes(moment):
         ("9999-12-31T23:59:59.999999999+00:00", "9999-12-31T23:59:59.999999999+00:00"),
     ],
 )
-def test_following_is_the_next_nanosecond(text, next_):
+def test_next_nanosecond(text, next_):
     assert next_nanosecond(text) == next_
 
 
 @given(st.integers(-(10**10), 10**11), st.integers(0, 10**9 - 1))
-def test_following_is_the_next_text_in_order(seconds, nanoseconds):
+def test_next_nanosecond_sorts_after_its_text(seconds, nanoseconds):
     text = rfc3339(seconds, nanoseconds)
     assert text < next_nanosecond(text)
     assert is_canonical(next_nanosecond(text))

@@ -1,4 +1,4 @@
-"""Beginnings of stored values: what they are, and how little of the file they read."""
+"""Beginnings of stored values, and how little of the file is read for them."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def bytes_read() -> int:
 
 @contextmanager
 def nothing_larger_than(limit: int) -> Iterator[None]:
-    """As if SQLite could hand over no larger value: a billion bytes are many for a test."""
+    """Lower SQLite's limit on values, as a billion bytes are too many for a test."""
     connections["tasks"].ensure_connection()
     raw = connections["tasks"].connection
     before = raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
@@ -68,7 +68,7 @@ def nothing_larger_than(limit: int) -> Iterator[None]:
 
 
 @only_sqlite
-def test_list_of_rows_that_sqlite_cannot_hand_over_shows_them(viewer: Client, store):
+def test_list_displays_rows_too_large_for_sqlite_to_return(viewer: Client, store):
     long = "x" * 200_000
     task("a", execution_history_json=long, last_error="no luck", updated_at=NEW)
     task("b", resumable_history_json=long, latest_checkpoint_note=long, updated_at=OLD)
@@ -86,7 +86,7 @@ def test_list_of_rows_that_sqlite_cannot_hand_over_shows_them(viewer: Client, st
 
 
 @only_sqlite
-def test_list_of_large_rows_reads_each_once_and_holds_none(store):
+def test_list_of_large_rows_reads_each_once(store):
     size = 4_000_000
     for number in range(3):
         task(str(number), execution_history_json="x" * size)
@@ -98,11 +98,11 @@ def test_list_of_large_rows_reads_each_once_and_holds_none(store):
         records = list(TaskRecord.objects.newest_first().for_list())
 
     assert [vars(record)["history_length"] for record in records] == [size] * 3
-    # SQLite finds what lies behind a history by going through its pages, and that once
+    # SQLite reaches the columns after a history by going through its pages, once
     assert bytes_read() - before < 3 * size * 1.1
 
 
-def test_search_leaves_out_what_is_too_large_and_says_so(viewer: Client, store, settings):
+def test_search_skips_histories_that_are_too_large_and_says_so(viewer: Client, store, settings):
     settings.MAX_HISTORY_SIZE = 1_000
     said = '[{"role":"user","content":"a needle%s"}]'
     task("small", execution_history_json=said % "", updated_at=NEW)
@@ -116,7 +116,7 @@ def test_search_leaves_out_what_is_too_large_and_says_so(viewer: Client, store, 
 
 
 @only_sqlite
-def test_search_does_not_ask_sqlite_for_what_is_too_large(viewer: Client, store, settings):
+def test_search_does_not_read_histories_that_are_too_large(viewer: Client, store, settings):
     settings.MAX_HISTORY_SIZE = 1_000
     task(execution_history_json="needle" * 50_000)
 
@@ -134,7 +134,7 @@ LARGE = '[{"role":"user","content":"hällo' + " wörld" * 10_000 + '"}]'
 
 @only_sqlite
 @pytest.mark.parametrize("tab", ["transcript", "checkpoints", "resume", "raw"])
-def test_page_of_what_is_too_large_asks_for_no_whole_text(
+def test_page_of_a_too_large_thread_reads_no_whole_text(
     viewer: Client, store, small_bound, tab: str
 ):
     task("t", execution_history_json=LARGE * 3, resumable_history_json=LARGE * 3)
@@ -151,7 +151,7 @@ def test_page_of_what_is_too_large_asks_for_no_whole_text(
 
 
 def recorded(pieces: Any, read: list[bytes]) -> Any:
-    """The same function, which also keeps what it gives."""
+    """Wrap a generator function to record what it yields."""
 
     def record(*given: Any) -> Iterator[bytes]:
         for piece in pieces(*given):
@@ -161,7 +161,7 @@ def recorded(pieces: Any, read: list[bytes]) -> Any:
     return record
 
 
-def test_text_that_is_too_large_is_sent_in_pieces(viewer: Client, store, small_bound, monkeypatch):
+def test_too_large_text_is_streamed(viewer: Client, store, small_bound, monkeypatch):
     monkeypatch.setattr(large_values, "CHUNK_SIZE", 16)
     task("t", execution_history_json=LARGE[:2_000])
 
@@ -176,7 +176,7 @@ def test_text_that_is_too_large_is_sent_in_pieces(viewer: Client, store, small_b
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
-def test_text_that_is_written_while_it_is_sent_is_broken_off(store, monkeypatch):
+def test_stream_stops_when_its_row_is_written(store, monkeypatch):
     monkeypatch.setattr(large_values, "CHUNK_SIZE", 16)
     task("t", execution_history_json=LARGE, updated_at=OLD)
     row = TaskRecord.objects.with_beginnings(text=("execution_history_json", 1)).get()
@@ -189,7 +189,7 @@ def test_text_that_is_written_while_it_is_sent_is_broken_off(store, monkeypatch)
 
 
 @pytest.mark.parametrize("format", ["json", "jsonl", "md", "atif"])
-def test_export_of_what_is_too_large_is_refused(viewer: Client, store, small_bound, format: str):
+def test_export_of_a_too_large_thread_is_refused(viewer: Client, store, small_bound, format: str):
     task("t", execution_history_json=LARGE)
 
     answer = viewer.get(f"/thread/export/?id=t&format={format}")
@@ -199,7 +199,7 @@ def test_export_of_what_is_too_large_is_refused(viewer: Client, store, small_bou
 
 
 @only_sqlite
-def test_confirmation_measures_what_sqlite_cannot_hand_over(operator: Client, store):
+def test_confirmation_measures_values_too_large_for_sqlite_to_return(operator: Client, store):
     task("t", execution_history_json="x" * 200_000, last_error="y" * 300_000)
 
     with nothing_larger_than(100_000):
@@ -208,7 +208,7 @@ def test_confirmation_measures_what_sqlite_cannot_hand_over(operator: Client, st
     assert 500_000 < page.context["confirmation"].size < 500_400
 
 
-def test_thread_that_is_too_large_is_kept_and_the_reason_said(store, monkeypatch):
+def test_too_large_thread_is_not_cleared_and_the_reason_is_given(store, monkeypatch):
     monkeypatch.setattr(batches, "LARGEST", 100_000)
     task("large", execution_history_json="x" * 100_000, status="failed")
     task("small", status="failed")
@@ -220,7 +220,7 @@ def test_thread_that_is_too_large_is_kept_and_the_reason_said(store, monkeypatch
     assert TaskRecord.objects.get().pk == "large"
 
 
-def test_steps_that_are_too_large_are_shown_by_their_beginning(
+def test_too_large_steps_are_displayed_by_their_beginning(
     viewer: Client, store, store_queries, monkeypatch
 ):
     monkeypatch.setattr(steps, "MAX_ITEMS_LENGTH", 1_000)

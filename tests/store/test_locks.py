@@ -1,4 +1,4 @@
-"""No page that is only looked at takes the lock that the agent needs."""
+"""Reading a page never takes the lock that the agent needs."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
 
 
 def addresses() -> dict[str, str]:
-    """Every page of the store that can be opened, by the name of its view."""
+    """Return the URL of every page of the store by the name of its view."""
     task = [id_to_path("telegram_42")]
     clearing = lifecycle.draft(lifecycle.plan(["telegram_42"]), Actor(Source.COMMAND))
     step = [TaskCheckpoint.objects.get().pk]
@@ -50,7 +50,7 @@ def addresses() -> dict[str, str]:
 
 @pytest.fixture
 def locked(store) -> Iterator[None]:
-    """Somebody else holds the file's write lock all the time, and we would not wait for it."""
+    """Hold the file's write lock in another connection, and do not wait for it in ours."""
     service.record_checkpoint(update())
     with store.cursor() as cursor:
         cursor.execute("PRAGMA busy_timeout = 0")
@@ -81,7 +81,7 @@ def test_reading_verbs_work_while_the_agent_holds_the_lock(store, locked):
 
 
 @only_sqlite
-def test_every_page_of_the_store_is_tried(store):
+def test_every_page_of_the_store_is_covered(store):
     service.record_checkpoint(update())
     patterns = list(urls.urlpatterns)
     for model in (TaskRecord, TaskCheckpoint):

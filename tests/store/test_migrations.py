@@ -17,7 +17,7 @@ from tests.support.factories import DATA, TABLES, snapshot, update
 
 ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
 ORIGINAL_DDL = ORIGINAL[: ORIGINAL.index("INSERT INTO")]
-OURS = {  # the indexes that the original does not make
+OURS = {  # indexes that the original lacks
     "idx_task_records_updated",
     "idx_task_records_status",
     "idx_task_records_created",
@@ -37,7 +37,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def scratch(file, monkeypatch, django_db_blocker):
-    """The alias of a store in `file`, which the verbs work on while the test runs."""
+    """The alias of a store in `file`, which the verbs use during the test."""
     monkeypatch.setitem(
         connections.settings, "scratch", connections.settings["tasks"] | {"NAME": file}
     )
@@ -50,7 +50,7 @@ def scratch(file, monkeypatch, django_db_blocker):
 
 @pytest.fixture
 def original(file):
-    """The file as the original made and filled it."""
+    """A file created and filled by the original."""
     build(file, ORIGINAL)
     return file
 
@@ -62,7 +62,7 @@ def build(file, script):
 
 def ask(file, sql):
     with closing(sqlite3.connect(file)) as connection:
-        connection.text_factory = bytes  # not all text in the file is UTF-8
+        connection.text_factory = bytes  # the file has text that is not UTF-8
         return connection.execute(sql).fetchall()
 
 
@@ -71,14 +71,14 @@ def migrate(alias, *target):
 
 
 def described(file):
-    """All that SQLite says of the two tables; our own indexes aside."""
+    """Return SQLite's description of the two tables without our own indexes."""
     with closing(sqlite3.connect(file)) as connection:
 
         def pragma(name, of):
             return connection.execute(f"PRAGMA {name}({of})").fetchall()
 
         def indexes(table):
-            # without their place in the list, which depends on how many there are
+            # without their position in the list, which depends on the others
             found = {row[1]: row[2:] for row in pragma("index_list", table) if row[1] not in OURS}
             return {
                 name: (kind, pragma("index_info", name), pragma("index_xinfo", name))
@@ -97,7 +97,7 @@ def described(file):
 
 
 def contents(file):
-    """Every value of both tables: its type, its exact bytes, and SQLite's literal for it."""
+    """Return every value of both tables as its type, its bytes, and SQLite's literal."""
     found = {"ids": ask(file, "SELECT seq FROM sqlite_sequence WHERE name = 'task_checkpoints'")}
     for table, columns in TABLES.items():
         values = ", ".join(f"typeof({c}), hex({c}), quote({c})" for c in columns)
@@ -106,12 +106,12 @@ def contents(file):
 
 
 def schema(file):
-    """The text that made the two tables and the indexes of the original."""
+    """Return the SQL that created the original's tables and indexes."""
     found = ask(file, "SELECT name, tbl_name, type, sql FROM sqlite_master ORDER BY name")
     return [row for row in found if row[1].decode() in TABLES and row[0].decode() not in OURS]
 
 
-# A file that we make
+# A file that we create
 
 
 def test_new_file_has_the_tables_of_the_original(scratch, file, tmp_path):
@@ -120,7 +120,7 @@ def test_new_file_has_the_tables_of_the_original(scratch, file, tmp_path):
     assert described(file) == described(tmp_path / "original.db")
 
 
-def test_new_file_holds_nothing_but_the_store_and_the_record_of_migrations(scratch, file):
+def test_new_file_has_only_the_store_and_the_migration_table(scratch, file):
     migrate(scratch)
     names = ask(file, "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
     assert sorted(names) == [
@@ -144,7 +144,7 @@ def test_new_file_works_in_the_original(scratch, file):
     assert [len(rows) for rows in contents(file).values()] == [1, 12, 7]
 
 
-# A file that the original made
+# A file that the original created
 
 
 def test_migration_changes_no_value_of_the_file(scratch, original):
@@ -177,7 +177,7 @@ def test_migrating_twice_does_nothing_more(scratch, original):
     assert ask(original, "PRAGMA schema_version") == version
 
 
-def test_migrating_a_file_whose_record_of_migrations_is_gone_does_nothing_more(scratch, original):
+def test_migrating_a_file_without_its_migration_table_does_nothing_more(scratch, original):
     migrate(scratch)
     before = [ask(original, "SELECT * FROM sqlite_master"), contents(original)]
     MigrationRecorder(connections[scratch]).flush()
@@ -195,8 +195,8 @@ def test_migrating_back_leaves_the_tables(scratch, original):
     assert contents(original) == before
 
 
-def test_steps_whose_task_was_deleted_by_hand_are_migrated_too(scratch, original):
-    # SQLite's own shell does not enforce foreign keys, unless it is told to.
+def test_orphaned_checkpoints_are_migrated_too(scratch, original):
+    # SQLite's own shell does not enforce foreign keys by default.
     build(original, "DELETE FROM task_records WHERE task_id = 'telegram_42'")
     before = contents(original)
     migrate(scratch)
@@ -280,7 +280,7 @@ def test_postgresql_has_the_keys_and_the_cascade(store):
 
 
 @on_postgresql
-def test_postgresql_is_migrated_there_and_back_without_a_loss(store):
+def test_postgresql_migrates_back_and_forth_without_loss(store):
     service.record_checkpoint(update())
     before = service.load_by_thread_id("telegram_42")
     migrate(store.alias, "zero")

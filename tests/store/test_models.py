@@ -23,7 +23,7 @@ def ids(queryset):
 
 
 def selected(queryset):
-    """The columns that a query reads whole."""
+    """Return the columns that a query reads whole."""
     columns, _, _ = str(queryset.query).removeprefix("SELECT ").partition(" FROM ")
     return re.findall(r'(?:^|, )"task_records"\."(\w+)"', columns)
 
@@ -45,7 +45,7 @@ def selected(queryset):
         ("", TaskStatus.RUNNING, False),
     ],
 )
-def test_status_is_read_as_the_store_reads_it(stored, status, is_terminal):
+def test_unknown_status_reads_as_running(stored, status, is_terminal):
     assert (TaskStatus.read(stored), TaskStatus.read(stored).is_terminal) == (status, is_terminal)
 
 
@@ -54,7 +54,7 @@ def test_status_is_read_as_the_store_reads_it(stored, status, is_terminal):
 
 @pytest.fixture
 def threads(store):
-    """Thread x with three tasks, y with two of the same time, z with one."""
+    """Thread x with three tasks, y with two of the same time, and z with one."""
     for task_id, thread_id, updated_at in [
         ("x1", "x", OLD),
         ("x3", "x", NEW),
@@ -66,26 +66,26 @@ def threads(store):
         task(task_id, thread_id=thread_id, updated_at=updated_at)
 
 
-def test_of_thread_gives_the_latest_first(store, threads):
+def test_for_thread_returns_the_latest_first(store, threads):
     assert ids(TaskRecord.objects.for_thread("x")) == ["x3", "x2", "x1"]
     assert ids(TaskRecord.objects.for_thread("y")) == ["y2", "y1"]
 
 
 @pytest.mark.parametrize("thread_id", ["", "X", "x ", "%", "x\0", "\0"])
-def test_of_thread_gives_nothing_where_there_is_no_such_thread(store, threads, thread_id):
+def test_for_thread_returns_nothing_for_an_unknown_thread(store, threads, thread_id):
     assert ids(TaskRecord.objects.for_thread(thread_id)) == []
 
 
-def test_newest_first_has_one_order(store, threads):
+def test_newest_first_is_a_total_order(store, threads):
     assert ids(TaskRecord.objects.newest_first()) == ["y2", "y1", "x3", "z", "x2", "x1"]
 
 
-def test_latest_of_thread_gives_one_task_a_thread(store, threads):
+def test_latest_per_thread_returns_one_task_per_thread(store, threads):
     assert ids(TaskRecord.objects.latest_per_thread().newest_first()) == ["y2", "x3", "z"]
 
 
 @pytest.mark.parametrize("thread_id", ["x", "y", "z"])
-def test_latest_of_thread_is_the_first_of_thread(store, threads, thread_id):
+def test_latest_per_thread_is_the_first_of_for_thread(store, threads, thread_id):
     latest = TaskRecord.objects.latest_per_thread().get(thread_id=thread_id)
     assert latest == TaskRecord.objects.for_thread(thread_id).first()
 
@@ -111,7 +111,7 @@ def rows_by_id(store):
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-01-01T12:00:00Z"])
-def test_after_continues_from_a_time_that_is_no_timestamp(store, text):
+def test_after_continues_from_text_other_than_a_timestamp(store, text):
     task("bad")
     overwrite(store, "task_records", "updated_at", text)
     task("new", updated_at=NEW)
@@ -121,7 +121,7 @@ def test_after_continues_from_a_time_that_is_no_timestamp(store, text):
     assert ids(following) == in_order[in_order.index("bad") + 1 :]
 
 
-# What a list reads
+# Lists
 
 
 def test_for_list_reads_no_whole_history(store):
@@ -152,7 +152,7 @@ def test_for_list_reads_the_start_of_each_history(store):
     assert (record["history_length"], record["resumable_length"]) == (6 * PREFIX_LENGTH, len(RAW))
 
 
-def test_lists_need_one_query_however_many_rows(store, django_assert_num_queries):
+def test_lists_need_one_query_for_any_number_of_rows(store, django_assert_num_queries):
     for count in (1, 3):
         task(f"task {count}", thread_id="t")
         checkpoint(task(f"other {count}"))
@@ -173,7 +173,7 @@ def plan(queryset):
 @pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize("is_first_page", [True, False])
 @pytest.mark.parametrize("column", INDEXES)
-def test_list_follows_the_index_of_its_order(store, column, is_first_page, descending):
+def test_list_uses_the_index_of_its_order(store, column, is_first_page, descending):
     queryset = TaskRecord.objects.in_order(column, descending=descending).latest_per_thread()
     if not is_first_page:
         value = 7 if column == "checkpoint_count" else NEW
@@ -189,7 +189,7 @@ def test_list_follows_the_index_of_its_order(store, column, is_first_page, desce
 
 
 @only_sqlite
-def test_list_of_a_status_follows_its_index(store):
+def test_list_of_a_status_uses_its_index(store):
     queryset = TaskRecord.objects.newest_first().filter(status="failed")
     assert plan(queryset.for_list()[:51]) == [
         "SEARCH task_records USING INDEX idx_task_records_status (status=?)"
@@ -224,13 +224,13 @@ def test_after_and_through_divide_the_rows_of_an_order(store, column, descending
         ("", True),
     ],
 )
-def test_unresumable_is_what_has_no_user_turn(store, resumable, is_unresumable):
+def test_unresumable_returns_tasks_without_a_user_turn(store, resumable, is_unresumable):
     task(resumable_history_json=resumable)
     assert TaskRecord.objects.unresumable().exists() == is_unresumable
 
 
 @only_sqlite
-def test_a_thread_and_its_steps_are_found_by_their_indexes(store):
+def test_thread_and_checkpoints_are_looked_up_by_index(store):
     steps = TaskCheckpoint.objects.filter(task_id="x").in_step_order()
     assert [line.split(" ", 3)[3] for line in steps.explain().splitlines()] == [
         "SEARCH task_checkpoints USING INDEX idx_task_checkpoints_task_step (task_id=?)"
@@ -244,7 +244,7 @@ def test_a_thread_and_its_steps_are_found_by_their_indexes(store):
 # Checkpoints
 
 
-def test_checkpoints_are_those_of_the_threads_tasks_in_step_order(store):
+def test_for_thread_returns_checkpoints_in_step_order(store):
     a, b, other = task("a", thread_id="t"), task("b", thread_id="t"), task("t", thread_id="b")
     for number, (record, step_index) in enumerate([(a, 2), (b, 1), (other, 0), (a, 1), (b, 2)]):
         checkpoint(record, step_index, checkpoint_note=str(number))
@@ -252,7 +252,7 @@ def test_checkpoints_are_those_of_the_threads_tasks_in_step_order(store):
     assert [step.checkpoint_note for step in steps] == list("1304")
 
 
-def test_checkpoints_go_with_their_task(store):
+def test_checkpoints_are_deleted_with_their_task(store):
     checkpoint(task("a"))
     checkpoint(task("b"))
     with CaptureQueriesContext(store) as captured:
@@ -267,14 +267,14 @@ def test_checkpoints_need_a_task(store):
         store.check_constraints()
 
 
-def test_rows_are_named_for_a_reader(store):
+def test_str_of_rows(store):
     assert (str(task("a")), str(checkpoint(task("b"), 7))) == ("a", "b step 7")
 
 
 # The typed view of a JSON column
 
 
-def test_history_is_decoded_when_it_is_read(store, monkeypatch):
+def test_history_is_decoded_on_first_access(store, monkeypatch):
     calls = count_decoding(monkeypatch, TaskRecord.execution_history)
     record = task(execution_history_json=RAW)
     loaded = TaskRecord.objects.get()
@@ -284,7 +284,7 @@ def test_history_is_decoded_when_it_is_read(store, monkeypatch):
     assert (calls, record.resumable_history) == ([RAW], [])
 
 
-def test_history_is_decoded_again_when_its_text_changed(store):
+def test_history_is_decoded_again_after_its_text_changes(store):
     task(execution_history_json=RAW)
     record = TaskRecord.objects.get()
     first = record.execution_history
@@ -304,7 +304,7 @@ def test_history_is_decoded_again_after_a_refresh(store):
     assert record.execution_history == history("changed")
 
 
-def test_deferred_history_is_loaded_when_it_is_read(store, django_assert_num_queries):
+def test_deferred_history_is_loaded_on_access(store, django_assert_num_queries):
     task(execution_history_json=RAW)
     record = TaskRecord.objects.for_list().get()
     with django_assert_num_queries(1, connection=store):
@@ -322,7 +322,7 @@ def test_setting_a_history_sets_its_column(store):
     assert TaskRecord.objects.get().execution_history == history("é", "\x1b")
 
 
-def test_setting_a_wrong_value_names_it_and_changes_nothing(store):
+def test_setting_an_invalid_value_names_it_and_changes_nothing(store):
     record, step = task(execution_history_json=RAW), checkpoint(task("b"), items_json="[]")
     with pytest.raises(TypeError, match=r"^resumable_history\[0\].content must be str, not int$"):
         record.resumable_history = [ChatMessage("user", 1)]  # type: ignore[arg-type]
@@ -331,7 +331,7 @@ def test_setting_a_wrong_value_names_it_and_changes_nothing(store):
     assert (record.resumable_history_json, step.items_json) == ("[]", "[]")
 
 
-def test_column_that_was_read_is_saved_as_it_was(store):
+def test_decoded_column_is_saved_unchanged(store):
     raw = ' [["user","hi"]] '
     task(execution_history_json=raw)
     record = TaskRecord.objects.get()
@@ -340,11 +340,11 @@ def test_column_that_was_read_is_saved_as_it_was(store):
     assert rows(store, "task_records")[0]["execution_history_json"] == raw
 
 
-def test_column_that_cannot_be_decoded_is_an_error_each_time(store):
+def test_corrupt_column_raises_on_every_access(store):
     record = task(execution_history_json="{}")
     for _ in range(2):
         with pytest.raises(ValueError, match=r"^JSON is not an array$"):
-            record.execution_history  # noqa: B018 (looking raises)
+            record.execution_history  # noqa: B018 (reading it raises)
     assert record.execution_history_json == "{}"
 
 
@@ -371,7 +371,7 @@ def test_typed_view_on_the_class_is_itself():
 
 
 def count_decoding(monkeypatch, view):
-    """The texts that the view decodes from now on."""
+    """Record the texts that the view decodes from now on."""
     calls, decode = [], view.decode
 
     def counted(raw):
@@ -382,7 +382,7 @@ def count_decoding(monkeypatch, view):
     return calls
 
 
-# Defaults are those of the table
+# Defaults match the table's
 
 
 def test_new_task_has_the_defaults_of_a_first_checkpoint(store):

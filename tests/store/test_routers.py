@@ -12,7 +12,7 @@ OTHER_MODELS = [model for model in apps.get_models() if model not in STORE_MODEL
 
 
 @pytest.mark.parametrize("model", STORE_MODELS)
-def test_store_models_live_in_the_store_alone(model):
+def test_store_models_are_only_in_the_store(model):
     assert (router.db_for_read(model), router.db_for_write(model)) == ("tasks", "tasks")
     assert not router.allow_migrate_model("default", model)
     assert router.allow_migrate_model("tasks", model)
@@ -20,7 +20,7 @@ def test_store_models_live_in_the_store_alone(model):
 
 
 @pytest.mark.parametrize("model", OTHER_MODELS)
-def test_other_models_live_in_the_sites_own_database_alone(model):
+def test_other_models_are_only_in_the_site_database(model):
     assert (router.db_for_read(model), router.db_for_write(model)) == ("default", "default")
     assert router.allow_migrate_model("default", model)
     assert not router.allow_migrate_model("tasks", model)
@@ -38,7 +38,7 @@ def test_other_models_live_in_the_sites_own_database_alone(model):
         ("tasks", "other", {"model_name": "taskrecord"}, False),
     ],
 )
-def test_operations_run_where_their_models_live(alias, app_label, hints, allowed):
+def test_operations_run_on_the_database_of_their_models(alias, app_label, hints, allowed):
     assert TaskStoreRouter().allow_migrate(alias, app_label, **hints) is allowed
 
 

@@ -37,11 +37,11 @@ TIMES = ("created_at", "updated_at", "completed_at")
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.(\d{3}){1,3})?\+00:00", re.ASCII)
 
 
-# The original's answers and rows
+# The original's results and rows
 
 
 @pytest.mark.parametrize("sequence", data("store.json"), ids=lambda sequence: "")
-def test_verbs_answer_and_store_what_the_original_does(store, sequence):
+def test_verbs_return_and_store_what_the_original_does(store, sequence):
     results = [as_in_vectors(perform(operation)) for operation in sequence["ops"]]
     assert msgspec.json.encode(results, order="sorted") == msgspec.json.encode(
         sequence["results"], order="sorted"
@@ -70,7 +70,7 @@ def perform(operation: dict[str, Any]) -> Any:
 
 
 def as_in_vectors(result: Any) -> Any:
-    """The result as the vectors have it: times only as they compare with `updated_at`."""
+    """Return the result in the form of the vectors: times only as compared with `updated_at`."""
     if isinstance(result, tuple):
         return {"turns": msgspec.to_builtins(result[0]), "note": result[1]}
     plain = msgspec.to_builtins(result)
@@ -90,7 +90,7 @@ def compare(one: str, other: str) -> int:
 # save_snapshot
 
 
-def test_save_snapshot_makes_a_row(store, clock):
+def test_save_snapshot_inserts_a_row(store, clock):
     service.save_snapshot(
         snapshot(latest_checkpoint_note="note", final_response="done", last_error="boom")
     )
@@ -165,7 +165,7 @@ def test_save_snapshot_running_over_terminal_starts_a_new_run(store, clock, stat
 
 
 @pytest.mark.parametrize("stored", ["running", *UNKNOWN])
-def test_save_snapshot_running_over_what_is_not_terminal_keeps_steps(store, stored):
+def test_save_snapshot_running_over_nonterminal_keeps_checkpoints(store, stored):
     record = task(status=stored, checkpoint_count=2)
     steps = [checkpoint(record).pk, checkpoint(record).pk]
     service.save_snapshot(snapshot(status=TaskStatus.RUNNING))
@@ -173,7 +173,7 @@ def test_save_snapshot_running_over_what_is_not_terminal_keeps_steps(store, stor
     assert [row["id"] for row in rows(store, "task_checkpoints")] == steps
 
 
-def test_save_snapshot_running_over_running_keeps_steps_that_were_not_counted(store):
+def test_save_snapshot_running_over_running_keeps_uncounted_checkpoints(store):
     step = checkpoint(task(status="running", checkpoint_count=0))
     service.save_snapshot(snapshot(status=TaskStatus.RUNNING))
     assert [row["id"] for row in rows(store, "task_checkpoints")] == [step.pk]
@@ -181,7 +181,7 @@ def test_save_snapshot_running_over_running_keeps_steps_that_were_not_counted(st
 
 @pytest.mark.parametrize("status", TERMINAL)
 @pytest.mark.parametrize("stored", [*TERMINAL, "running", "paused"])
-def test_save_snapshot_terminal_keeps_steps(store, stored, status):
+def test_save_snapshot_terminal_keeps_checkpoints(store, stored, status):
     checkpoint(task(status=stored, checkpoint_count=1))
     service.save_snapshot(snapshot(status=status))
     assert rows(store, "task_records")[0]["checkpoint_count"] == 1
@@ -191,7 +191,7 @@ def test_save_snapshot_terminal_keeps_steps(store, stored, status):
 # record_checkpoint
 
 
-def test_record_checkpoint_makes_a_task_with_one_step(store, clock):
+def test_record_checkpoint_inserts_a_task_with_one_checkpoint(store, clock):
     service.record_checkpoint(update(checkpoint_note="next: run it", step_index=0))
     [record] = rows(store, "task_records")
     [step] = rows(store, "task_checkpoints")
@@ -217,7 +217,7 @@ def test_record_checkpoint_makes_a_task_with_one_step(store, clock):
     }
 
 
-def test_record_checkpoint_leaves_what_is_not_its_own(store, clock):
+def test_record_checkpoint_leaves_other_columns_unchanged(store, clock):
     service.save_snapshot(
         snapshot(status=TaskStatus.COMPLETED, final_response="done", last_error="boom")
     )
@@ -241,7 +241,7 @@ def test_record_checkpoint_leaves_what_is_not_its_own(store, clock):
 # load_by_thread_id
 
 
-def test_load_gives_the_task_decoded(store, clock):
+def test_load_returns_the_task_decoded(store, clock):
     arguments = {"b": [1, None], "a": {"é": 1.5}}
     service.save_snapshot(snapshot(status=TaskStatus.RUNNING))
     service.record_checkpoint(update(items=[item(arguments=arguments)], checkpoint_note="step"))
@@ -266,7 +266,7 @@ def test_load_gives_the_task_decoded(store, clock):
     )
 
 
-def test_load_gives_the_latest_task_of_several(store, clock):
+def test_load_returns_the_latest_of_several_tasks(store, clock):
     for task_id in ("a", "c", "b"):
         service.record_checkpoint(update(task_id=task_id, thread_id="t"))
     assert [loaded("t").task_id, len(loaded("t").checkpoints)] == ["b", 1]
@@ -274,14 +274,14 @@ def test_load_gives_the_latest_task_of_several(store, clock):
     assert loaded("t").task_id == "a"
 
 
-def test_load_gives_the_same_of_two_tasks_as_the_pages(store):
+def test_load_breaks_ties_like_the_pages(store):
     for task_id in ("b", "c", "a"):
         task(task_id, thread_id="t", updated_at="2026-01-01T00:00:00+00:00")
     shown = TaskRecord.objects.latest_per_thread().get(thread_id="t")
     assert [loaded("t").task_id, shown.task_id] == ["c", "c"]
 
 
-def test_load_gives_steps_by_number_and_then_as_they_came(store):
+def test_load_sorts_checkpoints_by_step_and_id(store):
     record = task()
     for step_index, note in [(2, "a"), (1, "b"), (2, "c"), (1, "d"), (10, "e"), (0, "f")]:
         checkpoint(record, step_index, checkpoint_note=note)
@@ -295,14 +295,14 @@ def test_load_reads_an_unknown_status_as_running(store, stored):
     assert rows(store, "task_records")[0]["status"] == stored
 
 
-def test_load_reads_a_negative_count_as_none(store):
+def test_load_reads_a_negative_count_as_zero(store):
     task(checkpoint_count=-3)
     assert loaded().checkpoint_count == 0
 
 
 @pytest.mark.parametrize("verb", [service.load_by_thread_id, service.load_resumable_state])
 @pytest.mark.parametrize("thread_id", ["", "telegram_4", "TELEGRAM_42", "telegram_42 ", "a\0b"])
-def test_load_and_resume_give_none_where_there_is_no_row(store, verb, thread_id):
+def test_load_and_resume_return_none_without_a_row(store, verb, thread_id):
     task()
     assert verb(thread_id) is None
 
@@ -321,7 +321,7 @@ def test_load_and_resume_give_none_where_there_is_no_row(store, verb, thread_id)
         ),
     ],
 )
-def test_load_names_the_row_that_is_corrupt(store, table, column, value, reason):
+def test_load_names_the_corrupt_row(store, table, column, value, reason):
     step = checkpoint(task("a", thread_id="t"), step_index=1000)
     overwrite(store, table, column, value)
     key = {"task_records": "'a'", "task_checkpoints": step.pk}[table]
@@ -341,7 +341,7 @@ def test_load_names_the_row_that_is_corrupt(store, table, column, value, reason)
         *(("task_checkpoints", column, b"[]") for column in TABLES["task_checkpoints"][3:]),
     ],
 )
-def test_load_names_the_column_whose_value_has_a_wrong_type(store, table, column, value):
+def test_load_names_the_column_of_a_wrong_type(store, table, column, value):
     step = checkpoint(task("a", thread_id="t"), step_index=1000)
     overwrite(store, table, column, value)
     key = {"task_records": "'a'", "task_checkpoints": step.pk}[table]
@@ -352,7 +352,7 @@ def test_load_names_the_column_whose_value_has_a_wrong_type(store, table, column
 
 
 @only_sqlite
-def test_load_names_the_first_of_several_values_of_a_wrong_type(store):
+def test_load_names_the_first_value_of_a_wrong_type(store):
     record = task()
     checkpoint(record, 1)
     first, _ = checkpoint(record, 2), checkpoint(record, 3)
@@ -365,7 +365,7 @@ def test_load_names_the_first_of_several_values_of_a_wrong_type(store):
         service.load_by_thread_id("telegram_42")
 
 
-def test_load_takes_no_other_text_of_a_step_for_its_items(store):
+def test_load_reads_items_from_their_own_column(store):
     service.record_checkpoint(update(checkpoint_note="[]", items=[item(output="done")]))
     overwrite(store, "task_checkpoints", "created_at", "[]")
     assert loaded().checkpoints == [service.StoredCheckpoint(1, "[]", [item(output="done")], "[]")]
@@ -374,7 +374,7 @@ def test_load_takes_no_other_text_of_a_step_for_its_items(store):
 # load_resumable_state
 
 
-def test_resume_gives_clean_turns_and_the_note(store):
+def test_resume_returns_clean_turns_and_the_note(store):
     turns = [
         ChatMessage("system", "you are"),
         ChatMessage("user", "list"),
@@ -388,7 +388,7 @@ def test_resume_gives_clean_turns_and_the_note(store):
     )
 
 
-def test_resume_gives_none_where_no_turn_is_left(store):
+def test_resume_returns_none_without_turns(store):
     service.save_snapshot(snapshot(resumable_history=[ChatMessage("assistant", "hello")]))
     assert service.load_resumable_state("telegram_42") is None
 
@@ -407,7 +407,7 @@ def test_resume_reads_only_what_it_needs(store):
     ]
 
 
-def test_resume_names_the_row_that_is_corrupt(store):
+def test_resume_names_the_corrupt_row(store):
     task("a", thread_id="t", resumable_history_json='[{"role":"user"}]')
     with pytest.raises(CorruptRecordError) as caught:
         service.load_resumable_state("t")
@@ -417,7 +417,7 @@ def test_resume_names_the_row_that_is_corrupt(store):
 
 
 @only_sqlite
-def test_resume_names_the_column_whose_value_has_a_wrong_type(store):
+def test_resume_names_the_column_of_a_wrong_type(store):
     task("a", thread_id="t")
     overwrite(store, "task_records", "latest_checkpoint_note", b"note")
     with pytest.raises(CorruptRecordError) as caught:
@@ -429,7 +429,7 @@ def test_resume_names_the_column_whose_value_has_a_wrong_type(store):
 
 
 @pytest.mark.parametrize("verb", [service.delete_by_thread_id, service.clear_session])
-def test_delete_takes_all_tasks_of_the_thread_and_no_other(store, verb):
+def test_delete_removes_exactly_the_tasks_of_the_thread(store, verb):
     for task_id, thread_id in [("a", "t"), ("b", "t"), ("t", "other"), ("d", "T")]:
         service.record_checkpoint(update(task_id=task_id, thread_id=thread_id))
     verb("t")
@@ -458,7 +458,7 @@ def test_delete_of_an_unknown_thread_does_nothing(store, thread_id):
         "",
     ],
 )
-def test_verbs_take_any_text_for_a_thread(store, thread_id):
+def test_verbs_accept_any_text_as_a_thread_id(store, thread_id):
     service.save_snapshot(snapshot(task_id=thread_id, thread_id=thread_id))
     service.record_checkpoint(update(task_id=thread_id, thread_id=thread_id))
     assert [loaded(thread_id).thread_id, len(loaded(thread_id).checkpoints)] == [thread_id, 1]
@@ -466,7 +466,7 @@ def test_verbs_take_any_text_for_a_thread(store, thread_id):
     assert rows(store, "task_records") == rows(store, "task_checkpoints") == []
 
 
-def test_asynchronous_verbs_do_what_their_twins_do(store, clock):
+def test_asynchronous_verbs_match_their_twins(store, clock):
     async def use():
         await service.asave_snapshot(snapshot(latest_checkpoint_note="note"))
         await service.arecord_checkpoint(update(checkpoint_note="step"))
@@ -523,7 +523,7 @@ def test_verbs_need_few_statements(store, call, locks, expected):
 
 
 def statements(captured: CaptureQueriesContext) -> list[str]:
-    """What was asked of the database on one line each, transactions and savepoints aside."""
+    """Return the statements, one line each, without transactions and savepoints."""
     transactions = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE SAVEPOINT")
     asked = (" ".join(query["sql"].split()) for query in captured.captured_queries)
     return [sql for sql in asked if not sql.startswith(transactions)]

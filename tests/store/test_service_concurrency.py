@@ -1,4 +1,4 @@
-"""Several programs at once: the original beside us on an SQLite file, and PostgreSQL."""
+"""Concurrent programs: the original beside us on an SQLite file, and PostgreSQL."""
 
 import sqlite3
 import threading
@@ -64,7 +64,7 @@ def checkpoint_as_the_original(connection: sqlite3.Connection, step_index: int) 
 
 
 def in_threads(*calls: Callable[[], None]) -> list[Exception]:
-    """Run all calls at the same time and give what they raised."""
+    """Run all calls concurrently and return their exceptions."""
     errors: list[Exception] = []
 
     def run(call: Callable[[], None]) -> None:
@@ -85,7 +85,7 @@ def in_threads(*calls: Callable[[], None]) -> list[Exception]:
 
 @only_sqlite
 @pytest.mark.django_db(databases="__all__", transaction=True)
-def test_connection_is_opened_as_it_must_be(store):
+def test_connection_has_the_required_pragmas(store):
     with store.cursor() as cursor:
         answers = {
             name: cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in REQUIRED_PRAGMAS
@@ -126,7 +126,7 @@ def test_reading_verbs_take_no_lock_and_see_one_state(store, store_file, verb):
 
     def write_after(execute, sql, *arguments):
         result = execute(sql, *arguments)
-        if sql.lstrip().startswith("SELECT"):  # a read of the verb's own has just been made
+        if sql.lstrip().startswith("SELECT"):  # the verb has just read
             checkpoint_as_the_original(agent, len(writes))
             writes.append(sql)
         return result
@@ -190,7 +190,7 @@ def test_verbs_and_the_original_lose_no_write_to_each_other(store, store_file):
 
 
 @pytest.mark.django_db(databases="__all__", transaction=True)
-def test_runs_that_start_and_end_at_the_same_time_leave_true_counts(store):
+def test_concurrent_starts_and_ends_leave_correct_counts(store):
     def work() -> None:
         for step_index in range(20):
             service.record_checkpoint(update(step_index=step_index))
@@ -204,7 +204,7 @@ def test_runs_that_start_and_end_at_the_same_time_leave_true_counts(store):
 
 @pytest.mark.django_db(databases="__all__", transaction=True)
 @pytest.mark.parametrize("is_new", [False, True], ids=["known task", "new task"])
-def test_the_order_of_writes_is_the_order_of_times(store, monkeypatch, is_new):
+def test_writes_commit_in_the_order_of_their_times(store, monkeypatch, is_new):
     if not is_new:
         service.record_checkpoint(update())
     other = threading.Thread(target=in_threads, args=(lambda: service.record_checkpoint(update()),))
@@ -213,7 +213,7 @@ def test_the_order_of_writes_is_the_order_of_times(store, monkeypatch, is_new):
         now = now_rfc3339()
         if threading.current_thread() is threading.main_thread():
             other.start()
-            other.join(timeout=0.3)  # time enough to be first, unless it has to wait for us
+            other.join(timeout=0.3)  # enough to be first, unless it has to wait for us
         return now
 
     monkeypatch.setattr(transactions, "now_rfc3339", slow_clock)

@@ -1,4 +1,4 @@
-"""What the verbs refuse: the error names the field, and nothing is written."""
+"""Invalid input of the verbs: the error names the field, and nothing is written."""
 
 import math
 from typing import Any
@@ -137,14 +137,14 @@ def test_record_checkpoint_refuses_wrong_input_and_names_the_field(store, field,
         ),
     ],
 )
-def test_refusal_says_what_would_be_right(call, message):
+def test_error_says_what_is_valid(call, message):
     with pytest.raises((TypeError, ValueError)) as caught:
         call()
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("given", [snapshot(), update()], ids=["snapshot", "update"])
-def test_fields_are_given_by_name_only(given):
+def test_fields_are_keyword_only(given):
     with pytest.raises(TypeError, match="positional"):
         type(given)(*msgspec.structs.astuple(given))
 
@@ -156,7 +156,7 @@ def assert_refused(store, call, field, error):
     assert rows(store, "task_records") == rows(store, "task_checkpoints") == []
 
 
-def test_record_checkpoint_takes_the_largest_step_and_the_deepest_arguments(store):
+def test_record_checkpoint_accepts_the_largest_step_and_the_deepest_arguments(store):
     service.record_checkpoint(
         update(step_index=2**63 - 1, items=[item(arguments=nested(125), output="\0")])
     )
@@ -198,7 +198,7 @@ def test_nul_in_a_text_never_loses_the_write(store):
     ("thread_id", "error"),
     [(5, TypeError), (None, TypeError), (b"5", TypeError), ("\ud800", ValueError)],
 )
-def test_verbs_refuse_what_is_no_thread_id(store, verb, thread_id, error):
+def test_verbs_refuse_an_invalid_thread_id(store, verb, thread_id, error):
     service.save_snapshot(snapshot(task_id="5", thread_id="5"))
     with pytest.raises(error, match=r"^thread_id\b"):
         verb(thread_id)

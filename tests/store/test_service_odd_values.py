@@ -1,4 +1,4 @@
-"""Values that are large or odd: kept exactly, or refused by the name of their field."""
+"""Large and odd values: stored exactly, or refused with the name of the field."""
 
 import random
 import string
@@ -44,7 +44,7 @@ IDS = {
 
 
 @pytest.mark.parametrize("id_", list(IDS.values()), ids=list(IDS))
-def test_any_id_is_one_of_its_own(store, id_: str):
+def test_any_id_is_distinct(store, id_: str):
     for neighbour in (id_ + " ", id_.upper() + "X"):
         service.record_checkpoint(update(task_id=neighbour, thread_id=neighbour))
     service.save_snapshot(snapshot(task_id=id_, thread_id=id_))
@@ -59,7 +59,7 @@ def test_any_id_is_one_of_its_own(store, id_: str):
 
 
 @only_sqlite
-def test_long_id_of_any_text_is_kept_on_sqlite(store):
+def test_long_ids_are_stored_on_sqlite(store):
     service.record_checkpoint(update(task_id=INCOMPRESSIBLE, thread_id=INCOMPRESSIBLE))
 
     assert loaded(INCOMPRESSIBLE).task_id == INCOMPRESSIBLE
@@ -69,7 +69,7 @@ def test_long_id_of_any_text_is_kept_on_sqlite(store):
 @pytest.mark.parametrize("field", ["task_id", "thread_id"])
 @pytest.mark.parametrize("is_known", [False, True])
 @pytest.mark.parametrize("length", [3_300, 7_000, 9_000])
-def test_id_too_long_for_postgresql_is_refused_by_name(
+def test_id_too_long_for_postgresql_is_refused_with_its_name(
     store, field: str, is_known: bool, length: int
 ):
     too_long = INCOMPRESSIBLE[:length]
@@ -89,8 +89,8 @@ def test_id_too_long_for_postgresql_is_refused_by_name(
     service.delete_by_thread_id(too_long)
 
 
-def test_control_characters_are_kept_in_every_text(store):
-    text = CONTROLS if store.vendor == "sqlite" else CONTROLS[1:]  # it holds no NUL as such
+def test_control_characters_survive_in_every_text(store):
+    text = CONTROLS if store.vendor == "sqlite" else CONTROLS[1:]  # it cannot store NUL
     fields = dict.fromkeys(("channel", "provider", "model"), text)
     messages = [ChatMessage(CONTROLS, CONTROLS)]
     items = [item(tool_name=CONTROLS, output=CONTROLS, arguments={CONTROLS: [CONTROLS]})]
@@ -118,7 +118,7 @@ def test_control_characters_are_kept_in_every_text(store):
 
 
 @only_sqlite
-def test_history_of_100_mb_comes_back_and_takes_a_few_times_its_size(store):
+def test_history_of_100_mb_round_trips_in_a_few_times_its_size(store):
     messages = history(*["x" * (10 * MB)] * 10)
     tracemalloc.start()
     try:
@@ -137,7 +137,7 @@ def test_history_of_100_mb_comes_back_and_takes_a_few_times_its_size(store):
     assert peak_of_read < 350 * MB
 
 
-def test_task_of_10_000_checkpoints_is_read_whole_and_shown_in_pages(store, viewer: Client):
+def test_task_of_10_000_checkpoints_is_loaded_whole_and_displayed_in_pages(store, viewer: Client):
     record = task(checkpoint_count=9_999)
     TaskCheckpoint.objects.bulk_create(
         TaskCheckpoint(task=record, step_index=step, items_json="[]", created_at=record.created_at)
@@ -157,7 +157,7 @@ def test_task_of_10_000_checkpoints_is_read_whole_and_shown_in_pages(store, view
 
 
 @pytest.mark.parametrize("type_", [TaskSnapshot, TaskCheckpointUpdate])
-def test_missing_field_is_named_before_there_is_anything_to_write(type_: type):
+def test_missing_field_is_named_on_construction(type_: type):
     given = snapshot() if type_ is TaskSnapshot else update()
     fields = msgspec.structs.asdict(given)
     required = [field.name for field in msgspec.structs.fields(type_) if field.required]

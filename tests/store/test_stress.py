@@ -1,4 +1,4 @@
-"""Short runs of `benchmarks`: they notice what is wrong, and the table marks what is slow."""
+"""Short runs of `benchmarks`: they detect faults, and the table marks what is slow."""
 
 import shutil
 import sqlite3
@@ -18,7 +18,7 @@ from tests.support import postgres
 from tests.support.factories import skip
 
 PROCESSES = 3
-WRITES = 240  # divides by all processes, and by the writers of each
+WRITES = 240  # divisible by the number of processes and of writers in each
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_nothing_is_lost_on_postgresql_with_moves_and_clears(tmp_path: Path):
         ("UPDATE task_checkpoints SET created_at = 9999999 - id", ", after "),
     ],
 )
-def test_stress_run_notices(stressed, tmp_path: Path, tampering: str, noticed: str):
+def test_stress_run_detects(stressed, tmp_path: Path, tampering: str, noticed: str):
     store, outcome = stressed
     shutil.copytree(Path(store.address).parent, tmp_path, dirs_exist_ok=True)
     with closing(sqlite3.connect(tmp_path / "tasks.db")) as connection, connection:
@@ -71,7 +71,7 @@ def test_stress_run_notices(stressed, tmp_path: Path, tampering: str, noticed: s
     assert [fault for fault in found if noticed in fault] != []
 
 
-def test_writer_notices_a_torn_read():
+def test_writer_detects_a_torn_read():
     writer = Writer("threads-0", 0, None, None)
     whole = SimpleNamespace(task_id="moving-0", checkpoint_count=1, checkpoints=["one"])
     torn = SimpleNamespace(task_id="moving-1", checkpoint_count=2, checkpoints=["one"])
@@ -85,11 +85,11 @@ def test_nothing_acknowledged_is_lost_when_a_writer_is_killed(tmp_path: Path):
     outcome = in_new_process(crash.run, Store.on_sqlite(tmp_path), kills=10, seed=1)
     assert outcome.faults == []
     assert outcome.lives == 10
-    assert outcome.acknowledged >= 5  # every second life begins with its first write
+    assert outcome.acknowledged >= 5  # every second process starts with its first write
 
 
 @pytest.mark.parametrize(("acknowledged", "found"), [(2, None), (3, 4), (4, 4), (5, None)])
-def test_crash_run_finds_as_many_writes_as_there_are(tmp_path: Path, acknowledged, found):
+def test_crash_run_counts_every_write(tmp_path: Path, acknowledged, found):
     store = Store.on_sqlite(tmp_path)
     verbs = original.on_sqlite(Path(store.address))
     changes = {

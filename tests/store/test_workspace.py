@@ -1,4 +1,4 @@
-"""What the start makes ready, reads back, and says of where the store is."""
+"""Preparing and checking the store at startup, and naming its location."""
 
 import stat
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_store_passes_its_check(store):
         ("journal_mode = DELETE", "journal_mode = delete, and wal"),
     ],
 )
-def test_store_opened_otherwise_is_refused(store, pragma: str, found: str):
+def test_store_with_other_pragmas_is_refused(store, pragma: str, found: str):
     with store.cursor() as cursor:
         cursor.execute(f"PRAGMA {pragma}")
 
@@ -44,7 +44,7 @@ def test_store_opened_otherwise_is_refused(store, pragma: str, found: str):
 
 
 @only_sqlite
-def test_prepare_makes_the_folder_and_a_private_file(
+def test_prepare_creates_the_folder_and_a_private_file(
     store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings
 ):
     settings.WORKSPACE = tmp_path / "new"
@@ -60,7 +60,7 @@ def test_prepare_makes_the_folder_and_a_private_file(
 
 
 @only_sqlite
-def test_prepare_says_where_nothing_can_be_made(
+def test_prepare_names_what_cannot_be_created(
     store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings
 ):
     (tmp_path / "file").touch()
@@ -72,7 +72,7 @@ def test_prepare_says_where_nothing_can_be_made(
 
 
 @only_sqlite
-def test_prepare_makes_no_folder_that_a_url_names(
+def test_prepare_does_not_create_the_folder_of_a_url(
     store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     locate(monkeypatch, "tasks", NAME=str(tmp_path / "elsewhere" / "tasks.db"))
@@ -82,7 +82,7 @@ def test_prepare_makes_no_folder_that_a_url_names(
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_read_only_file_is_immutable_only_while_nobody_writes(tmp_path: Path):
+def test_read_only_file_is_immutable_only_without_a_writer(tmp_path: Path):
     file = tmp_path / "a b" / "tasks.db"
     quiet = read_only_uri(file)
     file.parent.mkdir()
@@ -126,7 +126,7 @@ def test_location_of_a_file_is_its_workspace(
 
 
 @only_postgresql
-def test_location_of_a_server_tells_no_password(store, monkeypatch: pytest.MonkeyPatch):
+def test_location_of_a_server_omits_the_password(store, monkeypatch: pytest.MonkeyPatch):
     locate(monkeypatch, "postgresql", NAME="tasks", HOST="db.example.org", PASSWORD="secret")
 
     assert workspace.location() == "tasks on db.example.org"

@@ -1,4 +1,4 @@
-"""The times of writes: in the order of their commits, whatever the clock does."""
+"""Times of writes follow the order of commits, whatever the clock does."""
 
 import threading
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def time_of(task_id: str) -> str:
 @pytest.mark.parametrize("then", [NOON, EARLIER], ids=["stands still", "goes back"])
 def test_later_write_is_the_latest_of_its_thread_when_the_clock(store, set_clock, write, then):
     set_clock(NOON)
-    write("z", "thread")  # its id alone would make it the latest
+    write("z", "thread")  # by its id alone it would be the latest
     set_clock(then)
     write("a", "thread")
     assert loaded("thread").task_id == "a"
@@ -57,7 +57,7 @@ def test_later_write_is_the_latest_of_its_thread_when_the_clock(store, set_clock
 
 
 @write
-def test_all_times_of_a_write_are_one(store, set_clock, write):
+def test_write_has_a_single_time(store, set_clock, write):
     set_clock(NOON)
     write("b", "thread")
     set_clock(EARLIER)
@@ -90,7 +90,7 @@ def test_task_that_changes_its_thread_keeps_its_order(store, set_clock, write):
 
 
 @write
-def test_clock_that_goes_on_is_taken_as_it_is(store, set_clock, write):
+def test_clock_that_advances_is_used_unchanged(store, set_clock, write):
     set_clock(EARLIER)
     write("a", "thread")
     write("b", "other thread")
@@ -101,7 +101,7 @@ def test_clock_that_goes_on_is_taken_as_it_is(store, set_clock, write):
 
 @write
 @pytest.mark.parametrize("stored", ["", "soon", "2026-01-01 13:00:00", "9999"])
-def test_stored_value_that_is_no_time_does_not_count(store, set_clock, write, stored):
+def test_stored_text_other_than_a_timestamp_is_ignored(store, set_clock, write, stored):
     task("a", thread_id="thread")
     overwrite(store, "task_records", "updated_at", stored)
     set_clock(NOON)
@@ -110,7 +110,7 @@ def test_stored_value_that_is_no_time_does_not_count(store, set_clock, write, st
 
 
 @write
-def test_value_that_is_no_time_hides_no_time(store, set_clock, write):
+def test_other_text_does_not_hide_a_timestamp(store, set_clock, write):
     set_clock(NOON)
     write("a", "thread")
     task("b", thread_id="thread")
@@ -123,7 +123,7 @@ def test_value_that_is_no_time_hides_no_time(store, set_clock, write):
 @only_sqlite
 @write
 @pytest.mark.parametrize("stored", ["x'ff'", "CAST(x'ff' AS TEXT)", "5"])
-def test_stored_value_that_is_no_text_does_not_count(store, set_clock, write, stored):
+def test_stored_value_other_than_text_is_ignored(store, set_clock, write, stored):
     task("a", thread_id="thread")
     with store.cursor() as cursor:
         cursor.execute(f"UPDATE task_records SET updated_at = {stored}")
@@ -133,7 +133,7 @@ def test_stored_value_that_is_no_text_does_not_count(store, set_clock, write, st
 
 
 @write
-def test_last_time_there_is_has_none_after_it(store, set_clock, write):
+def test_last_possible_time_repeats(store, set_clock, write):
     last = "9999-12-31T23:59:59.999999999+00:00"
     set_clock(last)
     write("a", "thread")
@@ -142,7 +142,7 @@ def test_last_time_there_is_has_none_after_it(store, set_clock, write):
     assert time_of("a") == last
 
 
-def test_tasks_of_the_same_time_are_in_the_order_of_their_ids(store):
+def test_tasks_of_the_same_time_sort_by_id(store):
     for task_id in ("b", "c", "a"):
         task(task_id, thread_id="thread")
     overwrite(store, "task_records", "updated_at", NOON)
@@ -151,7 +151,7 @@ def test_tasks_of_the_same_time_are_in_the_order_of_their_ids(store):
 
 @pytest.mark.django_db(databases="__all__", transaction=True)
 def test_writes_of_a_thread_commit_in_the_order_of_their_times(store, set_clock):
-    """Two tasks of one thread, on a clock that stands still: no time is given twice."""
+    """Two tasks of one thread get distinct times from a clock that stands still."""
     set_clock(NOON)
 
     def work(task_id: str) -> None:
@@ -170,5 +170,5 @@ def test_writes_of_a_thread_commit_in_the_order_of_their_times(store, set_clock)
         thread.join()
     times = [row["created_at"] for row in rows(store, "task_checkpoints")]
     assert len(set(times)) == len(times) == 45
-    assert times == sorted(times)  # their ids are given under the same lock
+    assert times == sorted(times)  # ids are assigned under the same lock
     assert times[-1] == loaded("thread").updated_at

@@ -39,7 +39,7 @@ item_lists = st.lists(
 
 
 def exactly(value: Any) -> str:
-    """Equal only for values of the same types: 1, 1.0 and True differ, and so do 0.0 and -0.0."""
+    """Compare values with their types: 1, 1.0 and True differ, and so do 0.0 and -0.0."""
     return repr(value)
 
 
@@ -58,14 +58,14 @@ def nested(containers: int, wrap: Callable[[Any], Any]) -> Any:
 
 
 @given(histories)
-def test_history_comes_back_as_it_went(history):
+def test_history_round_trips(history):
     raw = encode_history(history, "history")
     assert decode_history(raw) == history
     assert encode_history(decode_history(raw), "history") == raw
 
 
 @given(item_lists)
-def test_items_come_back_as_they_went(items):
+def test_items_round_trip(items):
     raw = encode_items(items, "items")
     assert exactly(decode_items(raw)) == exactly(with_sorted_keys(items))
     assert encode_items(decode_items(raw), "items") == raw
@@ -86,26 +86,26 @@ def with_sorted_keys(value: Any) -> Any:
 
 
 @given(item_lists)
-def test_items_are_json_to_every_other_reader(items):
+def test_items_are_valid_json_for_other_readers(items):
     read = json.loads(encode_items(items, "items"))
     assert [exactly(entry["arguments"]) for entry in read] == [
         exactly(with_sorted_keys(entry.arguments)) for entry in items
     ]
 
 
-def test_every_history_of_the_original_is_written_as_the_original_wrote_it():
+def test_histories_encode_like_the_originals():
     records = [row for sequence in data("store.json") for row in sequence["task_records"]]
     for raw in (row["execution_history_json"] for row in records):
         assert encode_history(decode_history(raw), "history") == raw
 
 
-def test_every_item_of_the_original_is_written_as_the_original_wrote_it():
+def test_items_encode_like_the_originals():
     steps = [row for sequence in data("store.json") for row in sequence["task_checkpoints"]]
     for raw in (row["items_json"] for row in steps):
         assert encode_items(decode_items(raw), "items") == raw
 
 
-# The written form
+# Encoding
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_every_item_of_the_original_is_written_as_the_original_wrote_it():
         ("<tool_call>&'", "<tool_call>&'"),
     ],
 )
-def test_text_is_escaped_only_where_json_asks_for_it(text, written):
+def test_text_is_escaped_only_where_json_requires(text, written):
     raw = encode_history([ChatMessage("user", text)], "history")
     assert raw == f'[{{"role":"user","content":"{written}"}}]'
 
@@ -148,19 +148,19 @@ def test_text_is_escaped_only_where_json_asks_for_it(text, written):
         (1.7976931348623157e308, "1.7976931348623157e308"),
     ],
 )
-def test_arguments_are_written_as_serde_json_does(value, written):
+def test_arguments_encode_like_serde_json(value, written):
     assert encode_items([item(tool_name="t", arguments=value, output="")], "items") == item_with(
         written
     )
 
 
-def test_encoding_leaves_what_it_was_given_as_it_was():
+def test_encoding_does_not_change_its_input():
     given_item = item(arguments={"b": (1,), "a": 2**64})
     encode_items([given_item], "items")
     assert exactly(given_item.arguments) == "{'b': (1,), 'a': 18446744073709551616}"
 
 
-def test_text_of_a_subclass_of_str_is_written_as_its_text():
+def test_subclass_of_str_is_encoded_as_its_text():
     class Safe(str):
         def __str__(self):
             return "not this"
@@ -174,11 +174,11 @@ def test_text_of_a_subclass_of_str_is_written_as_its_text():
     )
 
 
-def test_no_messages_and_no_items_are_an_empty_array():
+def test_empty_lists_encode_as_empty_arrays():
     assert (encode_history([], "history"), encode_items([], "items")) == ("[]", "[]")
 
 
-# The forms that are read
+# Decoding
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_no_messages_and_no_items_are_an_empty_array():
         '[{"r\\u006fle":"us\\u0065r","content":"\\u0068i"}]',
     ],
 )
-def test_history_is_read_in_every_form_that_serde_json_reads(raw):
+def test_history_decodes_in_every_form_of_serde_json(raw):
     assert decode_history(raw) == [ChatMessage("user", "hi")]
 
 
@@ -201,13 +201,13 @@ def test_history_may_hold_the_names_of_its_fields_as_text():
     assert decode_history(encode_history(messages, "history")) == messages
 
 
-def test_what_either_store_has_written_is_read_the_fast_way(monkeypatch):
+def test_text_of_either_store_decodes_fast(monkeypatch):
     monkeypatch.delattr(messages, "_decode_slowly")
     history = [ChatMessage("user", f"\0\x1b {number}") for number in range(300)]
     assert decode_history(encode_history(history, "history")) == history
 
 
-def test_items_are_read_by_position_too():
+def test_items_decode_by_position_too():
     raw = f'[["t",{{"b":1,"a":[2]}},false,"x"],{item_with("1")[1:-1]}]'
     assert decode_items(raw) == [
         ExecutionCheckpointItem("t", {"b": 1, "a": [2]}, False, "x"),
@@ -231,7 +231,7 @@ def test_items_are_read_by_position_too():
         ('{"output":"tool_name","success":[{"arguments":1}]}', None),
     ],
 )
-def test_arguments_are_read_as_serde_json_reads_them(raw, value):
+def test_arguments_decode_like_serde_json(raw, value):
     if value is None:
         value = json.loads(raw)
     [read] = decode_items(item_with(raw))
@@ -319,12 +319,12 @@ def test_items_that_lack_or_repeat_a_field_are_refused(raw):
         decode_items(raw)
 
 
-# Depth: the list of items and the item are two of the containers
+# Depth: the list of items and the item count as containers
 
 
 @pytest.mark.parametrize("form", ["by name", "by position"])
 @pytest.mark.parametrize("leaf", ["[]", "{}"])
-def test_items_are_read_to_the_depth_that_serde_json_reads(form, leaf):
+def test_items_decode_to_the_depth_of_serde_json(form, leaf):
     def raw(containers: int) -> str:
         arguments = "[" * (containers - 3) + leaf + "]" * (containers - 3)
         return item_with(arguments) if form == "by name" else f'[["t",{arguments},true,""]]'
@@ -336,7 +336,7 @@ def test_items_are_read_to_the_depth_that_serde_json_reads(form, leaf):
 
 
 @pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"k": value}])
-def test_items_are_written_no_deeper_than_serde_json_reads(wrap):
+def test_items_encode_no_deeper_than_serde_json_reads(wrap):
     assert MAX_DEPTH == 127
     deepest = nested(125, wrap)
     assert decode_items(encode_items([item(arguments=deepest)], "items"))[0].arguments == deepest
@@ -348,14 +348,14 @@ def test_items_are_written_no_deeper_than_serde_json_reads(wrap):
         )
 
 
-def test_arguments_that_hold_themselves_are_refused():
+def test_cyclic_arguments_are_refused():
     arguments: dict[str, Any] = {}
     arguments["self"] = arguments
     with pytest.raises(ValueError, match="more than 127 containers"):
         encode_items([item(arguments=arguments)], "items")
 
 
-# What is refused names its place
+# Errors name the field
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ ODD_ARGUMENTS = [
 
 
 @pytest.mark.parametrize("raws", [[], CANONICAL, CANONICAL[:1] * 3, ODD_ARGUMENTS])
-def test_decode_all_items_gives_what_decode_items_gives_of_each(raws):
+def test_decode_all_items_matches_decode_items(raws):
     assert decode_all_items(raws) == [decode_items(raw) for raw in raws]
 
 
@@ -432,11 +432,11 @@ def test_decode_all_items_gives_what_decode_items_gives_of_each(raws):
         "[" * 2000 + "]" * 2000,
     ],
 )
-def test_decode_all_items_leaves_what_neither_store_writes_to_decode_items(odd):
+def test_decode_all_items_leaves_other_forms_to_decode_items(odd):
     assert decode_all_items([CANONICAL[1], odd]) is None
 
 
-def test_decode_all_items_knows_where_each_text_ends():
+def test_decode_all_items_separates_the_texts():
     halves = ['[{"tool_name":"a', 'b","arguments":{},"success":true,"output":""}]', "[],[]"]
 
     assert decode_all_items(halves) is None

@@ -1,4 +1,4 @@
-"""The sanitisation against vectors of the original, a plain reference, and hostile input."""
+"""Sanitization against the original's vectors, a simple reference, and hostile input."""
 
 import json
 import math
@@ -73,7 +73,7 @@ def test_turns_equal_the_original() -> None:
 
 
 @pytest.mark.parametrize("name", TAG_NAMES)
-def test_strip_takes_a_call_up_to_the_close_tag_of_its_name(name: str) -> None:
+def test_strip_removes_a_call_up_to_its_own_close_tag(name: str) -> None:
     assert strip_tool_call_tags(f"a <{name}>x</other>y</{name}> b") == "a  b"
 
 
@@ -130,7 +130,7 @@ def test_strip_keeps_what_is_not_white_space(other: str) -> None:
         _nested(127),
     ],
 )
-def test_strip_takes_json_that_parses(container: str) -> None:
+def test_strip_removes_json_that_parses(container: str) -> None:
     assert strip_tool_call_tags(f"<tool> text {container}</x> after") == "after"
 
 
@@ -166,7 +166,7 @@ def test_strip_takes_json_that_parses(container: str) -> None:
         "[1e]",
         "[18446744073709551616.]",
         "[1e999]",
-        "[17976931348623156391e289]",  # a float, but not by the 64 bits of the original's parser
+        "[17976931348623156391e289]",  # a float, but not with the 64 bits of the original's parser
         "[17976931348623156507992e286]",  # nor this one by its first twenty digits
         "[-1e309]",
         "[1e99999999999]",
@@ -193,7 +193,7 @@ def test_strip_keeps_json_that_does_not_parse(container: str) -> None:
         (f'[{_nested(127)}, {{"a":[]}}] x', ', {"a":[]}] x'),
     ],
 )
-def test_strip_looks_for_json_inside_what_does_not_parse(json_text: str, rest: str) -> None:
+def test_strip_finds_json_inside_text_that_does_not_parse(json_text: str, rest: str) -> None:
     assert strip_tool_call_tags(f"<tool>{json_text}") == rest
 
 
@@ -202,7 +202,7 @@ def test_strip_counts_the_depth_of_each_branch() -> None:
     assert strip_tool_call_tags(f"<tool>[[[]],{deep}]") == f",{deep}]"
 
 
-# Any text, against a reference that is plain and slow
+# Any text, against a simple and slow reference
 
 _PIECES = st.sampled_from(
     [f"<{slash}{name}>" for name in TAG_NAMES for slash in ("", "/")]
@@ -313,13 +313,13 @@ _HOSTILE = [
 
 
 @pytest.mark.parametrize(("start", "repeated"), _HOSTILE)
-def test_strip_does_work_in_proportion_to_its_input(start: str, repeated: str) -> None:
+def test_strip_takes_linear_time(start: str, repeated: str) -> None:
     short, long = (start + repeated * (size // len(repeated)) for size in (4_000, 32_000))
     assert _calls_made(long) <= 8.5 * _calls_made(short)
 
 
 def _calls_made(message: str) -> int:
-    """The calls of functions, Python's own included: about one for each token of JSON."""
+    """Count function calls, including built-in ones: about one for each JSON token."""
     calls = 0
 
     def count(frame: FrameType, event: str, argument: object) -> None:
@@ -337,7 +337,7 @@ def _calls_made(message: str) -> int:
 
 @pytest.mark.parametrize(("start", "repeated"), _HOSTILE)
 def test_strip_finishes_within_the_test_run(start: str, repeated: str) -> None:
-    # What the regular expressions do cannot be counted: a quadratic one would take minutes here.
+    # Work inside regular expressions cannot be counted; a quadratic one would take minutes here.
     message = start + repeated * (400_000 // len(repeated))
     assert len(strip_tool_call_tags(message)) <= len(message)
 
@@ -367,14 +367,14 @@ def test_normalize_makes_turns_alternate(
     assert normalize_resumable_turns(_turns(*given_turns)) == _turns(*expected)
 
 
-def test_normalize_leaves_the_given_turns_alone() -> None:
+def test_normalize_does_not_change_its_input() -> None:
     turns = _turns(("user", "a"), ("user", "b"), ("assistant", "c"))
     normalized = normalize_resumable_turns(turns)
     normalized[1].content = "changed"
     assert turns == _turns(("user", "a"), ("user", "b"), ("assistant", "c"))
 
 
-def test_task_record_gives_cleaned_turns() -> None:
+def test_turns_of_a_task_record_have_no_tool_calls() -> None:
     @dataclass
     class Record:
         resumable_history: list[ChatMessage]
@@ -390,7 +390,7 @@ def test_task_record_gives_cleaned_turns() -> None:
     assert resumable_turns_from_task_record(Record(history)) == expected
 
 
-def test_conversation_gives_the_turns_of_its_chat_messages() -> None:
+def test_turns_of_a_conversation_are_its_chat_messages() -> None:
     history: list[ConversationMessage] = [
         Chat(data=ChatMessage(role="user", content="a")),
         AssistantToolCalls(data=ToolCallRequest(text="calling", tool_calls=[])),
