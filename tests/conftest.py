@@ -64,15 +64,15 @@ def store_file(store: BaseDatabaseWrapper) -> Path:
 
 @pytest.fixture(autouse=True)
 def request_slots(monkeypatch: pytest.MonkeyPatch) -> limits.RequestSlots:
-    """All slots are free: users of other tests have the same keys."""
+    """Free the slots of heavy requests: users of other tests have the same keys."""
     slots = limits.RequestSlots()
     monkeypatch.setattr(limits, "_slots", slots)
     return slots
 
 
 @pytest.fixture(autouse=True)
-def nobody_waits() -> None:
-    """No form is under way and no address is kept: all tests come from one address."""
+def site_slots() -> None:
+    """Free the slots of forms and of strangers' URLs: all tests come from one address."""
     for slots in (request_body._strangers, request_body._known, middleware._pending_sign_ins):
         slots._held.clear()
 

@@ -1,4 +1,4 @@
-"""What a terminal and a log get: no text of an agent commands them, or forges a line."""
+"""What a terminal and a log get: no text of an agent commands them or forges a line."""
 
 import io
 import json
