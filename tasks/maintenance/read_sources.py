@@ -121,10 +121,7 @@ class SqliteSource:
 
 
 def _in_wal_mode(file: Path) -> bool:
-    """Return whether the file is in WAL mode.
-
-    SQLite must not have it open in this process: closing our handle would drop SQLite's locks.
-    """
+    """Return whether the file is in WAL mode. Drops the locks of SQLite if it has the file open."""
     with file.open("rb") as handle:
         return handle.read(19)[18:] == b"\x02"
 

@@ -46,13 +46,8 @@ class Totals:
             row = (task.task_id, index, *msgspec.structs.astuple(checkpoint))
             self._sums[1] += _digest(row)
 
-    @property
-    def checksums(self) -> tuple[str, str]:
-        tasks, checkpoints = (f"{total % 2**128:032x}" for total in self._sums)
-        return tasks, checkpoints
-
     def __str__(self) -> str:
-        tasks, checkpoints = self.checksums
+        tasks, checkpoints = (f"{total % 2**128:032x}" for total in self._sums)
         return f"{self.tasks} tasks {tasks}, {self.checkpoints} checkpoints {checkpoints}"
 
 

@@ -11,8 +11,8 @@ import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from tasks.maintenance import export_format, transfer
-from tasks.maintenance.export_format import TransferError
+from tasks.maintenance import transfer
+from tasks.maintenance.export_format import End, Header, TransferError
 from tasks.maintenance.progress import Progress
 from tasks.store import workspace
 
@@ -30,9 +30,8 @@ class Command(BaseCommand):
             with _open(options["file"]) as file:
                 failures = self.export(file, options["thread"])
         except BrokenPipeError:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # avoid a second error at exit
+            # Python flushes standard output again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(1) from None
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}.") from error
@@ -45,18 +44,16 @@ class Command(BaseCommand):
 
     def export(self, file: IO[bytes], threads: list[str] | None) -> int:
         progress = Progress(self.stderr, None if threads else transfer.count_tasks())
-        totals = export_format.End()
-        _write(file, export_format.Header())
+        totals = End()
+        _write(file, Header())
         for task_id in self.thread_task_ids(threads, progress) if threads else transfer.task_ids():
             try:
-                task = transfer.read_task(task_id)
+                if (task := transfer.read_task(task_id)) is not None:
+                    _write(file, task)
+                    totals.tasks += 1
+                    totals.checkpoints += len(task.checkpoints)
             except TransferError as error:
                 progress.failed(f"Left out: {error}.")
-                continue
-            if task is not None:
-                _write(file, task)
-                totals.tasks += 1
-                totals.checkpoints += len(task.checkpoints)
             progress.show(totals.tasks, f"{totals.tasks} tasks")
         _write(file, totals)
         for message in () if threads else transfer.unreachable_rows():

@@ -2,8 +2,7 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import IO, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -21,9 +20,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", nargs="?", default="-", help="(standard input)")
         parser.add_argument("--dry-run", action="store_true", help="only check the file")
-        parser.add_argument(
-            "--replace", action="store_true", help="also tasks that are there with other content"
-        )
+        replace_help = "also tasks that are there with other content"
+        parser.add_argument("--replace", action="store_true", help=replace_help)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -89,10 +87,7 @@ def _file_size(file: IO[bytes]) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-@contextmanager
-def _open(name: str) -> Iterator[IO[bytes]]:
+def _open(name: str) -> AbstractContextManager[IO[bytes]]:
     if name == "-":
-        yield sys.stdin.buffer
-    else:
-        with open(name, "rb") as file:
-            yield file
+        return nullcontext(sys.stdin.buffer)
+    return open(name, "rb")
