@@ -22,9 +22,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
     ],
 )
 def test_check_passes(command: str, tmp_path: Path):
-    done = run_python(*command.split(), SITE_DATABASE_URL=f"sqlite:///{tmp_path}/site.sqlite3")
+    result = run_python(*command.split(), SITE_DATABASE_URL=f"sqlite:///{tmp_path}/site.sqlite3")
 
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_every_suppressed_check_has_a_reason():
@@ -48,10 +48,10 @@ def test_readme_examples_run(tmp_path: Path):
     assert '"~/.gloamy/workspace"' in write
 
     program = write.replace("~/.gloamy/workspace", str(tmp_path)) + MIGRATE + clear
-    done = run_python("-c", program, SITE_DATABASE_URL=f"sqlite:///{tmp_path}/site.sqlite3")
+    result = run_python("-c", program, SITE_DATABASE_URL=f"sqlite:///{tmp_path}/site.sqlite3")
 
-    assert done.stderr == ""
-    assert done.stdout == (
+    assert result.stderr == ""
+    assert result.stdout == (
         "([ChatMessage(role='user', content='Water the plants'),"
         " ChatMessage(role='assistant', content='Done.')], None)\n"
         "Cleared 1 thread\n"

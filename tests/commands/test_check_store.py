@@ -130,18 +130,18 @@ def test_check_survives_a_writer_that_comes_and_goes(file, monkeypatch):
     monkeypatch.setattr(store_check, "CHUNK", 7)
     at_rest(file)
     wrong = []
-    read, asked = read_sources.SqliteSource.rows, iter(range(1000))
+    read, calls = read_sources.SqliteSource.rows, iter(range(1000))
 
-    def rows(self, *given):
-        if next(asked) == 40:
+    def rows(self, *args):
+        if next(calls) == 40:
             rewrite(file)
             assert not file.with_name("tasks.db-wal").exists()
-        return read(self, *given)
+        return read(self, *args)
 
     monkeypatch.setattr(read_sources.SqliteSource, "rows", rows)
     with closing(read_sources.open_store()) as source:
         wrong += [finding for finding in store_check.findings(source) if finding.wrong]
-    assert next(asked) > 60
+    assert next(calls) > 60
     assert wrong == []
 
 
@@ -151,8 +151,8 @@ def test_check_reads_new_rows_of_a_writer_that_stays(file):
         rewrite(file)
         writer.execute("UPDATE task_records SET checkpoint_count = 9 WHERE task_id = 't7'")
         writer.commit()
-        found = [finding for finding in store_check.findings(source) if finding.wrong]
-    assert [(finding.kind, finding.key) for finding in found] == [("count", "'t7'")]
+        problems = [finding for finding in store_check.findings(source) if finding.wrong]
+    assert [(finding.kind, finding.key) for finding in problems] == [("count", "'t7'")]
 
 
 def test_file_that_keeps_changing_is_reported(file, monkeypatch):
@@ -160,8 +160,8 @@ def test_file_that_keeps_changing_is_reported(file, monkeypatch):
     states = iter(range(100))
     monkeypatch.setattr(read_sources, "state", lambda file: (next(states),))
     with closing(read_sources.open_store()) as source:
-        found = [finding for finding in store_check.findings(source) if finding.wrong]
-    assert {finding.text for finding in found} == {
+        problems = [finding for finding in store_check.findings(source) if finding.wrong]
+    assert {finding.text for finding in problems} == {
         "the file changes faster than it can be read",
         "reading stopped: the file changes faster than it can be read",
     }
@@ -184,8 +184,8 @@ def test_wal_of_a_killed_writer_is_read_and_preserved(file):
     before = {path.name: path.read_bytes() for path in file.parent.glob("tasks.db*")}
     assert len(before["tasks.db-wal"]) > 0
     with closing(read_sources.open_store()) as source:
-        found = {finding.kind for finding in store_check.findings(source) if finding.wrong}
-    assert found == {"count"}
+        problems = {finding.kind for finding in store_check.findings(source) if finding.wrong}
+    assert problems == {"count"}
     for name in ("tasks.db", "tasks.db-wal"):
         assert (file.parent / name).read_bytes() == before[name]
 
@@ -305,12 +305,12 @@ def test_missing_or_invalid_store(file, capsys, content):
 
 
 def test_last_sqlite_version_with_the_wal_reset_bug(file, monkeypatch):
-    def told(*version):
+    def is_reported(*version):
         monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
         with closing(read_sources.open_store()) as source:
             return "wal-reset" in {finding.kind for finding in source.database_findings()}
 
-    assert [told(3, 51, 2), told(3, 51, 3)] == [True, False]
+    assert [is_reported(3, 51, 2), is_reported(3, 51, 3)] == [True, False]
 
 
 @on_both
@@ -354,11 +354,11 @@ def test_limit_and_json(store, capsys, monkeypatch):
     for number in range(5):
         task(f"t{number}", checkpoint_count=7)
     status, lines = check(capsys, "--limit", "2", "--json")
-    told = [json.loads(line) for line in lines]
-    counts = [(line["key"], line["text"]) for line in told if line["kind"] == "count"]
-    said = "is 7, and there are 0 checkpoints"
-    assert (status, counts) == (1, [("'t0'", said), ("'t1'", said), ("", "and 3 more")])
-    assert (told[-1]["kind"], told[-1]["wrong"]) == ("summary", True)
+    objects = [json.loads(line) for line in lines]
+    counts = [(line["key"], line["text"]) for line in objects if line["kind"] == "count"]
+    text = "is 7, and there are 0 checkpoints"
+    assert (status, counts) == (1, [("'t0'", text), ("'t1'", text), ("", "and 3 more")])
+    assert (objects[-1]["kind"], objects[-1]["wrong"]) == ("summary", True)
 
 
 def test_orphans(file, capsys):

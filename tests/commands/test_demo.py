@@ -127,8 +127,8 @@ def test_note_lists_each_confirmed_and_failed_tool_once():
 
 
 def test_every_story_has_a_different_question():
-    told = [*stories(), *live_stories()]
-    assert len({story.ask for story in told}) == len(told)
+    all_stories = [*stories(), *live_stories()]
+    assert len({story.ask for story in all_stories}) == len(all_stories)
     assert len({story.task for story in stories()}) == len(stories())
 
 

@@ -38,8 +38,8 @@ def dump(file: Path) -> list[tuple[object, ...]]:
 
 def get(address: str) -> str:
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-    with opener.open(address) as answer:
-        content: str = answer.read().decode()
+    with opener.open(address) as response:
+        content: str = response.read().decode()
         return content
 
 
@@ -135,7 +135,7 @@ def test_server_opens_every_row_of_a_damaged_store(server: Server):
             r'href="(/(?:thread/\?|admin/tasks/\w+/[^"/]+/change)[^"]*)"', browser(root + page)[1]
         )
     ]
-    answers = [browser(root + link)[0] for link in links]
+    statuses = [browser(root + link)[0] for link in links]
     with closing(sqlite3.connect(server.store_file)) as connection, connection:
         connection.execute("DROP TABLE task_checkpoints")
         connection.execute("DROP TABLE task_records")
@@ -143,8 +143,8 @@ def test_server_opens_every_row_of_a_damaged_store(server: Server):
     _, error = server.stop()
 
     assert len(links) > 20
-    assert set(answers) <= {200, 404}  # an id that is not text has no page
-    assert answers.count(200) > answers.count(404)
+    assert set(statuses) <= {200, 404}  # an id that is not text has no page
+    assert statuses.count(200) > statuses.count(404)
     assert (broken[0], "The store is not available" in broken[1]) == (503, True)
     assert "no such table: task_records" in error
 
@@ -157,8 +157,8 @@ def test_server_survives_a_deleted_replaced_or_truncated_file(server: Server):
     page = f"http://127.0.0.1:{server.port}/thread/?id=telegram_42"
 
     def status_with(content: bytes | None) -> int:
-        for left in server.store_file.parent.glob("tasks.db*"):
-            left.unlink(missing_ok=True)  # the server may have deleted it
+        for file in server.store_file.parent.glob("tasks.db*"):
+            file.unlink(missing_ok=True)  # the server may have deleted it
         if content is not None:
             server.store_file.write_bytes(content)
         return browser(page)[0]
@@ -182,8 +182,8 @@ def signed_in(link: str) -> Callable[[str], tuple[int, str]]:
 
     def browse(address: str) -> tuple[int, str]:
         try:
-            with opener.open(address) as answer:
-                return answer.status, answer.read().decode()
+            with opener.open(address) as response:
+                return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
@@ -195,7 +195,7 @@ def test_migrate_rejects_a_foreign_file_without_changing_it(server: Server):
     with closing(sqlite3.connect(server.store_file)) as connection:
         connection.execute("CREATE TABLE foo (bar)")
 
-    done = run_python(
+    result = run_python(
         "manage.py",
         "migrate",
         GLOAMY_WORKSPACE=str(server.workspace),
@@ -205,7 +205,7 @@ def test_migrate_rejects_a_foreign_file_without_changing_it(server: Server):
 
     with closing(sqlite3.connect(server.store_file)) as connection:
         names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
-    assert done.stderr.splitlines()[-1] == (
+    assert result.stderr.splitlines()[-1] == (
         f"CommandError: {server.workspace}: the store has no table task_records."
     )
     assert names == ["foo"]
@@ -220,9 +220,9 @@ def test_serve_rejects_an_invalid_site_database(server: Server):
 
 
 def test_serve_rejects_a_port_in_use(server: Server):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", server.port))
-        taken.listen()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", server.port))
+        listener.listen()
         server.start()
 
         assert server.refusal() == (

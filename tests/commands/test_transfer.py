@@ -124,13 +124,13 @@ def test_round_trip_preserves_every_byte(store, file):
 def test_export_selected_threads(store, file):
     fill()
 
-    done, _, said = run("export_threads", file, "--thread", "b /ü", "--thread", "none")
+    succeeded, _, error = run("export_threads", file, "--thread", "b /ü", "--thread", "none")
 
     lines = [json.loads(line) for line in file.read_bytes().splitlines()]
     assert [line.get("task_id") for line in lines] == [None, "b /ü", None]
     assert lines[0] == {"line": "header", "format": "gloamy tasks", "version": 1}
     assert lines[-1] == {"line": "end", "tasks": 1, "checkpoints": 1}
-    assert (done, said) == (False, "There is no thread 'none'.\nNot everything was exported.")
+    assert (succeeded, error) == (False, "There is no thread 'none'.\nNot everything was exported.")
 
 
 def test_export_to_standard_output(store, file, capfdbinary):
@@ -173,9 +173,9 @@ def test_different_content_is_rejected_unless_replaced(store, file):
     record_checkpoint(update(step_index=9))
     changed = stored(store)
 
-    done, out, said = run("import_threads", file)
-    assert (done, out) == (False, "2 there already\n")
-    assert "Line 4: 'telegram_42' is there with other content." in said
+    succeeded, out, error = run("import_threads", file)
+    assert (succeeded, out) == (False, "2 there already\n")
+    assert "Line 4: 'telegram_42' is there with other content." in error
     assert stored(store) == changed
 
     assert run("import_threads", file, "--replace")[:2] == (True, "2 there already, 1 imported\n")
@@ -204,7 +204,7 @@ def test_interrupted_import_can_be_repeated(store, file, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"task_id": 1}, "field task_id: Expected `str`, got `int`"),
         ({"surplus": 1}, "Object contains unknown field `surplus`"),
@@ -223,7 +223,7 @@ def test_interrupted_import_can_be_repeated(store, file, monkeypatch):
         ({"checkpoints": [{}]}, "field checkpoints[0]: Object missing required field `step_index`"),
     ],
 )
-def test_invalid_line_is_reported_and_valid_ones_are_stored(store, file, change, said):
+def test_invalid_line_is_reported_and_valid_ones_are_stored(store, file, change, message):
     fill()
     before = stored(store)
     run("export_threads", file)
@@ -235,26 +235,26 @@ def test_invalid_line_is_reported_and_valid_ones_are_stored(store, file, change,
 
     assert run("import_threads", file, "--dry-run")[1] == "3 valid\n"
     assert stored(store) == ([], [])
-    done, out, heard = run("import_threads", file)
+    succeeded, out, output = run("import_threads", file)
 
-    assert (done, out) == (False, "3 imported\n")
-    assert f"Line 2: {said}" in heard
+    assert (succeeded, out) == (False, "3 imported\n")
+    assert f"Line 2: {message}" in output
     assert stored(store) == before
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("step_index", -1, "step_index: -1 is less than 0"),
         ("items_json", "{}", "items_json: "),
         ("created_at", "", "created_at: '' is no timestamp"),
     ],
 )
-def test_invalid_checkpoint_is_reported(store, file, name, value, said):
+def test_invalid_checkpoint_is_reported(store, file, name, value, message):
     checkpoint(task())
     overwrite(store, "task_checkpoints", name, value)
     run("export_threads", file)
-    assert f"Line 2: field checkpoints[0].{said}" in run("import_threads", file)[2]
+    assert f"Line 2: field checkpoints[0].{message}" in run("import_threads", file)[2]
 
 
 @pytest.mark.parametrize("lost", [1, 60, 700])
@@ -262,17 +262,17 @@ def test_truncated_file_is_reported(store, file, lost):
     fill()
     run("export_threads", file)
     file.write_bytes(file.read_bytes()[: -50 - lost])
-    done, _, said = run("import_threads", file)
-    assert not done
-    assert "The file was cut off: its last line is missing." in said
+    succeeded, _, error = run("import_threads", file)
+    assert not succeeded
+    assert "The file was cut off: its last line is missing." in error
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"line":"header","format":"x","version":1}', "PK\x03"])
 def test_other_file_formats_are_rejected(store, file, text):
     file.write_text(text)
-    done, _, said = run("import_threads", file)
-    assert not done
-    assert "This is no export" in said or "cut off" in said
+    succeeded, _, error = run("import_threads", file)
+    assert not succeeded
+    assert "This is no export" in error or "cut off" in error
 
 
 def test_missing_file_is_reported(store, file):
@@ -291,9 +291,9 @@ def test_values_json_cannot_hold_are_reported_and_skipped(store, file):
             " status, '', '', NULL, 0, NULL, NULL, '', '', NULL FROM task_records"
             " LIMIT 1"
         )
-    done, _, said = run("export_threads", file)
-    assert not done
-    assert said.splitlines() == [
+    succeeded, _, error = run("export_threads", file)
+    assert not succeeded
+    assert error.splitlines() == [
         "Left out: b'a\\xff' field task_id: Expected `str`, got `bytes`.",
         "Left out: 'blob' field model: Expected `str`, got `bytes`.",
         "1 tasks have no text for an id, and are left out.",
@@ -309,16 +309,16 @@ def test_import_into_new_workspace_and_export_from_missing_one(tmp_path):
 
     (tmp_path / "w").mkdir()
     source = tmp_path / "w" / "state" / "tasks.db"
-    done = manage("export_threads")
-    assert (done.stdout, done.stderr) == ("", f"CommandError: There is no file {source}.\n")
-    done = manage("copy_store", "--to", f"sqlite:///{tmp_path}/copy.db")
-    assert (done.stdout, done.stderr) == ("", f"CommandError: There is no file {source}.\n")
+    result = manage("export_threads")
+    assert (result.stdout, result.stderr) == ("", f"CommandError: There is no file {source}.\n")
+    result = manage("copy_store", "--to", f"sqlite:///{tmp_path}/copy.db")
+    assert (result.stdout, result.stderr) == ("", f"CommandError: There is no file {source}.\n")
     assert os.listdir(tmp_path) == ["w"]
     (tmp_path / "e").write_bytes(b"\n".join(map(msgspec.json.encode, [Header(), End(0, 0)])))
     assert manage("import_threads", "--dry-run", tmp_path / "e").stdout == "0 tasks\n"
     assert not source.exists()
-    done = manage("import_threads", tmp_path / "e")
-    assert (done.stdout, done.stderr, source.exists()) == ("0 tasks\n", "", True)
+    result = manage("import_threads", tmp_path / "e")
+    assert (result.stdout, result.stderr, source.exists()) == ("0 tasks\n", "", True)
     assert manage("check_store").returncode == 0
 
 
@@ -354,30 +354,33 @@ def test_killed_import_can_be_repeated(store, file, tmp_path):
             finally:
                 killed.kill()
         assert killed.returncode == -signal.SIGKILL
-        assert when <= count_of_tasks(url) < len(half)
+        assert when <= count_tasks(url) < len(half)
 
-        found = count_of_tasks(url)
-        done = run_python("manage.py", "import_threads", str(file), **own)
-        assert (done.stdout, done.stderr) == (f"{found} there already, {60 - found} imported\n", "")
+        stored = count_tasks(url)
+        result = run_python("manage.py", "import_threads", str(file), **own)
+        assert (result.stdout, result.stderr) == (
+            f"{stored} there already, {60 - stored} imported\n",
+            "",
+        )
         assert run_python("manage.py", "export_threads", str(again), **own).returncode == 0
         assert again.read_bytes() == file.read_bytes()
 
 
-def count_of_tasks(url):
+def count_tasks(url):
     """Count the tasks from another connection; 0 if there is no table yet."""
     open_ = psycopg.connect if url.startswith("postgres") else sqlite3.connect
     name = url if url.startswith("postgres") else url.removeprefix("sqlite:///")
     with closing(open_(name)) as connection:
         try:
-            [[found]] = connection.execute("SELECT count(*) FROM task_records")
-            return found
+            [[count]] = connection.execute("SELECT count(*) FROM task_records")
+            return count
         except (psycopg.errors.UndefinedTable, sqlite3.OperationalError):
             return 0
 
 
 def wait_for_tasks(url, number):
     deadline = time.monotonic() + 60
-    while count_of_tasks(url) < number:
+    while count_tasks(url) < number:
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
@@ -443,13 +446,13 @@ def test_copy_to_another_database_and_back(store, kind, tmp_path, other):
     fill()
     before = stored(store)
     with url_of_new(kind, tmp_path, store) as url:
-        done, out, _ = run("copy_store", "--to", url)
+        succeeded, out, _ = run("copy_store", "--to", url)
         source, target, verdict = out.splitlines()
-        assert (done, verdict) == (True, "The two are the same.")
+        assert (succeeded, verdict) == (True, "The two are the same.")
         assert source.removeprefix("source") == target.removeprefix("target")
         empty(store)
-        done, again, _ = run("copy_store", "--from", url)
-        assert (done, again) == (True, out)
+        succeeded, again, _ = run("copy_store", "--from", url)
+        assert (succeeded, again) == (True, out)
     assert stored(store) == before
 
 
@@ -460,19 +463,19 @@ def test_copy_from_sqlite_to_postgresql_and_back(store, tmp_path, other, monkeyp
         sqlite = connections["tasks"]
         fill()
         before = stored(sqlite)
-        done, there, _ = run("copy_store", "--to", url)
-        assert done
+        succeeded, there, _ = run("copy_store", "--to", url)
+        assert succeeded
         with psycopg.connect(url, row_factory=dict_row) as connection:
-            ask = connection.execute
-            found = ask("SELECT * FROM task_records ORDER BY task_id").fetchall()
-            steps = ask("SELECT * FROM task_checkpoints ORDER BY task_id, id").fetchall()
-        assert (found, [row | {"id": 0} for row in steps]) == (
+            execute = connection.execute
+            tasks = execute("SELECT * FROM task_records ORDER BY task_id").fetchall()
+            steps = execute("SELECT * FROM task_checkpoints ORDER BY task_id, id").fetchall()
+        assert (tasks, [row | {"id": 0} for row in steps]) == (
             before[0],
             [row | {"id": 0} for row in before[1]],
         )
         empty(sqlite)
-        done, back, _ = run("copy_store", "--from", url)
-        assert (done, back) == (True, there)
+        succeeded, back, _ = run("copy_store", "--from", url)
+        assert (succeeded, back) == (True, there)
         assert re.fullmatch(
             r"source: (3 tasks [0-9a-f]{32}, 3 checkpoints [0-9a-f]{32})\n"
             r"target: \1\nThe two are the same\.\n",
@@ -499,9 +502,9 @@ def test_copy_reports_differences(store, tmp_path, other, monkeypatch, statement
         return tasks_of(using)
 
     monkeypatch.setattr(transfer, "unreachable_rows", meddle)
-    done, out, said = run("copy_store", "--to", f"sqlite:///{tmp_path}/copy.db")
+    succeeded, out, error = run("copy_store", "--to", f"sqlite:///{tmp_path}/copy.db")
     source, target = out.splitlines()
-    assert (done, said) == (False, "The two differ.")
+    assert (succeeded, error) == (False, "The two differ.")
     assert source.removeprefix("source") != target.removeprefix("target")
 
 
@@ -511,8 +514,8 @@ def test_copy_rejects_a_target_with_extra_tasks_unless_replaced(store, tmp_path,
     run("copy_store", "--to", url)
     empty(store)
     task("another")
-    done, _, said = run("copy_store", "--to", url)
-    assert (done, said) == (False, "The target holds other tasks, such as ''; see --replace.")
+    succeeded, _, error = run("copy_store", "--to", url)
+    assert (succeeded, error) == (False, "The target holds other tasks, such as ''; see --replace.")
     assert run("copy_store", "--to", url, "--replace")[0]
     assert run("copy_store", "--from", url)[0]
     assert [row["task_id"] for row in rows(store, "task_records")] == ["another"]
@@ -532,11 +535,11 @@ def test_long_lock_causes_a_warning(store, file, tmp_path, other, monkeypatch, c
     task("slow")
     monkeypatch.setattr(transfer, "AGENT_TIMEOUT", 0)
     arguments = ["--to", f"sqlite:///{tmp_path}/copy.db"] if command == "copy_store" else [file]
-    done, _, said = run(command, *arguments)
-    assert done
+    succeeded, _, error = run(command, *arguments)
+    assert succeeded
     is_shared = store.vendor == "sqlite" or command == "copy_store"
     expected = "kept the file locked for 0 seconds: an agent waits 0, and may have lost a write."
-    assert (expected in said) == is_shared
+    assert (expected in error) == is_shared
 
 
 def test_nul_is_replaced_where_the_database_cannot_store_it(store, file):

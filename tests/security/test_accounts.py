@@ -46,10 +46,10 @@ def test_link_signs_in_after_a_post(client: Client, user: User):
     link = sign_in_link(user, SERVER)
 
     page = client.get(link, follow=True)
-    done = client.post("/sign-in/link/")
+    response = client.post("/sign-in/link/")
 
     assert page.context["link_user"] == user
-    assert (done.status_code, done["Location"]) == (302, "/")
+    assert (response.status_code, response["Location"]) == (302, "/")
     assert is_signed_in(client)
 
 
@@ -105,11 +105,11 @@ def test_password_sign_in_continues_to_the_requested_page(client: Client, user: 
     assert client.post("/sign-in/", form)["Location"] == "/thread/?id=a%0Ab"
 
 
-@pytest.mark.parametrize("elsewhere", ["//example.org", "https://example.org/", "/\\example.org"])
-def test_password_sign_in_does_not_redirect_elsewhere(client: Client, user: User, elsewhere: str):
+@pytest.mark.parametrize("url", ["//example.org", "https://example.org/", "/\\example.org"])
+def test_password_sign_in_does_not_redirect_elsewhere(client: Client, user: User, url: str):
     user.set_password("correct horse")
     user.save()
-    form = {"username": "admin", "password": "correct horse", "next": elsewhere}
+    form = {"username": "admin", "password": "correct horse", "next": url}
 
     assert client.post("/sign-in/", form)["Location"] == "/"
 

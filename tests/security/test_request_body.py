@@ -58,48 +58,48 @@ def known(request: HttpRequest) -> Any:
     return request
 
 
-def answers(*requests: Any) -> list[int]:
+def statuses_of(*requests: Any) -> list[int]:
     """Return the statuses of requests that start while the previous body is still being read."""
-    found: list[int] = []
+    statuses: list[int] = []
 
-    def ask(left: list[Any]) -> None:
-        if left:
-            request = left[0]
-            request._stream = Stuck(lambda: ask(left[1:]))
+    def start(remaining: list[Any]) -> None:
+        if remaining:
+            request = remaining[0]
+            request._stream = Stuck(lambda: start(remaining[1:]))
             refused = request_body.read(request, 3)
             if refused is not None:
-                ask(left[1:])
-            found.insert(0, refused.status_code if refused else 200)
+                start(remaining[1:])
+            statuses.insert(0, refused.status_code if refused else 200)
 
-    ask(list(requests))
-    return found
+    start(list(requests))
+    return statuses
 
 
 def test_bodies_per_address_are_limited():
-    assert answers(*[form("192.0.2.1") for _ in range(6)]) == [200] * 4 + [503] * 2
+    assert statuses_of(*[form("192.0.2.1") for _ in range(6)]) == [200] * 4 + [503] * 2
 
 
 def test_strangers_bodies_leave_half_of_the_threads():
-    found = answers(*[form(f"192.0.2.{number}") for number in range(10)])
+    statuses = statuses_of(*[form(f"192.0.2.{number}") for number in range(10)])
 
-    assert found == [200] * 8 + [503] * 2
+    assert statuses == [200] * 8 + [503] * 2
     assert limits.SERVER_THREADS == 16
 
 
 def test_ipv6_network_counts_as_one_address():
-    found = answers(*[form(f"2001:db8::{number}") for number in range(1, 6)])
+    statuses = statuses_of(*[form(f"2001:db8::{number}") for number in range(1, 6)])
 
-    assert found == [200] * 4 + [503]
+    assert statuses == [200] * 4 + [503]
 
 
 def test_known_browser_does_not_use_strangers_slots():
     strangers = [form(f"192.0.2.{number}") for number in range(9)]
 
-    assert answers(*strangers, known(form("192.0.2.1")))[-2:] == [503, 200]
+    assert statuses_of(*strangers, known(form("192.0.2.1")))[-2:] == [503, 200]
 
 
 def test_rejected_address_leaves_nothing_behind():
-    answers(*[form(f"192.0.2.{number}") for number in range(20)])
+    statuses_of(*[form(f"192.0.2.{number}") for number in range(20)])
 
     assert request_body._strangers._held == {}
 
@@ -131,11 +131,11 @@ def test_incomplete_body_is_an_error_and_releases_its_slot(
 def test_rejection_is_a_page_and_reads_nothing(client: Client):
     for _ in range(request_body.MAX_PER_NETWORK):
         request_body._strangers.acquire("127.0.0.1")
-    answer = client.post("/sign-in/", {"username": "x", "password": "x"})
+    response = client.post("/sign-in/", {"username": "x", "password": "x"})
 
-    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
-    assert "Try again in 5 seconds" in answer.content.decode()
-    assert "Content-Security-Policy" in answer.headers
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert "Try again in 5 seconds" in response.content.decode()
+    assert "Content-Security-Policy" in response.headers
     assert client.get("/sign-in/").status_code == 200
 
 
@@ -148,16 +148,16 @@ def test_unfinished_forms_do_not_block_pages(server: Server):
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
             for _ in range(24)
         ]
-        for opened in waiting:
-            opened.sendall(UNFINISHED.encode())
+        for sock in waiting:
+            sock.sendall(UNFINISHED.encode())
         while len(waiting) > request_body.MAX_PER_NETWORK:
             answered, _, _ = select.select(waiting, [], [], 30)
             assert answered
-            refused += [opened.recv(12) for opened in answered]
-            waiting = [opened for opened in waiting if opened not in answered]
+            refused += [sock.recv(12) for sock in answered]
+            waiting = [sock for sock in waiting if sock not in answered]
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         connection.request("GET", "/sign-in/")
-        found = connection.getresponse().status
+        status = connection.getresponse().status
         connection.close()
 
-    assert (set(refused), found) == ({b"HTTP/1.1 503"}, 200)
+    assert (set(refused), status) == ({b"HTTP/1.1 503"}, 200)

@@ -20,12 +20,12 @@ GROUP = {"<path:object_id>": "1", "<id>": "1", "<path:content_type_id>": "1", "<
 
 
 def views(patterns: list[Any], prefix: str = "") -> Iterator[tuple[str, Callable[..., Any]]]:
-    for found in patterns:
-        route = prefix + str(found.pattern)
-        if isinstance(found, URLResolver):
-            yield from views(found.url_patterns, route)
-        elif isinstance(found, URLPattern):
-            yield route, found.callback
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from views(pattern.url_patterns, route)
+        elif isinstance(pattern, URLPattern):
+            yield route, pattern.callback
 
 
 VIEWS = list(views(get_resolver().url_patterns))
@@ -47,17 +47,17 @@ def test_every_route_has_a_url_in_this_test():
 
 
 def test_only_listed_pages_are_public():
-    found = {route for route, view in VIEWS if not getattr(view, "login_required", True)}
+    public = {route for route, view in VIEWS if not getattr(view, "login_required", True)}
 
-    assert found == OPEN
+    assert public == OPEN
 
 
 def test_every_other_page_requires_sign_in(client: Client):
     for route in sorted(set(ROUTES) - OPEN):
-        for ask in (client.get, client.head, client.post):
-            answer = ask(address(route))
-            assert (route, answer.status_code) == (route, 302)
-            to = answer["Location"].split("?")[0]
+        for send in (client.get, client.head, client.post):
+            response = send(address(route))
+            assert (route, response.status_code) == (route, 302)
+            to = response["Location"].split("?")[0]
             assert to in ("/sign-in/", "/admin/login/"), route  # which redirects to the other
 
 
@@ -70,9 +70,9 @@ def test_every_page_rejects_a_forged_post(admin_user: Any):
     client.force_login(admin_user)
 
     for route in ROUTES:
-        answer = client.post(address(route), {"id": "x"})
-        assert answer.status_code in (403, 405), route
-        assert "text/html" in answer["Content-Type"], route
+        response = client.post(address(route), {"id": "x"})
+        assert response.status_code in (403, 405), route
+        assert "text/html" in response["Content-Type"], route
 
 
 def test_form_from_another_site_is_rejected(client: Client):
@@ -90,9 +90,9 @@ def test_form_from_another_site_is_rejected(client: Client):
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND"])
 def test_every_page_rejects_other_methods(admin_client: Client, method: str):
     for route in ROUTES:
-        answer = admin_client.generic(method, address(route))
-        assert (answer.status_code, bool(answer["Allow"])) == (405, True)
-    assert "This does not open like that" in answer.content.decode()
+        response = admin_client.generic(method, address(route))
+        assert (response.status_code, bool(response["Allow"])) == (405, True)
+    assert "This does not open like that" in response.content.decode()
 
 
 @pytest.mark.parametrize("path", ["/", "/thread/?id=telegram_42", "/admin/", "/no/such/page/"])
@@ -116,12 +116,12 @@ def test_no_response_is_cached(admin_client: Client):
     task()
 
     for route in ROUTES:
-        answer = admin_client.get(address(route), {"id": "telegram_42"})
-        assert "no-store" in answer["Cache-Control"], route
+        response = admin_client.get(address(route), {"id": "telegram_42"})
+        assert "no-store" in response["Cache-Control"], route
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "ask"),
+    ("status", "message", "send"),
     [
         (414, "too long", lambda c: c.get("/?x=" + "x" * 60_000)),
         (400, "not right", lambda c: c.get("/", headers={"Host": "evil.example"})),
@@ -133,24 +133,26 @@ def test_no_response_is_cached(admin_client: Client):
         (403, "has expired", lambda c: c.post("/sign-out/", "x=1", FORM)),
     ],
 )
-def test_request_beyond_the_limits_gets_an_error_page(admin_user: Any, status: int, said: str, ask):
+def test_request_beyond_the_limits_gets_an_error_page(
+    admin_user: Any, status: int, message: str, send
+):
     client = Client(enforce_csrf_checks=True)
     client.get("/sign-in/")  # sets the cookie, without which forms are rejected unread
     client.force_login(admin_user)
 
-    answer = ask(client)
+    response = send(client)
 
-    assert answer.status_code == status
-    assert said in answer.content.decode()
-    assert "Content-Security-Policy" in answer.headers
+    assert response.status_code == status
+    assert message in response.content.decode()
+    assert "Content-Security-Policy" in response.headers
 
 
 def test_default_favicon_redirects_to_the_icon(client: Client):
-    answer = client.get("/favicon.ico", follow=True)
+    response = client.get("/favicon.ico", follow=True)
 
-    assert answer.redirect_chain == [("/static/tasks/icon.svg", 302)]
-    assert answer["Content-Type"] == "image/svg+xml"
-    assert b"<svg" in answer.getvalue()
+    assert response.redirect_chain == [("/static/tasks/icon.svg", 302)]
+    assert response["Content-Type"] == "image/svg+xml"
+    assert b"<svg" in response.getvalue()
 
 
 @pytest.mark.parametrize("length", ["", "x", "-1", "9" * 400])

@@ -8,7 +8,7 @@ import pytest
 from tests.support.server import Server
 
 
-def ask(
+def request(
     server: Server, path: str, host: str = "", method: str = "GET", **headers: str
 ) -> tuple[int, str]:
     """Return the status and the Location of a response."""
@@ -16,8 +16,8 @@ def ask(
     connection = http.client.HTTPConnection(host, server.port, timeout=30)
     try:
         connection.request(method, path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.headers.get("Location", "")
+        response = connection.getresponse()
+        return response.status, response.headers.get("Location", "")
     finally:
         connection.close()
 
@@ -27,12 +27,12 @@ def test_serve_logs_no_link_and_survives_odd_requests(server: Server):
     path = "/sign-in/link/?" + server.link().partition("?")[2]
     token = path.partition("token=")[2]
 
-    assert ask(server, path) == (302, "/sign-in/link/")
-    assert ask(server, path + "x")[0] == 403
-    assert ask(server, path, Host="evil.example")[0] == 400
-    assert ask(server, path + "&x=" + "x" * 61_000)[0] == 414
-    assert ask(server, path, **{"X-Large": "x" * 500_000})[0] == 431
-    assert ask(server, "/sign-in/")[0] == 200
+    assert request(server, path) == (302, "/sign-in/link/")
+    assert request(server, path + "x")[0] == 403
+    assert request(server, path, Host="evil.example")[0] == 400
+    assert request(server, path + "&x=" + "x" * 61_000)[0] == 414
+    assert request(server, path, **{"X-Large": "x" * 500_000})[0] == 431
+    assert request(server, "/sign-in/")[0] == 200
 
     output, error = server.stop()
     assert token[:20] not in error
@@ -43,9 +43,9 @@ def test_serve_logs_one_line_for_each_rejection(server: Server):
     server.start()
     server.link()
 
-    assert ask(server, "/", Host="evil.example" + "x" * 5_000)[0] == 400
-    assert ask(server, "/sign-in/?" + "a&" * 1_001)[0] == 413
-    assert ask(server, "/admin/" + "x" * 5_000, method="POST")[0] == 403
+    assert request(server, "/", Host="evil.example" + "x" * 5_000)[0] == 400
+    assert request(server, "/sign-in/?" + "a&" * 1_001)[0] == 413
+    assert request(server, "/admin/" + "x" * 5_000, method="POST")[0] == 403
     _, error = server.stop()
 
     assert [line[:20] for line in error.splitlines()] == [
@@ -66,19 +66,19 @@ def test_serve_prints_no_link_with_no_link_option(server: Server):
 
     assert "token=" not in printed
     assert f"sign_in_link --server http://127.0.0.1:{server.port}\n" in printed
-    assert ask(server, "/sign-in/")[0] == 200
+    assert request(server, "/sign-in/")[0] == 200
 
 
 def test_serve_allows_the_host_it_listens_on(server: Server):
     server.start("--host", "127.0.0.2", ALLOWED_HOSTS="tasks.example.org")
     assert server.link().startswith(f"http://127.0.0.2:{server.port}/")
 
-    found = [
-        ask(server, "/sign-in/", "127.0.0.2", Host=host)[0]
+    statuses = [
+        request(server, "/sign-in/", "127.0.0.2", Host=host)[0]
         for host in ("127.0.0.2", "tasks.example.org", "127.0.0.3")
     ]
 
-    assert found == [200, 200, 400]
+    assert statuses == [200, 200, 400]
 
 
 def test_serve_prints_links_for_its_public_address(server: Server):
@@ -88,9 +88,9 @@ def test_serve_prints_links_for_its_public_address(server: Server):
     proxied = {**host, "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.1"}
 
     assert link.startswith("https://tasks.example.org/sign-in/link/?token=")
-    assert ask(server, "/sign-in/", **host) == (301, "https://tasks.example.org/sign-in/")
-    assert ask(server, "/sign-in/") == (301, "https://tasks.example.org/sign-in/")
-    assert ask(server, "/sign-in/", **proxied)[0] == 200
+    assert request(server, "/sign-in/", **host) == (301, "https://tasks.example.org/sign-in/")
+    assert request(server, "/sign-in/") == (301, "https://tasks.example.org/sign-in/")
+    assert request(server, "/sign-in/", **proxied)[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_serve_rejects_invalid_settings(server: Server, environment: dict[str, s
 
 
 def test_serve_rejects_a_linked_store_without_changing_it(server: Server, tmp_path: Path):
-    elsewhere = tmp_path / "elsewhere.db"
-    elsewhere.touch()
-    server.store_file.symlink_to(elsewhere)
+    target = tmp_path / "elsewhere.db"
+    target.touch()
+    server.store_file.symlink_to(target)
     server.start()
 
     assert server.refusal() == (
-        f"{server.store_file} is in truth {elsewhere}, outside of {server.workspace}."
+        f"{server.store_file} is in truth {target}, outside of {server.workspace}."
         " If that is meant, set GLOAMY_LINKED_STORE=1."
     )
-    assert elsewhere.read_bytes() == b""
+    assert target.read_bytes() == b""

@@ -44,8 +44,8 @@ def test_sessions_of_strangers_expire(client: Client):
 
     Client().get("/thread/?id=" + "y" * 2_000)
 
-    [left] = Session.objects.all()
-    assert left.expire_date <= timezone.now() + timedelta(minutes=15)
+    [session] = Session.objects.all()
+    assert session.expire_date <= timezone.now() + timedelta(minutes=15)
 
 
 def ask_for_long_addresses(count: int, address: str = "127.0.0.1") -> list[str]:
@@ -104,9 +104,9 @@ FORM_PAGE = "http://testserver/thread/?id=a%26b"
 def test_form_after_session_end_leads_back_to_its_page(
     client: Client, path: str, referer: str, leads_to: str
 ):
-    answer = client.post(path, {"x": "1"}, headers={"Referer": referer} if referer else {})
+    response = client.post(path, {"x": "1"}, headers={"Referer": referer} if referer else {})
 
-    assert (answer.status_code, answer["Location"]) == (302, leads_to)
+    assert (response.status_code, response["Location"]) == (302, leads_to)
 
 
 def test_form_on_a_page_with_a_long_url_leads_back_to_it(owner: User, client: Client):
@@ -115,17 +115,17 @@ def test_form_on_a_page_with_a_long_url_leads_back_to_it(owner: User, client: Cl
     assert (
         client.post("/clear/", headers={"Referer": f"http://testserver{page}"}).status_code == 302
     )
-    done = client.post("/sign-in/", {"username": "owner", "password": PASSWORD})
+    response = client.post("/sign-in/", {"username": "owner", "password": PASSWORD})
 
-    assert done["Location"] == page
+    assert response["Location"] == page
 
 
 def test_form_behind_a_proxy_leads_back_to_the_public_url(client: Client, settings):
     settings.SITE_URL = "https://tasks.example.org"
 
-    answer = client.post("/clear/", headers={"Referer": "https://tasks.example.org/?q=x"})
+    response = client.post("/clear/", headers={"Referer": "https://tasks.example.org/?q=x"})
 
-    assert answer["Location"] == "/sign-in/?next=/%3Fq%3Dx"
+    assert response["Location"] == "/sign-in/?next=/%3Fq%3Dx"
 
 
 @pytest.mark.parametrize("by", ["password", "link"])
@@ -174,9 +174,9 @@ NOT_OURS = [
 
 @pytest.mark.parametrize("how", ["form", "address", "session", "signed in"])
 def test_sign_in_does_not_redirect_elsewhere(owner: User, how: str):
-    for elsewhere in NOT_OURS:
-        done = signed_in_for(elsewhere, owner, how)
-        assert (elsewhere, done.status_code, done["Location"]) == (elsewhere, 302, "/")
+    for url in NOT_OURS:
+        response = signed_in_for(url, owner, how)
+        assert (url, response.status_code, response["Location"]) == (url, 302, "/")
 
 
 def signed_in_for(page: str, owner: User, how: str) -> Any:
@@ -203,8 +203,8 @@ def test_sign_in_keeps_an_encoded_backslash_encoded(owner: User, client: Client)
 
 
 def test_link_continues_to_the_requested_long_url(owner: User, client: Client):
-    wanted = "/thread/?id=" + "x" * 20_000
-    client.get(wanted)
+    url = "/thread/?id=" + "x" * 20_000
+    client.get(url)
     client.get(sign_in_link(owner, ""))
 
-    assert client.post("/sign-in/link/")["Location"] == wanted
+    assert client.post("/sign-in/link/")["Location"] == url

@@ -40,22 +40,22 @@ def manage(*arguments: str, folder: Path, **environment: str) -> subprocess.Comp
 def test_deployment_check_passes_with_the_documented_settings(tmp_path: Path):
     check = ("check", "--deploy", "--fail-level", "WARNING")
 
-    done = manage(*check, folder=tmp_path, **PRODUCTION)
+    result = manage(*check, folder=tmp_path, **PRODUCTION)
 
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "(2 silenced)" in done.stdout
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "(2 silenced)" in result.stdout
 
 
 @pytest.mark.parametrize("value", ["1", "true", "True", "on"])
 def test_debug_cannot_be_enabled(tmp_path: Path, value: str):
     names = ("DEBUG", "DJANGO_DEBUG", "GLOAMY_DEBUG")
 
-    done = manage("diffsettings", folder=tmp_path, **PRODUCTION, **dict.fromkeys(names, value))
+    result = manage("diffsettings", folder=tmp_path, **PRODUCTION, **dict.fromkeys(names, value))
 
-    assert done.returncode == 0, done.stderr
-    assert "\nDEBUG =" not in done.stdout  # so it is False, since diffsettings hides defaults
-    assert "\nSESSION_COOKIE_SECURE = True\n" in done.stdout
-    assert "\nCSRF_COOKIE_SECURE = True\n" in done.stdout
+    assert result.returncode == 0, result.stderr
+    assert "\nDEBUG =" not in result.stdout  # so it is False, since diffsettings hides defaults
+    assert "\nSESSION_COOKIE_SECURE = True\n" in result.stdout
+    assert "\nCSRF_COOKIE_SECURE = True\n" in result.stdout
 
 
 def test_debug_is_set_once():
@@ -119,10 +119,12 @@ OTHERS = [
 def test_only_allowed_hosts_are_served(client: Client, settings, host: str):
     settings.ALLOWED_HOSTS = settings_module.ALLOWED_HOSTS
 
-    answer = client.get("/sign-in/", headers={"Host": host, "X-Forwarded-Host": "localhost"})
+    response = client.get("/sign-in/", headers={"Host": host, "X-Forwarded-Host": "localhost"})
 
-    assert answer.status_code == (200 if host in HERE else 400)
-    assert answer.status_code == 200 or "ALLOWED_HOSTS has to list it" in answer.content.decode()
+    assert response.status_code == (200 if host in HERE else 400)
+    assert (
+        response.status_code == 200 or "ALLOWED_HOSTS has to list it" in response.content.decode()
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_invalid_setting_is_named(read, text: str, name: str):
         read(text)
 
 
-def seen(peer: str, **headers: str) -> tuple[str, bool]:
+def trusted(peer: str, **headers: str) -> tuple[str, bool]:
     """Return the client address and whether the request counts as secure."""
     request = HttpRequest()
     request.META = {"REMOTE_ADDR": peer, "wsgi.url_scheme": "http", **headers}
@@ -197,14 +199,14 @@ def test_only_the_trusted_proxy_is_trusted(
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     headers = {"HTTP_X_FORWARDED_FOR": forwarded_for, "HTTP_X_FORWARDED_PROTO": "https"}
 
-    assert seen(peer, **headers) == (address, is_secure)
+    assert trusted(peer, **headers) == (address, is_secure)
 
 
 def test_no_proxy_is_trusted_by_default():
     assert settings.TRUSTED_PROXY == []
     assert not settings.USE_X_FORWARDED_HOST
     assert settings.SECURE_PROXY_SSL_HEADER is None
-    assert seen("127.0.0.1", HTTP_X_FORWARDED_FOR="6.6.6.6") == ("127.0.0.1", False)
+    assert trusted("127.0.0.1", HTTP_X_FORWARDED_FOR="6.6.6.6") == ("127.0.0.1", False)
 
 
 @pytest.mark.django_db

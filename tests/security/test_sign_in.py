@@ -101,9 +101,9 @@ def test_known_browser_is_limited_too(owner: User):
     attempt(known, PASSWORD)
     known.post("/sign-out/")
 
-    answers = [attempt(known).status_code for _ in range(11)]
+    statuses = [attempt(known).status_code for _ in range(11)]
 
-    assert answers == [200] * 10 + [429]
+    assert statuses == [200] * 10 + [429]
 
 
 def test_known_browser_cookie_is_only_valid_for_its_account(owner: User):
@@ -126,9 +126,9 @@ def test_forged_known_browser_cookie_is_ignored(owner: User, forged: str):
 
 
 def test_attempts_per_address_are_limited(owner: User):
-    answers = [attempt(Client(), username=f"user-{n}").status_code for n in range(21)]
+    statuses = [attempt(Client(), username=f"user-{n}").status_code for n in range(21)]
 
-    assert answers == [200] * 20 + [429]
+    assert statuses == [200] * 20 + [429]
     assert Attempt.objects.count() == 1 + 2 * 20  # blocked ones are not counted
 
 

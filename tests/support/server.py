@@ -61,8 +61,8 @@ class Server:
     def link(self) -> str:
         """Wait for the sign-in link, which the server prints when it is ready."""
         for line in self.running.stdout or ():
-            if found := re.search(r"https?://\S+token=\S+", line):
-                return found[0]
+            if match := re.search(r"https?://\S+token=\S+", line):
+                return match[0]
         raise AssertionError(self.running.communicate())
 
     def stop(self, signal_: signal.Signals = signal.SIGINT) -> tuple[str, str]:
