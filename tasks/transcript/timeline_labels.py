@@ -6,7 +6,7 @@ from tasks.transcript.invisible import escape_invisible
 from tasks.transcript.steps import NO_TOOL, UNREADABLE, Outline
 
 LETTER, PADDING = 6.7, 12  # pixels: one letter of a label, and the space around a label
-WIDTHS = (320, 480, 900, 1180)  # at which labels may appear; tasks.css repeats them
+WIDTHS = (320, 480, 900, 1180)  # at which labels may appear; timeline.css repeats them
 SCROLLED_WIDTHS = (1920, 3840)  # more of them, where a phone scrolls the timeline
 MIN_LABEL = 4  # letters of a truncated label
 NUMBER_INTERVAL = 5  # where not every step has room for its number, every fifth shows it

@@ -66,13 +66,13 @@ def test_system_prompt_is_folded_with_its_size():
 
 
 def test_result_is_displayed_in_its_call_and_linked_from_its_message():
-    asked, answered = pages(("assistant", f"I look. {LS}"), ("user", RESULT))
+    request, response = pages(("assistant", f"I look. {LS}"), ("user", RESULT))
 
-    assert text(asked) == "assistant #1 raw I look. shell failed 2 B ls no"
-    assert text(answered) == "results #2 raw Shown with the call in #1."
+    assert text(request) == "assistant #1 raw I look. shell failed 2 B ls no"
+    assert text(response) == "results #2 raw Shown with the call in #1."
     assert (
-        'href="/thread/?id=t%201&amp;message=1#message-1"' in answered
-        and 'class="message moved"' in answered
+        'href="/thread/?id=t%201&amp;message=1#message-1"' in response
+        and 'class="message moved"' in response
     )
 
 
@@ -87,7 +87,7 @@ def test_broken_calls_and_orphaned_results_are_marked():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "shown"),
+    ("arguments", "expected"),
     [
         ({"command": "ls -l", "cwd": "/"}, "t no result ls -l cwd/"),
         ({"path": "a", "old_string": "b", "new_string": "c"}, "ta no result -b+c"),
@@ -97,29 +97,31 @@ def test_broken_calls_and_orphaned_results_are_marked():
         ({}, "t no result"),
     ],
 )
-def test_arguments_are_displayed_by_kind(arguments: object, shown: str):
+def test_arguments_are_displayed_by_kind(arguments: object, expected: str):
     [html] = pages(("assistant", call("t", arguments)))
 
-    assert text(html) == f"assistant #1 raw {shown}"
+    assert text(html) == f"assistant #1 raw {expected}"
 
 
 def test_long_output_is_folded_and_links_to_the_rest():
     output = "line\n" * 6_000
-    asked, answered = pages(("assistant", LS), ("user", RESULT.replace("\nno\n", f"\n{output}\n")))
+    request, response = pages(
+        ("assistant", LS), ("user", RESULT.replace("\nno\n", f"\n{output}\n"))
+    )
 
-    assert "Show the first 20.0 KB of 30.0 KB, 6,000 lines" in asked
-    assert 'href="/thread/message/?id=t%201&amp;task=t&amp;message=2"' in asked
-    assert len(answered) < 1_000
+    assert "Show the first 20.0 KB of 30.0 KB, 6,000 lines" in request
+    assert 'href="/thread/message/?id=t%201&amp;task=t&amp;message=2"' in request
+    assert len(response) < 1_000
 
 
 def test_output_of_a_file_read_is_highlighted():
     read = call("file_read", {"path": "a.py"})
-    asked, _ = pages(
+    request, _ = pages(
         ("assistant", read),
         ("user", '[Tool results]\n<tool_result name="file_read">\nimport os\n</tool_result>'),
     )
 
-    assert '<span class="h-keyword">import</span> os' in asked
+    assert '<span class="h-keyword">import</span> os' in request
 
 
 @pytest.mark.parametrize("evil", PAYLOADS)
@@ -129,7 +131,7 @@ def test_hostile_text_is_harmless_everywhere(evil: str):
         "reasoning_content": evil,
         "tool_calls": [{"id": evil, "name": evil, "arguments": json.dumps({evil: evil})}],
     }
-    shown = pages(
+    messages = pages(
         (evil, evil),
         ("system", evil),
         ("user", evil),
@@ -143,7 +145,7 @@ def test_hostile_text_is_harmless_everywhere(evil: str):
         ("tool", evil),
     )
 
-    assert_harmless("".join(shown))
+    assert_harmless("".join(messages))
 
 
 def assert_harmless(html: str) -> None:

@@ -56,7 +56,7 @@ def test_single_text_has_no_name(value: Any):
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "expected"),
     [
         ({"url": "http://x"}, [("url", "http://x")]),
         ({"n": 1, "on": True, "none": None}, [("n", "1"), ("on", "true"), ("none", "null")]),
@@ -72,8 +72,8 @@ def test_single_text_has_no_name(value: Any):
         ({"content": "x"}, [("content", "x")]),
     ],
 )
-def test_other_arguments_are_named_values(value: Any, shown: list[tuple[str, str]]):
-    assert fields(value) == shown
+def test_other_arguments_are_named_values(value: Any, expected: list[tuple[str, str]]):
+    assert fields(value) == expected
 
 
 def test_excess_arguments_share_one_field():
@@ -108,7 +108,7 @@ def test_arguments_are_cut_if_a_part_is(value: Any, cut: bool):
 def test_any_arguments_have_a_form(value: Any):
     arguments = Arguments(value)
 
-    shown = [
+    forms = [
         arguments.command,
         arguments.path,
         arguments.diff,
@@ -117,7 +117,7 @@ def test_any_arguments_have_a_form(value: Any):
         arguments.fields,
     ]
     assert (
-        any(bool(part) for part in shown)
+        any(bool(form) for form in forms)
         or not value
         or value == {"arguments": ""}
         or (isinstance(value, dict) and "" in value.values())
@@ -128,37 +128,37 @@ def test_diff_omits_lines_far_from_a_change():
     old = [str(n) for n in range(60)]
     new = [*old[:20], "new", *old[21:50], "newer", *old[51:]]
 
-    shown = [line.sign + line.text for line in diffs.diff_lines("\n".join(old), "\n".join(new))]
+    lines = [line.sign + line.text for line in diffs.diff_lines("\n".join(old), "\n".join(new))]
 
-    assert shown == [
+    assert lines == [
         *("…", " 17", " 18", " 19", "-20", "+new", " 21", " 22", " 23"),
         *("…", " 47", " 48", " 49", "-50", "+newer", " 51", " 52", " 53"),
     ]
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "shown"),
+    ("old", "new", "expected"),
     [("", "a\n", ["+a"]), ("a", "", ["-a"]), ("", "", []), ("a", "a\n", []), ("a\n\n", "a", ["-"])],
 )
-def test_diff_of_short_texts(old: str, new: str, shown: list[str]):
+def test_diff_of_short_texts(old: str, new: str, expected: list[str]):
     lines = [line.sign + line.text for line in diffs.diff_lines(old, new)]
 
-    assert [line for line in lines if not line.startswith(" ")] == shown
+    assert [line for line in lines if not line.startswith(" ")] == expected
 
 
 def test_long_texts_are_not_compared():
     count = diffs.MAX_LINES + 1
-    shown = list(diffs.diff_lines("a\n" * count, "b\n" * count))
+    lines = list(diffs.diff_lines("a\n" * count, "b\n" * count))
 
-    assert len(shown) == 2 * diffs.MAX_LINES + 1
-    assert shown[-1].text == f"{count} lines become {count}"
+    assert len(lines) == 2 * diffs.MAX_LINES + 1
+    assert lines[-1].text == f"{count} lines become {count}"
 
 
 @given(st.text(alphabet="ab\n"), st.text(alphabet="ab\n"))
 def test_diff_has_every_changed_line(old: str, new: str):
-    shown = list(diffs.diff_lines(old, new))
+    diff = list(diffs.diff_lines(old, new))
 
-    removed = sum(line.kind == "removed" for line in shown)
-    added = sum(line.kind == "added" for line in shown)
+    removed = sum(line.kind == "removed" for line in diff)
+    added = sum(line.kind == "added" for line in diff)
     lines = [text.removesuffix("\n").split("\n") if text else [] for text in (old, new)]
     assert added - removed == len(lines[1]) - len(lines[0])

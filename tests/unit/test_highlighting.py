@@ -30,9 +30,9 @@ def test_language_of_a_file_name(path: str, language: str):
 
 
 def test_keywords_strings_and_comments_have_classes():
-    found = {text: classes for classes, text in spans("def f(): return 'x'  # why", "python")}
+    class_of = {text: classes for classes, text in spans("def f(): return 'x'  # why", "python")}
 
-    assert (found["def"], found["'x'"[1:2]], found["# why"]) == (
+    assert (class_of["def"], class_of["'x'"[1:2]], class_of["# why"]) == (
         "h-keyword",
         "h-string",
         "h-comment",
@@ -58,7 +58,7 @@ def test_rest_is_one_span_when_time_is_up(language: str):
 @given(CODE, st.sampled_from(LANGUAGES))
 @settings(max_examples=300, deadline=None)
 def test_spans_add_up_to_the_text(text: str, language: str):
-    found = list(spans(text, language))
+    result = list(spans(text, language))
 
-    assert "".join(piece for _, piece in found) == text
-    assert {classes for classes, _ in found} <= highlighting.CLASSES | {""}
+    assert "".join(piece for _, piece in result) == text
+    assert {classes for classes, _ in result} <= highlighting.CLASSES | {""}

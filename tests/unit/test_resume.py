@@ -25,26 +25,26 @@ roles = st.sampled_from(["user", "assistant", "system", "tool", ""])
 histories = st.lists(st.builds(ChatMessage, roles, contents), max_size=12)
 
 
-def exact(history: list[ChatMessage]) -> list[ChatMessage]:
+def expected(history: list[ChatMessage]) -> list[ChatMessage]:
     record = TaskRecord()
     record.resumable_history = history
     return resumable_turns_from_task_record(record)
 
 
-def shown(history: list[ChatMessage]) -> list[ChatMessage]:
+def displayed(history: list[ChatMessage]) -> list[ChatMessage]:
     return [turn.message for turn in resume.build_turns(history) if turn.message is not None]
 
 
 @given(histories)
 def test_turns_are_what_the_agent_gets(history: list[ChatMessage]):
-    assert shown(history) == exact(history)
+    assert displayed(history) == expected(history)
 
 
 @pytest.mark.parametrize("case", data("turns.json"))
 def test_turns_equal_those_of_the_original(case: dict):
     history = [ChatMessage(**m["data"]) for m in case["history"] if m["type"] == "Chat"]
 
-    assert shown(history) == [ChatMessage(**turn) for turn in case["expected"]]
+    assert displayed(history) == [ChatMessage(**turn) for turn in case["expected"]]
 
 
 @given(histories)

@@ -49,9 +49,9 @@ def items(*calls: dict[str, Any]) -> str:
 def test_attempt_begins_where_the_step_number_does_not_rise(
     step_indexes: list[Any], expected: list[int]
 ):
-    taken = list(enumerate(step_indexes, start=10))
+    pairs = list(enumerate(step_indexes, start=10))
 
-    assert list(number_attempts(taken).values()) == expected
+    assert list(number_attempts(pairs).values()) == expected
 
 
 @pytest.mark.parametrize(

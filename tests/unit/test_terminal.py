@@ -10,7 +10,7 @@ ESCAPES = st.text(alphabet="\x1b[]P^_m;:0123456789KHJl?\x07\x9b\x9c\\\r\n\b aé"
 
 
 @pytest.mark.parametrize(
-    ("output", "shown"),
+    ("output", "expected"),
     [
         ("plain", "plain"),
         ("a\r\nb\r\n", "a\nb\n"),
@@ -33,8 +33,8 @@ ESCAPES = st.text(alphabet="\x1b[]P^_m;:0123456789KHJl?\x07\x9b\x9c\\\r\n\b aé"
         ("\x1b[32m50%\r100%\x1b[0m", "\x1b[32m100%\x1b[0m"),
     ],
 )
-def test_replay_returns_the_final_text(output: str, shown: str):
-    assert terminal.replay(output) == shown
+def test_replay_returns_the_final_text(output: str, expected: str):
+    assert terminal.replay(output) == expected
 
 
 @pytest.mark.parametrize(
@@ -68,11 +68,11 @@ def test_spans_have_classes_for_colours_and_styles(text: str, spans: list[tuple[
 
 @given(ESCAPES)
 def test_replay_keeps_no_sequences_but_colours(output: str):
-    shown = terminal.replay(output)
+    text = terminal.replay(output)
 
-    assert "\r" not in shown and "\b" not in shown
-    assert "\x1b" not in "".join(text for _, text in terminal.spans(shown))
-    assert terminal.replay(shown) == shown
+    assert "\r" not in text and "\b" not in text
+    assert "\x1b" not in "".join(part for _, part in terminal.spans(text))
+    assert terminal.replay(text) == text
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="\x1b\r\b\x9b\x90\x98\x9d\x9e\x9f")))

@@ -6,11 +6,11 @@ from tasks.transcript.text_preview import Output, Text, format_size
 
 
 @pytest.mark.parametrize(
-    ("length", "shown"),
+    ("length", "expected"),
     [(0, "0 B"), (999, "999 B"), (7_600, "7.6 KB"), (2_345_678, "2.3 MB")],
 )
-def test_format_size(length: int, shown: str):
-    assert format_size(length) == shown
+def test_format_size(length: int, expected: str):
+    assert format_size(length) == expected
 
 
 def test_text_is_folded_and_cut_by_its_length():
@@ -29,15 +29,15 @@ def test_text_is_folded_by_its_lines():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [("", "0 B"), ("a", "1 B"), ("é\n", "3 B"), ("a\nb", "3 B, 2 lines")],
 )
-def test_size_is_that_of_the_stored_text(text: str, told: str):
-    assert Text(text).size == told
+def test_size_is_that_of_the_stored_text(text: str, expected: str):
+    assert Text(text).size == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("see data:image/png;base64,AAAABBBB.", "see [IMAGE:image/png, 6 B]."),
         ("data:image/svg+xml;charset=utf-8;base64,AAAA", "[IMAGE:image/svg+xml, 3 B]"),
@@ -45,8 +45,8 @@ def test_size_is_that_of_the_stored_text(text: str, told: str):
         ("[IMAGE:/tmp/a.png]", "[IMAGE:/tmp/a.png]"),
     ],
 )
-def test_data_url_is_collapsed_to_type_and_size(text: str, shown: str):
-    assert Text(text).display == shown
+def test_data_url_is_collapsed_to_type_and_size(text: str, expected: str):
+    assert Text(text).display == expected
 
 
 def test_text_with_a_large_data_url_is_not_cut():

@@ -30,11 +30,12 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 def steps(*seconds: float | None, attempt: int = 1, first: int = 1, **fields) -> list[Outline]:
     """Return consecutive steps of these durations; None for a first one of unknown start."""
-    moment, made = START, []
+    moment: datetime = START
+    outlines: list[Outline] = []
     for number, duration in enumerate(seconds, first):
         began, moment = moment, moment + timedelta(seconds=duration or 0)
         defaults: dict[str, Any] = {"tool": "shell", "outcome": "ok", **fields}
-        made.append(
+        outlines.append(
             Outline(
                 id=number,
                 has_more=False,
@@ -46,7 +47,7 @@ def steps(*seconds: float | None, attempt: int = 1, first: int = 1, **fields) ->
                 **defaults,
             )
         )
-    return made
+    return outlines
 
 
 def laid_out(outlines: list[Outline], listed: Sequence[Outline] = (), **fields) -> Timeline:

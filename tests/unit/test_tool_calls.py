@@ -154,8 +154,8 @@ def test_excess_results_are_kept_as_text():
     assert response.orphaned_results[-1].output.count("<tool_result ") == 5
 
 
-def native(*given: dict, content: str | None = None, reasoning: str | None = None) -> str:
-    return json.dumps({"content": content, "tool_calls": given, "reasoning_content": reasoning})
+def native(*calls: dict, content: str | None = None, reasoning: str | None = None) -> str:
+    return json.dumps({"content": content, "tool_calls": calls, "reasoning_content": reasoning})
 
 
 def native_call(id: str) -> dict:
