@@ -1,4 +1,4 @@
-"""Clearing: what is deleted, what is kept, what is on record, on both databases."""
+"""What a clearing deletes, keeps and records, on both databases."""
 
 from datetime import timedelta
 from typing import Any
@@ -38,19 +38,19 @@ def ended(task_id: str, **fields) -> TaskRecord:
     return task(task_id, status="completed", **fields)
 
 
-def test_clear_takes_whole_threads_and_no_others(store):
+def test_clear_deletes_whole_threads_and_no_others(store):
     for name, thread_id in (("a", "mine"), ("b", "mine"), ("c", "other")):
         checkpoint(ended(name, thread_id=thread_id))
 
-    done = lifecycle.clear(["mine"], BY)
+    clearing = lifecycle.clear(["mine"], BY)
 
     assert [record.task_id for record in TaskRecord.objects.all()] == ["c"]
     assert [step.task_id for step in TaskCheckpoint.objects.all()] == ["c"]
-    assert (done.planned, done.cleared, done.kept) == (1, 1, 0)
-    assert (done.tasks, done.checkpoints, done.stage) == (2, 2, Stage.DONE)
+    assert (clearing.planned, clearing.cleared, clearing.kept) == (1, 1, 0)
+    assert (clearing.tasks, clearing.checkpoints, clearing.stage) == (2, 2, Stage.DONE)
 
 
-def test_clear_puts_on_record_who_why_and_how_much(store):
+def test_clear_records_who_why_and_how_much(store):
     user = get_user_model().objects.create_user("maya")
     service.record_checkpoint(update())
     service.save_snapshot(snapshot(status="completed"))
@@ -58,19 +58,24 @@ def test_clear_puts_on_record_who_why_and_how_much(store):
 
     lifecycle.clear(["telegram_42"], Actor(Source.LIST, user, address="::1"), reason="too old")
 
-    done = Clearing.objects.get()
-    assert (done.user, done.user_name, done.source, done.address) == (user, "maya", "list", "::1")
-    assert (done.reason, done.size, str(done)) == ("too old", size, "Cleared 1 thread")
-    assert done.finished_at is not None
-    row = done.threads.get()
+    clearing = Clearing.objects.get()
+    assert (clearing.user, clearing.user_name, clearing.source, clearing.address) == (
+        user,
+        "maya",
+        "list",
+        "::1",
+    )
+    assert (clearing.reason, clearing.size, str(clearing)) == ("too old", size, "Cleared 1 thread")
+    assert clearing.finished_at is not None
+    row = clearing.threads.get()
     assert (row.thread_id, row.title, row.status) == ("telegram_42", "hello", "completed")
     entry = LogEntry.objects.get()
-    assert (entry.user, entry.object_repr, entry.change_message) == (user, str(done), "too old")
+    assert (entry.user, entry.object_repr, entry.change_message) == (user, str(clearing), "too old")
     user.delete()
     assert Clearing.objects.get().user_name == "maya"
 
 
-def test_running_thread_is_kept_unless_told_otherwise(store):
+def test_running_thread_is_kept_by_default(store):
     task("at work")
     ended("over")
 
@@ -83,7 +88,7 @@ def test_running_thread_is_kept_unless_told_otherwise(store):
     assert not TaskRecord.objects.exists()
 
 
-def test_thread_that_changed_or_went_after_it_was_confirmed_is_kept(store):
+def test_thread_that_changed_or_disappeared_after_confirmation_is_kept(store):
     for task_id in ("changed", "gone", "same"):
         ended(task_id)
     clearing = lifecycle.draft(lifecycle.plan(["changed", "gone", "same", "never there"]), BY)
@@ -99,7 +104,7 @@ def test_thread_that_changed_or_went_after_it_was_confirmed_is_kept(store):
 
 
 def test_thread_that_changes_between_archive_and_deletion_is_kept(store, monkeypatch):
-    """Also by a hand that leaves its time as it was."""
+    """Even if by a program that does not update its time."""
     ended("telegram_42")
     pack = thread_rows.pack
 
@@ -117,7 +122,7 @@ def test_thread_that_changes_between_archive_and_deletion_is_kept(store, monkeyp
     assert (fates(), ThreadArchive.objects.count()) == ({"telegram_42": Fate.KEPT}, 0)
 
 
-def test_running_thread_that_goes_on_is_archived_as_it_was_deleted(store, monkeypatch):
+def test_running_thread_that_continues_is_archived_as_deleted(store, monkeypatch):
     service.record_checkpoint(update())
     pack, steps = thread_rows.pack, iter((2, 3))
 
@@ -129,46 +134,46 @@ def test_running_thread_that_goes_on_is_archived_as_it_was_deleted(store, monkey
 
     monkeypatch.setattr(thread_rows, "pack", pack_late)
 
-    done = lifecycle.clear(["telegram_42"], BY, with_running=True)
+    clearing = lifecycle.clear(["telegram_42"], BY, with_running=True)
 
-    assert (done.cleared, done.checkpoints) == (1, 3)
-    restoring.restore(done.threads.get(), by=BY)
+    assert (clearing.cleared, clearing.checkpoints) == (1, 3)
+    restoring.restore(clearing.threads.get(), by=BY)
     assert TaskCheckpoint.objects.count() == 3
 
 
-def test_fingerprint_tells_each_write_of_an_agent(store):
+def test_fingerprint_changes_with_each_write(store):
     service.record_checkpoint(update())
-    seen = [summaries.read(["telegram_42"])["telegram_42"]]
+    states = [summaries.read(["telegram_42"])["telegram_42"]]
     service.record_checkpoint(update())
-    seen += summaries.read(["telegram_42"]).values()
+    states += summaries.read(["telegram_42"]).values()
     service.save_snapshot(snapshot(status="completed"))
-    seen += summaries.read(["telegram_42"]).values()
+    states += summaries.read(["telegram_42"]).values()
     service.record_checkpoint(update(task_id="second"))
-    seen += summaries.read(["telegram_42"]).values()
+    states += summaries.read(["telegram_42"]).values()
 
-    assert len({summary.fingerprint for summary in seen}) == 4
-    assert [s.was_running for s in seen] == [True, True, False, True]
-    assert [s.checkpoints for s in seen] == [1, 2, 2, 3]
+    assert len({summary.fingerprint for summary in states}) == 4
+    assert [s.was_running for s in states] == [True, True, False, True]
+    assert [s.checkpoints for s in states] == [1, 2, 2, 3]
 
 
-def test_summary_of_rows_is_that_of_their_thread(store):
+def test_summary_of_rows_equals_summary_of_their_thread(store):
     for thread_id in odd_rows.fill(store):
         rows = thread_rows.read(thread_id)
         assert summaries.read([thread_id]) == {thread_id: summaries.summarize(rows)}
         assert summaries.measure([thread_id]) == {thread_id: rows.size}
 
 
-def test_size_of_batches_is_bounded(store, monkeypatch):
+def test_batches_are_bounded(store, monkeypatch):
     monkeypatch.setattr(batches, "BATCH_THREADS", 2)
     for number in range(5):
         ended(f"thread {number}")
     clearing = lifecycle.draft(lifecycle.plan([f"thread {number}" for number in range(5)]), BY)
     lifecycle.confirm(clearing)
 
-    assert [done.cleared for done in lifecycle.run_batches(clearing)] == [2, 4, 5]
+    assert [c.cleared for c in lifecycle.run_batches(clearing)] == [2, 4, 5]
 
 
-def test_cancelled_clearing_keeps_what_is_left(store, monkeypatch):
+def test_cancelled_clearing_keeps_remaining_threads(store, monkeypatch):
     monkeypatch.setattr(batches, "BATCH_THREADS", 2)
     for number in range(5):
         ended(f"thread {number}")
@@ -182,7 +187,7 @@ def test_cancelled_clearing_keeps_what_is_left(store, monkeypatch):
     assert TaskRecord.objects.count() == 3
 
 
-def test_two_processes_do_not_work_on_one_clearing(store):
+def test_only_one_process_runs_a_clearing(store):
     ended("a")
     clearing = lifecycle.draft(lifecycle.plan(["a"]), BY)
     lifecycle.confirm(clearing)
@@ -205,7 +210,7 @@ def test_clearing_is_confirmed_once(store):
         lifecycle.confirm(clearing)
 
 
-def test_error_of_the_store_is_on_record_and_the_rest_can_be_cleared_later(store, monkeypatch):
+def test_store_error_is_recorded_and_the_clearing_can_continue(store, monkeypatch):
     for task_id in ("a", "b", "c"):
         ended(task_id)
     delete, calls = service.delete_by_thread_id, []
@@ -230,29 +235,29 @@ def test_error_of_the_store_is_on_record_and_the_rest_can_be_cleared_later(store
     assert ThreadArchive.objects.count() == 3
 
 
-def test_erasing_leaves_no_archive_and_overwrites_what_it_frees(store):
+def test_erasing_leaves_no_archive(store):
     ended("telegram_42")
 
-    done = lifecycle.clear(["telegram_42"], BY, is_erasing=True)
+    clearing = lifecycle.clear(["telegram_42"], BY, is_erasing=True)
 
-    assert (done.cleared, str(done)) == (1, "Erased 1 thread")
+    assert (clearing.cleared, str(clearing)) == (1, "Erased 1 thread")
     assert (ThreadArchive.objects.count(), fates()) == (0, {"telegram_42": Fate.CLEARED})
 
 
 @pytest.mark.parametrize("is_erasing", [True, False])
-def test_record_of_what_was_erased_holds_nothing_that_was_said(store, is_erasing):
+def test_record_of_an_erased_thread_holds_none_of_its_text(store, is_erasing):
     service.save_snapshot(snapshot(execution_history=history("my secret wish")))
 
     clearing = lifecycle.clear(["telegram_42"], BY, is_erasing=is_erasing, with_running=True)
 
     assert clearing.cleared == 1
     assert clearing.threads.get().title == ("" if is_erasing else "my secret wish")
-    kept = repr((rows_of("archive_clearing"), rows_of("archive_clearedthread")))
-    assert ("secret wish" in kept) is not is_erasing
+    record = repr((rows_of("archive_clearing"), rows_of("archive_clearedthread")))
+    assert ("secret wish" in record) is not is_erasing
 
 
 def rows_of(table: str) -> list[Any]:
-    """The site's rows of a table."""
+    """Return all rows of a table of the site."""
     with connections["default"].cursor() as cursor:
         cursor.execute(f"SELECT * FROM {table}")
         return list(cursor.fetchall())
@@ -261,7 +266,7 @@ def rows_of(table: str) -> list[Any]:
 @only_sqlite
 @pytest.mark.django_db(databases="__all__", transaction=True)
 @pytest.mark.parametrize("is_erasing", [True, False])
-def test_erased_text_is_not_in_the_file_any_more(store, store_file, is_erasing):
+def test_erased_text_is_overwritten_in_the_file(store, store_file, is_erasing):
     secret = "a secret that nobody shall find" * 500
     ended("telegram_42", last_error=secret, execution_history_json=secret)
     with store.cursor() as cursor:
@@ -277,34 +282,36 @@ def test_erased_text_is_not_in_the_file_any_more(store, store_file, is_erasing):
     assert (secret[:31].encode() in store_file.read_bytes()) is not is_erasing
 
 
-def test_queryset_clears_its_threads(store):
+def test_clear_threads_takes_a_queryset(store):
     for name, thread_id in (("a", "mine"), ("b", "mine"), ("c", "other")):
         ended(name, thread_id=thread_id)
 
-    done = clear_threads(TaskRecord.objects.filter(task_id="a"), by="an agent", reason="over")
+    clearing = clear_threads(TaskRecord.objects.filter(task_id="a"), by="an agent", reason="over")
 
-    assert (done.cleared, done.tasks, done.source) == (1, 2, Source.CODE)
-    assert (done.user_name, done.reason) == ("an agent", "over")
+    assert (clearing.cleared, clearing.tasks, clearing.source) == (1, 2, Source.CODE)
+    assert (clearing.user_name, clearing.reason) == ("an agent", "over")
     assert [record.task_id for record in TaskRecord.objects.all()] == ["c"]
 
 
-def test_thread_that_came_back_is_known_by_its_last_clearing(store):
-    place = workspace.identity()
+def test_last_clearing_of_a_thread_that_came_back(store):
+    store_name = workspace.identity()
     ended("telegram_42")
-    assert last_clearings(["telegram_42"], place) == {}
+    assert last_clearings(["telegram_42"], store_name) == {}
 
-    done = lifecycle.clear(["telegram_42"], BY)
+    clearing = lifecycle.clear(["telegram_42"], BY)
     service.save_snapshot(snapshot())
 
-    row = done.threads.get()
-    assert last_clearings(["telegram_42", "x"], place) == {"telegram_42": (done.pk, row.cleared_at)}
+    row = clearing.threads.get()
+    assert last_clearings(["telegram_42", "x"], store_name) == {
+        "telegram_42": (clearing.pk, row.cleared_at)
+    }
     assert last_clearings(["telegram_42"], "another store") == {}
     restoring.restore(row, by=BY, replace=True, with_running=True)
-    assert last_clearings(["telegram_42"], place) == {}
+    assert last_clearings(["telegram_42"], store_name) == {}
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_asking_for_threads_that_came_back_takes_one_query(count, django_assert_num_queries):
+def test_last_clearings_take_one_query(count, django_assert_num_queries):
     for number in range(count):
         ended(f"thread {number}")
     ids = [f"thread {number}" for number in range(count)]
@@ -314,7 +321,7 @@ def test_asking_for_threads_that_came_back_takes_one_query(count, django_assert_
         assert len(last_clearings(ids, workspace.identity())) == count
 
 
-def test_drafts_are_forgotten_after_a_day(store):
+def test_drafts_are_deleted_after_a_day(store):
     old = lifecycle.draft(lifecycle.plan([]), BY)
     Clearing.objects.update(created_at=old.created_at - timedelta(days=2))
 

@@ -1,4 +1,4 @@
-"""A crash at any point of a clearing: no thread is half cleared, and the record becomes true."""
+"""A crash at any point leaves no thread half cleared, and the record is repaired."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ lifecycle.clear(["first", "second", "third"], lifecycle.Actor(Source.COMMAND))
 
 
 class Site:
-    """A workspace with three threads, and a site of its own."""
+    """A site with a workspace of three threads."""
 
     before: dict[str, list[Any]]
 
@@ -92,7 +92,7 @@ class Site:
         return done.stdout
 
     def rows(self) -> dict[str, list[Any]]:
-        """The rows of each thread, checkpoints too."""
+        """Return the task and checkpoints of each thread."""
         with closing(sqlite3.connect(self.file)) as connection:
             tasks = connection.execute("SELECT * FROM task_records").fetchall()
             steps = connection.execute("SELECT * FROM task_checkpoints").fetchall()
@@ -100,7 +100,7 @@ class Site:
         return {task[0]: [task, *(s for s in steps if s[1] == task[0])] for task in tasks}
 
     def record(self) -> dict[str, tuple[str, bool]]:
-        """What is on record of each thread: its fate, and whether it is archived."""
+        """Return each thread's recorded fate, and whether it is archived."""
         with closing(sqlite3.connect(self.folder / "site.sqlite3")) as connection:
             rows = connection.execute(
                 "SELECT stored_id, fate, EXISTS (SELECT 1 FROM archive_threadarchive a"
@@ -141,20 +141,22 @@ KEPT, CLEARED = ("planned", False), ("cleared", True)
         ("before the result", 3, [CLEARED, CLEARED, CLEARED]),
     ],
 )
-def test_record_is_true_after_a_kill(site: Site, point: str, left_open: int, expected: list):
+def test_repair_corrects_the_record_after_a_kill(
+    site: Site, point: str, left_open: int, expected: list
+):
     killed = site.run("-c", PROGRAM, str(ROOT), point)
     assert killed.returncode == -9, killed.stderr
     assert [fate for fate, _ in site.record().values()].count("started") == left_open
 
-    told = site.manage("repair_clearings", "--now")
+    output = site.manage("repair_clearings", "--now")
 
-    assert f"{left_open} threads open" in told
+    assert f"{left_open} threads open" in output
     assert site.record() == dict(zip(THREADS, expected, strict=True))
     left = {name: rows for name, rows in site.before.items() if site.record()[name] == KEPT}
     assert site.rows() == left
 
 
-def test_repair_leaves_what_is_under_way_alone(site: Site):
+def test_repair_skips_clearings_under_way(site: Site):
     site.run("-c", PROGRAM, str(ROOT), "after the intent")
 
     assert site.manage("repair_clearings") == (
@@ -177,6 +179,6 @@ def test_thread_that_came_back_before_the_repair_counts_as_cleared(site: Site):
     assert site.record()["first"] == CLEARED
 
 
-def test_repair_of_a_sound_site_does_nothing(site: Site):
+def test_repair_of_an_intact_site_does_nothing(site: Site):
     assert site.manage("repair_clearings") == ""
     assert site.rows() == site.before

@@ -1,4 +1,4 @@
-"""Undo: what comes back is what was there, to the byte, and never over something new."""
+"""Restored threads are what they were, to the byte, and never replace newer data unasked."""
 
 from datetime import timedelta
 
@@ -70,21 +70,21 @@ def test_thread_that_came_back_is_not_overwritten_unless_told_so(store):
     assert ClearedThread.objects.exclude(pk=row.pk).restorable().count() == 1  # the new one
 
 
-@pytest.mark.parametrize("is_seen", [True, False])
-def test_only_what_was_seen_is_replaced(store, is_seen):
+@pytest.mark.parametrize("is_unchanged", [True, False])
+def test_only_what_was_seen_is_replaced(store, is_unchanged):
     task("telegram_42", status="failed", final_response="old")
     [row] = cleared("telegram_42")
     task("telegram_42", status="failed", final_response="new")
-    seen = summaries.read(["telegram_42"])["telegram_42"].fingerprint
-    if not is_seen:
+    fingerprint = summaries.read(["telegram_42"])["telegram_42"].fingerprint
+    if not is_unchanged:
         service.save_snapshot(snapshot(status=TaskStatus.FAILED, final_response="newer"))
         with pytest.raises(restoring.CameBackError, match="has changed"):
-            restoring.restore(row, by=BY, replace=True, expected=seen)
+            restoring.restore(row, by=BY, replace=True, expected=fingerprint)
         assert loaded().final_response == "newer"
         assert Clearing.objects.count() == 1  # nothing came of it
         return
 
-    restoring.restore(row, by=BY, replace=True, expected=seen)
+    restoring.restore(row, by=BY, replace=True, expected=fingerprint)
 
     assert loaded().final_response == "old"
 
@@ -93,7 +93,7 @@ def test_thread_that_is_gone_by_now_is_restored_without_a_record_of_replacing(st
     task("telegram_42", final_response="old")
     [row] = cleared("telegram_42")
 
-    restoring.restore(row, by=BY, replace=True, expected="of one that was there")
+    restoring.restore(row, by=BY, replace=True, expected="another")
 
     assert loaded().final_response == "old"
     assert Clearing.objects.count() == 1
@@ -187,7 +187,7 @@ def test_each_clearing_empties_what_is_old(store):
 
     cleared("b")
 
-    assert [str(kept) for kept in ThreadArchive.objects.all()] == ["b"]
+    assert [str(archive) for archive in ThreadArchive.objects.all()] == ["b"]
 
 
 def test_stores_have_identities_of_their_own(store):

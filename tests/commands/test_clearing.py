@@ -1,4 +1,4 @@
-"""The commands: what they clear, what they say, and how they end."""
+"""The clearing commands: what they clear and print, and how they exit."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def threads(store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "kept"),
+    ("arguments", "remaining"),
     [
         (["--all"], ["odd", "running"]),
         (["--all", "--running"], []),
@@ -64,19 +64,19 @@ def threads(store) -> None:
         (["--thread", "none"], ["failed", "odd", "old", "running"]),
     ],
 )
-def test_clear_threads_clears_what_passes_all_filters(threads, arguments, kept):
+def test_clear_threads_clears_what_passes_all_filters(threads, arguments, remaining):
     run("clear_threads", "--yes", *arguments)
 
-    assert left() == kept
+    assert left() == remaining
 
 
 def test_clear_threads_only_shows_the_numbers_unless_told_to_act(threads):
-    shown = run("clear_threads", "--all")
+    output = run("clear_threads", "--all")
 
     assert len(left()) == 4
     assert not Clearing.objects.exists()
-    assert "2 threads would be cleared, 0 of them running: 2 tasks, 1 checkpoint," in shown
-    assert re.search(r"bytes +completed +old\n", shown)
+    assert "2 threads would be cleared, 0 of them running: 2 tasks, 1 checkpoint," in output
+    assert re.search(r"bytes +completed +old\n", output)
 
 
 def test_dry_run_is_stronger_than_yes(threads):
@@ -97,7 +97,7 @@ def test_age_that_is_none_is_refused(age: str):
 
 
 def test_clear_threads_puts_its_filters_and_its_reason_on_record(threads):
-    told = run("clear_threads", "--yes", "--status", "failed", "--reason", "weekly")
+    output = run("clear_threads", "--yes", "--status", "failed", "--reason", "weekly")
 
     clearing = Clearing.objects.get()
     assert (clearing.filter, clearing.reason, clearing.source) == (
@@ -105,21 +105,21 @@ def test_clear_threads_puts_its_filters_and_its_reason_on_record(threads):
         "weekly",
         Source.COMMAND,
     )
-    assert told.startswith("Cleared 1 thread: 1 task, 0 checkpoints")
+    assert output.startswith("Cleared 1 thread: 1 task, 0 checkpoints")
     assert ThreadArchive.objects.count() == 1
 
 
 def test_record_has_the_filters_as_they_were_given(threads):
     run("clear_threads", "--yes", "--thread", "a_b", "--older-than", "0d", "--cannot-resume")
 
-    asked = "--thread ['a_b'] --older-than 0:00:00 --cannot-resume"
-    assert Clearing.objects.get().filter == asked
+    filters = "--thread ['a_b'] --older-than 0:00:00 --cannot-resume"
+    assert Clearing.objects.get().filter == filters
 
 
 def test_clear_threads_erases_if_told_so(threads):
-    told = run("clear_threads", "--yes", "--status", "failed", "--erase")
+    output = run("clear_threads", "--yes", "--status", "failed", "--erase")
 
-    assert told.startswith("Erased 1 thread")
+    assert output.startswith("Erased 1 thread")
     assert not ThreadArchive.objects.exists()
 
 
@@ -171,7 +171,7 @@ def test_empty_archive_of_one_clearing(threads):
 
     run("empty_archive", "--older-than", "0d", "--clearing", str(first.pk))
 
-    assert [str(kept) for kept in ThreadArchive.objects.all()] == ["failed"]
+    assert [str(archive) for archive in ThreadArchive.objects.all()] == ["failed"]
 
 
 def test_reclaim_space_tells_what_is_there(threads):

@@ -1,7 +1,8 @@
-"""The pages of clearing: what they ask, what they refuse, what they show."""
+"""The pages of clearing: what they ask, refuse and show."""
 
 import json
 import re
+from typing import Any
 
 import pytest
 from django.db import OperationalError
@@ -12,7 +13,7 @@ from django.utils import timezone
 from archive.models import Clearing, Fate, Source, Stage
 from tasks import service
 from tasks.addresses import thread_token, thread_url
-from tasks.clearing import confirmation, lifecycle
+from tasks.clearing import confirmation, lifecycle, summaries
 from tasks.clearing.lifecycle import Actor
 from tasks.fields import to_text
 from tasks.models import TaskRecord
@@ -40,7 +41,8 @@ def ask(client: Client, *thread_ids: str, **form: str):
 def test_selected_threads_are_shown_with_their_numbers(operator: Client, store):
     ended("a", "b", "c")
 
-    shown = operator.get(ask(operator, "a", "b", "gone")["Location"]).context["confirmation"]
+    page = operator.get(ask(operator, "a", "b", "gone")["Location"])
+    shown = page.context["confirmation"]
 
     assert (shown.count, shown.tasks, shown.checkpoints, shown.is_measured) == (2, 2, 2, True)
     assert TaskRecord.objects.count() == 3
@@ -121,8 +123,49 @@ def test_one_thread_that_changed_is_shown_again(operator: Client, store):
         "running, 1 checkpoint",
         "running, 2 checkpoints",
     )
-    assert TaskRecord.objects.count() == 1
+    assert (TaskRecord.objects.count(), Clearing.objects.count()) == (1, 0)
     assert operator.post(address, form_of(response, with_running="on")).status_code == 302
+
+
+def test_looking_at_the_confirmation_of_a_thread_writes_nothing(operator: Client):
+    ended("telegram_42")
+
+    operator.get(thread_url("clear", "telegram_42"))
+    operator.head(thread_url("clear", "telegram_42"))
+
+    assert not Clearing.objects.exists()
+
+
+def test_thread_is_summarized_once_when_shown_and_once_when_confirmed(operator: Client, spy_read):
+    ended("telegram_42")
+    form = form_of(operator.get(thread_url("clear", "telegram_42")))
+    assert spy_read == [["telegram_42"]]
+
+    operator.post(thread_url("clear", "telegram_42"), form)
+
+    assert spy_read == [["telegram_42"]] * 2
+    assert not TaskRecord.objects.exists()
+
+
+@pytest.fixture
+def spy_read(monkeypatch) -> list[Any]:
+    """The arguments of all calls of `summaries.read`."""
+    calls, read = [], summaries.read
+
+    def spy(thread_ids):
+        calls.append(list(thread_ids))
+        return read(thread_ids)
+
+    monkeypatch.setattr(summaries, "read", spy)
+    return calls
+
+
+def test_signature_of_another_thread_clears_nothing(operator: Client):
+    ended("telegram_42", "other")
+    form = form_of(operator.get(thread_url("clear", "other")))
+
+    assert operator.post(thread_url("clear", "telegram_42"), form).status_code == 409
+    assert TaskRecord.objects.count() == 2
 
 
 @pytest.mark.parametrize("form", [{}, {"version": "x"}, {"version": "", "seen": "forged"}])
@@ -212,9 +255,9 @@ def test_thread_that_came_back_is_replaced_only_if_told_so(operator: Client, sto
     service.save_snapshot(snapshot(final_response="new"))
     address = reverse("clearing-restore", args=[row.clearing_id])
 
-    said = operator.post(address, {"thread": row.pk}, follow=True).content.decode()
-    assert "is there again" in said
-    assert "Came back" in said
+    content = operator.post(address, {"thread": row.pk}, follow=True).content.decode()
+    assert "is there again" in content
+    assert "Came back" in content
     assert TaskRecord.objects.get().final_response == "new"
 
     page = operator.get(reverse("clearing", args=[row.clearing_id]))
@@ -223,11 +266,11 @@ def test_thread_that_came_back_is_replaced_only_if_told_so(operator: Client, sto
         "replace": "1",
         "seen": page.context["rows"][0][1]["fingerprint"],
     }
-    said = operator.post(address, form, follow=True).content.decode()
-    assert "What is there now is running." in said
+    content = operator.post(address, form, follow=True).content.decode()
+    assert "What is there now is running." in content
     service.save_snapshot(snapshot(final_response="newer"))
-    said = operator.post(address, {**form, "with_running": "on"}, follow=True).content.decode()
-    assert "has changed since you looked at it" in said
+    content = operator.post(address, {**form, "with_running": "on"}, follow=True).content.decode()
+    assert "has changed since you looked at it" in content
     assert TaskRecord.objects.get().final_response == "newer"
 
     page = operator.get(reverse("clearing", args=[row.clearing_id]))
