@@ -13,8 +13,8 @@ from tasks.models import TaskRecord
 from tasks.transcript.history import read_messages
 from tasks.transcript.text_preview import Output
 from tasks.transcript.tool_calls import Call
-from tests.unit.test_rendering import PAYLOADS, Markup
-from tests.unit.test_tool_calls import RESULTED, ROLES, TAGGED
+from tests.support.markup import PAYLOADS, Markup
+from tests.support.tool_calls import RESULTED, ROLES, TAGGED
 
 LS = '<tool_call>{"name":"shell","arguments":{"command":"ls"}}</tool_call>'
 RESULT = '[Tool results]\n<tool_result name="shell" status="error">\nno\n</tool_result>'

@@ -11,9 +11,9 @@ from tasks.transcript import tool_calls
 from tasks.transcript.history import Message, read_messages
 from tasks.transcript.text_preview import Output, Text
 from tasks.transcript.tool_calls import MAX_CALLS, Broken, Call, Result
+from tests.support.tool_calls import LS, RESULTED, ROLES, TAGGED
 
 NAMES = ["function_calls", "function_call", "toolcall", "tool_call", "tool-call", "tool", "invoke"]
-LS = '{"name":"shell","arguments":{"command":"ls"}}'
 SHELL = Call("shell", {"command": "ls"})
 
 
@@ -225,14 +225,6 @@ def test_results_are_paired_within_their_exchange():
     assert [result.output for result in history[2].orphaned_results] == ["late"]
 
 
-TAGGED = st.lists(
-    st.sampled_from(
-        ["<tool>", "</tool>", "<tool_call>", "</tool_call>", LS, "[", "{", "x", "\n", '"', "}", "]"]
-    ),
-    max_size=20,
-).map("".join)
-
-
 def _text(part: tool_calls.Part) -> str:
     if isinstance(part, Call):
         return part.tool_name
@@ -244,12 +236,6 @@ def test_parts_lose_no_text(message: str):
     text = "".join(map(_text, tool_calls.parse_tagged(message)))
 
     assert text.count("x") >= message.replace(LS, "").count("x")
-
-
-ROLES = st.sampled_from(["system", "user", "assistant", "tool", "", "odd"])
-RESULTED = st.lists(
-    st.sampled_from(["[Tool results]", '\n<tool_result name="shell">', "</tool_result>", "x", "\n"])
-).map("".join)
 
 
 @given(st.lists(st.tuples(ROLES, TAGGED | RESULTED | st.text())))
