@@ -64,6 +64,11 @@ def admin_task_url(task_id: Any) -> str:
     return reverse("admin:tasks_taskrecord_change", args=[id_to_path(task_id)])
 
 
+def parse_number(text: str) -> int | None:
+    """Return the number in a URL or a form, or None if it is not one or too large for a key."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+
+
 def _decoded(token: str) -> str | None:
     try:
         return urlsafe_b64decode(token.removeprefix("id-")).decode()

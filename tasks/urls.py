@@ -1,15 +1,15 @@
 from django.urls import path
 
-from tasks.views import clear, cleared, export, secrets, thread, threads
+from tasks.views import clear, cleared, export, plain_text, secrets, thread, threads
 
 urlpatterns = [
     path("", threads.threads, name="threads"),
     path("thread/", thread.thread, name="thread"),
     path("thread/live/", thread.live, name="thread-live"),
     path("thread/step/", thread.step, name="step"),
-    path("thread/raw/", thread.raw, name="raw"),
-    path("thread/message/", thread.message, name="message"),
-    path("thread/checkpoint/", thread.checkpoint, name="checkpoint"),
+    path("thread/raw/", plain_text.raw, name="raw"),
+    path("thread/message/", plain_text.message, name="message"),
+    path("thread/checkpoint/", plain_text.checkpoint, name="checkpoint"),
     path("thread/export/", export.export, name="export"),
     path("thread/clear/", clear.clear, name="clear"),
     path("thread/secrets/", secrets.secrets, name="secrets"),

@@ -1,6 +1,6 @@
 """The tasks in the admin."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -31,23 +31,27 @@ from tasks.engines import storable
 from tasks.fields import to_text
 from tasks.large_values import is_unusable_key
 from tasks.listing.filters import MAX_CURSOR_TEXT
-from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
+from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking
 from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import absolute, shown_id
-from tasks.transcript.history import Thread
 from tasks.transcript.search import Term
 from tasks.transcript.steps import build_outlines, number_attempts
 from tasks.views.common import may_clear
-from tasks.views.thread_tabs import LONGEST_COUNTED, STORED_SHORT, TABS, Stored
+from tasks.views.thread_page import ThreadPage
+from tasks.views.thread_tabs import (
+    MAX_OUTLINED_HISTORY,
+    SHORT_COLUMNS,
+    short_values,
+    stored_texts,
+)
 
-TABS_SHOWN = {
+TAB_LABELS = {
     "transcript": "Transcript",
     "checkpoints": "Checkpoints",
     "resume": "Resume",
     "raw": "As stored",
 }
-ENTRY_QUERIES = {"transcript": "message", "resume": "show=resume&turn"}
 STEPS_PER_PAGE = 50
 
 
@@ -147,38 +151,31 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         return request_masking.truncate(absolute(record.updated_at), 100)
 
     def context_of(self, request: HttpRequest, found: Any) -> dict[str, Any]:
-        tab = request.GET.get("show", "transcript")
-        tab = tab if tab in TABS_SHOWN else "transcript"
-        thread = Thread(found)
-        steps = TaskCheckpoint.objects.filter(task_id=found.pk)
-        count = steps.count()
-        context = self._tab(request, tab, thread, steps)
-        return context | {
+        task_id = None if is_unaddressable(found.pk) else found.pk
+        page = ThreadPage(request, found, thread_url("thread", found.thread_id, task=task_id))
+        checkpoints = TaskCheckpoint.objects.filter(task_id=found.pk)
+        count = checkpoints.count()
+        return {
             "title": f"Task {request_masking.truncate(shown_id(found.task_id), 200)}",
-            "record": found,
-            "thread": thread,
-            "tab": tab,
-            "tabs": TABS_SHOWN,
-            "entry_query": ENTRY_QUERIES.get(tab),
-            "stored_short": _short(found),
+            "page": page,
+            "tabs": TAB_LABELS,
+            "values": short_values(found),
             "step_count": count,
-            "wrong": [*wrong_values(found, STORED_SHORT), *_unreadable(thread, tab, count)],
+            "wrong": [*wrong_values(found, SHORT_COLUMNS), *_unreadable(page, count)],
             "thread_url": thread_url("thread", found.thread_id),
-            "address": thread_url("thread", found.thread_id, task=_known(found)),
             "can_clear": may_clear(request),
             "task_name": name_of(found),
+            **self._tab_context(page, checkpoints),
         }
 
-    def _tab(self, request: HttpRequest, tab: str, thread: Any, steps: Any) -> dict[str, Any]:
-        if tab == "checkpoints":
-            return _checkpoints(request, thread.record, steps)
-        if tab == "raw":
-            rows = AdminRecords.all_tasks().named(name_of(thread.record)).with_stored_texts()
-            return {"stored_texts": _texts(rows.get())}
-        found = build_outlines(steps.outline_rows(), thread.record) if tab == "transcript" else []
-        context = TABS[tab](request, thread, found)
-        resumes = {"problem": thread.resume_problem} if tab == "resume" else {}
-        return context | {"resumes": resumes}
+    def _tab_context(self, page: ThreadPage, checkpoints: Any) -> dict[str, Any]:
+        """Return what the tabs show that differ from those of the thread's page."""
+        if page.tab_name == "checkpoints":
+            return _checkpoints_context(page, checkpoints)
+        if page.tab_name == "raw":
+            rows = AdminRecords.all_tasks().named(name_of(page.record)).with_stored_texts()
+            return {"texts": stored_texts(rows.get())}
+        return {}
 
     def action_checkbox(self, obj: TaskRecord) -> SafeString:
         if is_unaddressable(obj.pk):
@@ -220,41 +217,27 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         return redirect("clearing", clearing.pk)
 
 
-def _known(record: TaskRecord) -> str | None:
-    return None if is_unaddressable(record.pk) else record.pk
-
-
-def _short(record: TaskRecord) -> list[tuple[str, str]]:
-    values = [(name, getattr(record, name)) for name in STORED_SHORT]
-    return [(name, to_text(value)) for name, value in values if value is not None]
-
-
-def _texts(record: TaskRecord) -> list[Stored]:
-    return [
-        Stored(name, getattr(record, f"{name}_start"), getattr(record, f"{name}_length"))
-        for name in STORED_TEXTS
-    ]
-
-
-def _unreadable(thread: Thread, tab: str, count: int) -> list[str]:
-    """What is wrong with the large columns, of those that are read for the page or are short."""
-    record: Any = thread.record
+def _unreadable(page: ThreadPage, checkpoint_count: int) -> list[str]:
+    """Return what is wrong with the large columns that this page reads or that are short."""
+    thread, record = page.thread, cast(Any, page.record)
     wrong = []
-    if thread.length <= LONGEST_COUNTED or tab == "transcript":
+    if thread.length <= MAX_OUTLINED_HISTORY or page.tab_name == "transcript":
         wrong += [f"execution_history_json: {thread.problem}"] if thread.problem else []
-    if thread.resumable_length <= LONGEST_COUNTED or tab == "resume":
-        wrong += [f"resumable_history_json: {found}"] if (found := thread.resume_problem) else []
-    if isinstance(record.checkpoint_count, int) and record.checkpoint_count != count:
-        wrong += [f"checkpoint_count: is {record.checkpoint_count}, and {count} are stored"]
+    if thread.resumable_length <= MAX_OUTLINED_HISTORY or page.tab_name == "resume":
+        problem = thread.resume_problem
+        wrong += [f"resumable_history_json: {problem}"] if problem else []
+    count = record.checkpoint_count
+    if isinstance(count, int) and count != checkpoint_count:
+        wrong += [f"checkpoint_count: is {count}, and {checkpoint_count} are stored"]
     return wrong
 
 
-def _checkpoints(request: HttpRequest, record: TaskRecord, steps: Any) -> dict[str, Any]:
-    """A page of the task's checkpoints; only those on it are looked into."""
-    found = steps.values_list("id", "step_index")
-    pairs = sorted((pair for pair in found if isinstance(pair[0], int)), key=lambda pair: pair[0])
-    attempt_of = number_attempts(pairs)
-    page = Paginator(pairs, STEPS_PER_PAGE).get_page(request.GET.get("p"))
-    shown = steps.filter(id__in=[id_ for id_, _ in page.object_list])
-    found = build_outlines(shown.outline_rows(), record)
-    return {"page": page, "steps": [(step, attempt_of[step.id]) for step in found]}
+def _checkpoints_context(page: ThreadPage, checkpoints: Any) -> dict[str, Any]:
+    """Return one page of the task's checkpoints; only those on it are read."""
+    pairs = checkpoints.values_list("id", "step_index")
+    pairs = sorted((pair for pair in pairs if isinstance(pair[0], int)), key=lambda pair: pair[0])
+    attempts = number_attempts(pairs)
+    page_obj = Paginator(pairs, STEPS_PER_PAGE).get_page(page.request.GET.get("p"))
+    rows = checkpoints.filter(id__in=[id_ for id_, _ in page_obj.object_list])
+    steps = build_outlines(rows.outline_rows(), page.record)
+    return {"page_obj": page_obj, "steps": [(step, attempts[step.id]) for step in steps]}

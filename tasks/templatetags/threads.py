@@ -7,6 +7,8 @@ from typing import Any
 from django import template
 from django.template.defaultfilters import stringfilter
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from tasks.addresses import thread_token, thread_url
 from tasks.fields import parse_stored, to_text
@@ -69,6 +71,17 @@ def elapsed(moment: Any) -> str:
     return "now"
 
 
+@register.simple_tag
+def time_ago(moment: Any) -> SafeString:
+    """A `<time>` element with the elapsed time, which a script keeps current."""
+    return format_html(
+        '<time datetime="{}" title="{}" data-elapsed>{}</time>',
+        stored(moment),
+        absolute(moment),
+        elapsed(moment),
+    )
+
+
 @register.filter
 def absolute(moment: Any) -> str:
     """The time to the second, in UTC; a stored value that is no time is shown as it is."""
@@ -87,6 +100,12 @@ def clock(moment: Any) -> str:
 def stored(moment: Any) -> str:
     """The time exactly as stored, for a `datetime` attribute."""
     return _as_it_is(to_text(moment) if isinstance(moment, datetime) else moment or "")
+
+
+@register.filter
+def outcome_label(outcome: str) -> str:
+    labels = {"ok": "ok", "failed": "failed", "none": "nothing was called"}
+    return labels.get(outcome, "cannot be read")
 
 
 @register.filter

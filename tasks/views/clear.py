@@ -26,7 +26,7 @@ from tasks.store import workspace
 from tasks.store.daemon import daemon
 from tasks.templatetags.threads import shown_id
 from tasks.transcript.titles import task_title
-from tasks.views.common import can_clear, can_view, list_url, no_such_thread, thread_id_of
+from tasks.views.common import can_clear, can_view, list_url, no_such_thread, requested_thread_id
 from tasks.views.limits import limit_concurrency
 
 CONFLICT = 409
@@ -40,7 +40,7 @@ SECONDS, SECONDS_WITHOUT_SCRIPT = 1.0, 5.0  # of work in one request
 @can_clear
 def clear(request: HttpRequest) -> HttpResponse:
     """Ask before clearing a thread; then clear it, if it is still as it was shown."""
-    thread_id = thread_id_of(request)
+    thread_id = requested_thread_id(request)
     if request.method == "POST":
         return _clear_thread(request, thread_id)
     threads = lifecycle.plan([thread_id], measure=True)

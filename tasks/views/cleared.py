@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from archive.models import ClearedThread, Clearing, Fate, Source, Stage
+from tasks.addresses import parse_number
 from tasks.clearing import restoring, summaries
 from tasks.clearing.confirmation import Confirmation, describe
 from tasks.clearing.lifecycle import Actor
@@ -22,7 +23,7 @@ from tasks.views.clear import (
     get_clearing,
     refuse_read_only,
 )
-from tasks.views.common import can_clear, can_view, number_in
+from tasks.views.common import can_clear, can_view
 from tasks.views.limits import limit_concurrency
 
 CLEARINGS_PER_PAGE, THREADS_PER_PAGE = 50, 50
@@ -34,7 +35,7 @@ CLEARINGS_PER_PAGE, THREADS_PER_PAGE = 50, 50
 def clearing_list(request: HttpRequest) -> HttpResponse:
     """List the clearings of this store, the newest first."""
     rows = Clearing.objects.confirmed().filter(store=workspace.identity()).newest_first()
-    if before := number_in(request.GET, "before"):
+    if before := parse_number(request.GET.get("before", "")):
         rows = rows.filter(pk__lt=before)
     in_archive = Q(threads__fate=Fate.CLEARED, threads__archive__isnull=False)
     rows = rows.annotate(in_archive=Count("threads", filter=in_archive))
@@ -74,7 +75,7 @@ def _context(request: HttpRequest, clearing: Clearing) -> dict[str, Any]:
     threads = clearing.threads.annotate_has_archive().order_by("pk")
     if fate := request.GET.get("fate"):
         threads = threads.filter(fate=fate)
-    if after := number_in(request.GET, "after"):
+    if after := parse_number(request.GET.get("after", "")):
         threads = threads.filter(pk__gt=after)
     page, older = _page(threads, THREADS_PER_PAGE)
     rows = _with_returned(page)
@@ -131,7 +132,7 @@ def restore(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _restore_thread(request: HttpRequest, clearing: Clearing, by: Actor) -> None:
-    number = number_in(request.POST, "thread") or 0
+    number = parse_number(request.POST.get("thread", "")) or 0
     thread = clearing.threads.filter(pk=number).select_related("clearing").first()
     if thread is None:
         raise Http404("There is no such thread in this clearing.")

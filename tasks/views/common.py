@@ -1,4 +1,4 @@
-"""What the views of threads share: who may use them, and the thread that an address names."""
+"""What the views share: permissions, and the thread that a URL names."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from django.http import Http404, HttpRequest, QueryDict
 from django.urls import reverse
 
 from archive.models import last_clearings
+from tasks.addresses import parse_number
 from tasks.large_values import is_unusable_key
 from tasks.models import TaskRecord, TaskRecordQuerySet
 from tasks.secrets import reveal
@@ -19,25 +20,25 @@ can_clear = permission_required("tasks.clear_thread", raise_exception=True)
 can_reveal = permission_required(reveal.PERMISSION, raise_exception=True)
 
 
-def shows_thread(view: reveal.View) -> reveal.View:
-    """For a view of one thread: whoever may look, and with its secrets while those are shown."""
+def thread_view(view: reveal.View) -> reveal.View:
+    """Decorate a view of one thread: check the permission, reload when revealed secrets expire."""
     return can_view(reveal.reload_when_over(view))
 
 
 def may_clear(request: HttpRequest) -> bool:
-    """Whether clearing is offered."""
+    """Return whether to offer clearing."""
     return request.user.has_perm("tasks.clear_thread") and not settings.TASKS_READ_ONLY
 
 
 def mark_returned(records: Sequence[TaskRecord]) -> None:
-    """Set `came_back` of threads that were cleared and are there again; one query."""
-    found = last_clearings([str(r.thread_id) for r in records], workspace.identity())
+    """Set `came_back` of threads that were cleared and exist again, with one query."""
+    cleared = last_clearings([str(r.thread_id) for r in records], workspace.identity())
     for record in records:
-        record.came_back = found.get(str(record.thread_id))  # type: ignore[attr-defined]
+        record.came_back = cleared.get(str(record.thread_id))  # type: ignore[attr-defined]
 
 
-def thread_id_of(request: HttpRequest) -> str:
-    """The id of the address, which may be empty but must be there."""
+def requested_thread_id(request: HttpRequest) -> str:
+    """Return the id in the URL, which may be empty. Raise BadRequest if there is none."""
     if "too-long" in request.GET:
         raise BadRequest("The id of this thread, or of its task, is too long for an address.")
     if "id" not in request.GET:
@@ -45,38 +46,39 @@ def thread_id_of(request: HttpRequest) -> str:
     return request.GET["id"]
 
 
-def tasks_of(request: HttpRequest) -> TaskRecordQuerySet:
-    """The tasks of the address's thread, the latest first; only the one that it names, if so."""
-    tasks = TaskRecord.objects.for_thread(thread_id_of(request))
+def requested_tasks(request: HttpRequest) -> TaskRecordQuerySet:
+    """Return the requested thread's tasks, latest first, or only the task that the URL names."""
+    tasks = TaskRecord.objects.for_thread(requested_thread_id(request))
     return tasks.filter(task_id=request.GET["task"]) if "task" in request.GET else tasks
 
 
-def the_task(request: HttpRequest, tasks: TaskRecordQuerySet) -> TaskRecord:
-    """The first of these tasks of the address's thread, which is what a page shows.
+def get_task(request: HttpRequest, tasks: TaskRecordQuerySet) -> TaskRecord:
+    """Return the first of these tasks of the requested thread, or raise Http404.
 
-    With its secrets, if this person is to see them now.
+    Lifts the masking of its secrets if the user has revealed them.
     """
     record = tasks.first()
     if record is not None and is_unusable_key(record.pk):
-        record = tasks.defer(None).first()  # a spoilt id leads nowhere, so all is read at once
+        record = tasks.defer(None).first()  # a corrupt id finds no row later, so read all of it now
     if record is None:
-        raise no_such_thread(thread_id_of(request))
-    reveal.lift_if_revealed(request, thread_id_of(request))
+        raise no_such_thread(requested_thread_id(request))
+    reveal.lift_if_revealed(request, requested_thread_id(request))
     return record
 
 
+def checkpoint_number(request: HttpRequest) -> int:
+    text = request.GET.get("checkpoint", "")
+    number = parse_number(text)
+    if number is None:
+        raise BadRequest(f"“{text[:200]}” is no checkpoint number.")
+    return number
+
+
 def list_url(request: HttpRequest) -> str:
-    """The list as it was when a thread was opened: `list=` in an address holds its query."""
+    """Return the URL of the list that the thread was opened from: `list=` holds its query."""
     query = QueryDict(request.GET.get("list", "")).urlencode()
     return f"{reverse('threads')}?{query}" if query else reverse("threads")
 
 
 def no_such_thread(thread_id: str) -> Http404:
     return Http404(f"There is no thread “{thread_id[:200]}”. It may have been cleared.")
-
-
-def number_in(query: QueryDict, name: str) -> int | None:
-    """A number that a query or a form holds, if it does and a key may be that large."""
-    given = query.get(name, "")
-    is_number = given.isascii() and given.isdecimal() and len(given) < 19
-    return int(given) if is_number else None

@@ -11,7 +11,7 @@ from tasks.secrets import reveal
 from tasks.transcript.export import FORMATS, file_name
 from tasks.transcript.history import Thread
 from tasks.transcript.text_preview import format_size
-from tasks.views.common import can_view, no_such_thread, thread_id_of
+from tasks.views.common import can_view, no_such_thread, requested_thread_id
 from tasks.views.errors import export_too_large
 from tasks.views.limits import limit_concurrency
 
@@ -21,7 +21,7 @@ from tasks.views.limits import limit_concurrency
 @limit_concurrency
 def export(request: HttpRequest) -> HttpResponseBase:
     """All tasks of a thread in one of the formats; of ATIF the latest task."""
-    thread_id = thread_id_of(request)
+    thread_id = requested_thread_id(request)
     found = FORMATS.get(request.GET.get("format", ""))
     if found is None:
         raise BadRequest(f"The address names no format: it needs “&format=” {', '.join(FORMATS)}.")

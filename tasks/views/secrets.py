@@ -1,4 +1,4 @@
-"""The secrets of a thread: shown for a while, hidden again, and who saw which."""
+"""Revealing the secrets of a thread for a while, and the record of who revealed which."""
 
 from urllib.parse import urlsplit
 
@@ -10,36 +10,36 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from archive.models import Reveal
-from tasks.addresses import thread_url
+from tasks.addresses import parse_number, thread_url
 from tasks.secrets import reveal
 from tasks.store import workspace
-from tasks.views.common import can_reveal, can_view, number_in, tasks_of, the_task, thread_id_of
+from tasks.views.common import can_reveal, can_view, get_task, requested_tasks, requested_thread_id
 
 PER_PAGE = 50
-ACTS = {"show": reveal.begin, "hide": reveal.end}
+ACTIONS = {"show": reveal.begin, "hide": reveal.end}
 
 
 @require_POST
 @can_view
 @can_reveal
 def secrets(request: HttpRequest) -> HttpResponse:
-    """Show or hide the secrets of a thread, and go back to where that was asked for."""
-    act = ACTS.get(request.POST.get("do", ""))
-    if act is None:
+    """Show or hide the secrets of a thread, and return to the page with the form."""
+    action = ACTIONS.get(request.POST.get("do", ""))
+    if action is None:
         raise BadRequest("The form says neither “show” nor “hide”.")
-    record = the_task(request, tasks_of(request).only("thread_id"))
-    act(request, str(record.thread_id))
-    # no redirect proper: that refuses an address over 16,384 characters
-    return HttpResponse(status=302, headers={"Location": _back(request)})
+    record = get_task(request, requested_tasks(request).only("thread_id"))
+    action(request, str(record.thread_id))
+    # not HttpResponseRedirect, which refuses URLs over 16,384 characters
+    return HttpResponse(status=302, headers={"Location": _return_url(request)})
 
 
-def _back(request: HttpRequest) -> str:
-    """The page of this thread that the form names, or simply the thread's page."""
-    given, thread_id = request.POST.get("back", ""), thread_id_of(request)
-    if url_has_allowed_host_and_scheme(given, allowed_hosts=None):
-        address = urlsplit(given)
-        query = QueryDict(address.query)
-        if address.path == reverse("thread") and query.get("id") == thread_id:
+def _return_url(request: HttpRequest) -> str:
+    """Return the form's `back` if it is this thread's page, else the URL of that page."""
+    back, thread_id = request.POST.get("back", ""), requested_thread_id(request)
+    if url_has_allowed_host_and_scheme(back, allowed_hosts=None):
+        url = urlsplit(back)
+        query = QueryDict(url.query)
+        if url.path == reverse("thread") and query.get("id") == thread_id:
             return f"{reverse('thread')}?{query.urlencode()}"
     return thread_url("thread", thread_id)
 
@@ -48,14 +48,14 @@ def _back(request: HttpRequest) -> str:
 @can_view
 @can_reveal
 def reveals(request: HttpRequest) -> HttpResponse:
-    """Who saw the secrets of which thread of this store, the newest first."""
+    """Who revealed the secrets of which thread of this store, newest first."""
     rows = Reveal.objects.filter(store=workspace.identity()).order_by("-pk")
-    if before := number_in(request.GET, "before"):
+    if before := parse_number(request.GET.get("before", "")):
         rows = rows.filter(pk__lt=before)
-    found = list(rows[: PER_PAGE + 1])
+    page = list(rows[: PER_PAGE + 1])
     context = {
-        "reveals": found[:PER_PAGE],
-        "older": found[PER_PAGE - 1].pk if len(found) > PER_PAGE else None,
+        "reveals": page[:PER_PAGE],
+        "older": page[PER_PAGE - 1].pk if len(page) > PER_PAGE else None,
         "is_first": not before,
     }
     return render(request, "tasks/secrets/reveals.html", context)

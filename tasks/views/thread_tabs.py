@@ -1,31 +1,31 @@
-"""What the tabs of a thread's page show: each a function of the request, the task, its steps."""
+"""The tabs of a thread's page, each built from the request, the thread and its steps."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, ClassVar
 
-from django.core.paginator import Paginator
-from django.http import HttpRequest
+from django.core.paginator import Page, Paginator
+from django.http import HttpRequest, QueryDict
 
 from masking import MARGIN
+from tasks.addresses import parse_number
 from tasks.fields import to_text
 from tasks.models import DISPLAY_LENGTH, STORED_TEXTS, TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking
-from tasks.transcript import find, resume
+from tasks.transcript import find, paging, resume
 from tasks.transcript.history import Message, Thread
-from tasks.transcript.paging import Page, page_at
 from tasks.transcript.search import Hit
 from tasks.transcript.step_messages import fill_outcomes, messages_by_step, steps_by_message
 from tasks.transcript.steps import Outline, Step, build_steps
 
-LONGEST_COUNTED = 4_000_000  # characters of a history that is read for no more than its outline
-LONGEST_TOLD = 4_000_000  # characters of the steps that a transcript takes the outcomes from
-OVERHEAD = 800  # characters that an entry takes besides its texts
-SHOWN_OF_STEP = 2 * DISPLAY_LENGTH  # a step has texts of its own: arguments and output
+MAX_OUTLINED_HISTORY = 4_000_000  # characters of a history read for no more than its outline
+MAX_OUTCOMES_SOURCE = 4_000_000  # characters of the steps that a transcript takes outcomes from
+ENTRY_OVERHEAD = 800  # characters of an entry besides its texts
+STEP_DISPLAY_LENGTH = 2 * DISPLAY_LENGTH  # a step has texts of its own: arguments and output
 HITS_PER_PAGE = 50
-STORED_SHORT = (
+SHORT_COLUMNS = (
     "task_id",
     "thread_id",
     "channel",
@@ -38,19 +38,83 @@ STORED_SHORT = (
     "completed_at",
 )
 
-Context = dict[str, Any]
+
+@dataclass(frozen=True)
+class Pager:
+    """The pages before and after this one: the entry that each starts at, and their entries."""
+
+    earlier: int | None
+    earlier_count: int
+    later: int | None
+    later_count: int
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A long column's start and its whole length in bytes; None and None where it is null."""
+class Search:
+    """The hits of a search in the thread, and the number of the current one, from 1."""
+
+    query: str
+    hits: find.Hits
+    number: int
+
+    @property
+    def page(self) -> Page[Hit]:
+        return Paginator(self.hits, HITS_PER_PAGE).get_page(-(-self.number // HITS_PER_PAGE))
+
+    @property
+    def previous(self) -> int:
+        return (self.number - 2) % len(self.hits) + 1
+
+    @property
+    def next(self) -> int:
+        return self.number % len(self.hits) + 1
+
+    @property
+    def previous_message(self) -> int:
+        return self.hits[self.previous - 1].number
+
+    @property
+    def next_message(self) -> int:
+        return self.hits[self.next - 1].number
+
+
+@dataclass(frozen=True)
+class TranscriptTab:
+    entry_query: ClassVar = "message"
+
+    entries: Sequence[tuple[Message, Step | None]]
+    pager: Pager
+    search: Search | None
+
+
+@dataclass(frozen=True)
+class CheckpointsTab:
+    entry_query: ClassVar = "show=checkpoints&step"
+
+    entries: Sequence[tuple[Step, Message | None]]
+    pager: Pager
+
+
+@dataclass(frozen=True)
+class ResumeTab:
+    entry_query: ClassVar = "show=resume&turn"
+
+    entries: Sequence[resume.Turn]
+    pager: Pager
+    turn_count: int
+    source_count: int
+
+
+@dataclass(frozen=True)
+class StoredText:
+    """The start of a long column and its length in bytes; both are None if it is null."""
 
     name: str
     start: Any
     length: int | None
 
     @property
-    def shown(self) -> Any:
+    def display(self) -> Any:
         is_text = isinstance(self.start, str)
         return request_masking.truncate(self.start, DISPLAY_LENGTH) if is_text else self.start
 
@@ -59,139 +123,132 @@ class Stored:
         return (self.length or 0) > DISPLAY_LENGTH
 
 
-def transcript(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> Context:
-    """The messages of a page, and where the text stands that is looked for."""
-    context = _find(request, thread)
-    entries = thread.messages
-    hit = context.get("hit")
-    number = _number(request, "message", hit.number if hit else 1)
-    position = bisect_right(entries, number, key=lambda entry: entry.number) - 1
-    sizes = (entry.weight for entry in entries)
-    page = page_at(position, sizes)
-    shown = _cut(entries, page)
-    step_of = _told(thread, found, shown)
-    return context | _around(page, entries, "number") | {"entries": shown, "step_of": step_of}
+@dataclass(frozen=True)
+class RawTab:
+    short_values: Sequence[tuple[str, str]]
+    texts: Sequence[StoredText]
 
 
-def _told(thread: Thread, found: Sequence[Outline], shown: Sequence[Message]) -> dict[int, Step]:
-    """The steps of messages, for those shown to tell how their calls went."""
-    sizes = list(accumulate(step.length for step in reversed(found)))
-    latest = found[len(found) - bisect_right(sizes, LONGEST_TOLD) :]
-    if not latest or thread.length > LONGEST_COUNTED:
+Tab = TranscriptTab | CheckpointsTab | ResumeTab | RawTab
+
+
+def transcript(request: HttpRequest, thread: Thread, outlines: Sequence[Outline]) -> TranscriptTab:
+    """The page of messages that holds the requested message or hit."""
+    messages = thread.messages
+    search = _search(request, thread)
+    hit = search.hits[search.number - 1] if search and search.hits else None
+    number = _number(request.GET, "message", hit.number if hit else 1)
+    position = bisect_right(messages, number, key=lambda message: message.number) - 1
+    page = paging.page_at(position, (message.weight for message in messages))
+    shown = messages[page.start : page.end]
+    step_of = _steps_with_outcomes(thread, outlines, shown)
+    entries = [(message, step_of.get(message.number)) for message in shown]
+    return TranscriptTab(entries, _pager(page, messages, "number"), search)
+
+
+def _steps_with_outcomes(
+    thread: Thread, outlines: Sequence[Outline], shown: Sequence[Message]
+) -> dict[int, Step]:
+    """Return the steps by message number, and give the messages shown the outcomes they lack."""
+    sizes = list(accumulate(outline.length for outline in reversed(outlines)))
+    latest = outlines[len(outlines) - bisect_right(sizes, MAX_OUTCOMES_SOURCE) :]
+    if not latest or thread.length > MAX_OUTLINED_HISTORY:
         return {}
     rows = TaskCheckpoint.objects.filter(task_id=thread.record.task_id, id__gte=latest[0].id)
-    made = build_steps(latest, rows.defer("checkpoint_note").in_bulk(), None)
-    step_of = steps_by_message(made, thread.messages)
+    steps = build_steps(latest, rows.defer("checkpoint_note").in_bulk(), None)
+    step_of = steps_by_message(steps, thread.messages)
     for message in shown:
         if message.number in step_of:
             fill_outcomes(message, step_of[message.number])
     return step_of
 
 
-def _find(request: HttpRequest, thread: Thread) -> Context:
+def _search(request: HttpRequest, thread: Thread) -> Search | None:
     query = request.GET.get("find", "")
     if not query:
-        return {}
+        return None
     history = [] if thread.problem else thread.record.execution_history
     hits = find.find_hits(query, history)
-    current = min(max(_number(request, "hit", _hit_at(request, hits)), 1), max(len(hits), 1))
-    following, previous = (current % len(hits), (current - 2) % len(hits)) if hits else (0, 0)
-    page = Paginator(hits, HITS_PER_PAGE).get_page(-(-current // HITS_PER_PAGE))
-    return {
-        "query": query,
-        "hits": hits,
-        "hit": hits[current - 1] if hits else None,
-        "hit_number": current,
-        "hit_page": page,
-        "previous_hit": previous + 1,
-        "next_hit": following + 1,
-        "previous_number": hits[previous].number if hits else None,
-        "next_number": hits[following].number if hits else None,
-        "may_be_more": hits.is_truncated,
-    }
+    # by default the first hit in the requested message or after it
+    message = _number(request.GET, "message", 0)
+    default = 1 + bisect_left(hits, message, key=lambda hit: hit.number)
+    number = min(max(_number(request.GET, "hit", default), 1), max(len(hits), 1))
+    return Search(query, hits, number)
 
 
-def _hit_at(request: HttpRequest, hits: Sequence[Hit]) -> int:
-    """The first hit, from 1, of the message that the address names, or after it."""
-    number = _number(request, "message", 0)
-    return 1 + bisect_left(hits, number, key=lambda hit: hit.number)
-
-
-def checkpoints(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> Context:
-    """The steps of a page, and what each changed."""
-    position = bisect_left(found, _number(request, "step", 0), key=lambda step: step.id)
-    page = page_at(position, (min(s.length, SHOWN_OF_STEP) + OVERHEAD for s in found))
-    outlines = _cut(found, page)
-    before = found[page.start - 1] if page.has_earlier else None
-    wanted = [step for step in (before, *outlines) if step]
-    rows = TaskCheckpoint.objects.in_bulk([s.id for s in wanted if not s.is_too_large])
-    if large := [step.id for step in wanted if step.is_too_large]:
+def checkpoints(
+    request: HttpRequest, thread: Thread, outlines: Sequence[Outline]
+) -> CheckpointsTab:
+    """The page of steps that holds the requested one, each with the message that requested it."""
+    position = bisect_left(outlines, _number(request.GET, "step", 0), key=lambda step: step.id)
+    weights = (min(step.length, STEP_DISPLAY_LENGTH) + ENTRY_OVERHEAD for step in outlines)
+    page = paging.page_at(position, weights)
+    shown = outlines[page.start : page.end]
+    before = outlines[page.start - 1] if page.has_earlier else None
+    needed = [outline for outline in (before, *shown) if outline]
+    rows = TaskCheckpoint.objects.in_bulk([o.id for o in needed if not o.is_too_large])
+    if large := [outline.id for outline in needed if outline.is_too_large]:
         rows |= TaskCheckpoint.objects.with_items_start(DISPLAY_LENGTH + MARGIN).in_bulk(large)
-    shown = build_steps(outlines, rows, before)
-    said = _said(thread, shown, to_the_end=not page.has_later)
-    return _around(page, found, "id") | {"outlines": outlines, "steps": shown, "said": said}
+    steps = build_steps(shown, rows, before)
+    message_of: dict[int, Message] = {}
+    if thread.length <= MAX_OUTLINED_HISTORY:
+        message_of = messages_by_step(steps, thread.messages, are_last=not page.has_later)
+    entries = [(step, message_of.get(step.checkpoint.id)) for step in steps]
+    return CheckpointsTab(entries, _pager(page, outlines, "id"))
 
 
-def _said(thread: Thread, shown: Sequence[Step], *, to_the_end: bool) -> dict[int, Message]:
-    """What the model said with each step; nothing of a history too long to look through."""
-    if thread.length > LONGEST_COUNTED:
-        return {}
-    return messages_by_step(shown, thread.messages, are_last=to_the_end)
-
-
-def resumed(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> Context:
-    """The turns that the agent would get, each beside what it is made of."""
-    if thread.resume_problem:
-        return {"turns": [], "turn_count": 0}
-    turns = resume.build_turns(thread.record.resumable_history)
+def resumable_turns(request: HttpRequest, thread: Thread, outlines: Sequence[Outline]) -> ResumeTab:
+    """The turns that the agent would get, each beside the messages it is made of."""
+    history = [] if thread.resume_problem else thread.record.resumable_history
+    turns = resume.build_turns(history)
     first = turns[0].number if turns else 0
-    position = _number(request, "turn", first) - first
-    page = page_at(position, (turn.weight + OVERHEAD for turn in turns))
-    return {
-        **_around(page, turns, "number"),
-        "turns": _cut(turns, page),
-        "turn_count": sum(turn.message is not None for turn in turns),
-        "source_count": len(thread.record.resumable_history),
-    }
+    position = _number(request.GET, "turn", first) - first
+    page = paging.page_at(position, (turn.weight + ENTRY_OVERHEAD for turn in turns))
+    return ResumeTab(
+        entries=turns[page.start : page.end],
+        pager=_pager(page, turns, "number"),
+        turn_count=sum(turn.message is not None for turn in turns),
+        source_count=len(history),
+    )
 
 
-def raw(request: HttpRequest, thread: Thread, found: Sequence[Outline]) -> Context:
-    """The columns of the task, the long ones bounded."""
+def raw(request: HttpRequest, thread: Thread, outlines: Sequence[Outline]) -> RawTab:
+    """The task's columns, the long ones cut."""
     record = TaskRecord.objects.filter(pk=thread.record.pk).with_stored_texts().get()
-    texts = [
-        Stored(name, getattr(record, f"{name}_start"), getattr(record, f"{name}_length"))
+    return RawTab(short_values(record), stored_texts(record))
+
+
+def short_values(record: TaskRecord) -> list[tuple[str, str]]:
+    values = [(name, getattr(record, name)) for name in SHORT_COLUMNS]
+    return [(name, to_text(value)) for name, value in values if value is not None]
+
+
+def stored_texts(record: TaskRecord) -> list[StoredText]:
+    """Return the long columns of a row that `with_stored_texts()` read."""
+    return [
+        StoredText(name, getattr(record, f"{name}_start"), getattr(record, f"{name}_length"))
         for name in STORED_TEXTS
     ]
-    short = [
-        (name, to_text(value))
-        for name in STORED_SHORT
-        if (value := getattr(record, name)) is not None
-    ]
-    return {"stored_short": short, "stored_texts": texts}
 
 
-TABS: dict[str, Callable[[HttpRequest, Thread, Sequence[Outline]], Context]] = {
+TABS: dict[str, Callable[[HttpRequest, Thread, Sequence[Outline]], Tab]] = {
     "transcript": transcript,
     "checkpoints": checkpoints,
-    "resume": resumed,
+    "resume": resumable_turns,
     "raw": raw,
 }
 
 
-def _number(request: HttpRequest, parameter: str, otherwise: int) -> int:
-    asked = request.GET.get(parameter, "")
-    return int(asked) if asked.isascii() and asked.isdecimal() and len(asked) <= 18 else otherwise
+def _number(query: QueryDict, name: str, default: int) -> int:
+    number = parse_number(query.get(name, ""))
+    return default if number is None else number
 
 
-def _cut(entries: Sequence[Any], page: Page) -> Sequence[Any]:
-    return entries[page.start : page.end]
-
-
-def _around(page: Page, entries: Sequence[Any], name: str) -> Context:
-    """The page, and what the entries are called that the pieces beside it start with."""
-    return {
-        "page": page,
-        "earlier": getattr(entries[page.previous_start], name) if page.has_earlier else None,
-        "left_over": page.count - page.end,
-        "later": getattr(entries[page.end], name) if page.has_later else None,
-    }
+def _pager(page: paging.Page, entries: Sequence[Any], key: str) -> Pager:
+    """Return the pager of this page; `key` is the attribute that links name an entry by."""
+    return Pager(
+        earlier=getattr(entries[page.previous_start], key) if page.has_earlier else None,
+        earlier_count=page.start,
+        later=getattr(entries[page.end], key) if page.has_later else None,
+        later_count=page.count - page.end,
+    )

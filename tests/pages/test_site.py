@@ -76,7 +76,7 @@ def test_odd_id_has_pages_and_can_be_cleared(operator: Client, thread_id: str):
     cleared = operator.post(action, form_of(asked, with_running="on"))
 
     assert html.escape(thread_url("thread", thread_id), quote=False) in listed
-    assert opened.context["record"].thread_id == thread_id
+    assert opened.context["page"].record.thread_id == thread_id
     assert action == thread_url("clear", thread_id)
     assert (cleared.status_code, cleared["Location"]) == (302, "/")
     assert list(TaskRecord.objects.all()) == [bystander]
@@ -201,8 +201,8 @@ def test_thread_shows_its_latest_task_and_names_the_others(viewer: Client):
 
     context = viewer.get(thread_url("thread", "both")).context
 
-    assert context["record"].task_id == "second"
-    assert [other.task_id for other in context["other_tasks"]] == ["first"]
+    assert context["page"].record.task_id == "second"
+    assert [other.task_id for other in context["page"].other_tasks] == ["first"]
 
 
 def test_thread_escapes_what_an_agent_wrote(viewer: Client):

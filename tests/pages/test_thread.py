@@ -4,9 +4,11 @@ import html
 import json
 import re
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connections
 from django.test import Client
 from django.utils import timezone
@@ -18,6 +20,8 @@ from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.service import ChatMessage, ExecutionCheckpointItem, TaskStatus
 from tasks.templatetags.threads import coarse, duration, on_axis, size
 from tasks.views import thread_tabs
+from tasks.views.thread_page import ThreadPage
+from tasks.views.thread_tabs import CheckpointsTab, RawTab, ResumeTab, TranscriptTab
 from tests.support.factories import (
     checkpoint,
     history,
@@ -49,6 +53,11 @@ def text(content: str) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", content)).split())
 
 
+def message_numbers(response: Any) -> list[int]:
+    """The messages on a page."""
+    return [message.number for message, _ in response.context["page"].tab.entries]
+
+
 def run(count: int, failed: tuple[int, ...] = (), **fields: Any) -> TaskRecord:
     """A task of so many steps, of which some failed."""
     for number in range(1, count + 1):
@@ -60,6 +69,28 @@ def run(count: int, failed: tuple[int, ...] = (), **fields: Any) -> TaskRecord:
 def stored(content: str) -> str:
     """A history column of one long message."""
     return json.dumps([{"role": "user", "content": content}], separators=(",", ":"))
+
+
+def public_names(*classes: type) -> set[str]:
+    kinds = property | cached_property
+    return {
+        name
+        for class_ in classes
+        for name in {*class_.__annotations__, *vars(class_)}
+        if not name.startswith("_")
+        and (name in class_.__annotations__ or isinstance(vars(class_)[name], kinds))
+    }
+
+
+def test_templates_read_the_whole_context_and_nothing_else():
+    folders = [settings.BASE_DIR / "templates" / name for name in ("tasks/thread", "admin/tasks")]
+    templates = [file.read_text() for folder in folders for file in folder.glob("*.html")]
+    code = " ".join(re.findall(r"\{[{%](.*?)[%}]\}", "".join(templates)))
+
+    read = set(re.findall(r"\bpage\.(?!html)(\w+)", code))
+    assert read == public_names(ThreadPage) - {"request", "outlines"}
+    tabs = (TranscriptTab, CheckpointsTab, ResumeTab, RawTab)
+    assert set(re.findall(r"\btab\.(\w+)", code)) == public_names(*tabs)
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -150,7 +181,7 @@ def test_transcript_reads_no_more_steps_than_it_may(viewer: Client, monkeypatch)
         service.record_checkpoint(
             update(step_index=number, items=items, execution_history=told),
         )
-    monkeypatch.setattr(thread_tabs, "LONGEST_TOLD", 1_000)
+    monkeypatch.setattr(thread_tabs, "MAX_OUTCOMES_SOURCE", 1_000)
 
     assert outcomes(page(viewer)) == [("", ""), ("step 2", "failed")]
 
@@ -193,7 +224,7 @@ def test_head_says_what_failed_and_where(viewer: Client):
     head = text(response.content.decode().split('id="head"')[1].split('id="picture"')[0])
 
     assert "failed out of <luck> last failure at step 4, tool4" in head
-    assert [step.step_index for step in response.context["failures"]] == [2, 4]
+    assert [step.step_index for step in response.context["page"].failures] == [2, 4]
 
 
 @pytest.mark.parametrize(
@@ -274,13 +305,13 @@ def test_way_back_keeps_the_filters(viewer: Client):
             updated_at=f"2026-01-0{ord(name) - 96}T00:00:00+00:00",
         )
 
-    way = viewer.get(thread_url("thread", "c", list="channel=telegram")).context["way"]
+    response = viewer.get(thread_url("thread", "c", list="channel=telegram"))
 
-    assert way == {
-        "list": "/?channel=telegram",
-        "previous": thread_url("thread", "d", list="channel=telegram"),
-        "next": thread_url("thread", "a", list="channel=telegram"),
-    }
+    assert response.context["page"].list_links == (
+        "/?channel=telegram",
+        thread_url("thread", "d", list="channel=telegram"),
+        thread_url("thread", "a", list="channel=telegram"),
+    )
 
 
 def test_links_to_tasks_and_steps_keep_the_filters(viewer: Client):
@@ -294,17 +325,17 @@ def test_links_to_tasks_and_steps_keep_the_filters(viewer: Client):
     addresses = [viewer.get(html.unescape(link))["Location"] for link in steps]
 
     for address_ in (html.unescape(other), *addresses):
-        way = viewer.get(address_.partition("#")[0]).context["way"]
-        assert way["list"] == f"/?{filters}"
+        response = viewer.get(address_.partition("#")[0])
+        assert response.context["page"].list_links.list == f"/?{filters}"
     assert len(addresses) == 2
 
 
 def test_way_back_of_filters_that_make_no_sense_is_the_whole_list(viewer: Client):
     task("a")
 
-    assert viewer.get(thread_url("thread", "a", list="sort=nonsense")).context["way"] == {
-        "list": "/"
-    }
+    response = viewer.get(thread_url("thread", "a", list="sort=nonsense"))
+
+    assert response.context["page"].list_links == ("/", None, None)
 
 
 def test_bar_of_the_picture_leads_to_its_step(viewer: Client):
@@ -330,7 +361,7 @@ def test_step_of_one_of_several_tasks_leads_to_that_task(viewer: Client):
     to_step = viewer.get(f"/thread/step/?checkpoint={number}")
     response = viewer.get(to_step["Location"])
 
-    assert response.context["record"].task_id == "older"
+    assert response.context["page"].record.task_id == "older"
     assert f'id="step-{number}"' in response.content.decode()
 
 
@@ -347,10 +378,10 @@ def test_tasks_of_a_thread_are_all_listed_and_each_can_be_chosen(viewer: Client)
     latest = viewer.get(thread_url("thread", "many"))
     chosen = viewer.get(thread_url("thread", "many", task="t1"))
 
-    assert latest.context["record"].task_id == "t3"
-    assert [other.task_id for other in latest.context["other_tasks"]] == ["t2", "t1"]
-    assert chosen.context["record"].task_id == "t1"
-    assert [other.task_id for other in chosen.context["other_tasks"]] == ["t3", "t2"]
+    assert latest.context["page"].record.task_id == "t3"
+    assert [other.task_id for other in latest.context["page"].other_tasks] == ["t2", "t1"]
+    assert chosen.context["page"].record.task_id == "t1"
+    assert [other.task_id for other in chosen.context["page"].other_tasks] == ["t3", "t2"]
     assert viewer.get(thread_url("thread", "many", task="t9")).status_code == 404
 
 
@@ -377,9 +408,9 @@ def test_messages_come_in_pieces_that_links_and_numbers_lead_to(viewer: Client):
     first = viewer.get(address())
     third = viewer.get(address(message=130))
 
-    assert [m.number for m in first.context["entries"]] == list(range(1, 61))
-    assert first.context["later"] == 61
-    assert [m.number for m in third.context["entries"]] == list(range(121, 151))
+    assert message_numbers(first) == list(range(1, 61))
+    assert first.context["page"].tab.pager.later == 61
+    assert message_numbers(third) == list(range(121, 151))
     assert 'id="message-130"' in third.content.decode()
 
 
@@ -391,7 +422,7 @@ def test_permanent_link_of_a_message_opens_its_piece(viewer: Client):
     later = page(viewer, message=121, piece="later")
 
     for number, title in ((125, "Link to this message"), (129, "The call")):
-        [link] = re.findall(rf'<a href="([^"]*#message-{number})" title="{title}"', later)
+        [link] = re.findall(rf'<a href="([^"]*#message-{number})"\s+title="{title}"', later)
         opened = html.unescape(link).partition("#")[0]
         assert f'id="message-{number}"' in viewer.get(opened).content.decode()
 
@@ -411,12 +442,12 @@ def test_steps_come_in_pieces_with_what_changed_across_their_edge(viewer: Client
     run(130)
     ids = list(TaskCheckpoint.objects.order_by("id").values_list("id", flat=True))
 
-    context = viewer.get(address(step=ids[70])).context
+    tab = viewer.get(address(step=ids[70])).context["page"].tab
 
-    shown = context["steps"]
-    assert [step.checkpoint.id for step in shown] == ids[60:120]
-    assert shown[0].changes.tools == ("tool60", "tool61")
-    assert context["later"] == ids[120]
+    steps = [step for step, _ in tab.entries]
+    assert [step.checkpoint.id for step in steps] == ids[60:120]
+    assert steps[0].changes.tools == ("tool60", "tool61")
+    assert tab.pager.later == ids[120]
 
 
 def test_page_of_ten_thousand_steps_stays_small(viewer: Client):
@@ -456,7 +487,7 @@ def test_resume_shows_the_turns_and_the_note_that_the_agent_gets(viewer: Client)
     expected = service.load_resumable_state("telegram_42")
 
     assert expected is not None
-    assert [turn.message for turn in response.context["turns"]] == expected[0]
+    assert [turn.message for turn in response.context["page"].tab.entries] == expected[0]
     assert "<del>&lt;tool&gt;{}&lt;/tool&gt;</del>" in response.content.decode()
     assert "mind the gap" in response.content.decode()
     assert "gets 2 turns and the note" in text(response.content.decode())
@@ -505,11 +536,12 @@ def test_find_counts_hits_and_leads_to_each(viewer: Client):
     first = viewer.get(address(find="needle"))
     last = viewer.get(address(find="needle", hit=3))
 
-    assert [hit.number for hit in first.context["hits"]] == [100, 100, 151]
+    search = first.context["page"].tab.search
+    assert [hit.number for hit in search.hits] == [100, 100, 151]
     assert 'id="message-100"' in first.content.decode()
     assert 'id="message-151"' in last.content.decode()
     assert "3 of 3 for “needle”" in text(last.content.decode())
-    assert (first.context["previous_hit"], first.context["next_hit"]) == (3, 2)
+    assert (search.previous, search.next) == (3, 2)
 
 
 def test_hit_of_the_list_is_the_hit_that_is_shown(viewer: Client):
@@ -517,17 +549,15 @@ def test_hit_of_the_list_is_the_hit_that_is_shown(viewer: Client):
     run(1, execution_history=history(*told))
 
     [_, (_, link)] = viewer.get("/?q=needle").context["rows"][0].hits
-    shown = viewer.get(link).context
+    search = viewer.get(link).context["page"].tab.search
 
-    assert (shown["hit"].number, shown["hit_number"], len(shown["hits"])) == (3, 2, 4)
+    assert (search.hits[search.number - 1].number, search.number, len(search.hits)) == (3, 2, 4)
 
 
 def test_find_leads_to_the_message_that_the_address_names(viewer: Client):
     run(1, execution_history=history("needle", *["no"] * 150))
 
-    shown = viewer.get(address(find="needle", message=130)).context
-
-    assert 130 in [message.number for message in shown["entries"]]
+    assert 130 in message_numbers(viewer.get(address(find="needle", message=130)))
 
 
 def test_find_of_nothing_says_so(viewer: Client):
@@ -544,7 +574,7 @@ def live(client: Client, tag: str = "", **parameters: Any):
 @pytest.mark.parametrize("tab", TABS)
 def test_live_sends_nothing_while_nothing_changes(viewer: Client, tab: str, store_queries):
     run(1)
-    tag = viewer.get(address(show=tab)).context["live_tag"]
+    tag = viewer.get(address(show=tab)).context["page"].live_tag
 
     with store_queries() as queries:
         response = live(viewer, tag, show=tab)
@@ -555,7 +585,7 @@ def test_live_sends_nothing_while_nothing_changes(viewer: Client, tab: str, stor
 
 def test_live_sends_what_a_new_step_changes(viewer: Client):
     run(1)
-    tag = viewer.get(address(show="checkpoints")).context["live_tag"]
+    tag = viewer.get(address(show="checkpoints")).context["page"].live_tag
     service.record_checkpoint(update(step_index=2, items=[item(tool_name="fresh")]))
 
     response = live(viewer, tag, show="checkpoints")

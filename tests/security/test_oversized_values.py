@@ -17,7 +17,7 @@ from tasks.admin.records import AdminRecords, name_of
 from tasks.clearing import lifecycle
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.templatetags import threads
-from tasks.views.thread_tabs import STORED_SHORT
+from tasks.views.thread_tabs import SHORT_COLUMNS
 from tests.support.factories import checkpoint, only_sqlite, overwrite, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -29,7 +29,7 @@ WITHIN = {  # short texts that stand in a long column
     ("task_checkpoints", "items_json"): [ITEM],
 }
 SHORT: dict[tuple[str, str], Any] = {
-    **{("task_records", column): LONG for column in STORED_SHORT if column != "task_id"},
+    **{("task_records", column): LONG for column in SHORT_COLUMNS if column != "task_id"},
     ("task_checkpoints", "step_index"): LONG,
     ("task_checkpoints", "created_at"): LONG,
     **{place: json.dumps(value, separators=(",", ":")) for place, value in WITHIN.items()},

@@ -212,7 +212,7 @@ def test_secrets_are_not_found(store, viewer: Client, query: str):
     told("try password=" + PASSWORD)
 
     assert viewer.get("/", {"q": query}).context["rows"] == []
-    assert viewer.get("/thread/", {"id": "t", "find": query}).context["hits"] == []
+    assert viewer.get("/thread/", {"id": "t", "find": query}).context["page"].tab.search.hits == []
 
 
 def test_what_stands_beside_a_secret_is_found_and_shown_without_it(store, viewer: Client):
@@ -221,7 +221,7 @@ def test_what_stands_beside_a_secret_is_found_and_shown_without_it(store, viewer
     [row] = viewer.get("/", {"q": "zebra"}).context["rows"]
     [(hit, _)] = row.hits
     assert (hit.match, hit.after) == ("zebra", f" password={MASK} zebra")
-    hits = viewer.get("/thread/", {"id": "t", "find": "ZEBRA"}).context["hits"]
+    hits = viewer.get("/thread/", {"id": "t", "find": "ZEBRA"}).context["page"].tab.search.hits
     assert [(hit.before, hit.after) for hit in hits] == [
         ("", f" password={MASK} zebra"),
         (f"zebra password={MASK} ", ""),
@@ -454,7 +454,10 @@ def test_what_stands_far_from_the_beginning_of_a_secret_is_not_found(store, view
     told(f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{lines}\n-----END PGP PRIVATE KEY BLOCK-----")
 
     assert viewer.get("/", {"q": "0850a1B2"}).context["rows"] == []
-    assert viewer.get("/thread/", {"id": "t", "find": "0850a1B2"}).context["hits"] == []
+    assert (
+        viewer.get("/thread/", {"id": "t", "find": "0850a1B2"}).context["page"].tab.search.hits
+        == []
+    )
 
 
 def test_long_value_of_a_secret_s_name_is_masked(store, viewer: Client):

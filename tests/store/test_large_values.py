@@ -232,6 +232,6 @@ def test_too_large_steps_are_displayed_by_their_beginning(
         page = viewer.get("/thread/?id=t&show=checkpoints")
 
     assert "too much for a page" in page.content.decode()
-    assert [len(step.items) for step in page.context["steps"]] == [1, 0]
+    assert [len(step.items) for step, _ in page.context["page"].tab.entries] == [1, 0]
     whole = [q["sql"] for q in queries if ', "task_checkpoints"."items_json"' in q["sql"]]
     assert len(whole) == 1

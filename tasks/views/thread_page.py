@@ -1,0 +1,231 @@
+"""The template context of a thread's page."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, cast
+from urllib.parse import urlencode
+
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest, QueryDict
+from django.urls import reverse
+from django.utils import timezone
+
+from tasks.addresses import admin_task_url, thread_url
+from tasks.fields import to_text
+from tasks.listing.filters import Filters
+from tasks.listing.thread_list import neighbours
+from tasks.models import USER_TURN, TaskCheckpoint, TaskRecord, TaskStatus
+from tasks.secrets import reveal
+from tasks.store.daemon import daemon
+from tasks.transcript.export import FORMATS
+from tasks.transcript.history import Thread
+from tasks.transcript.steps import UNREADABLE, Outline, build_outlines, last_attempt_seconds
+from tasks.transcript.timeline import Timeline, build_timeline
+from tasks.transcript.titles import task_title
+from tasks.views.thread_tabs import MAX_OUTLINED_HISTORY, TABS, CheckpointsTab, Tab
+
+MAX_TASKS = 50  # of a thread
+MAX_FAILURES = 8  # in the sidebar
+MAX_ERROR_LINE = 300  # characters of an error beside the status
+
+
+class ListLinks(NamedTuple):
+    """The list that the thread was opened from, and the threads before and after it there."""
+
+    list: str
+    previous: str | None
+    next: str | None
+
+
+class Resumability(NamedTuple):
+    can_resume: bool
+    turn_count: int | None = None  # None if the history is too large to count them
+    problem: str = ""
+
+
+@dataclass
+class ThreadPage:
+    """What the templates under `tasks/thread/` read as `page`. Values are computed on first use."""
+
+    request: HttpRequest
+    record: TaskRecord
+    url: str  # of this page, to which the templates add a tab or an entry
+    live_tag: str = ""  # the ETag of what the page shows
+
+    export_formats: ClassVar = FORMATS
+
+    @cached_property
+    def thread(self) -> Thread:
+        return Thread(self.record)
+
+    @cached_property
+    def outlines(self) -> list[Outline]:
+        # not record.checkpoints: a corrupt row may have no id
+        checkpoints = TaskCheckpoint.objects.filter(task_id=self.record.task_id)
+        return build_outlines(checkpoints.outline_rows(), self.record)
+
+    @property
+    def tab_name(self) -> str:
+        return tab_name(self.request)
+
+    @cached_property
+    def tab(self) -> Tab:
+        return TABS[self.tab_name](self.request, self.thread, self.outlines)
+
+    @property
+    def direction(self) -> str | None:
+        """Whether a request for more entries is for "earlier" or "later" ones."""
+        return self.request.GET.get("piece")
+
+    @property
+    def title(self) -> str:
+        return task_title(self.record)
+
+    @property
+    def step_count(self) -> int:
+        return len(self.outlines)
+
+    @property
+    def attempt_count(self) -> int:
+        return self.outlines[-1].attempt if self.outlines else 0
+
+    @property
+    def attempt_seconds(self) -> float | None:
+        return last_attempt_seconds(self.outlines, self.record) if self.outlines else None
+
+    @cached_property
+    def timeline(self) -> Timeline | None:
+        tab = self.tab
+        detail = (
+            [step.outline for step, _ in tab.entries] if isinstance(tab, CheckpointsTab) else []
+        )
+        return build_timeline(self.outlines, self.record, timezone.now(), detail)
+
+    @cached_property
+    def all_failures(self) -> list[Outline]:
+        return [step for step in self.outlines if step.failed]
+
+    @property
+    def failures(self) -> list[Outline]:
+        return self.all_failures[-MAX_FAILURES:]
+
+    @property
+    def unreadable_steps(self) -> list[Outline]:
+        return [step for step in self.outlines if step.outcome == UNREADABLE]
+
+    @property
+    def has_long_error(self) -> bool:
+        record = cast(Any, self.record)
+        is_long = (record.error_length or 0) > MAX_ERROR_LINE
+        return is_long or "\n" in str(record.error_start or "").strip()
+
+    @property
+    def _reads_history(self) -> bool:
+        return self.thread.length <= MAX_OUTLINED_HISTORY or self.tab_name == "transcript"
+
+    @property
+    def message_count(self) -> int | None:
+        """How many messages there are, or None if the history is too large to count them."""
+        can_count = self._reads_history and not self.thread.problem
+        return len(self.thread.messages) if can_count else None
+
+    @property
+    def is_unreadable(self) -> bool:
+        thread = self.thread
+        return self._reads_history and bool(thread.problem) and not thread.is_too_large
+
+    @cached_property
+    def resumability(self) -> Resumability:
+        thread = self.thread
+        is_long = thread.resumable_length > MAX_OUTLINED_HISTORY
+        if thread.is_resume_too_large or (is_long and self.tab_name != "resume"):
+            return Resumability(USER_TURN in str(cast(Any, self.record).resumable_start))
+        count = len(thread.resumable_turns)
+        return Resumability(count > 0, count, thread.resume_problem)
+
+    @property
+    def is_running(self) -> bool:
+        return not TaskStatus.read(self.record.status).is_terminal
+
+    @cached_property
+    def is_stalled(self) -> bool:
+        return daemon().is_stalled(self.record)
+
+    @cached_property
+    def other_tasks(self) -> list[TaskRecord]:
+        tasks = TaskRecord.objects.for_thread(self.record.thread_id).exclude(pk=self.record.pk)
+        return list(tasks.only("thread_id", "status", "updated_at")[:MAX_TASKS])
+
+    @property
+    def is_task_chosen(self) -> bool:
+        return "task" in self.request.GET
+
+    @property
+    def is_latest(self) -> bool:
+        key = (to_text(self.record.updated_at), self.record.pk)
+        return all((to_text(task.updated_at), task.pk) < key for task in self.other_tasks[:1])
+
+    @property
+    def revealed_until(self) -> datetime | None:
+        return reveal.lifted_until(self.request)
+
+    @cached_property
+    def list_links(self) -> ListLinks:
+        try:
+            filters = Filters.parse(QueryDict(self.list_query or ""))
+        except BadRequest:
+            filters = Filters()
+        query = filters.query_string()
+        params = {"list": query} if query else {}
+        previous, following = (
+            None if thread_id is None else thread_url("thread", thread_id, **params)
+            for thread_id in neighbours(filters, self.record)
+        )
+        list_url = reverse("threads")
+        return ListLinks(f"{list_url}?{query}" if query else list_url, previous, following)
+
+    @property
+    def list_query(self) -> str | None:
+        return self.request.GET.get("list")
+
+    @property
+    def step_url(self) -> str:
+        """The URL of a step, without the number at its end."""
+        params = {} if self.list_query is None else {"list": self.list_query}
+        return f"{reverse('step')}?{urlencode(params | {'checkpoint': ''})}"
+
+    @property
+    def latest_url(self) -> str:
+        """The URL of the last message or step."""
+        if self.tab_name == "transcript":
+            last = [message.number for message in self.thread.messages[-1:]]
+            return "".join(f"{self.url}&message={n}#message-{n}" for n in last)
+        return "".join(f"{self.url}&step={s.id}#step-{s.id}" for s in self.outlines[-1:])
+
+    @property
+    def live_url(self) -> str:
+        params = {"show": self.tab_name, **preserved_params(self.request)}
+        return thread_url("thread-live", self.record.thread_id, **params)
+
+    @property
+    def return_url(self) -> str:
+        """The URL to return to after showing or hiding the secrets."""
+        is_page = self.request.path == reverse("thread")
+        return self.request.get_full_path() if is_page else f"{self.url}&show={self.tab_name}"
+
+    @property
+    def admin_url(self) -> str:
+        return admin_task_url(self.record.pk)
+
+
+def tab_name(request: HttpRequest) -> str:
+    name = request.GET.get("show", "")
+    if name in TABS:
+        return name
+    return "checkpoints" if "step" in request.GET else "transcript"
+
+
+def preserved_params(request: HttpRequest) -> dict[str, str]:
+    """Return what every link of the page preserves: the chosen task and the list's query."""
+    return {name: request.GET[name] for name in ("task", "list") if name in request.GET}
