@@ -11,7 +11,7 @@ class TasksConfig(AppConfig):
 
     def ready(self) -> None:
         from tasks.secrets.reveal import end_at_sign_out  # noqa: PLC0415 - needs the models
-        from tasks.store import (  # noqa: PLC0415 - likewise
+        from tasks.store import (  # noqa: PLC0415 - needs the models
             file_identity,
             transactions,
             untrusted,

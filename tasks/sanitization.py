@@ -64,8 +64,8 @@ def _without_tool_calls(message: ChatMessage) -> ChatMessage | None:
 def normalize_resumable_turns(turns: Iterable[ChatMessage]) -> list[ChatMessage]:
     """Return new turns that alternate, user first.
 
-    A turn out of order is appended to the turn before it after an empty line, or dropped if there
-    is none. Other roles are dropped.
+    A turn out of order is appended to the turn before it after an empty line; before the first user
+    turn it is dropped. Other roles are dropped.
     """
     roles: list[str] = []
     contents: list[list[str]] = []

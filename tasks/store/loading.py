@@ -1,4 +1,4 @@
-"""Loading a thread's latest task, as decoded structs of checked rows."""
+"""Load a thread's latest task: check its rows, decode them, and return them as structs."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -42,7 +42,7 @@ def load_resumable(thread_id: str) -> StoredResumable | None:
 def _read(
     fetch: Callable[[CursorWrapper, str], Any], thread_id: str, *, single_statement: bool
 ) -> Any:
-    """Fetch from the store; with bytes where text is not UTF-8, so that its row can be named."""
+    """Fetch from the store; text that is not UTF-8 as bytes, so that its row can be named."""
     try:
         with transactions.reading(single_statement=single_statement) as cursor:
             return fetch(cursor, thread_id)
@@ -125,14 +125,14 @@ def _decoded(decode: Callable[[str], list[T]], raw: str, where: str) -> list[T]:
 
 
 def _checked(rows: list[Row], kind: type[T], table: str) -> list[T]:
-    """Return the rows as named tuples. Raises CorruptRecordError for a value of a wrong type."""
+    """Return the rows as named tuples. Raises CorruptRecordError for a value of the wrong type."""
     try:
         return msgspec.convert(rows, list[kind])  # type: ignore[valid-type]
     except msgspec.ValidationError:
-        [wrong, *_] = [
+        [first, *_] = [
             f"{table} {row[0]!r}, {column}: a value of type {type(value).__name__}"
             for row in rows
             for (column, expected), value in zip(kind.__annotations__.items(), row, strict=True)
             if not isinstance(value, expected)
         ]
-        raise CorruptRecordError(wrong) from None
+        raise CorruptRecordError(first) from None

@@ -67,7 +67,7 @@ class StoredTask(msgspec.Struct):
 
 
 class StoredResumable(msgspec.Struct):
-    """What a task is resumed with."""
+    """The part of a task that the agent resumes with."""
 
     resumable_history: list[ChatMessage]
     latest_checkpoint_note: str | None

@@ -30,7 +30,7 @@ class TaskRow(NamedTuple):
 
 
 class CheckpointRow(NamedTuple):
-    """A row of task_checkpoints, likewise."""
+    """A row of task_checkpoints, with the same provisos."""
 
     id: int
     task_id: str
@@ -51,7 +51,7 @@ class ResumableRow(NamedTuple):
 TASK_COLUMNS = ", ".join(TaskRow._fields)
 CHECKPOINT_COLUMNS = ", ".join(CheckpointRow._fields)
 
-# What is not a timestamp does not count.
+# Ignores values that are not timestamps.
 _LATEST_TIME = """
     FROM task_records WHERE thread_id = %(thread_id)s AND updated_at LIKE '____-__-__T%%+00:00'
     ORDER BY updated_at DESC LIMIT 1"""

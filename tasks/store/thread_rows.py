@@ -53,7 +53,7 @@ _decoder = msgspec.msgpack.Decoder(tuple[int, tuple[list[tuple[Any, ...]], list[
 
 
 def _mark(task_id: Any, created_at: Any) -> bytes:
-    # an upsert changes neither, and a task that is made anew gets a new time
+    # an upsert changes neither value, and a recreated task gets a new time
     pair = msgspec.msgpack.encode((task_id, created_at))
     return hashlib.blake2b(pair, digest_size=_MARK_SIZE).digest()
 

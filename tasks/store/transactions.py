@@ -119,7 +119,7 @@ def reading(using: str | None = None, *, single_statement: bool = False) -> Iter
 
 @contextmanager
 def reading_as_stored(using: str | None = None) -> Iterator[CursorWrapper]:
-    """Like `reading`, with text that is not UTF-8 as bytes."""
+    """Like `reading`, but return text that is not UTF-8 as bytes."""
     with reading(using) as cursor, non_utf8_as(cursor, bytes):
         yield cursor
 
@@ -151,7 +151,7 @@ def lock_thread(cursor: CursorWrapper, thread_id: str) -> None:
 
 
 def delete_thread(cursor: CursorWrapper, thread_id: str) -> None:
-    """Delete all tasks of a thread; on PostgreSQL after the writes to it that are under way."""
+    """Delete all tasks of a thread; on PostgreSQL after waiting for pending writes to it."""
     ids = {"thread_id": thread_id}
     if not engine(cursor.db).is_file:
         run(cursor, statements.LOCK_THREAD, ids)
@@ -167,9 +167,9 @@ def yield_lock(held: float) -> None:
 
 @contextmanager
 def secure_delete(using: str | None = None, *, enabled: bool) -> Iterator[None]:
-    """Whether SQLite fills what it frees with zeros, however it was built.
+    """Set whether SQLite fills freed space with zeros; its default depends on the build.
 
-    With many megabytes this takes longer, and the lock is held meanwhile.
+    That is slower for many megabytes, and the lock is held meanwhile.
     """
     connection = _connection(using)
     if not engine(connection).is_file:
@@ -185,7 +185,7 @@ def secure_delete(using: str | None = None, *, enabled: bool) -> Iterator[None]:
 
 
 def flush_wal() -> None:
-    """Have SQLite write the pages of its -wal file to the store; nobody waits for it."""
+    """Have SQLite write the pages of its -wal file to the store, without blocking anyone."""
     connection = store_connection()
     if engine(connection).is_file and not connection.in_atomic_block:
         _pragma(connection, "wal_checkpoint(PASSIVE)")
@@ -205,7 +205,7 @@ def _connection(using: str | None) -> BaseDatabaseWrapper:
 def _store_error(error: Error, connection: BaseDatabaseWrapper) -> Exception:
     """Return the StoreError for a database error.
 
-    The connection is closed, so that the next call opens the store afresh: it may be mended.
+    Closes the connection, so that the next call reopens the store, which may be repaired by then.
     """
     if not connection.in_atomic_block:
         connection.close()
