@@ -1,1 +1,1 @@
-"""The site's record of what was cleared, in an app of its own: the store's holds no table of it."""
+"""The record and archive of cleared threads: an app of its own, as it is in the site's database."""

@@ -26,7 +26,6 @@ from tasks.admin.filters import (
 )
 from tasks.admin.records import AdminRecords, name_of
 from tasks.clearing import lifecycle
-from tasks.clearing.lifecycle import Actor
 from tasks.engines import storable
 from tasks.fields import to_text
 from tasks.large_values import is_unusable_key
@@ -37,6 +36,7 @@ from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import absolute, shown_id
 from tasks.transcript.search import Term
 from tasks.transcript.steps import build_outlines, number_attempts
+from tasks.views.clear import actor
 from tasks.views.common import may_clear
 from tasks.views.thread_page import ThreadPage
 from tasks.views.thread_tabs import (
@@ -212,8 +212,8 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         if not threads:
             self.message_user(request, "Those tasks are gone. Nothing was cleared.", "warning")
             return None
-        by = Actor(Source.ADMIN, request.user, address=request.META.get("REMOTE_ADDR", ""))
-        clearing = lifecycle.draft(lifecycle.plan(threads, measure=True), by)
+        planned = lifecycle.plan(threads, measure=True)
+        clearing = lifecycle.draft(planned, actor(request, Source.ADMIN))
         return redirect("clearing", clearing.pk)
 
 

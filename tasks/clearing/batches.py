@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 
 from django.db import transaction
 from django.db.models import Count, Sum
@@ -49,7 +48,8 @@ def clear_next(clearing: Clearing) -> bool:
     _record_intent(clearing, batch)
     try:
         for group in _groups(batch):
-            _delete_group(clearing, group)
+            for changed in _delete_group(clearing, group):
+                _retry(clearing, changed)
     finally:
         _record_result([thread for thread, _ in batch])
     return bool(planned)
@@ -77,7 +77,9 @@ def _keep(thread: ClearedThread, reason: str) -> None:
 def _record_intent(clearing: Clearing, batch: Batch) -> None:
     for thread, rows in batch:
         if thread.was_running:  # others are as they were confirmed
-            _update_description(thread, rows)
+            summary = summaries.summarize(rows)
+            thread.status, thread.active = summary.status, summary.active
+            thread.tasks, thread.checkpoints = summary.tasks, summary.checkpoints
         thread.title = "" if clearing.is_erasing else summaries.title(rows)
         thread.size = rows.size
         thread.fate, thread.marks = Fate.STARTED, rows.marks
@@ -94,12 +96,6 @@ def _record_intent(clearing: Clearing, batch: Batch) -> None:
             ThreadArchive.objects.bulk_create(
                 ThreadArchive(thread=thread, data=thread_rows.pack(rows)) for thread, rows in batch
             )
-
-
-def _update_description(thread: ClearedThread, rows: ThreadRows) -> None:
-    summary = summaries.summarize(rows)
-    thread.status, thread.active = summary.status, summary.active
-    thread.tasks, thread.checkpoints = summary.tasks, summary.checkpoints
 
 
 def _groups(batch: Batch) -> Iterator[Batch]:
@@ -120,25 +116,25 @@ def _groups(batch: Batch) -> Iterator[Batch]:
         yield group
 
 
-def _delete_group(clearing: Clearing, group: Batch) -> None:
-    """Delete the threads of a group; those that changed are tried one by one afterwards."""
-    deleted, changed, began = [], [], time.monotonic()
+def _delete_group(clearing: Clearing, group: Batch) -> list[ClearedThread]:
+    """Delete the threads of a group, and return those that changed and are still there."""
+    changed, began = [], time.monotonic()
     with transactions.writing():
         for thread, rows in group:
             try:
-                _delete(clearing, thread, rows)
+                service.delete_by_thread_id(
+                    thread.thread_id, expected=rows, overwrite=clearing.is_erasing
+                )
             except service.ThreadChangedError:
                 changed.append(thread)
-            else:
-                deleted.append(thread)
     transactions.yield_lock(time.monotonic() - began)
-    for thread in deleted:
-        thread.fate = Fate.CLEARED
-    for thread in changed:
-        _delete_changed(clearing, thread)
+    for thread, _ in group:
+        if thread not in changed:
+            thread.fate = Fate.CLEARED
+    return changed
 
 
-def _delete_changed(clearing: Clearing, thread: ClearedThread) -> None:
+def _retry(clearing: Clearing, thread: ClearedThread) -> None:
     """Archive anew and delete a thread that was confirmed as running; keep any other."""
     reason = ""
     for _ in range(ATTEMPTS):
@@ -147,19 +143,10 @@ def _delete_changed(clearing: Clearing, thread: ClearedThread) -> None:
         if reason or not thread.was_running:
             break
         _record_intent(clearing, [(thread, rows)])
-        began = time.monotonic()
-        with suppress(service.ThreadChangedError):
-            _delete(clearing, thread, rows)
-            thread.fate = Fate.CLEARED
-        transactions.yield_lock(time.monotonic() - began)
-        if thread.fate == Fate.CLEARED:
+        if not _delete_group(clearing, [(thread, rows)]):
             return
     thread.fate = Fate.KEPT
     thread.why = reason or (WRITTEN_TO if thread.was_running else CHANGED)
-
-
-def _delete(clearing: Clearing, thread: ClearedThread, rows: ThreadRows) -> None:
-    service.delete_by_thread_id(thread.thread_id, expected=rows, overwrite=clearing.is_erasing)
 
 
 def _record_result(threads: list[ClearedThread]) -> None:

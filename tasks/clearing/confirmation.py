@@ -1,4 +1,4 @@
-"""Confirming a clearing: what a person is shown before threads are cleared, and must answer."""
+"""Confirming a clearing: what a person sees and has to answer before threads are cleared."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -70,7 +70,7 @@ class Confirmation:
 
     @property
     def idle(self) -> int:
-        """The number of threads that are cleared if the running are kept; 0 if none runs."""
+        """The number of threads to clear if the running ones are kept; 0 if none is running."""
         return self.count - self.running if self.running else 0
 
     @property
@@ -79,7 +79,7 @@ class Confirmation:
 
     @property
     def slow(self) -> list[tuple[ClearedThread, float]]:
-        """The threads so large that an agent waits for their deletion, and for how many seconds."""
+        """Threads so large that an agent has to wait for their deletion, each with the seconds."""
         pairs = [(thread, (thread.size or 0) / BYTES_PER_SECOND) for thread in self.threads]
         return sorted((pair for pair in pairs if pair[1] > LONG_LOCK), key=lambda pair: -pair[1])
 
@@ -90,7 +90,7 @@ class Confirmation:
 
     @property
     def signed(self) -> str:
-        """The only thread as it is shown, for the form: see `signed_thread`."""
+        """The only thread as it is shown, for the form; `signed_thread` reads it."""
         [thread] = self.threads
         values = [getattr(thread, name) for name in (*Summary._fields, "size")]
         return signing.dumps(values, salt=thread.key)
@@ -117,7 +117,7 @@ class Confirmation:
             clearing.save(update_fields=["planned"])
 
     def check(self, form: Mapping[str, Any]) -> bool:
-        """Return whether the form says all that it must; add what is missing to `errors`."""
+        """Return whether the form answers everything; add what is missing to `errors`."""
         if self.running == self.count and not form.get("with_running"):
             what = "This thread is" if self.count == 1 else "All of these threads are"
             self.errors.append(f"{what} running. Tick the box if that is meant.")

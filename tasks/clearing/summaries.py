@@ -5,12 +5,13 @@ A summary's fingerprint changes with every write of an agent.
 
 import hashlib
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-import msgspec
+from msgspec import msgpack
 
 from tasks.engines import storable
 from tasks.models import TaskStatus
@@ -23,7 +24,15 @@ MEASURED_PER_QUERY = 20
 MEASURING_SECONDS = 2.0
 LONGEST_TEXT = 500  # characters of a stored value that go on record
 
-State = tuple[Any, ...]  # of a task: id, status, updated_at, number and last id of its checkpoints
+
+class _State(NamedTuple):
+    """The state of a task, and the number and last id of its checkpoints."""
+
+    task_id: Any
+    status: Any
+    updated_at: Any
+    checkpoints: int
+    last_checkpoint: int | None
 
 
 class Summary(NamedTuple):
@@ -46,39 +55,37 @@ def read(thread_ids: Sequence[str]) -> dict[str, Summary]:
     for chunk in _chunks(thread_ids, THREADS_PER_QUERY):
         rows = _select(thread_statements.STATE_OF_TASKS, chunk)
         for thread_id, states in groupby(rows, key=lambda row: row[0]):
-            summaries[thread_id] = _summarize([state[1:] for state in states])
+            summaries[thread_id] = _summarize([_State(*state[1:]) for state in states])
     return summaries
 
 
 def summarize(rows: ThreadRows) -> Summary:
     """Return the summary of a thread whose rows were read."""
-    steps: dict[Any, list[int]] = {}
+    ids = defaultdict(list)
     for checkpoint in rows.checkpoints:
-        steps.setdefault(_hashable(checkpoint.task_id), []).append(checkpoint.id)
+        ids[msgpack.encode(checkpoint.task_id)].append(checkpoint.id)
     states = []
     for task in rows.tasks:
-        own = steps.get(_hashable(task.task_id), [])
-        states.append(
-            (task.task_id, task.status, task.updated_at, len(own), max(own, default=None))
-        )
+        own = ids[msgpack.encode(task.task_id)]
+        last = max(own, default=None)
+        states.append(_State(task.task_id, task.status, task.updated_at, len(own), last))
     return _summarize(states)
 
 
-def _summarize(states: list[State]) -> Summary:
-    states = sorted(states, key=lambda state: (display(state[2]), display(state[0])))
-    _, status, active, *_ = states[-1]
+def _summarize(states: list[_State]) -> Summary:
+    states = sorted(states, key=lambda s: (display(s.updated_at), display(s.task_id)))
     return Summary(
         fingerprint=fingerprint(states),
-        status=_recordable(display(status)),
-        active=_recordable(display(active)),
+        status=_recordable(display(states[-1].status)),
+        active=_recordable(display(states[-1].updated_at)),
         tasks=len(states),
-        checkpoints=sum(state[3] for state in states),
-        was_running=any(not TaskStatus.read(display(state[1])).is_terminal for state in states),
+        checkpoints=sum(state.checkpoints for state in states),
+        was_running=any(not TaskStatus.read(display(s.status)).is_terminal for s in states),
     )
 
 
 def fingerprint(parts: Any) -> str:
-    return hashlib.blake2b(msgspec.msgpack.encode(parts), digest_size=16).hexdigest()
+    return hashlib.blake2b(msgpack.encode(parts), digest_size=16).hexdigest()
 
 
 def title(rows: ThreadRows) -> str:
@@ -125,10 +132,6 @@ def _select(statement: str, thread_ids: Sequence[str]) -> list[tuple[Any, ...]]:
 
 def _stored(cursor: Any, thread_ids: Sequence[str]) -> list[str]:
     return [storable(thread_id, cursor.db) for thread_id in thread_ids]
-
-
-def _hashable(task_id: Any) -> Any:
-    return msgspec.msgpack.encode(task_id)
 
 
 def _recordable(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Clearing threads: they are shown before they are cleared, and nothing else is."""
+"""Clearing threads, after showing exactly which."""
 
 from collections.abc import Sequence
 from typing import Any
