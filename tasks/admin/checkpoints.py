@@ -22,7 +22,7 @@ from tasks.engines import storable
 from tasks.models import TaskCheckpoint
 from tasks.secrets import request_masking
 from tasks.store.workspace import store_connection
-from tasks.templatetags.threads import absolute, shown_id
+from tasks.templatetags.threads import absolute, display_id
 from tasks.transcript.search import Term
 from tasks.transcript.steps import Step, build_outlines
 
@@ -89,7 +89,7 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
 
     @admin.display(description="task")
     def task_shown(self, checkpoint: TaskCheckpoint) -> str:
-        return request_masking.truncate(shown_id(checkpoint.task_id), 300)
+        return request_masking.truncate(display_id(checkpoint.task_id), 300)
 
     @admin.display(description="step")
     def step_shown(self, checkpoint: TaskCheckpoint) -> str:

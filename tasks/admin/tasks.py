@@ -33,7 +33,7 @@ from tasks.listing.filters import MAX_CURSOR_TEXT
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking
 from tasks.store.workspace import store_connection
-from tasks.templatetags.threads import absolute, shown_id
+from tasks.templatetags.threads import absolute, display_id
 from tasks.transcript.search import Term
 from tasks.transcript.steps import build_outlines, number_attempts
 from tasks.views.clear import actor
@@ -124,11 +124,11 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         own = (
             "(no id)"
             if record.pk is None
-            else request_masking.truncate(shown_id(record.task_id), 300)
+            else request_masking.truncate(display_id(record.task_id), 300)
         )
         if record.thread_id == record.task_id:
             return own
-        return f"{own} of thread {request_masking.truncate(shown_id(record.thread_id), 200)}"
+        return f"{own} of thread {request_masking.truncate(display_id(record.thread_id), 200)}"
 
     @admin.display(description="status")
     def state(self, record: TaskRecord) -> str:
@@ -156,7 +156,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         checkpoints = TaskCheckpoint.objects.filter(task_id=found.pk)
         count = checkpoints.count()
         return {
-            "title": f"Task {request_masking.truncate(shown_id(found.task_id), 200)}",
+            "title": f"Task {request_masking.truncate(display_id(found.task_id), 200)}",
             "page": page,
             "tabs": TAB_LABELS,
             "values": short_values(found),
@@ -180,7 +180,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     def action_checkbox(self, obj: TaskRecord) -> SafeString:
         if is_unaddressable(obj.pk):
             return SafeString()
-        label = f"Select {request_masking.truncate(shown_id(obj.task_id), 200)}"
+        label = f"Select {request_masking.truncate(display_id(obj.task_id), 200)}"
         attributes = {"class": "action-select", "aria-label": label}
         box = CheckboxInput(attributes, check_test=lambda value: False)
         return box.render(ACTION_CHECKBOX_NAME, id_to_path(obj.task_id))

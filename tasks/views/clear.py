@@ -24,7 +24,7 @@ from tasks.listing.thread_list import ThreadList
 from tasks.models import TaskRecord
 from tasks.store import workspace
 from tasks.store.daemon import daemon
-from tasks.templatetags.threads import shown_id
+from tasks.templatetags.threads import display_id
 from tasks.transcript.titles import task_title
 from tasks.views.common import can_clear, can_view, list_url, no_such_thread, requested_thread_id
 from tasks.views.limits import limit_concurrency
@@ -63,7 +63,7 @@ def _clear_thread(request: HttpRequest, thread_id: str) -> HttpResponse:
         return confirm_page(request, Confirmation.of(clearing), thread_id=thread_id)
     text = "Erased {}." if clearing.is_erasing else 'Cleared {}. <a href="{}">Undo…</a>'
     address = reverse("clearing", args=[clearing.pk])
-    messages.success(request, format_html(text, shown_id(thread_id)[:200], address))
+    messages.success(request, format_html(text, display_id(thread_id)[:200], address))
     return redirect(list_url(request))
 
 

@@ -18,7 +18,7 @@ from tasks.addresses import thread_url
 from tasks.fields import to_text
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.service import ChatMessage, ExecutionCheckpointItem, TaskStatus
-from tasks.templatetags.threads import coarse, duration, on_axis, size
+from tasks.templatetags.threads import duration, short_duration, short_number, timecode
 from tasks.views import thread_tabs
 from tasks.views.thread_page import ThreadPage
 from tasks.views.thread_tabs import CheckpointsTab, RawTab, ResumeTab, TranscriptTab
@@ -696,9 +696,14 @@ def test_duration_is_said_in_two_units(seconds: float | None, shown: str):
 
 
 def test_short_forms_of_times_and_sizes():
-    assert [coarse(n) for n in (0.4, 59, 7_300, 200_000)] == ["0 s", "59 s", "2 h", "2 d"]
-    assert [on_axis(n) for n in (0, 75, 3_720)] == ["0:00", "1:15", "1:02:00"]
-    assert [size(n) for n in (None, 812, 3_290, 12_000_000)] == ["0", "812", "3.3 K", "12 M"]
+    assert [short_duration(n) for n in (0.4, 59, 7_300, 200_000)] == ["0 s", "59 s", "2 h", "2 d"]
+    assert [timecode(n) for n in (0, 75, 3_720)] == ["0:00", "1:15", "1:02:00"]
+    assert [short_number(n) for n in (None, 812, 3_290, 12_000_000)] == [
+        "0",
+        "812",
+        "3.3 K",
+        "12 M",
+    ]
 
 
 def test_clearing_comes_back_to_the_list_as_it_was(operator: Client):

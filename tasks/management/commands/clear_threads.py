@@ -21,7 +21,7 @@ from tasks.maintenance.progress import Progress
 from tasks.models import TaskRecord, TaskRecordQuerySet, TaskStatus
 from tasks.store import transactions
 from tasks.store.daemon import daemon
-from tasks.templatetags.threads import shown_id
+from tasks.templatetags.threads import display_id
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 LARGEST = 10  # threads listed
@@ -158,7 +158,7 @@ class Command(BaseCommand):
 
 
 def _printable(thread: ClearedThread) -> str:
-    return one_line(shown_id(thread.thread_id))[:100]
+    return one_line(display_id(thread.thread_id))[:100]
 
 
 def plain_size(size: int) -> str:
