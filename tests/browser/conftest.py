@@ -1,47 +1,143 @@
+"""One server and one Chromium for all browser tests of a process; each test finds them as new."""
+
+import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+from pytest_django.plugin import DjangoDbBlocker
 from selenium import webdriver
 
+from tests.browser.pages import allow_script, look, sign_in
+from tests.browser.site import WORKSPACE_NAME, Site
 from tests.support.factories import skip
+from tests.support.server import Server
 
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
-HOW = "needs Chromium and its driver: apt-get install chromium chromium-driver"
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+MISSING = "needs Chromium and its driver: apt-get install chromium chromium-driver"
+ARGUMENTS = (
+    "headless=new",
+    "no-sandbox",  # root has none, and the pages are our own
+    "disable-gpu",
+    "disable-quic",
+    "disable-dev-shm-usage",
+    "no-first-run",
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-sync",
+    "window-size=1400,1000",
+)
+# Runs before a page's own scripts. What a payload calls, and what the policy stops, becomes an
+# error of the console. Timers of two seconds, which is how often pages poll, and of htmx's look at
+# what has come into view, go ten times as fast.
+BEFORE_PAGE = """
+    const report = (what) => console.error(`SENTINEL ${what} ${location.href}`);
+    for (const name of ["pwned", "alert", "confirm", "prompt", "print", "open"]) {
+      Object.defineProperty(window, name, { value: () => report(name) });
+    }
+    addEventListener("securitypolicyviolation",
+      (event) => report(`${event.effectiveDirective} ${event.blockedURI}`), true);
+    addEventListener("unhandledrejection", (event) => report(`rejection ${event.reason}`));
+
+    const FASTER = { 2000: 200, 200: 20 }; // milliseconds
+    const delays = new Set();
+    Object.defineProperty(window, "delays", { value: delays });
+    for (const name of ["setTimeout", "setInterval"]) {
+      const original = window[name];
+      window[name] = (act, delay, ...rest) => {
+        delays.add(delay);
+        return original(act, FASTER[delay] ?? delay, ...rest);
+      };
+    }
+"""
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """A headless Chromium with a new profile; its log "performance" has all requests."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    driver = shutil.which("chromedriver")
+    if program is None or driver is None:
+        skip(MISSING)
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for argument in (*ARGUMENTS, f"user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    network_only = {"enableNetwork": True, "enablePage": False}
+    options.add_experimental_option("perfLoggingPrefs", network_only)
+    chromium = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        chromium.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": BEFORE_PAGE})
+        chromium.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "deny"})
+        yield chromium
+    finally:
+        chromium.quit()
+
+
+@pytest.fixture(scope="session")
+def running_site(
+    tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
+) -> Iterator[Site]:
+    with Server.on_free_port(tmp_path_factory.mktemp("server")) as server:
+        server.workspace = server.folder / WORKSPACE_NAME
+        server.store_file = server.workspace / "state" / "tasks.db"
+        server.store_file.parent.mkdir(parents=True)
+        server.start()
+        server.link()  # which it prints as soon as it answers
+        yield Site(server, django_db_blocker)
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    with opened_browser(tmp_path) as browser:
-        yield browser
+def site(running_site: Site) -> Site:
+    """The server, whose store is empty."""
+    running_site.restore(running_site.new)
+    return running_site
 
 
-@contextmanager
-def opened_browser(folder: Path, *, with_requests: bool = False) -> Iterator[webdriver.Chrome]:
-    """A headless Chromium with a profile of its own; its log "performance" has all requests."""
-    program = next(filter(None, map(shutil.which, CHROMIUMS)), None)
-    driver = shutil.which("chromedriver")
-    if program is None or driver is None:
-        skip(HOW)
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in (
-        "headless=new",
-        "no-sandbox",  # root has none, and the pages are our own
-        "disable-gpu",
-        "disable-dev-shm-usage",
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        f"user-data-dir={folder / 'profile'}",
-        "window-size=1400,1000",
-    ):
-        options.add_argument(f"--{argument}")
-    logs = {"browser": "ALL"} | ({"performance": "ALL"} if with_requests else {})
-    options.set_capability("goog:loggingPrefs", logs)
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
+@pytest.fixture
+def bare_browser(chromium: webdriver.Chrome, running_site: Site) -> Iterator[webdriver.Chrome]:
+    """The browser with nothing stored, one window, and a page that asks for nothing."""
+    chromium.get(f"{running_site.origin}/static/tasks/icon.svg")  # about:blank is a new process
+    chromium.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    chromium.get_log("browser")
+    chromium.get_log("performance")
+    yield chromium
+    first, *others = chromium.window_handles
+    for window in others:
+        chromium.switch_to.window(window)
+        chromium.close()
+    chromium.switch_to.window(first)
+    allow_script(chromium, True)
+    chromium.implicitly_wait(0)
+
+
+@pytest.fixture
+def browser(bare_browser: webdriver.Chrome, site: Site) -> Iterator[webdriver.Chrome]:
+    """The browser of a signed-in operator; in the end nothing ran that is not the site's own."""
+    everything = {"origin": site.origin, "storageTypes": "local_storage"}
+    bare_browser.execute_cdp_cmd("Storage.clearDataForOrigin", everything)
+    bare_browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
+    sign_in(bare_browser, site)
+    look(bare_browser)
+    yield bare_browser
+    assert (strange_errors(bare_browser), strange_requests(bare_browser, site)) == ([], [])
+
+
+def strange_errors(browser: webdriver.Chrome) -> list[str]:
+    """Return errors of scripts, what the policy stopped, and what payloads called."""
+    entries = browser.get_log("browser")
+    return [
+        entry["message"]
+        for entry in entries
+        if entry["source"] in ("security", "javascript") or "SENTINEL" in entry["message"]
+    ]
+
+
+def strange_requests(browser: webdriver.Chrome, site: Site) -> list[str]:
+    """Return the addresses the browser asked that are not the site's."""
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    sent = [event for event in events if event["method"] == "Network.requestWillBeSent"]
+    urls = [event["params"]["request"]["url"] for event in sent]
+    # "data:" has the browser's own icons
+    return [url for url in urls if not url.startswith((f"{site.origin}/", "data:", "about:"))]

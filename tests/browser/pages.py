@@ -1,44 +1,78 @@
-"""What tests of pages ask of a browser, beside what selenium has for it."""
+"""What the browser tests do with a page, on top of what selenium has."""
 
 from pathlib import Path
 
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support import expected_conditions as expect
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.browser.site import Site
+
+LOOKS = [(1400, False), (390, True)]  # both widths, and both themes
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 RUN_AXE = """
     const done = arguments[arguments.length - 1];
-    axe.run(document, {resultTypes: ["violations"]}).then(
-        (found) => done(found.violations.map((rule) =>
+    axe.run(document, {resultTypes: ["violations"], preload: false}).then(
+        (results) => done(results.violations.map((rule) =>
             `${rule.id}: ${rule.help}: ${rule.nodes.map((node) => node.html.slice(0, 200))}`)),
         (error) => done([String(error)]));
 """
+IS_SCROLLED_SIDEWAYS = """
+    return document.documentElement.scrollWidth > document.documentElement.clientWidth"""
+TEXTS = """
+    const elements = [...document.querySelectorAll(arguments[0])];
+    return elements.map((element) => element.innerText.trim())"""
+IS_IN_VIEW = """
+    const box = document.querySelector(arguments[0])?.getBoundingClientRect();
+    return Boolean(box) && box.top < innerHeight && box.bottom > 0"""
 
 
-def accessibility_problems(browser: webdriver.Chrome) -> list[str]:
-    """What axe-core finds wrong with the page as it is now, a line for each rule."""
-    browser.execute_script(AXE.read_text(encoding="utf-8"))
-    found: list[str] = browser.execute_async_script(RUN_AXE)
-    return found
+def sign_in(browser: webdriver.Chrome, site: Site, user: str = "operator") -> None:
+    cookie = {"url": site.origin, "name": "gloamy_session", "value": site.sessions[user]}
+    browser.execute_cdp_cmd("Network.setCookie", cookie)
 
 
-def sign_in(browser: webdriver.Chrome, link: str) -> None:
-    def button() -> list[WebElement]:
-        browser.get(link)  # again where the server does not listen yet
-        return browser.find_elements(By.XPATH, "//button[text()='Sign in']")
+def wait(browser: webdriver.Chrome, seconds: float = 60) -> WebDriverWait[webdriver.Chrome]:
+    """Wait long: a loaded machine is slow, and what never happens fails all the same."""
+    gone = [NoSuchElementException, StaleElementReferenceException]  # with the page before
+    return WebDriverWait(browser, seconds, poll_frequency=0.03, ignored_exceptions=gone)
 
-    [found] = WebDriverWait(browser, 20).until(lambda _: button())
-    found.click()
-    WebDriverWait(browser, 20).until(expect.title_is("Threads · gloamy tasks"))
+
+def one(browser: webdriver.Chrome | WebElement, selector: str) -> WebElement:
+    return browser.find_element(By.CSS_SELECTOR, selector)
+
+
+def every(browser: webdriver.Chrome, selector: str) -> list[WebElement]:
+    return browser.find_elements(By.CSS_SELECTOR, selector)
+
+
+def texts(browser: webdriver.Chrome, selector: str) -> list[str]:
+    """Return what a person reads in these elements; one question for all takes a moment."""
+    read: list[str] = browser.execute_script(TEXTS, selector)
+    return read
+
+
+def follow(browser: webdriver.Chrome, element: WebElement) -> None:
+    """Click what leads to another page, and wait for that page."""
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+    before = browser.find_element(By.TAG_NAME, "html")
+    element.click()
+    wait(browser).until(lambda b: b.find_element(By.TAG_NAME, "html") != before)
+    wait(browser).until(lambda b: b.execute_script("return document.readyState") == "complete")
+
+
+def press(browser: webdriver.Chrome, *keys: str) -> None:
+    """Press keys one after the other, each wherever the focus is by then."""
+    for key in keys:
+        browser.switch_to.active_element.send_keys(key)
 
 
 def look(browser: webdriver.Chrome, *, width: int = 1400, dark: bool = False) -> None:
     """Make the page so wide, and the system's theme dark or light."""
     theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [theme]})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [theme]})
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
@@ -47,9 +81,27 @@ def allow_script(browser: webdriver.Chrome, allowed: bool) -> None:
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not allowed})
 
 
-def is_scrolled_sideways(browser: webdriver.Chrome) -> bool:
-    """Whether the page is wider than the window."""
-    wide: bool = browser.execute_script(
-        "return document.documentElement.scrollWidth > document.documentElement.clientWidth"
-    )
-    return wide
+def be_offline(browser: webdriver.Chrome, offline: bool) -> None:
+    browser.execute_cdp_cmd("Network.enable", {})
+    limits = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": offline} | limits)
+
+
+def is_in_view(browser: webdriver.Chrome, selector: str) -> bool:
+    return bool(browser.execute_script(IS_IN_VIEW, selector))
+
+
+def accessibility_problems(browser: webdriver.Chrome) -> list[str]:
+    """Return what axe-core holds against the page as it is now, a line for each rule."""
+    if not browser.execute_script("return typeof axe === 'object'"):
+        browser.execute_script(AXE.read_text(encoding="utf-8"))
+    problems: list[str] = browser.execute_async_script(RUN_AXE)
+    return problems
+
+
+def problems(browser: webdriver.Chrome) -> list[str]:
+    """Return what is wrong with the page as it is now: for axe-core, and with its width."""
+    found = accessibility_problems(browser)
+    if browser.execute_script(IS_SCROLLED_SIDEWAYS):
+        found.append("the page is wider than the window")
+    return found

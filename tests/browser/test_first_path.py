@@ -1,4 +1,4 @@
-"""The whole way of a person: sign in, look at the list, open a thread, clear it."""
+"""The whole path of a person: start the server, sign in, open a thread, clear it."""
 
 import sqlite3
 from contextlib import closing
@@ -7,8 +7,8 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as expect
-from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.browser.pages import follow, one, texts, wait
 from tests.support.factories import DATA
 from tests.support.server import Server
 
@@ -24,47 +24,50 @@ INSERT_CHECKPOINT = """
 
 
 @pytest.fixture
-def store(server: Server) -> Server:
-    """A store with two threads, as gloamy would have left them."""
+def server(server: Server) -> Server:
+    """A server whose store has two threads, as gloamy would have left them."""
     with closing(sqlite3.connect(server.store_file)) as connection, connection:
         connection.executescript((DATA / "original.sql").read_text(encoding="utf-8"))
         connection.execute("DELETE FROM task_checkpoints")
         connection.execute("DELETE FROM task_records")
-        for task_id, asked in ((ODD, "Rotate the logs"), ("telegram_42", "Water the plants")):
-            history = f'[{{"role":"user","content":"{asked}"}}]'
+        for task_id, request in ((ODD, "Rotate the logs"), ("telegram_42", "Water the plants")):
+            history = f'[{{"role":"user","content":"{request}"}}]'
             connection.execute(INSERT_TASK, {"id": task_id, "history": history})
             connection.execute(INSERT_CHECKPOINT, {"id": task_id})
     return server
 
 
-def titles(browser: webdriver.Chrome) -> list[str]:
-    return [found.text for found in browser.find_elements(By.CSS_SELECTOR, ".list .title")]
+def test_person_signs_in_opens_a_thread_and_clears_it(
+    bare_browser: webdriver.Chrome, server: Server
+):
+    browser = bare_browser
+    server.start()
 
-
-def test_person_signs_in_opens_a_thread_and_clears_it(browser: webdriver.Chrome, store: Server):
-    wait = WebDriverWait(browser, 20)
-    store.start()
-
-    browser.get(store.link())
+    browser.get(server.link())
     browser.find_element(By.XPATH, "//button[text()='Sign in']").click()
-    wait.until(expect.title_is("Threads · gloamy tasks"))
-    assert sorted(titles(browser)) == ["Rotate the logs", "Water the plants"]
+    wait(browser).until(expect.title_is("Threads · gloamy tasks"))
+    assert sorted(texts(browser, ".list .title")) == ["Rotate the logs", "Water the plants"]
 
-    browser.find_element(By.LINK_TEXT, "Rotate the logs").click()
-    wait.until(expect.title_is("Rotate the logs · gloamy tasks"))
-    assert browser.find_element(By.CSS_SELECTOR, ".facts .why").text == "it broke"
+    follow(browser, browser.find_element(By.LINK_TEXT, "Rotate the logs"))
+    assert browser.title == "Rotate the logs · gloamy tasks"
+    assert one(browser, ".facts .why").text == "it broke"
 
-    browser.find_element(By.PARTIAL_LINK_TEXT, "Checkpoints").click()
-    wait.until(expect.visibility_of_element_located((By.CSS_SELECTOR, ".call.failed")))
+    follow(browser, browser.find_element(By.PARTIAL_LINK_TEXT, "Checkpoints"))
+    assert one(browser, ".call.failed").is_displayed()
 
-    browser.find_element(By.LINK_TEXT, "Clear…").click()
-    wait.until(expect.title_is("Clear a thread · gloamy tasks"))
-    browser.find_element(By.XPATH, "//button[text()='Clear the thread']").click()
-    wait.until(expect.title_is("Threads · gloamy tasks"))
-    assert titles(browser) == ["Water the plants"]
+    follow(browser, browser.find_element(By.LINK_TEXT, "Clear…"))
+    assert browser.title == "Clear a thread · gloamy tasks"
+    follow(browser, browser.find_element(By.XPATH, "//button[text()='Clear the thread']"))
+    assert browser.title == "Threads · gloamy tasks"
+    assert texts(browser, ".list .title") == ["Water the plants"]
 
-    with closing(sqlite3.connect(store.store_file)) as connection:
+    with closing(sqlite3.connect(server.store_file)) as connection:
         left = connection.execute("SELECT task_id FROM task_records").fetchall()
         left += connection.execute("SELECT task_id FROM task_checkpoints").fetchall()
     assert left == [("telegram_42",), ("telegram_42",)]
     assert browser.get_log("browser") == []
+
+    server.stop()
+    wait(browser).until(lambda b: one(b, "#lost").is_displayed())
+    server.start()
+    wait(browser).until(lambda b: not one(b, "#lost").is_displayed())

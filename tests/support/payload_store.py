@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import cycle
+from itertools import chain, cycle
 from typing import Any
 
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -172,6 +172,37 @@ def fill_huge(store: BaseDatabaseWrapper, texts: list[str]) -> None:
         insert(store, "task_checkpoints", row | {"items_json": items})
 
 
+def fill_together(store: BaseDatabaseWrapper, kinds: list[list[str]]) -> None:
+    """Add one thread with all texts: long fields hold a whole kind, and short ones a text each."""
+    messages: list[dict[str, str]] = []
+    task = task_row("together", 1) | {"task_id": "together", "thread_id": "together"}
+    steps = []
+    for step, texts in enumerate(kinds, 1):
+        together = "\n\n".join(texts)
+        calls = [
+            {"id": text, "name": text, "arguments": json.dumps({text: text})} for text in texts
+        ]
+        native = {"content": together, "reasoning_content": together, "tool_calls": calls}
+        messages += history(together)
+        messages.append({"role": "assistant", "content": json.dumps(native)})
+        items = [
+            {"tool_name": text, "arguments": {text: text}, "success": False, "output": text}
+            for text in texts
+        ]
+        [row, *_] = checkpoint_rows(together, task, 1)
+        steps.append(row | {"step_index": step, "items_json": json.dumps(items)})
+    long_texts = dict.fromkeys(
+        ("last_error", "final_response", "latest_checkpoint_note"), "\n\n".join(chain(*kinds))
+    )
+    histories = {
+        "execution_history_json": json.dumps(messages),
+        "resumable_history_json": json.dumps(messages[::5]),
+    }
+    insert(store, "task_records", task | long_texts | histories)
+    for row in steps:
+        insert(store, "task_checkpoints", row)
+
+
 def insert(store: BaseDatabaseWrapper, table: str, row: dict[str, Any]) -> None:
     columns = [column for column in TABLES[table] if column in row]
     places = ", ".join(["%s"] * len(columns))
@@ -249,4 +280,5 @@ def fill(host: str) -> None:
     with transaction.atomic(using=store.alias):
         fill_store(store, [*map(aimed, payloads.ALL)])
         fill_huge(store, [*map(aimed, payloads.HUGE)])
+        fill_together(store, [[*map(aimed, kind)] for kind in payloads.KINDS.values()])
     fill_site(aimed(payloads.POLYGLOTS[1]), [aimed(text) for text in payloads.ALL[::6]])
