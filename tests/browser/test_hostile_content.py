@@ -339,7 +339,7 @@ def test_nothing_runs_of_large_texts(visitor: Visitor):
 def test_nothing_runs_on_the_pages_of_a_thread_with_all_payloads(visitor: Visitor):
     for tab in TABS:
         visitor.read_on(thread_url("thread", "together", show=tab), ".later a")
-    visitor.open(f"/admin/tasks/taskrecord/{id_in_path('together')}/change/")
+    visitor.open(f"/admin/tasks/taskrecord/{id_to_path('together')}/change/")
     visitor.check()
 
 
