@@ -1,6 +1,5 @@
 """One server and one Chromium for all browser tests of a process; each test finds them as new."""
 
-import json
 import shutil
 from collections.abc import Iterator
 
@@ -8,7 +7,7 @@ import pytest
 from pytest_django.plugin import DjangoDbBlocker
 from selenium import webdriver
 
-from tests.browser.pages import allow_script, look, sign_in
+from tests.browser.pages import allow_script, look, sign_in, strange_errors, strange_requests
 from tests.browser.site import WORKSPACE_NAME, Site
 from tests.support.factories import skip
 from tests.support.server import Server
@@ -122,22 +121,3 @@ def browser(bare_browser: webdriver.Chrome, site: Site) -> Iterator[webdriver.Ch
     look(bare_browser)
     yield bare_browser
     assert (strange_errors(bare_browser), strange_requests(bare_browser, site)) == ([], [])
-
-
-def strange_errors(browser: webdriver.Chrome) -> list[str]:
-    """Return errors of scripts, what the policy stopped, and what payloads called."""
-    entries = browser.get_log("browser")
-    return [
-        entry["message"]
-        for entry in entries
-        if entry["source"] in ("security", "javascript") or "SENTINEL" in entry["message"]
-    ]
-
-
-def strange_requests(browser: webdriver.Chrome, site: Site) -> list[str]:
-    """Return the addresses the browser asked that are not the site's."""
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = [event for event in events if event["method"] == "Network.requestWillBeSent"]
-    urls = [event["params"]["request"]["url"] for event in sent]
-    # "data:" has the browser's own icons
-    return [url for url in urls if not url.startswith((f"{site.origin}/", "data:", "about:"))]

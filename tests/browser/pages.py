@@ -1,5 +1,6 @@
 """What the browser tests do with a page, on top of what selenium has."""
 
+import json
 from pathlib import Path
 
 from selenium import webdriver
@@ -105,3 +106,22 @@ def problems(browser: webdriver.Chrome) -> list[str]:
     if browser.execute_script(IS_SCROLLED_SIDEWAYS):
         found.append("the page is wider than the window")
     return found
+
+
+def strange_errors(browser: webdriver.Chrome) -> list[str]:
+    """Return errors of scripts, what the policy stopped, and what payloads called."""
+    entries = browser.get_log("browser")
+    return [
+        entry["message"]
+        for entry in entries
+        if entry["source"] in ("security", "javascript") or "SENTINEL" in entry["message"]
+    ]
+
+
+def strange_requests(browser: webdriver.Chrome, site: Site) -> list[str]:
+    """Return the addresses the browser asked that are not the site's."""
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    sent = [event for event in events if event["method"] == "Network.requestWillBeSent"]
+    urls = [event["params"]["request"]["url"] for event in sent]
+    # "data:" has the browser's own icons
+    return [url for url in urls if not url.startswith((f"{site.origin}/", "data:", "about:"))]

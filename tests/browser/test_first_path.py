@@ -44,7 +44,7 @@ def test_person_signs_in_opens_a_thread_and_clears_it(
     server.start()
 
     browser.get(server.link())
-    browser.find_element(By.XPATH, "//button[text()='Sign in']").click()
+    browser.find_element(By.XPATH, "//button[normalize-space()='Sign in']").click()
     wait(browser).until(expect.title_is("Threads · gloamy tasks"))
     assert sorted(texts(browser, ".list .title")) == ["Rotate the logs", "Water the plants"]
 
@@ -57,7 +57,9 @@ def test_person_signs_in_opens_a_thread_and_clears_it(
 
     follow(browser, browser.find_element(By.LINK_TEXT, "Clear…"))
     assert browser.title == "Clear a thread · gloamy tasks"
-    follow(browser, browser.find_element(By.XPATH, "//button[text()='Clear the thread']"))
+    follow(
+        browser, browser.find_element(By.XPATH, "//button[normalize-space()='Clear the thread']")
+    )
     assert browser.title == "Threads · gloamy tasks"
     assert texts(browser, ".list .title") == ["Water the plants"]
 

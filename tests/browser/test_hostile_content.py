@@ -21,8 +21,7 @@ from selenium.webdriver.support import expected_conditions as expect
 
 from tasks.addresses import id_to_path, thread_url
 from tasks.fields import to_text
-from tests.browser.conftest import strange_requests
-from tests.browser.pages import every, follow, one, wait
+from tests.browser.pages import every, follow, one, strange_requests, wait
 from tests.browser.site import Site, Snapshot
 from tests.support import html_audit, payload_store, payloads
 

@@ -268,7 +268,7 @@ def test_theme_is_kept_and_there_before_the_page_is_drawn(page: webdriver.Chrome
 
     light = background()
     one(page, "#menu summary").click()
-    page.find_element(By.XPATH, "//label[.='Dark']").click()
+    page.find_element(By.XPATH, "//label[normalize-space()='Dark']").click()
     dark = background()
     page.refresh()
 
