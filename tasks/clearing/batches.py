@@ -41,8 +41,9 @@ def clear_next(clearing: Clearing) -> bool:
         if reason := _reason_to_keep(clearing, thread, rows):
             _keep(thread, reason)
             continue
+        size = thread.size = rows.size
         batch.append((thread, rows))
-        total += rows.size
+        total += size
         if total > BATCH_BYTES:
             break
     _record_intent(clearing, batch)
@@ -81,7 +82,6 @@ def _record_intent(clearing: Clearing, batch: Batch) -> None:
             thread.status, thread.active = summary.status, summary.active
             thread.tasks, thread.checkpoints = summary.tasks, summary.checkpoints
         thread.title = "" if clearing.is_erasing else summaries.title(rows)
-        thread.size = rows.size
         thread.fate, thread.marks = Fate.STARTED, rows.marks
     threads = [thread for thread, _ in batch]
     with transaction.atomic():
@@ -142,6 +142,7 @@ def _retry(clearing: Clearing, thread: ClearedThread) -> None:
         reason = _reason_to_keep(clearing, thread, rows)
         if reason or not thread.was_running:
             break
+        thread.size = rows.size
         _record_intent(clearing, [(thread, rows)])
         if not _delete_group(clearing, [(thread, rows)]):
             return
