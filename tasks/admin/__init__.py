@@ -1,4 +1,4 @@
-"""The two tables in Django's admin: to look at, and to clear threads. Nothing is edited here."""
+"""Django's admin of the two tables: read-only, except that it clears threads."""
 
 from django.contrib import admin
 

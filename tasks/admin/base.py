@@ -1,4 +1,4 @@
-"""What the admin of both tables has in common."""
+"""What the admin of both tables shares."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,12 +6,12 @@ from django.contrib import admin
 from django.contrib.admin import ShowFacets
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
 
-from tasks.admin.changelist import OWN, ChangeList, Place
+from tasks.admin.changelist import OWN_PARAMETERS, ChangeList
 from tasks.fields import to_text
 from tasks.maintenance.findings import Finding
 from tasks.maintenance.store_check import Cell, cell_findings
@@ -23,19 +23,25 @@ if TYPE_CHECKING:
 else:
     AdminBase = admin.ModelAdmin
 
-KINDS = {str: "text", int: "integer", float: "real", bytes: "blob", type(None): "null"}
+SQL_TYPES = {str: "text", int: "integer", float: "real", bytes: "blob", type(None): "null"}
 
 
 class ReadOnlyAdmin(AdminBase):
-    """Rows are only looked at here: they are written by the agent, and cleared by thread."""
+    """A read-only admin: the agent writes the rows, and threads are cleared as a whole.
+
+    A subclass also has the methods that `ChangeList` calls: `exact_match()` and `partial_match()`
+    for a search, `parse_cursor()`, `format_cursor()`, `rows_after()` and `rows_through()` for
+    keyset paging, and `row_url()`.
+    """
 
     list_per_page = 50
     list_max_show_all = 0
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     paginator = Paginator
-    order: tuple[str, ...]  # of the index that gives the list's order
+    order: tuple[str, ...]  # the columns of the index that gives the list's order
     order_column: str  # of `list_display`
+    row_template: str
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -54,9 +60,9 @@ class ReadOnlyAdmin(AdminBase):
 
     @property
     def parameters(self) -> set[str]:
-        """All that an address of the list may hold."""
+        """All query parameters that the list takes."""
         filters: Any = self.list_filter
-        return OWN | {found.parameter_name for found in filters}
+        return OWN_PARAMETERS | {list_filter.parameter_name for list_filter in filters}
 
     @method_decorator(limit_concurrency_if(lambda request: bool(request.GET)))
     def changelist_view(
@@ -75,13 +81,13 @@ class ReadOnlyAdmin(AdminBase):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """The row as it is: no form is made of it."""
+        """Show the row as it is, without a form."""
         if not self.has_view_permission(request) or request.method not in ("GET", "HEAD"):
             raise PermissionDenied
-        found = self.whole(request, object_id)
-        if found is None:
-            gone: Any = self
-            response: HttpResponse = gone._get_obj_does_not_exist_redirect(
+        row = self.get_row(request, object_id)
+        if row is None:
+            untyped: Any = self
+            response: HttpResponse = untyped._get_obj_does_not_exist_redirect(
                 request, self.opts, object_id
             )
             return response
@@ -90,60 +96,31 @@ class ReadOnlyAdmin(AdminBase):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "object_id": object_id,
-            "original": found,
-            **self.context_of(request, found),
+            "original": row,
+            **self.row_context(request, row),
         }
-        return TemplateResponse(request, self.page, context)
+        return TemplateResponse(request, self.row_template, context)
 
-    page: str  # the template of one row
-
-    def whole(self, request: HttpRequest, object_id: str) -> Any:
-        """The row with all that its page shows."""
+    def get_row(self, request: HttpRequest, object_id: str) -> Any:
+        """Return the row with everything that its page shows, or None."""
         return self.get_object(request, object_id)
+
+    def row_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        raise NotImplementedError
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         return super().history_view(request, object_id, {"object_name": object_id})
 
-    def context_of(self, request: HttpRequest, found: Any) -> dict[str, Any]:
-        raise NotImplementedError
 
-    def exactly(self, text: str) -> Q:
-        """Rows of the task or the thread with this id; an index gives them."""
-        raise NotImplementedError
-
-    def containing(self, text: str) -> Q:
-        raise NotImplementedError
-
-    def place_of(self, text: str) -> Place:
-        """The place that `text_of` wrote. Raises BadRequest."""
-        raise NotImplementedError
-
-    def text_of(self, place: Place) -> str:
-        raise NotImplementedError
-
-    def beyond(self, rows: QuerySet[Any], place: Place, *, descending: bool) -> QuerySet[Any]:
-        raise NotImplementedError
-
-    def up_to(self, rows: QuerySet[Any], place: Place, *, descending: bool) -> QuerySet[Any]:
-        raise NotImplementedError
-
-    def address_of(self, found: Any) -> str:
-        raise NotImplementedError
-
-
-def wrong_values(found: Model, columns: tuple[str, ...]) -> list[str]:
-    """What the store would not have written, of these columns of a row."""
-    wrong = []
+def invalid_values(row: Model, columns: tuple[str, ...]) -> list[str]:
+    """Return what the store would not have written in these columns of a row."""
+    problems = []
     for column in columns:
-        value = getattr(found, column)
-        kind = KINDS.get(type(value), "text")
-        cell = Cell(kind, request_masking.mask(to_text(value)) if kind == "text" else value)
-        findings = cell_findings(type(found), column, cell, Finding("", ""))
-        wrong += [f"{column}: {finding.text}" for finding in findings]
-    return wrong
-
-
-def wrong_place(parameter: str) -> BadRequest:
-    return BadRequest(f"“{parameter}” in the address is not right.")
+        value = getattr(row, column)
+        sql_type = SQL_TYPES.get(type(value), "text")
+        cell_value = request_masking.mask(to_text(value)) if sql_type == "text" else value
+        findings = cell_findings(type(row), column, Cell(sql_type, cell_value), Finding("", ""))
+        problems += [f"{column}: {finding.text}" for finding in findings]
+    return problems

@@ -1,7 +1,7 @@
-"""Lists of the admin that cost the same with a million rows: each looks at one window of them.
+"""Change lists that stay fast with a million rows, as each reads one window of them.
 
-A window is so many rows in the order of an index. Whatever no index answers is asked only of them,
-they are all that is counted, and where there are more the list leads on to the next window.
+A window is a number of rows in the order of an index. Conditions that no index answers are applied
+within it, only its rows are counted, and the list links to the next window if there is one.
 """
 
 from collections.abc import Iterable
@@ -15,21 +15,26 @@ from django.core.paginator import InvalidPage
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-WINDOW, WIDE_WINDOW = 10_000, 50_000  # rows; the latter where something is looked for in them
-LONGEST_QUERY = 200  # characters
-AFTER, CONTAINING = "after", "containing"  # parameters: where a window begins, and how q is meant
-OWN = {AFTER, CONTAINING, PAGE_VAR, ORDER_VAR, SEARCH_VAR, ALL_VAR, ERROR_FLAG}
+WINDOW, WIDE_WINDOW = 10_000, 50_000  # rows; the wide one for searches and unindexed filters
+MAX_QUERY_LENGTH = 200  # characters
+# Query parameters: the cursor that a window begins after, and whether `q` may be a part of an id.
+AFTER, CONTAINING = "after", "containing"
+OWN_PARAMETERS = {AFTER, CONTAINING, PAGE_VAR, ORDER_VAR, SEARCH_VAR, ALL_VAR, ERROR_FLAG}
 
 
-class Place(NamedTuple):
-    """A row's place in the order: what is compared first, and its id where that may be equal."""
+class Cursor(NamedTuple):
+    """A row's position in the order: its value in the first column, and its id to break ties."""
 
     value: Any
     id: Any
 
 
+def invalid_cursor() -> BadRequest:
+    return BadRequest(f"“{AFTER}” in the address is not right.")
+
+
 class ChangeList(DjangosChangeList):
-    """A window of rows; `further` leads to the next one."""
+    """A window of rows; `further` is the query string of the next one."""
 
     model_admin: Any
     filter_specs: Any
@@ -40,28 +45,28 @@ class ChangeList(DjangosChangeList):
             remove=[spec.parameter_name for spec in self.filter_specs]
         )
         self.further, self.is_exact = "", False
-        if len(self.query) > LONGEST_QUERY:
-            raise BadRequest(f"A search is {LONGEST_QUERY} characters at most.")
-        rows = self._indexed(request)
+        if len(self.query) > MAX_QUERY_LENGTH:
+            raise BadRequest(f"A search is {MAX_QUERY_LENGTH} characters at most.")
+        rows = self._indexed_rows(request)
         if self.query and CONTAINING not in self.params:
-            exact = rows.filter(self.model_admin.exactly(self.query))
+            exact = rows.filter(self.model_admin.exact_match(self.query))
             if exact.order_by()[:1]:
                 self.is_exact = True
-                return self._conditions(request, exact)
+                return self._apply_unindexed(request, exact)
         rows = self._window(rows)
         if self.query:
-            rows = rows.filter(self.model_admin.containing(self.query))
-        return self._conditions(request, rows)
+            rows = rows.filter(self.model_admin.partial_match(self.query))
+        return self._apply_unindexed(request, rows)
 
-    def _indexed(self, request: HttpRequest) -> Any:
-        """All rows in order, as far as an index in that order gives them."""
+    def _indexed_rows(self, request: HttpRequest) -> Any:
+        """All rows in order, filtered as far as an index in that order allows."""
         rows = self.root_queryset.order_by(*self.get_ordering(request, self.root_queryset))
         for spec in self.filter_specs:
             if spec.is_indexed:
                 rows = spec.queryset(request, rows)
         return rows
 
-    def _conditions(self, request: HttpRequest, rows: Any) -> Any:
+    def _apply_unindexed(self, request: HttpRequest, rows: Any) -> Any:
         for spec in self.filter_specs:
             if not spec.is_indexed:
                 rows = spec.queryset(request, rows)
@@ -70,24 +75,23 @@ class ChangeList(DjangosChangeList):
     def _window(self, rows: Any) -> Any:
         descending = self.is_descending
         if AFTER in self.params:
-            place = self.model_admin.place_of(self.params[AFTER])
-            rows = self.model_admin.beyond(rows, place, descending=descending)
+            cursor = self.model_admin.parse_cursor(self.params[AFTER])
+            rows = self.model_admin.rows_after(rows, cursor, descending=descending)
         last = rows.values_list(*self.model_admin.order)[self.window - 1 : self.window]
-        for edge in last:
-            place = Place(edge[0], edge[-1])
-            text = self.model_admin.text_of(place)
-            self.further = self.get_query_string({AFTER: text})
-            return self.model_admin.up_to(rows, place, descending=descending)
+        for values in last:
+            cursor = Cursor(values[0], values[-1])
+            self.further = self.get_query_string({AFTER: self.model_admin.format_cursor(cursor)})
+            return self.model_admin.rows_through(rows, cursor, descending=descending)
         return rows
 
     @property
     def is_descending(self) -> bool:
-        """Whether the newest come first, unless the address asks for the other way round."""
-        asked = self.params.get(ORDER_VAR, "")
+        """True if the newest come first, which is the default."""
+        order = self.params.get(ORDER_VAR, "")
         column = str(self.list_display.index(self.model_admin.order_column))
-        if asked not in ("", column, f"-{column}"):
+        if order not in ("", column, f"-{column}"):
             raise BadRequest(f"“{ORDER_VAR}” in the address is not right: no such order.")
-        return bool(asked != column)
+        return bool(order != column)
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         sign = "-" if self.is_descending else ""
@@ -96,10 +100,13 @@ class ChangeList(DjangosChangeList):
     def get_query_string(
         self, new_params: dict[str, Any] | None = None, remove: Iterable[str] | None = None
     ) -> str:
-        """The address with some things changed: another list than this begins at its beginning."""
-        changed = new_params or {}
-        kept = AFTER in changed or PAGE_VAR in changed
-        return super().get_query_string(changed, [*(remove or []), *([] if kept else [AFTER])])
+        """Return the query string with some parameters changed, starting at the first window.
+
+        Only the links to a page or a window stay in theirs.
+        """
+        params = new_params or {}
+        dropped = [] if AFTER in params or PAGE_VAR in params else [AFTER]
+        return super().get_query_string(params, [*(remove or []), *dropped])
 
     def get_results(self, request: HttpRequest) -> None:
         try:
@@ -111,17 +118,17 @@ class ChangeList(DjangosChangeList):
 
     @property
     def newest(self) -> str:
-        """The address of the first window, if this is another."""
+        """The query string of the first window, or "" if this is the first."""
         return self.get_query_string() if AFTER in self.params else ""
 
     @property
     def containing(self) -> str:
-        """The address of this search for ids that contain the text."""
+        """The query string of this search for ids that contain the text."""
         return self.get_query_string({CONTAINING: 1})
 
     @property
     def has_conditions(self) -> bool:
-        """Whether not every row of the window is listed."""
+        """True if only some rows of the window are listed."""
         return bool(self.query) or any(
             spec.value() for spec in self.filter_specs if not spec.is_indexed
         )
@@ -131,5 +138,5 @@ class ChangeList(DjangosChangeList):
         return WIDE_WINDOW if self.has_conditions else WINDOW
 
     def url_for_result(self, result: Model) -> str:
-        address: str = self.model_admin.address_of(result)
-        return address
+        url: str = self.model_admin.row_url(result)
+        return url

@@ -1,4 +1,4 @@
-"""The checkpoints in the admin."""
+"""The admin of the checkpoints."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 
-from tasks.addresses import admin_task_url, thread_url
-from tasks.admin.base import ReadOnlyAdmin, wrong_place, wrong_values
-from tasks.admin.changelist import AFTER, Place
+from tasks.addresses import admin_task_url, parse_number, thread_url
+from tasks.admin.base import ReadOnlyAdmin, invalid_values
+from tasks.admin.changelist import Cursor, invalid_cursor
 from tasks.admin.filters import (
     TakenFilter,
     TaskChannelFilter,
@@ -17,7 +17,7 @@ from tasks.admin.filters import (
     TaskProviderFilter,
     TaskStatusFilter,
 )
-from tasks.admin.records import AdminRecords
+from tasks.admin.records import admin_tasks
 from tasks.engines import storable
 from tasks.models import TaskCheckpoint
 from tasks.secrets import request_masking
@@ -26,7 +26,7 @@ from tasks.templatetags.threads import absolute, display_id
 from tasks.transcript.search import Term
 from tasks.transcript.steps import Step, build_outlines
 
-SHORT = ("id", "task_id", "step_index", "created_at")
+COLUMNS = ("id", "task_id", "step_index", "created_at")
 
 
 @admin.register(TaskCheckpoint)
@@ -44,44 +44,45 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
     sortable_by = ("number",)
     order, order_column = ("id",), "number"
     actions = None
-    page = "admin/tasks/checkpoint.html"
+    row_template = "admin/tasks/checkpoint.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TaskCheckpoint]:
-        return TaskCheckpoint.objects.only(*SHORT)
+        return TaskCheckpoint.objects.only(*COLUMNS)
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> TaskCheckpoint | None:
-        is_number = object_id.isascii() and object_id.isdecimal() and len(object_id) < 19
-        return TaskCheckpoint.objects.filter(pk=object_id).first() if is_number else None
+        number = parse_number(object_id)
+        return None if number is None else TaskCheckpoint.objects.filter(pk=number).first()
 
-    def exactly(self, text: str) -> Q:
+    def exact_match(self, text: str) -> Q:
         text = storable(text, store_connection())
-        return Q(task_id=text) | Q(
-            task_id__in=AdminRecords.all_tasks().for_thread(text).values("pk")
-        )
+        return Q(task_id=text) | Q(task_id__in=admin_tasks().for_thread(text).values("pk"))
 
-    def containing(self, text: str) -> Q:
+    def partial_match(self, text: str) -> Q:
         children: Any = Term(text).in_ids().children
         _, pattern = children[0]
         return Q(task__task_id__like=pattern)
 
-    def place_of(self, text: str) -> Place:
-        if not (text.isascii() and text.isdecimal() and len(text) < 19):
-            raise wrong_place(AFTER)
-        return Place(int(text), int(text))
+    def parse_cursor(self, text: str) -> Cursor:
+        number = parse_number(text)
+        if number is None:
+            raise invalid_cursor()
+        return Cursor(number, number)
 
-    def text_of(self, place: Place) -> str:
-        return str(place.id)
+    def format_cursor(self, cursor: Cursor) -> str:
+        return str(cursor.id)
 
-    def beyond(self, rows: QuerySet[Any], place: Place, *, descending: bool) -> QuerySet[Any]:
-        return rows.filter(**{f"id__{'lt' if descending else 'gt'}": place.id})
+    def rows_after(self, rows: QuerySet[Any], cursor: Cursor, *, descending: bool) -> QuerySet[Any]:
+        return rows.filter(**{f"id__{'lt' if descending else 'gt'}": cursor.id})
 
-    def up_to(self, rows: QuerySet[Any], place: Place, *, descending: bool) -> QuerySet[Any]:
-        return rows.filter(**{f"id__{'gte' if descending else 'lte'}": place.id})
+    def rows_through(
+        self, rows: QuerySet[Any], cursor: Cursor, *, descending: bool
+    ) -> QuerySet[Any]:
+        return rows.filter(**{f"id__{'gte' if descending else 'lte'}": cursor.id})
 
-    def address_of(self, found: Any) -> str:
-        return reverse("admin:tasks_taskcheckpoint_change", args=[found.pk])
+    def row_url(self, row: Any) -> str:
+        return reverse("admin:tasks_taskcheckpoint_change", args=[row.pk])
 
     @admin.display(description="checkpoint", ordering="id")
     def number(self, checkpoint: TaskCheckpoint) -> str:
@@ -99,23 +100,21 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
     def taken(self, checkpoint: TaskCheckpoint) -> str:
         return request_masking.truncate(absolute(checkpoint.created_at), 100)
 
-    def context_of(self, request: HttpRequest, found: Any) -> dict[str, Any]:
-        task = AdminRecords.all_tasks().heads().filter(pk=found.task_id).first()
-        row = TaskCheckpoint.objects.filter(pk=found.pk)
-        outline = build_outlines(
-            row.outline_rows(), task or found
-        )  # of a task it asks when it began
-        wrong = wrong_values(found, (*SHORT, "checkpoint_note"))
+    def row_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        task = admin_tasks().for_changelist().filter(pk=row.task_id).first()
+        outline_rows = TaskCheckpoint.objects.filter(pk=row.pk).outline_rows()
+        outlines = build_outlines(outline_rows, task or row)  # both have a `created_at`
+        wrong = invalid_values(row, (*COLUMNS, "checkpoint_note"))
         if task is None:
             wrong.append("task_id: there is no such task")
         return {
-            "title": f"Checkpoint {found.pk}",
-            "checkpoint": found,
-            "step": Step(outline[0], found, None) if outline else None,
+            "title": f"Checkpoint {row.pk}",
+            "checkpoint": row,
+            "step": Step(outlines[0], row, None) if outlines else None,
             "record": task,
             "wrong": wrong,
-            "values": [(name, absolute(getattr(found, name))) for name in SHORT],
-            "task_url": admin_task_url(found.task_id),
-            "step_url": f"{reverse('step')}?checkpoint={found.pk}",
+            "values": [(name, absolute(getattr(row, name))) for name in COLUMNS],
+            "task_url": admin_task_url(row.task_id),
+            "step_url": f"{reverse('step')}?checkpoint={row.pk}",
             "url": thread_url("thread", task.thread_id, task=task.pk) if task else "",
         }

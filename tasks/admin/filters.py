@@ -1,4 +1,4 @@
-"""The filters of the admin's lists: never by id, and none that reads more than it shows."""
+"""The filters of the admin's lists. None is by id, and none reads more than it shows."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -6,26 +6,23 @@ from typing import Any
 
 from django.contrib.admin import SimpleListFilter
 from django.core.exceptions import BadRequest
-from django.db.models import Q, TextField, Value
-from django.db.models.functions import Concat, Left
+from django.db.models import TextField, Value
+from django.db.models.functions import Concat
 from django.http import HttpRequest
 from django.utils import timezone
 
 from tasks.fields import to_value
-from tasks.listing.filters import PERIOD_LENGTHS
+from tasks.listing.filters import PERIOD_LENGTHS, recent_values
 from tasks.listing.forms import PERIODS
-from tasks.models import TaskRecord, TaskStatus
+from tasks.models import TaskStatus
 
-LONGEST_VALUE = 300  # characters
-CHOICES_FROM, CHOICES_SHOWN = 1_000, 12  # of the newest tasks, whose values are offered
+MAX_LENGTH = 300  # characters of a value
+MAX_CHOICES = 12  # of the values of the newest tasks
 OLDER = "older"
-NAMES = ("channel", "provider", "model")
 
 
-class Filter(SimpleListFilter):
-    """`is_indexed` says whether an index gives the rows in the list's order."""
-
-    is_indexed = False
+class ListFilter(SimpleListFilter):
+    is_indexed = False  # True if an index gives the matching rows in the list's order
 
     def value(self) -> str | None:
         return super().value() or None
@@ -34,36 +31,36 @@ class Filter(SimpleListFilter):
         return True
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        """All that is offered, and what was asked for."""
-        offered, asked = list(self.lookup_choices), self.value()
-        if asked and asked not in dict(offered):
-            offered.insert(0, (asked, asked))
+        """Yield "All", the lookups, and the current value if it is none of those."""
+        lookups, current = list(self.lookup_choices), self.value()
+        if current and current not in dict(lookups):
+            lookups.insert(0, (current, current))
         yield {
-            "selected": not asked,
+            "selected": not current,
             "query_string": changelist.get_query_string(remove=[self.parameter_name]),
             "display": "All",
         }
-        for value, label in offered:
+        for value, label in lookups:
             yield {
-                "selected": asked == value,
+                "selected": current == value,
                 "query_string": changelist.get_query_string({self.parameter_name: value}),
                 "display": label,
             }
 
-    def refuse(self) -> BadRequest:
+    def invalid_value(self) -> BadRequest:
         return BadRequest(f"“{self.parameter_name}” in the address is not right.")
 
 
-class Choice(Filter):
-    """One of a fixed number of values."""
+class ChoiceFilter(ListFilter):
+    """One of a fixed set of values."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         if self.value() and self.value() not in dict(self.lookup_choices):
-            raise self.refuse()
+            raise self.invalid_value()
 
 
-class StatusFilter(Choice):
+class StatusFilter(ChoiceFilter):
     title, parameter_name, is_indexed = "status", "status", True
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -74,18 +71,18 @@ class StatusFilter(Choice):
 
 
 class TaskStatusFilter(StatusFilter):
-    """Of a checkpoint's task; the index of states would have all of them looked through."""
+    """The status of a checkpoint's task, hidden from the index, which would read them all."""
 
     title, is_indexed = "status of the task", False
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         if not self.value():
             return queryset
-        itself = Concat("task__status", Value(""), output_field=TextField())
-        return queryset.alias(its_status=itself).filter(its_status=self.value())
+        unindexed = Concat("task__status", Value(""), output_field=TextField())
+        return queryset.alias(unindexed_status=unindexed).filter(unindexed_status=self.value())
 
 
-class ActiveFilter(Choice):
+class ActiveFilter(ChoiceFilter):
     title, parameter_name, is_indexed = "last active", "active", True
     column = "updated_at"
 
@@ -93,13 +90,13 @@ class ActiveFilter(Choice):
         return [*PERIODS.items(), (OLDER, "more than 30 days ago")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        asked = self.value()
-        if not asked:
+        period = self.value()
+        if not period:
             return queryset
-        is_older = asked == OLDER
-        length = timedelta(days=30) if is_older else PERIOD_LENGTHS[asked]
-        cut = to_value(timezone.now() - length)
-        return queryset.filter(Q(**{f"{self.column}__{'lt' if is_older else 'gte'}": cut}))
+        is_older = period == OLDER
+        length = timedelta(days=30) if is_older else PERIOD_LENGTHS[period]
+        lookup = f"{self.column}__{'lt' if is_older else 'gte'}"
+        return queryset.filter(**{lookup: to_value(timezone.now() - length)})
 
 
 class TakenFilter(ActiveFilter):
@@ -107,7 +104,7 @@ class TakenFilter(ActiveFilter):
     column = "created_at"
 
 
-class TextFilter(Filter):
+class TextFilter(ListFilter):
     """Any value; those of the newest tasks are offered."""
 
     template = "admin/tasks/text_filter.html"
@@ -121,32 +118,20 @@ class TextFilter(Filter):
             if name not in (self.parameter_name, "p", "e", "after")
             for value in values
         ]
-        asked = self.value() or ""
-        if len(asked) > LONGEST_VALUE or "\0" in asked:
-            raise self.refuse()
+        value = self.value() or ""
+        if len(value) > MAX_LENGTH or "\0" in value:
+            raise self.invalid_value()
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        column = _newest(request)[NAMES.index(str(self.parameter_name))]
-        found = {str(value): 0 for value in column if len(str(value)) <= LONGEST_VALUE}
-        return [(value, value) for value in sorted(list(found)[:CHOICES_SHOWN]) if value]
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
+        if not hasattr(request, "recent_values"):  # the other filters of the page share the query
+            request.recent_values = recent_values(MAX_LENGTH)
+        values = request.recent_values[self.parameter_name][:MAX_CHOICES]
+        return [(value, value) for value in sorted(values) if value]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         if not self.value():
             return queryset
         return queryset.filter(**{self.lookup or str(self.parameter_name): self.value()})
-
-
-def _newest(request: Any) -> list[tuple[Any, ...]]:
-    """The channels, providers and models of the newest tasks; asked for once for a page.
-
-    No more is read than tells whether a value is too long to be offered.
-    """
-    if not hasattr(request, "newest_names"):
-        starts = (Left(name, LONGEST_VALUE + 1) for name in NAMES)
-        rows = TaskRecord.objects.newest_first().values_list(*starts)[:CHOICES_FROM]
-        request.newest_names = list(zip(*rows, strict=True)) or [(), (), ()]
-    names: list[tuple[Any, ...]] = request.newest_names
-    return names
 
 
 class ChannelFilter(TextFilter):

@@ -1,4 +1,4 @@
-"""The tasks in the admin."""
+"""The admin of the tasks."""
 
 from typing import Any, cast
 
@@ -15,8 +15,8 @@ from django.utils.safestring import SafeString
 
 from archive.models import Source
 from tasks.addresses import id_from_path, id_to_path, is_unaddressable, thread_url
-from tasks.admin.base import ReadOnlyAdmin, wrong_place, wrong_values
-from tasks.admin.changelist import AFTER, Place
+from tasks.admin.base import ReadOnlyAdmin, invalid_values
+from tasks.admin.changelist import Cursor, invalid_cursor
 from tasks.admin.filters import (
     ActiveFilter,
     ChannelFilter,
@@ -24,13 +24,13 @@ from tasks.admin.filters import (
     ProviderFilter,
     StatusFilter,
 )
-from tasks.admin.records import AdminRecords, name_of
+from tasks.admin.records import admin_tasks, path_id
 from tasks.clearing import lifecycle
 from tasks.engines import storable
 from tasks.fields import to_text
 from tasks.large_values import is_unusable_key
 from tasks.listing.filters import MAX_CURSOR_TEXT
-from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.models import TaskCheckpoint, TaskRecord, TaskRecordQuerySet
 from tasks.secrets import request_masking
 from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import absolute, display_id
@@ -64,71 +64,64 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     sortable_by = ("active",)
     order, order_column = ("updated_at", "task_id"), "active"
     actions = ("clear_threads",)
-    page = "admin/tasks/task.html"
+    row_template = "admin/tasks/task.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TaskRecord]:
-        return AdminRecords.all_tasks().heads()
+        return admin_tasks().for_changelist()
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> TaskRecord | None:
-        return AdminRecords.all_tasks().named(object_id).heads().first()
+        return admin_tasks().by_path_id(object_id).for_changelist().first()
 
-    def whole(self, request: HttpRequest, object_id: str) -> TaskRecord | None:
-        rows = AdminRecords.all_tasks().named(object_id).for_page()
-        found = rows.first()
-        if found is not None and is_unusable_key(found.pk):
-            found = rows.defer(None).first()  # nothing can be read of it later
-        return found
+    def get_row(self, request: HttpRequest, object_id: str) -> TaskRecord | None:
+        rows = admin_tasks().by_path_id(object_id).for_page()
+        row = rows.first()
+        if row is not None and is_unusable_key(row.pk):
+            row = rows.defer(None).first()  # its id finds no row later, so read all of it now
+        return row
 
-    def exactly(self, text: str) -> Q:
+    def exact_match(self, text: str) -> Q:
         text = storable(text, store_connection())
         return Q(task_id=text) | Q(thread_id=text)
 
-    def containing(self, text: str) -> Q:
+    def partial_match(self, text: str) -> Q:
         return Term(text).in_ids()
 
-    def place_of(self, text: str) -> Place:
+    def parse_cursor(self, text: str) -> Cursor:
         value, _, name = text.rpartition(" ")
         task_id = id_from_path(name)
         if task_id is None or "\0" in text:
-            raise wrong_place(AFTER)
-        return Place(value, task_id)
+            raise invalid_cursor()
+        return Cursor(value, task_id)
 
-    def text_of(self, place: Place) -> str:
-        # cut as the list cuts its own cursors
-        value, task_id = (
-            to_text(place.value)[:MAX_CURSOR_TEXT],
-            str(place.id or "")[:MAX_CURSOR_TEXT],
-        )
-        return f"{value} {id_to_path(task_id)}"
+    def format_cursor(self, cursor: Cursor) -> str:
+        # cut like the cursors of the list of threads
+        value, task_id = to_text(cursor.value), str(cursor.id or "")
+        return f"{value[:MAX_CURSOR_TEXT]} {id_to_path(task_id[:MAX_CURSOR_TEXT])}"
 
-    def beyond(self, rows: Any, place: Place, *, descending: bool) -> QuerySet[Any]:
-        found: QuerySet[Any] = rows.after(
-            "updated_at", place.value, place.id, descending=descending
-        )
-        return found
+    def rows_after(
+        self, rows: TaskRecordQuerySet, cursor: Cursor, *, descending: bool
+    ) -> TaskRecordQuerySet:
+        return rows.after("updated_at", cursor.value, cursor.id, descending=descending)
 
-    def up_to(self, rows: Any, place: Place, *, descending: bool) -> QuerySet[Any]:
-        value = to_text(place.value)
-        found: QuerySet[Any] = rows.through(
-            "updated_at", value, place.id or "", descending=descending
-        )
-        return found
+    def rows_through(
+        self, rows: TaskRecordQuerySet, cursor: Cursor, *, descending: bool
+    ) -> TaskRecordQuerySet:
+        value, task_id = to_text(cursor.value), cursor.id or ""
+        return rows.through("updated_at", value, task_id, descending=descending)
 
-    def address_of(self, found: Any) -> str:
-        return reverse("admin:tasks_taskrecord_change", args=[name_of(found)])
+    def row_url(self, row: Any) -> str:
+        return reverse("admin:tasks_taskrecord_change", args=[path_id(row)])
 
     @admin.display(description="task")
     def shown(self, record: TaskRecord) -> str:
-        own = (
-            "(no id)"
-            if record.pk is None
-            else request_masking.truncate(display_id(record.task_id), 300)
-        )
+        label = "(no id)"
+        if record.pk is not None:
+            label = request_masking.truncate(display_id(record.task_id), 300)
         if record.thread_id == record.task_id:
-            return own
-        return f"{own} of thread {request_masking.truncate(display_id(record.thread_id), 200)}"
+            return label
+        return f"{label} of thread {request_masking.truncate(display_id(record.thread_id), 200)}"
 
     @admin.display(description="status")
     def state(self, record: TaskRecord) -> str:
@@ -150,21 +143,21 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     def active(self, record: TaskRecord) -> str:
         return request_masking.truncate(absolute(record.updated_at), 100)
 
-    def context_of(self, request: HttpRequest, found: Any) -> dict[str, Any]:
-        task_id = None if is_unaddressable(found.pk) else found.pk
-        page = ThreadPage(request, found, thread_url("thread", found.thread_id, task=task_id))
-        checkpoints = TaskCheckpoint.objects.filter(task_id=found.pk)
+    def row_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        task_id = None if is_unaddressable(row.pk) else row.pk
+        page = ThreadPage(request, row, thread_url("thread", row.thread_id, task=task_id))
+        checkpoints = TaskCheckpoint.objects.filter(task_id=row.pk)
         count = checkpoints.count()
         return {
-            "title": f"Task {request_masking.truncate(display_id(found.task_id), 200)}",
+            "title": f"Task {request_masking.truncate(display_id(row.task_id), 200)}",
             "page": page,
             "tabs": TAB_LABELS,
-            "values": short_values(found),
+            "values": short_values(row),
             "step_count": count,
-            "wrong": [*wrong_values(found, SHORT_COLUMNS), *_unreadable(page, count)],
-            "thread_url": thread_url("thread", found.thread_id),
+            "wrong": [*invalid_values(row, SHORT_COLUMNS), *_unreadable(page, count)],
+            "thread_url": thread_url("thread", row.thread_id),
             "can_clear": may_clear(request),
-            "task_name": name_of(found),
+            "task_name": path_id(row),
             **self._tab_context(page, checkpoints),
         }
 
@@ -173,7 +166,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         if page.tab_name == "checkpoints":
             return _checkpoints_context(page, checkpoints)
         if page.tab_name == "raw":
-            rows = AdminRecords.all_tasks().named(name_of(page.record)).with_stored_texts()
+            rows = admin_tasks().by_path_id(path_id(page.record)).with_stored_texts()
             return {"texts": stored_texts(rows.get())}
         return {}
 
@@ -188,13 +181,13 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[TaskRecord], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        """The selected rows come as `id_to_path`: a form would change a newline in an id.
+        """Decode the selected ids, which are encoded as browsers would change a newline in one.
 
-        All of them are meant, and nothing else, whatever the list shows by now.
+        The action applies to exactly these rows, whatever the list shows by now.
         """
         posted = request.POST.copy()
-        given = map(id_from_path, posted.getlist(ACTION_CHECKBOX_NAME))
-        posted.setlist(ACTION_CHECKBOX_NAME, [id_ for id_ in given if id_ is not None])
+        ids = map(id_from_path, posted.getlist(ACTION_CHECKBOX_NAME))
+        posted.setlist(ACTION_CHECKBOX_NAME, [id_ for id_ in ids if id_ is not None])
         posted["select_across"] = "0"
         request.POST = posted  # type: ignore[assignment]
         rows = self.get_queryset(request)
@@ -207,7 +200,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     def clear_threads(
         self, request: HttpRequest, queryset: QuerySet[TaskRecord]
     ) -> HttpResponse | None:
-        """Write down which threads are meant, and ask on the page that asks for all clearing."""
+        """Draft a clearing of the selected tasks' threads, and redirect to its confirmation."""
         threads = sorted(set(queryset.order_by().values_list("thread_id", flat=True)), key=str)
         if not threads:
             self.message_user(request, "Those tasks are gone. Nothing was cleared.", "warning")

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from archive.models import Source
 from tasks.addresses import thread_url
-from tasks.admin.records import AdminRecords, name_of
+from tasks.admin.records import admin_tasks, path_id
 from tasks.clearing import lifecycle
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.templatetags import threads
@@ -54,8 +54,8 @@ def pages(thread_id: str) -> Iterator[str]:
         yield thread_url("thread", thread_id, show=tab)
         yield thread_url("thread", thread_id, show=tab, piece="later")
         yield thread_url("thread-live", thread_id, show=tab)
-        for record in AdminRecords.all_tasks():
-            address = reverse("admin:tasks_taskrecord_change", args=[name_of(record)])
+        for record in admin_tasks():
+            address = reverse("admin:tasks_taskrecord_change", args=[path_id(record)])
             yield f"{address}?show={tab}"
     yield thread_url("clear", thread_id)
     for table in ("taskrecord", "taskcheckpoint"):
@@ -136,7 +136,7 @@ def test_list_goes_on_after_a_row_with_a_long_value(
     assert [row.record.task_id for row in following.context["rows"]] == ["old"]
 
 
-@pytest.mark.parametrize("name", ["elapsed", "absolute", "clock", "stored", "grouped"])
+@pytest.mark.parametrize("name", ["elapsed", "absolute", "clock", "rfc3339", "intcomma"])
 def test_filter_cuts_what_is_no_time_and_no_number(name: str):
     shown = getattr(threads, name)
 

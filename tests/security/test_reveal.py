@@ -284,7 +284,8 @@ def test_thread_of_any_id_is_shown_hidden_and_listed(store, client: Client, lift
     done = ask(client, thread_id=thread_id, back=address)
     assert done["Location"].startswith("/thread/?")
     assert (
-        client.get(done["Location"]).context["record"].thread_id == Reveal.objects.get().thread_id
+        client.get(done["Location"]).context["page"].record.thread_id
+        == Reveal.objects.get().thread_id
     )
     assert lifted(client, address)
     assert thread_url("thread", Reveal.objects.get().thread_id).replace("&", "&amp;") in (

@@ -144,7 +144,7 @@ def test_page_of_a_too_large_thread_reads_no_whole_text(
         page = viewer.get(f"/thread/?id=t&show={tab}&find=world")
 
     assert page.status_code == 200
-    assert page.context["way"]["previous"] == "/thread/?id=neighbour"
+    assert page.context["page"].list_links.previous == "/thread/?id=neighbour"
     said = {"transcript": "too large for a page", "resume": "The agent can resume with it"}
     assert said.get(tab, "") in page.content.decode()
     assert "unreadable" not in page.content.decode()
@@ -232,6 +232,6 @@ def test_too_large_steps_are_displayed_by_their_beginning(
         page = viewer.get("/thread/?id=t&show=checkpoints")
 
     assert "too much for a page" in page.content.decode()
-    assert [len(step.items) for step, _ in page.context["page"].tab.entries] == [1, 0]
+    assert [len(step.calls) for step, _ in page.context["page"].tab.entries] == [1, 0]
     whole = [q["sql"] for q in queries if ', "task_checkpoints"."items_json"' in q["sql"]]
     assert len(whole) == 1
