@@ -117,7 +117,7 @@ def _groups(batch: Batch) -> Iterator[Batch]:
 
 
 def _delete_group(clearing: Clearing, group: Batch) -> list[ClearedThread]:
-    """Delete the threads of a group, and return those that changed and are still there."""
+    """Delete the threads of a group, and return those that are left because they changed."""
     changed, began = [], time.monotonic()
     with transactions.writing():
         for thread, rows in group:
