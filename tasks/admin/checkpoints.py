@@ -104,15 +104,15 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
         task = admin_tasks().for_changelist().filter(pk=row.task_id).first()
         outline_rows = TaskCheckpoint.objects.filter(pk=row.pk).outline_rows()
         outlines = build_outlines(outline_rows, task or row)  # both have a `created_at`
-        wrong = invalid_values(row, (*COLUMNS, "checkpoint_note"))
+        problems = invalid_values(row, (*COLUMNS, "checkpoint_note"))
         if task is None:
-            wrong.append("task_id: there is no such task")
+            problems.append("task_id: there is no such task")
         return {
             "title": f"Checkpoint {row.pk}",
             "checkpoint": row,
             "step": Step(outlines[0], row, None) if outlines else None,
             "record": task,
-            "wrong": wrong,
+            "invalid_values": problems,
             "values": [(name, absolute(getattr(row, name))) for name in COLUMNS],
             "task_url": admin_task_url(row.task_id),
             "step_url": f"{reverse('step')}?checkpoint={row.pk}",

@@ -154,7 +154,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
             "tabs": TAB_LABELS,
             "values": short_values(row),
             "step_count": count,
-            "wrong": [*invalid_values(row, SHORT_COLUMNS), *_unreadable(page, count)],
+            "invalid_values": [*invalid_values(row, SHORT_COLUMNS), *_unreadable(page, count)],
             "thread_url": thread_url("thread", row.thread_id),
             "can_clear": may_clear(request),
             "task_name": path_id(row),
@@ -213,16 +213,16 @@ class TaskRecordAdmin(ReadOnlyAdmin):
 def _unreadable(page: ThreadPage, checkpoint_count: int) -> list[str]:
     """Return what is wrong with the large columns that this page reads or that are short."""
     thread, record = page.thread, cast(Any, page.record)
-    wrong = []
+    problems = []
     if thread.length <= MAX_OUTLINED_HISTORY or page.tab_name == "transcript":
-        wrong += [f"execution_history_json: {thread.problem}"] if thread.problem else []
+        problems += [f"execution_history_json: {thread.problem}"] if thread.problem else []
     if thread.resumable_length <= MAX_OUTLINED_HISTORY or page.tab_name == "resume":
         problem = thread.resume_problem
-        wrong += [f"resumable_history_json: {problem}"] if problem else []
+        problems += [f"resumable_history_json: {problem}"] if problem else []
     count = record.checkpoint_count
     if isinstance(count, int) and count != checkpoint_count:
-        wrong += [f"checkpoint_count: is {count}, and {checkpoint_count} are stored"]
-    return wrong
+        problems += [f"checkpoint_count: is {count}, and {checkpoint_count} are stored"]
+    return problems
 
 
 def _checkpoints_context(page: ThreadPage, checkpoints: Any) -> dict[str, Any]:

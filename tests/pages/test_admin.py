@@ -296,7 +296,7 @@ def test_page_tells_what_is_wrong(admin_client: Client, store):
     overwrite(store, "task_records", "updated_at", "yesterday")
     address = f"{TASKS}{id_to_path(record.pk)}/change/"
 
-    told = admin_client.get(address).context["wrong"]
+    told = admin_client.get(address).context["invalid_values"]
 
     assert [line.partition(":")[0] for line in told] == [
         "status",
@@ -315,7 +315,7 @@ def test_sound_page_says_nothing(admin_client: Client, store):
         f"{TASKS}{id_to_path('telegram_42')}/change/",
         f"{CHECKPOINTS}{step}/change/",
     ):
-        assert admin_client.get(address).context["wrong"] == []
+        assert admin_client.get(address).context["invalid_values"] == []
 
 
 @pytest.mark.parametrize("address", [TASKS, f"{TASKS}{id_to_path('telegram_42')}/change/"])

@@ -419,9 +419,9 @@ def test_way_back_of_the_page_is_its_own_address(client: Client):
     stored()
     address = f"{THREAD}&show=checkpoints&find=hello"
 
-    assert client.get(address).context["back"] == address
+    assert client.get(address).context["page"].return_url == address
     live = client.get(thread_url("thread-live", ID, show="resume", message=1))
-    assert live.context["back"] == f"{THREAD}&show=resume"
+    assert live.context["page"].return_url == f"{THREAD}&show=resume"
 
 
 def test_what_is_left_open_is_loaded_again_when_time_is_over(client: Client, pass_time):
