@@ -92,7 +92,7 @@ def _task_row(text: Text, id_: str, number: int) -> dict[str, Any]:
         "execution_history_json": text() if number % 5 == 3 else told,
         "resumable_history_json": text() if number % 5 == 4 else told,
         "latest_checkpoint_note": text(),
-        "checkpoint_count": 3,
+        "checkpoint_count": 4,
         "final_response": text(),
         "last_error": f"{text()}\n{text()}" if number % 2 else text(),
         "created_at": text() if is_odd else moment,
@@ -106,10 +106,11 @@ def checkpoint_rows(text: str, task: dict[str, Any], number: int) -> Iterator[di
 
 
 def _checkpoint_rows(text: Text, task: dict[str, Any], number: int) -> Iterator[dict[str, Any]]:
-    for step in (1, 2, 3):
+    tool = text()
+    for step in (1, 2, 3, 4):
         items = [
             {
-                "tool_name": text(),
+                "tool_name": tool,
                 "arguments": {text(): f"{text()}{step}", "command": text()},
                 "success": step != 2,
                 "output": text(),
@@ -120,7 +121,7 @@ def _checkpoint_rows(text: Text, task: dict[str, Any], number: int) -> Iterator[
                 "success": True,
                 "output": text(),
             },
-        ]
+        ][: 2 if step < 3 else 1]  # the arguments of two single calls are compared
         stored = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
         yield {
             "task_id": task["task_id"],
