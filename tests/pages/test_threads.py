@@ -94,6 +94,20 @@ def test_list_shows_what_a_row_is_about(viewer: Client):
     ]
 
 
+@pytest.mark.parametrize(
+    ("status", "label"),
+    [("timed_out", "timed out"), ("failed", "failed"), ("exploded", "exploded")],
+)
+def test_status_is_shown_by_its_label(viewer: Client, status: str, label: str):
+    task("t", status=status)
+
+    for page in ("/", "/thread/?id=t"):
+        badges = re.findall(
+            r'<span class="badge [^"]*">\s*([^<]*?)\s*</span>', viewer.get(page).content.decode()
+        )
+        assert badges == [label], page
+
+
 def test_list_shows_rows_that_cannot_be_read(viewer: Client):
     task("broken", status="exploded", execution_history_json="not json")
     TaskRecord.objects.filter(pk="broken").update(checkpoint_count=-4)
