@@ -35,7 +35,7 @@ def pages(*history: tuple[str, str]) -> list[str]:
     """Return the HTML of each message of a history."""
     record = TaskRecord(task_id="t", thread_id="t 1")
     messages = read_messages(ChatMessage(*message) for message in history)
-    context = {"record": record, "address": "/thread/?id=t%201", "step_of": {}}
+    context = {"page": {"record": record, "url": "/thread/?id=t%201"}}
     return [
         render_to_string("tasks/thread/_message.html", context | {"message": message})
         for message in messages
@@ -80,20 +80,20 @@ def test_broken_calls_and_orphaned_results_are_marked():
     broken, left = pages(("assistant", "a <tool>{b</tool> c <tool>d"), ("user", RESULT))
 
     assert text(broken) == (
-        "assistant #1 raw a a tool call that is not JSON<tool>{b</tool> c "
-        "a tool call that does not end<tool>d"
+        "assistant #1 raw a a tool call that is not JSON <tool>{b</tool> c "
+        "a tool call that does not end <tool>d"
     )
-    assert text(left) == "results #2 raw shellfailed no call for this result2 B no"
+    assert text(left) == "results #2 raw shell failed no call for this result 2 B no"
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({"command": "ls -l", "cwd": "/"}, "t no result ls -l cwd/"),
-        ({"path": "a", "old_string": "b", "new_string": "c"}, "ta no result -b+c"),
-        ({"path": "a", "content": "b"}, "ta no result b"),
+        ({"command": "ls -l", "cwd": "/"}, "t no result ls -l cwd /"),
+        ({"path": "a", "old_string": "b", "new_string": "c"}, "t a no result -b+c"),
+        ({"path": "a", "content": "b"}, "t a no result b"),
         ("lone", "t no result lone"),
-        ({"a": {"b": 1}}, 't no result a{ "b": 1 }'),
+        ({"a": {"b": 1}}, 't no result a { "b": 1 }'),
         ({}, "t no result"),
     ],
 )
