@@ -1,18 +1,46 @@
-"""The rooms of the project, and in which direction they import each other."""
+"""The rooms of the project, and the directions of their imports."""
 
+import re
+import tomllib
 from pathlib import Path
 
 from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).resolve().parents[1]
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 
 
-def test_no_import_runs_against_the_directions(capsys):
-    """The contracts stand in pyproject.toml."""
+def test_imports_keep_the_contracts(capsys):
     broken = lint_imports(str(ROOT / "pyproject.toml"), no_cache=True)
 
     assert broken == 0, capsys.readouterr().out
 
 
+def test_architecture_lists_the_directions_of_the_contracts():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = [layer.replace(" | ", "   ") for layer in contracts["contracts"][0]["layers"]]
+
+    assert "\n".join(["```", *layers, "```"]) in ARCHITECTURE
+
+
+def test_architecture_names_files_that_exist():
+    names = re.findall(r"`([\w/]+(?:/|\.\w+))`", ARCHITECTURE)
+    paths = [name for name in names if "/" in name]
+
+    assert len(paths) > 30
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def test_core_of_tasks_is_few_files():
     assert len([*(ROOT / "tasks").glob("*.py")]) <= 12
+
+
+def test_templates_have_short_lines():
+    lines = [
+        f"{path.relative_to(ROOT)}: {line}"
+        for path in (ROOT / "templates").rglob("*.html")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if len(line) > 120
+    ]
+
+    assert lines == []

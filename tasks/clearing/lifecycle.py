@@ -2,7 +2,7 @@
 
 A batch is recorded in the site's database together with its threads' archive. Then each thread is
 deleted from the store, in a short transaction that checks that it deletes exactly what was
-archived, and the result is recorded. What a crash leaves open, `batches.settle` decides by
+archived, and the result is recorded. What a crash leaves open, `recovery.settle` decides by
 looking into the store.
 """
 
@@ -20,7 +20,7 @@ from django.db import Error, transaction
 from django.utils import timezone
 
 from archive.models import ClearedThread, Clearing, Stage, digest
-from tasks.clearing import batches, retention, summaries
+from tasks.clearing import batches, recovery, retention, summaries
 from tasks.clearing.summaries import Summary
 from tasks.store import transactions, workspace
 
@@ -110,7 +110,7 @@ def run_batches(clearing: Clearing) -> Generator[Clearing, None, None]:
     """
     _claim(clearing)
     try:
-        batches.settle(clearing)
+        recovery.settle(clearing)
         while _renew(clearing) and batches.clear_next(clearing):
             batches.count(clearing)
             yield clearing
@@ -128,7 +128,7 @@ def cancel(clearing: Clearing) -> None:
     unfinished = Clearing.objects.filter(pk=clearing.pk, stage__in=(Stage.RUNNING, Stage.FAILED))
     if unfinished.update(stage=Stage.CANCELLED, finished_at=timezone.now()):
         with suppress(Error):  # of a store that does not answer: `repair` settles it later
-            batches.settle(clearing)
+            recovery.settle(clearing)
         clearing.refresh_from_db()
         log(clearing, clearing.user, DELETION, clearing.reason)
 
@@ -138,7 +138,7 @@ def repair(clearing: Clearing) -> int:
 
     Nothing is deleted: what remains can be cleared by continuing it.
     """
-    settled = batches.settle(clearing)
+    settled = recovery.settle(clearing)
     if clearing.stage == Stage.RUNNING and not clearing.remaining:
         _finish(clearing)
     elif clearing.stage == Stage.RUNNING and clearing.busy_until is not None:

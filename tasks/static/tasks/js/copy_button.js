@@ -1,6 +1,6 @@
 // Buttons that copy a text, also where there is no clipboard API, as over plain HTTP.
 
-import { COPIED_MS } from "./intervals.js";
+import { COPIED_MS } from "./refresh_intervals.js";
 
 async function copy(text) {
   try {

@@ -1,6 +1,6 @@
 // Keeps the list current: polls while the page is visible, and says when the connection is lost.
 
-import { POLL_MS } from "./intervals.js";
+import { POLL_MS } from "./refresh_intervals.js";
 import { morph } from "./morph.js";
 
 function poll() {

@@ -1,6 +1,6 @@
 // Shows times in the reader's time zone and keeps elapsed times current. The server renders UTC.
 
-import { CLOCK_MS } from "./intervals.js";
+import { CLOCK_MS } from "./refresh_intervals.js";
 
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });

@@ -1,0 +1,36 @@
+"""After a crash: find out from the store which threads of a clearing were deleted."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from archive.models import ClearedThread, Clearing, Fate, ThreadArchive
+from tasks.clearing import batches
+from tasks.store import thread_rows, thread_statements, transactions
+
+
+def settle(clearing: Clearing) -> int:
+    """Look into the store for the threads that a crash left open, and return how many they were."""
+    left_open = list(clearing.threads.filter(fate=Fate.STARTED))
+    for thread in left_open:
+        if _exists(thread):
+            _reset_to_planned(thread)
+        else:
+            thread.fate, thread.cleared_at = Fate.CLEARED, thread.cleared_at or timezone.now()
+            thread.save(update_fields=["fate", "cleared_at"])
+    batches.count(clearing)
+    return len(left_open)
+
+
+def _exists(thread: ClearedThread) -> bool:
+    """Return whether any of the thread's tasks exists: a thread is deleted whole, or not at all."""
+    with transactions.reading() as cursor, thread_rows.exact_text(cursor):
+        transactions.run(cursor, thread_statements.MARKS_OF_THREAD, {"thread_id": thread.thread_id})
+        marks = bytes(thread.marks)
+        return any(thread_rows.has_mark(marks, *pair) for pair in cursor.fetchall())
+
+
+def _reset_to_planned(thread: ClearedThread) -> None:
+    with transaction.atomic():
+        ThreadArchive.objects.filter(thread=thread).delete()
+        thread.fate = Fate.PLANNED
+        thread.save(update_fields=["fate"])
