@@ -30,7 +30,7 @@ def no_connection_left() -> Iterator[None]:
 
 
 async def drained() -> None:
-    """Wait until everything started before is done."""
+    """Wait until all calls started earlier have finished."""
     await sync_to_async(lambda: None)()
 
 
@@ -82,7 +82,7 @@ def test_call_cancelled_while_waiting_for_the_lock_still_completes(store, store_
     async def main() -> None:
         with locked(store_file):
             call = asyncio.ensure_future(service.arecord_checkpoint(update()))
-            await asyncio.sleep(0.2)  # it waits in its thread, which cannot be cancelled
+            await asyncio.sleep(0.2)  # it now waits in a thread, which cannot be cancelled
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call

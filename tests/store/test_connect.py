@@ -1,4 +1,4 @@
-"""`gloamy_site.connect` in a program without a site, each time in a new process."""
+"""`gloamy_site.connect` in programs that do not run the site, each in a new process."""
 
 import os
 import sqlite3

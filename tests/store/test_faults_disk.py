@@ -22,7 +22,7 @@ def large(step_index: int) -> service.TaskCheckpointUpdate:
 
 
 def status(store, client: Client) -> tuple[int, str]:
-    """Return a page's status and text, on a new connection like every request's."""
+    """Return a page's status and text, using a new connection as every request does."""
     store.close()
     response = client.get("/")
     store.close()
@@ -61,7 +61,7 @@ def test_full_disk_loses_no_acknowledged_write_and_works_once_there_is_room(
 
         fill(disk)
         assert loaded().checkpoint_count == done
-        assert status(store, viewer)[0] in (200, 503)  # no byte is left for its shared memory
+        assert status(store, viewer)[0] in (200, 503)  # 503 if the -shm file has no space left
 
         remount(disk, "size=8m")
         service.record_checkpoint(large(done))
@@ -73,7 +73,7 @@ def test_disk_without_room_to_open_a_store_is_reported_as_full(store, tmp_path: 
     disk = tmp_path / "disk"
     with small_disk(disk, "1m"), store_at(disk / "tasks.db", store):
         service.record_checkpoint(update())
-        store.close()  # so that its shared memory is created anew
+        store.close()  # so that SQLite has to create its -shm file again
         fill(disk)
         with pytest.raises(StoreFullError, match="is on a full disk"):
             service.load_by_thread_id("telegram_42")
@@ -90,7 +90,7 @@ def fill(disk: Path) -> None:
 
 @pytest.fixture(params=["file", "folder", "disk"])
 def read_only(request: pytest.FixtureRequest, store, tmp_path: Path) -> Iterator[Path]:
-    """Make a store's folder read-only for a while, with the process running on."""
+    """The folder of a store that is read-only during the test and writable again afterwards."""
     folder = tmp_path / "state"
     if request.param == "disk":
         with small_disk(folder, "8m"), store_at(folder / "tasks.db", store):
@@ -129,7 +129,7 @@ def test_read_only_store_refuses_writes_in_plain_words(store, viewer: Client, re
                 write()
     code, content = status(store, viewer)
     assert code == 200 or (code == 503 and "cannot be written" in content)
-    try:  # leaves a read-only connection, if that can be opened
+    try:  # on success, leaves a read-only connection that the next write must replace
         assert loaded().checkpoint_count == 1
     except StoreReadOnlyError:
         assert code == 503

@@ -1,4 +1,4 @@
-"""The store's file is deleted, replaced, truncated or not a store while an agent has it open."""
+"""The store file deleted, replaced, truncated or overwritten while an agent has it open."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.django_db(databases="__all__", transaction=True), only
 
 @pytest.fixture
 def file(tmp_path: Path, store) -> Iterator[Path]:
-    """A store with one checkpoint, open in this process, and a good copy beside it."""
+    """A store with one checkpoint, open in this process, and an intact copy next to it."""
     file = tmp_path / "tasks.db"
     with store_at(file, store):
         service.record_checkpoint(update())
@@ -51,7 +51,7 @@ def cut_off(file: Path, size: int = 9_000) -> None:
 
 
 def spoil(file: Path) -> None:
-    """Damage the file in a way that SQLite detects on opening it."""
+    """Replace the file with one that SQLite rejects on opening."""
     delete(file)
     file.write_bytes(b"This is no database. " * 500)
 
@@ -146,7 +146,7 @@ def test_verbs_and_pages_report_the_problem_until_a_good_file_is_back(
 ):
     harm(file)
     for _ in range(3):
-        for verb in (*READS, *WRITES):  # the first reopens the file
+        for verb in (*READS, *WRITES):  # the first verb reopens the file
             with pytest.raises(error, match=str(file)):
                 verb()
         assert_unavailable(store, viewer, str(file))
@@ -159,7 +159,7 @@ def test_verbs_and_pages_report_the_problem_until_a_good_file_is_back(
 
 
 def assert_unavailable(store, viewer: Client, *texts: str) -> None:
-    store.close()  # like a server after each request
+    store.close()  # as the server does after each request
     response = viewer.get("/")
     content = response.content.decode()
     assert (response.status_code, [text for text in texts if text not in content]) == (503, [])
@@ -198,8 +198,8 @@ def test_file_that_grows_and_shrinks_by_vacuum_is_the_same_file(store, file: Pat
     service.record_checkpoint(update())
 
     assert file.stat().st_size < large
-    assert contents(file) == [("telegram_42", 1, 1)]  # another program opens and closes it
-    assert file.with_name(f"{file.name}-wal").exists()  # and is not the last to have it open
+    assert contents(file) == [("telegram_42", 1, 1)]  # opens and closes the file from outside
+    assert file.with_name(f"{file.name}-wal").exists()  # remains, as we still have it open
     service.record_checkpoint(update(step_index=2))
     assert contents(file) == [("telegram_42", 2, 2)]
 

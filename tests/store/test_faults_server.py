@@ -200,7 +200,7 @@ def test_read_only_server_is_reported(store):
     ],
 )
 def test_each_sqlstate_has_its_error(store, state: str, error: type[StoreError]):
-    """States that a test cannot bring about are raised by the server."""
+    """Have a trigger raise each state, since a test cannot cause all of them for real."""
     with store.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION fail() RETURNS trigger AS $$"

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
 
 
 def addresses() -> dict[str, str]:
-    """Return the URL of every page of the store by the name of its view."""
+    """Return a URL for each page that reads the store, keyed by the name of its view."""
     task = [id_to_path("telegram_42")]
     clearing = lifecycle.draft(lifecycle.plan(["telegram_42"]), Actor(Source.COMMAND))
     step = [TaskCheckpoint.objects.get().pk]
@@ -50,7 +50,7 @@ def addresses() -> dict[str, str]:
 
 @pytest.fixture
 def locked(store) -> Iterator[None]:
-    """Hold the file's write lock in another connection, and do not wait for it in ours."""
+    """A write lock held on the store by another connection, which ours does not wait for."""
     service.record_checkpoint(update())
     with store.cursor() as cursor:
         cursor.execute("PRAGMA busy_timeout = 0")

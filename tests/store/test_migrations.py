@@ -37,7 +37,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def scratch(file, monkeypatch, django_db_blocker):
-    """The alias of a store in `file`, which the verbs use during the test."""
+    """The alias of a store in `file`, used by the verbs during the test."""
     monkeypatch.setitem(
         connections.settings, "scratch", connections.settings["tasks"] | {"NAME": file}
     )
@@ -50,7 +50,7 @@ def scratch(file, monkeypatch, django_db_blocker):
 
 @pytest.fixture
 def original(file):
-    """A file created and filled by the original."""
+    """A store file with the tables and rows of the original."""
     build(file, ORIGINAL)
     return file
 
@@ -62,7 +62,7 @@ def build(file, script):
 
 def ask(file, sql):
     with closing(sqlite3.connect(file)) as connection:
-        connection.text_factory = bytes  # the file has text that is not UTF-8
+        connection.text_factory = bytes  # some text in the file is not valid UTF-8
         return connection.execute(sql).fetchall()
 
 
@@ -71,14 +71,14 @@ def migrate(alias, *target):
 
 
 def described(file):
-    """Return SQLite's description of the two tables without our own indexes."""
+    """Return SQLite's description of the two tables, excluding our own indexes."""
     with closing(sqlite3.connect(file)) as connection:
 
         def pragma(name, of):
             return connection.execute(f"PRAGMA {name}({of})").fetchall()
 
         def indexes(table):
-            # without their position in the list, which depends on the others
+            # omit each index's sequence number, which depends on the other indexes
             found = {row[1]: row[2:] for row in pragma("index_list", table) if row[1] not in OURS}
             return {
                 name: (kind, pragma("index_info", name), pragma("index_xinfo", name))
@@ -97,7 +97,7 @@ def described(file):
 
 
 def contents(file):
-    """Return every value of both tables as its type, its bytes, and SQLite's literal."""
+    """Return the type, bytes and SQL literal of every value in both tables, and the last id."""
     found = {"ids": ask(file, "SELECT seq FROM sqlite_sequence WHERE name = 'task_checkpoints'")}
     for table, columns in TABLES.items():
         values = ", ".join(f"typeof({c}), hex({c}), quote({c})" for c in columns)
@@ -106,7 +106,7 @@ def contents(file):
 
 
 def schema(file):
-    """Return the SQL that created the original's tables and indexes."""
+    """Return the SQL of the tables and indexes that the original has too."""
     found = ask(file, "SELECT name, tbl_name, type, sql FROM sqlite_master ORDER BY name")
     return [row for row in found if row[1].decode() in TABLES and row[0].decode() not in OURS]
 
@@ -196,7 +196,7 @@ def test_migrating_back_leaves_the_tables(scratch, original):
 
 
 def test_orphaned_checkpoints_are_migrated_too(scratch, original):
-    # SQLite's own shell does not enforce foreign keys by default.
+    # Programs such as SQLite's shell do not enforce foreign keys by default.
     build(original, "DELETE FROM task_records WHERE task_id = 'telegram_42'")
     before = contents(original)
     migrate(scratch)

@@ -1,4 +1,4 @@
-"""Invalid input of the verbs: the error names the field, and nothing is written."""
+"""Invalid input to the verbs: the error names the field, and nothing is written."""
 
 import math
 from typing import Any

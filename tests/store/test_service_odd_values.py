@@ -1,4 +1,4 @@
-"""Large and odd values: stored exactly, or refused with the name of the field."""
+"""Large and unusual values: stored exactly, or refused with an error that names the field."""
 
 import random
 import string
@@ -27,8 +27,8 @@ from tests.support.factories import (
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 MB = 1_000_000
-# PostgreSQL cannot compress it, and its indexes hold 2,704 bytes; a fixed seed repeats a failure
-_ANY = random.Random(1)  # noqa: S311 (the same for each run)
+# Random, so that PostgreSQL cannot compress it to the 2,704 bytes that fit in an index entry.
+_ANY = random.Random(1)  # noqa: S311 (seeded, to make failures reproducible)
 INCOMPRESSIBLE = "".join(_ANY.choices(string.printable, k=9_000))
 CONTROLS = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0xFEFF, 0xFFFF]))
 IDS = {
@@ -90,7 +90,7 @@ def test_id_too_long_for_postgresql_is_refused_with_its_name(
 
 
 def test_control_characters_survive_in_every_text(store):
-    text = CONTROLS if store.vendor == "sqlite" else CONTROLS[1:]  # it cannot store NUL
+    text = CONTROLS if store.vendor == "sqlite" else CONTROLS[1:]  # PostgreSQL cannot store NUL
     fields = dict.fromkeys(("channel", "provider", "model"), text)
     messages = [ChatMessage(CONTROLS, CONTROLS)]
     items = [item(tool_name=CONTROLS, output=CONTROLS, arguments={CONTROLS: [CONTROLS]})]

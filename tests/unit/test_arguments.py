@@ -1,4 +1,4 @@
-"""Arguments of tool calls, and diffs."""
+"""Tool call arguments and diffs."""
 
 from typing import Any
 

@@ -45,7 +45,7 @@ def test_hits_end_at_the_limit():
 
 @pytest.mark.parametrize("query", ["needle", "né"])
 def test_find_stops_when_time_is_up(monkeypatch: pytest.MonkeyPatch, query: str):
-    clock = count()  # every look takes a second, and so does every chunk and every match
+    clock = count()  # advances a second when read, once for each chunk and each match
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
 
     hits = find.find_hits(query, history(query + "." * search.CHUNK + query), seconds=2)

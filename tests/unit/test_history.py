@@ -1,4 +1,4 @@
-"""Histories as messages."""
+"""The resumable turns of a stored thread."""
 
 from tasks.messages import ChatMessage
 from tasks.models import TaskRecord

@@ -1,4 +1,4 @@
-"""Secrets in texts: what is found, what is left alone, and what holds for every text."""
+"""Masking secrets: what is masked, what is left alone, and properties of masking any text."""
 
 import json
 import re

@@ -39,7 +39,7 @@ item_lists = st.lists(
 
 
 def exactly(value: Any) -> str:
-    """Compare values with their types: 1, 1.0 and True differ, and so do 0.0 and -0.0."""
+    """Return a string for comparing values that `==` does not distinguish, such as 1 and True."""
     return repr(value)
 
 
@@ -80,7 +80,7 @@ def with_sorted_keys(value: Any) -> Any:
             output=value.output,
         )
     if isinstance(value, dict):
-        # bytewise, which is also the order of code points
+        # in code point order, which is also the order of the UTF-8 bytes
         return {key: with_sorted_keys(value[key]) for key in sorted(value)}
     return [with_sorted_keys(child) for child in value] if isinstance(value, list) else value
 
@@ -319,7 +319,7 @@ def test_items_that_lack_or_repeat_a_field_are_refused(raw):
         decode_items(raw)
 
 
-# Depth: the list of items and the item count as containers
+# Nesting depth, to which the list and the item contribute one level each
 
 
 @pytest.mark.parametrize("form", ["by name", "by position"])

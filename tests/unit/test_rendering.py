@@ -1,4 +1,4 @@
-"""Safe HTML from text of agents."""
+"""Safe HTML from untrusted text."""
 
 import pytest
 from django.template import Context, Template
@@ -30,7 +30,7 @@ def assert_harmless(html: str) -> None:
 
 
 def everything(text: str) -> list[str]:
-    """Return the text rendered in every form."""
+    """Return the text as rendered by every renderer."""
     return [
         rendering.plain(text),
         rendering.output(terminal.replay(text)),

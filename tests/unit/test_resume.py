@@ -1,4 +1,4 @@
-"""The turns that an agent would resume with."""
+"""The turns with which an agent would resume."""
 
 import pytest
 from hypothesis import given

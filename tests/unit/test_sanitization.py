@@ -166,13 +166,13 @@ def test_strip_removes_json_that_parses(container: str) -> None:
         "[1e]",
         "[18446744073709551616.]",
         "[1e999]",
-        "[17976931348623156391e289]",  # a float, but not with the 64 bits of the original's parser
-        "[17976931348623156507992e286]",  # nor this one by its first twenty digits
+        "[17976931348623156391e289]",  # in range, but overflows in the original, which rounds twice
+        "[17976931348623156507992e286]",  # likewise, after cutting it to twenty digits
         "[-1e309]",
         "[1e99999999999]",
         f"[1e{'9' * 5000}]",
         "[1.7976931348623159e308]",
-        "[17976931348623158e292]",  # rounded twice: the float nearest to it is finite
+        "[17976931348623158e292]",  # also rounded twice; the nearest float is finite
         f"[1{'0' * 309}]",
         f"[{'9' * 400}e-5]",
         f"[0.{'0' * 400}1e710]",
@@ -240,7 +240,7 @@ def _reference_json_end(text: str) -> int | None:
         if character in "[{":
             try:
                 value, end = _JSON.raw_decode(text, start)
-                json.dumps(value, ensure_ascii=False).encode()  # refuses lone surrogates
+                json.dumps(value, ensure_ascii=False).encode()  # raises for lone surrogates
             except ValueError:
                 continue
             return end
@@ -319,7 +319,7 @@ def test_strip_takes_linear_time(start: str, repeated: str) -> None:
 
 
 def _calls_made(message: str) -> int:
-    """Count function calls, including built-in ones: about one for each JSON token."""
+    """Return the number of function calls, including built-ins: about one per JSON token."""
     calls = 0
 
     def count(frame: FrameType, event: str, argument: object) -> None:
@@ -337,7 +337,7 @@ def _calls_made(message: str) -> int:
 
 @pytest.mark.parametrize(("start", "repeated"), _HOSTILE)
 def test_strip_finishes_within_the_test_run(start: str, repeated: str) -> None:
-    # Work inside regular expressions cannot be counted; a quadratic one would take minutes here.
+    # Call counts miss the work inside a regular expression; a quadratic one would take minutes.
     message = start + repeated * (400_000 // len(repeated))
     assert len(strip_tool_call_tags(message)) <= len(message)
 

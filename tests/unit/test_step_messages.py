@@ -1,4 +1,4 @@
-"""Matching steps with messages."""
+"""Matching steps to the messages that requested them."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Steps: attempts, outcomes, durations, and what changed."""
+"""Steps: attempts, outcomes, durations, and changes."""
 
 import json
 import re
@@ -102,7 +102,7 @@ def stored_task(**fields: Any) -> TaskRecord:
 
 
 def outline_rows(*times: float, **fields: Any):
-    """Return outlines of steps that end at these seconds after the task began, and the task."""
+    """Return the outlines of steps that end `times` seconds after the task began, and the task."""
     record = stored_task(**fields)
     for number, seconds in enumerate(times, 1):
         checkpoint(record, number, created_at=at(seconds))

@@ -1,4 +1,4 @@
-"""Texts on a page."""
+"""Texts as displayed on a page, folded or truncated."""
 
 import pytest
 

@@ -29,7 +29,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def steps(*seconds: float | None, attempt: int = 1, first: int = 1, **fields) -> list[Outline]:
-    """Return consecutive steps of these durations; None for a first one of unknown start."""
+    """Return consecutive steps of these durations; None means that a step's start is unknown."""
     moment: datetime = START
     outlines: list[Outline] = []
     for number, duration in enumerate(seconds, first):

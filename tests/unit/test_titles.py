@@ -1,4 +1,4 @@
-"""Titles of threads and summaries of notes."""
+"""Thread titles and note summaries."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from tasks.transcript import titles
 
 
 def row(history_start: str, resumable_start: str = "[]") -> TaskRecord:
-    """Return a row like those of `for_list()`."""
+    """Return a record like those that `for_list()` yields."""
     record = TaskRecord()
     vars(record).update(history_start=history_start, resumable_start=resumable_start)
     return record
