@@ -10,7 +10,7 @@ DEMO_MARKER = "made-by-demo"  # a file in the demo's workspace
 
 
 def serve_environment(arguments: list[str]) -> dict[str, str]:
-    """Return the environment variables implied by `serve`'s options, which the settings read."""
+    """Return the environment variables, for the settings to read, that `serve`'s options imply."""
     if arguments[:1] != ["serve"]:
         return {}
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

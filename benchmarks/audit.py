@@ -34,7 +34,7 @@ class Store:
 
     @classmethod
     def on_postgresql(cls, server: dict[str, str]) -> "Store":
-        """Takes an entry of DATABASES."""
+        """Return the store on a server, given as an entry of DATABASES."""
         return cls(
             "postgres://{USER}@/{NAME}?host={HOST}".format(**server),
             "host={HOST} port={PORT} user={USER} dbname={NAME}".format(**server),
@@ -53,7 +53,7 @@ class Store:
 
 
 def inconsistencies(store: Store) -> Iterator[str]:
-    """Find wrong checkpoint counts, and checkpoints without a task."""
+    """Report wrong checkpoint counts, and checkpoints without a task."""
     for task_id, count, actual in store.rows(COUNTS):
         if count != actual:
             yield f"{task_id}: checkpoint_count is {count}, of {actual} checkpoints"
@@ -62,7 +62,7 @@ def inconsistencies(store: Store) -> Iterator[str]:
 
 
 def damage(store: Store) -> Iterator[str]:
-    """Run SQLite's integrity check."""
+    """Report what SQLite's integrity check finds."""
     for (message,) in store.rows("PRAGMA integrity_check"):
         if message != "ok":
             yield f"integrity_check: {message}"

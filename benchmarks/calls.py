@@ -19,25 +19,25 @@ VERBS = [
 
 @dataclass(frozen=True)
 class Call:
-    """A call to measure: `timed` makes it and returns the seconds, after the untimed `setup`."""
+    """A call to measure: `timed` makes it, after the untimed `setup`, and returns the seconds."""
 
     timed: Callable[[], float]
     setup: Callable[[], object] = lambda: None
 
 
 class Contender(Protocol):
-    """A store with its name in the table."""
+    """A store to compare, with its name in the table."""
 
     name: str
 
     def calls(self, size: Size) -> dict[str, Call]:
-        """Return a call for each verb, on threads of this size."""
+        """Return a call for each verb, on threads with histories of this size."""
 
 
 class Clock:
     """Wall time in seconds, or, with `use_cpu_time`, this process's CPU time.
 
-    CPU time excludes other programs, but also waiting for the disk.
+    CPU time excludes other programs, but also the time spent waiting for the disk.
     """
 
     use_cpu_time = False

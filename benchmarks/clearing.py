@@ -1,4 +1,4 @@
-"""Measures how a clear of many threads delays the daemon's writes, and whether it loses any.
+"""Measures how clearing many threads delays the daemon's writes, and whether any are lost.
 
 python -m benchmarks.clearing [--threads 10000] [--megabytes 1000] [--folder FOLDER]
 """
@@ -18,7 +18,7 @@ from benchmarks import original
 from benchmarks.isolation import temporary_folder
 
 WRITER = "telegram_live"
-PAUSE = 0.02  # seconds between two writes
+PAUSE = 0.02  # seconds between writes
 TEXT_SIZE = 20_000  # bytes per write
 MAX_WAIT = 0.5  # seconds
 
@@ -39,7 +39,7 @@ class Update:
 
 
 def write(file: Path, stop: Event, results: Any) -> None:
-    """Write as the daemon does, which gives up after 5 seconds, until `stop` is set."""
+    """Write until `stop` is set, giving up on a write after 5 seconds as the daemon does."""
     store = original.on_sqlite(file)
     history = [original.Message("user", "x" * TEXT_SIZE)]
     waits: list[float] = []
@@ -57,7 +57,7 @@ def write(file: Path, stop: Event, results: Any) -> None:
 
 
 def fill(file: Path, threads: int, size: int) -> None:
-    """Create completed threads, `size` bytes in total, half of it in histories."""
+    """Create completed threads with `size` bytes in total, half of them in histories."""
     store = original.on_sqlite(file)
     thread_size = size // threads
     texts = [f"{number} " + os.urandom(thread_size // 8).hex() for number in range(16)]
@@ -122,7 +122,7 @@ def measure(file: Path) -> int:
     stop, results = spawn.Event(), spawn.Queue()
     writer = spawn.Process(target=write, args=(file, stop, results))
     writer.start()
-    time.sleep(2)  # it writes alone at first
+    time.sleep(2)  # let it write alone at first
     clearing, seconds = clear()
     stop.set()
     waits, lost = results.get()

@@ -1,6 +1,6 @@
 """`python -m benchmarks.crash` kills a writing process with SIGKILL, again and again.
 
-After each kill, every acknowledged write must be stored, and of the others at most the one in
+After each kill, every acknowledged write must be stored, and at most one other, the write in
 progress; counts must match rows, and the file must be intact. Exits with status 1 otherwise.
 
 Django is set up once and the writers are forked, so that starting one is quick.
@@ -34,7 +34,7 @@ START_TIMEOUT = 10  # seconds for a writer to begin
 HISTORY = Size(40, 500)  # 20 KB
 MAX_FAULTS_SHOWN = 20
 
-# What a writer repeats: "keep" appends to the task `kept`, the others change the task `run`.
+# The steps a writer repeats: "keep" appends to the task `kept`, the others change the task `run`.
 STEPS = ["clear", "record", "complete", "keep", "start", "record", "keep"]
 KEPT_NOTES = "SELECT checkpoint_note FROM task_checkpoints WHERE task_id = 'kept' ORDER BY id"
 RUN_TASK = """
@@ -50,12 +50,12 @@ State = tuple[list[str], Run]
 class Outcome:
     lives: int = 0
     acknowledged: int = 0
-    unacknowledged: int = 0  # stored, but killed before the acknowledgement
+    unacknowledged: int = 0  # stored, but the writer was killed before it acknowledged
     faults: list[str] = field(default_factory=list)
 
 
 def run(store: Store, kills: int, seed: int) -> Outcome:
-    """Kill writers of a new store on SQLite. Sets up Django in this process."""
+    """Kill writers of a new SQLite store, one after another. Sets up Django in this process."""
     connect(database_url=store.url)
     write, outcome, rng = _make_writer(), Outcome(), random.Random(seed)
     before = _state(store)
@@ -110,9 +110,9 @@ def _state(store: Store) -> State:
 
 
 def _kill_a_writer(write: Write, life: int, seconds: float) -> int:
-    """Kill a writer after some seconds and return the number of its acknowledged writes.
+    """Start a writer, kill it after some seconds and return how many writes it acknowledged.
 
-    In every second life the time starts at its first write, since opening the file takes time.
+    In every other life the time starts at the first write, since opening the file takes time.
     """
     read_end, write_end = os.pipe()
     writer = os.fork()
@@ -143,7 +143,7 @@ def _write_until_killed(write: Write, life: int, pipe: int) -> NoReturn:
 
 
 def _make_writer() -> Write:
-    """Return a function that makes one step. It opens the store when first called."""
+    """Return a function that performs one step. It opens the store when first called."""
     from tasks import service
 
     messages = workload.history(HISTORY)

@@ -11,12 +11,12 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-DISK = Path("/var/tmp")  # noqa: S108  /tmp may be in memory
+DISK = Path("/var/tmp")  # noqa: S108 - /tmp may be in memory
 
 
 @contextmanager
 def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
-    """Create a folder on a disk, and delete it at the end."""
+    """Create a folder on a disk, and delete it afterwards."""
     parent = parent or (DISK if DISK.is_dir() else None)
     with tempfile.TemporaryDirectory(prefix="gloamy-", dir=parent) as name:
         yield Path(name)

@@ -1,4 +1,4 @@
-"""Measures every verb, size and contender on one database."""
+"""Measures every verb of every contender at every size, on one database."""
 
 import random
 import statistics
@@ -14,8 +14,8 @@ from benchmarks.workload import SIZES
 from gloamy_site import connect
 
 WARM_UP_ROUNDS, MIN_ROUNDS, MAX_ROUNDS = 1, 5, 500
-MAX_SHARE = 5  # times the time used by the quickest contender
-TURN_SECONDS, TURN_CALLS = 0.002, 10  # a turn ends with either
+MAX_SHARE = 5  # limits a contender's time, as a multiple of the quickest one's
+TURN_SECONDS, TURN_CALLS = 0.002, 10  # a turn ends at either limit
 
 Medians = dict[tuple[str, str], dict[str, float]]  # by verb and size, then by contender; seconds
 
@@ -30,7 +30,7 @@ def run(store: Store, folder: Path, seconds: float, use_cpu_time: bool) -> Media
     with ExitStack() as stack:
         floor = stack.enter_context(original.create(store, folder))
         others = [stack.enter_context(peer) for peer in peers.installed_peers(store, folder)]
-        from benchmarks.stores import Floor, Ours  # needs connect
+        from benchmarks.stores import Floor, Ours  # needs `connect` first
 
         return _medians([Ours(), Floor(floor), *others], seconds)
 

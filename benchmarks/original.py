@@ -1,7 +1,7 @@
-"""gloamy's own store in Python: its tables and statements, a plain driver and msgspec.
+"""gloamy's original store in Python: the same tables and SQL, with a plain driver and msgspec.
 
-The floor that `tasks.service` is measured against, and the daemon's stand-in for stress runs.
-Validates nothing and does not need Django.
+It is the floor that `tasks.service` is measured against, and stands in for the daemon in stress
+runs. It validates nothing and does not need Django.
 """
 
 import sqlite3
@@ -238,7 +238,7 @@ def on_sqlite(file: Path, timeout: float = 5) -> Original:
 
 
 def on_postgresql(address: str) -> Original:
-    """Create separate tables on PostgreSQL."""
+    """Create the tables in a separate schema on PostgreSQL."""
     connection = psycopg.connect(address, autocommit=True, options="-c search_path=original")
     connection.execute("CREATE SCHEMA original")
     connection.execute(TABLES.replace(SQLITE_KEY, POSTGRESQL_KEY).encode())
@@ -247,7 +247,7 @@ def on_postgresql(address: str) -> Original:
 
 @contextmanager
 def create(store: Store, folder: Path) -> Iterator[Original]:
-    """Create a separate store on the same engine: a file in the folder, or on the same server."""
+    """Create a separate store: a file in the folder, or a schema on the same PostgreSQL server."""
     is_file = store.is_file
     verbs = on_sqlite(folder / "original.db") if is_file else on_postgresql(store.address)
     with closing(verbs.connection):

@@ -21,7 +21,7 @@ from benchmarks.workload import CHECKPOINTS, Size, history
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # of its parent package
+    except ModuleNotFoundError:  # its parent package is missing
         return False
 
 
@@ -113,7 +113,7 @@ class OpenAIAgents:
         }
 
     def _clocked(self, function: Callable[[], Awaitable[object]]) -> Callable[[], float]:
-        """Time the call inside the event loop, without its start."""
+        """Return a function that times the call in the event loop, without the loop's startup."""
 
         async def timed() -> float:
             start = clock()
@@ -145,7 +145,7 @@ def _openai_agents(folder: Path) -> Iterator[Contender]:
 
 
 def installed_peers(store: Store, folder: Path) -> list[AbstractContextManager[Contender]]:
-    """Return a context manager for each installed peer. SQLite's files go to the folder."""
+    """Return a context manager for each installed peer. SQLite files go in the folder."""
     if not store.is_file:
         module = "langgraph.checkpoint.postgres"
         return [_langgraph_on_postgresql(store.address)] if _is_installed(module) else []

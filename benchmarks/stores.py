@@ -1,4 +1,4 @@
-"""This store and its floor. Call `gloamy_site.connect` before importing this."""
+"""The contenders for `tasks.service` and its floor. Import this after `gloamy_site.connect`."""
 
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ class Ours:
 
 
 class Floor:
-    """The original's statements through a plain driver."""
+    """The original's statements, run through a plain driver."""
 
     name = "floor"
 
@@ -35,7 +35,7 @@ class Floor:
 
 
 def _calls(store: Any, size: Size, new_update: Any, new_snapshot: Any) -> dict[str, Call]:
-    """Use one thread per writing verb, and one for all reading verbs."""
+    """Return calls that use one thread per writing verb, and one for all reading verbs."""
     messages = workload.history(size)
 
     def update(thread_id: str, messages: list[dict[str, str]], step: int) -> Any:

@@ -22,7 +22,7 @@ from benchmarks.stress_work import WriterLog, set_barrier, work
 from gloamy_site import connect
 from tests.support.postgres import running_postgres, unavailable_reason
 
-PROCESSES, WRITES = 8, 100_000  # writes of all processes together
+PROCESSES, WRITES = 8, 100_000  # writes by all processes together
 MAX_FAULTS_SHOWN = 20
 
 
@@ -91,9 +91,9 @@ def _wrong_own_tasks(store: Store, logs: list[WriterLog]) -> Iterator[str]:
 
 
 def _out_of_order(store: Store) -> Iterator[str]:
-    """Find checkpoints of a kept task that are older than a previous one.
+    """Find checkpoints of a kept task with an earlier time than the one before.
 
-    The original's are ignored: it takes the time before it waits for the lock.
+    The original's checkpoints are ignored: it reads the clock before it waits for the lock.
     """
     latest: dict[str, str] = {}
     for task_id, note, created_at in store.rows(audit.CHECKPOINTS):

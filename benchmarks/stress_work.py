@@ -2,7 +2,7 @@
 
 There are three kinds of tasks. "Kept" tasks are shared by all writers and never cleared, so every
 acknowledged checkpoint must be there at the end. Each writer also has a task of its own, whose
-final state is known. "Moving" tasks are restarted, moved between threads and cleared by everyone.
+final state is known. "Moving" tasks are restarted, moved between threads and cleared by any writer.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from benchmarks.workload import Size
 WRITERS = {"threads": 2, "coroutines": 4, "original": 1}  # per process
 HISTORY = Size(40, 500)  # 20 KB
 KEPT, MOVING, MOVING_THREADS = 4, 4, 3  # numbers of tasks and threads
-OWN_STEPS = ["completed", "running", None, None, None]  # statuses to save; None: a checkpoint
+OWN_STEPS = ["completed", "running", None, None, None]  # saved statuses; None: a checkpoint
 START_TIMEOUT = 120  # seconds for all processes to be ready
 
 
@@ -42,7 +42,7 @@ class WriterLog:
     errors: Counter[str] = field(default_factory=Counter)
     loads: int = 0
     torn: list[str] = field(default_factory=list)
-    longest: float = 0  # seconds of a write
+    longest: float = 0  # seconds of the slowest write
 
 
 @dataclass(frozen=True)
@@ -148,13 +148,13 @@ _barrier: Barrier
 
 
 def set_barrier(barrier: Barrier) -> None:
-    """Initialize a process of the run."""
+    """Set the barrier that this process waits at before writing."""
     global _barrier
     _barrier = barrier
 
 
 def _use_original(store: Store, name: str, writes: int) -> list[WriterLog]:
-    """Write through the original's statements, without Django. It does not load threads."""
+    """Write through the original's statements, without Django and without loading threads."""
     fields = workload.update("", workload.history(HISTORY), 1, "")
     update = original.values(fields)
     snapshot = original.values(workload.snapshot("", workload.history(HISTORY), "running", ""))

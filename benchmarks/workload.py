@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 CHECKPOINTS = 40
-RESUMED = 10  # one in this many messages; tool calls are not resumed
+RESUMED = 10  # one in this many messages is resumed; tool calls are not
 SENTENCE = "the agent reads a file, runs its tests and writes down what it found:"
 
 
@@ -25,7 +25,7 @@ SIZES = [Size(2, 200), Size(20, 500), Size(200, 500), Size(1000, 1000)]
 
 
 def text(length: int, seed: int) -> str:
-    """Return words with an occasional quotation and line break, deterministic for a seed."""
+    """Return words with occasional quotes and line breaks, deterministic for a seed."""
     rng = random.Random(seed)
     vocabulary = [*SENTENCE.split(), '"done"', "\n-"]
     words: list[str] = []

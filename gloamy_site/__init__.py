@@ -1,4 +1,4 @@
-"""The Django project, and `connect` for programs that use the store without it."""
+"""The Django project, and `connect` for programs that use the store without the site."""
 
 import os
 from pathlib import Path
@@ -10,12 +10,12 @@ from django import conf
 def connect(workspace: str | Path | None = None, *, database_url: str | None = None) -> None:
     """Set up Django so that a standalone program, such as an agent, can import from `tasks`.
 
-    Call it once, before importing from `tasks`. The store is the workspace's, which must exist
-    (the default, `~/.gloamy/workspace`, is created), or the one at the database URL. A new store
+    Call it once, before importing from `tasks`. The store is at the database URL or in the
+    workspace, which must exist; only the default, `~/.gloamy/workspace`, is created. A new store
     gets its tables. The site's own database is not opened.
 
     Raises ImproperlyConfigured for an invalid workspace or URL, and
-    tasks.store.workspace.WorkspaceError if it does not hold a usable store.
+    tasks.store.workspace.WorkspaceError if there is no usable store.
     """
     if conf.settings.configured:
         raise RuntimeError("Django is set up already; this comes before anything else of it.")

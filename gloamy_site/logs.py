@@ -10,7 +10,7 @@ MAX_MESSAGE_LENGTH = 500  # characters; Django logs URLs and hosts that visitors
 def truncate(record: logging.LogRecord) -> bool:
     """Truncate Django's messages, and drop the tracebacks that any visitor can provoke.
 
-    A logging filter that lets every record pass.
+    This is a logging filter that keeps every record.
     """
     if record.name.startswith("django."):
         record.msg, record.args = record.getMessage()[:MAX_MESSAGE_LENGTH], ()
@@ -20,7 +20,7 @@ def truncate(record: logging.LogRecord) -> bool:
 
 
 class Formatter(logging.Formatter):
-    """Put each record on one line, followed by its traceback, indented."""
+    """Formats each record as one line, followed by its indented traceback."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return one_line(super().formatMessage(record))

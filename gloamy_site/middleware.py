@@ -48,7 +48,7 @@ TOO_LARGE = (
     " check_store` names the row."
 )
 
-# Bounds the sessions that strangers can create, per network and in total.
+# Limits the sessions that strangers can create, per network and in total.
 _pending_sign_ins = RequestSlots(per_key=10, total=200, lifetime=SIGN_IN_TIMEOUT)
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class SignInMiddleware(LoginRequiredMiddleware):
             name = self.get_redirect_field_name(view_func)
             return redirect_to_login(url, self.get_login_url(view_func), name)
         if MAX_NEXT_LENGTH < len(url) <= settings.MAX_QUERY_LENGTH and _may_keep_url(request):
-            request.session.clear_expired()  # strangers can create these
+            request.session.clear_expired()  # strangers can create such sessions
             request.session.set_expiry(SIGN_IN_TIMEOUT)
             request.session["next"] = url
         return HttpResponseRedirect(reverse("sign-in"))
@@ -138,7 +138,7 @@ def _may_keep_url(request: HttpRequest) -> bool:
 class MaskingMiddleware:
     """Mask secrets and reveal invisible characters in every response, including the admin's.
 
-    Secrets stay if the view has called `request_masking.lift`.
+    Secrets stay visible if the view has called `request_masking.lift`.
     """
 
     def __init__(self, get_response: View) -> None:

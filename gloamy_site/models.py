@@ -1,4 +1,4 @@
-"""Sign-in attempts. Accounts and sessions are Django's models."""
+"""The model of sign-in attempts. Accounts and sessions use Django's own models."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ class AttemptQuerySet(models.QuerySet["Attempt"]):
 
 
 class Attempt(models.Model):
-    """The number of password attempts for one key, an anonymous digest."""
+    """The number of password attempts for one key, which is an anonymous digest."""
 
     key = models.CharField(max_length=64, primary_key=True)
     count = models.PositiveIntegerField(default=0)

@@ -16,7 +16,7 @@ _WITH_PORT = re.compile(r"\[(?P<v6>[^]]+)\](:\d{1,5})?|(?P<v4>[\d.]+):\d{1,5}", 
 
 
 def origin(text: str) -> str:
-    """Parse SITE_URL, which may be "". Raises ImproperlyConfigured unless it is an origin."""
+    """Parse SITE_URL. Raises ImproperlyConfigured unless it is an origin or ""."""
     url = text.strip().rstrip("/")
     if text and not _is_origin(url):
         raise ImproperlyConfigured("SITE_URL: use an address such as https://tasks.example.org.")
@@ -24,7 +24,7 @@ def origin(text: str) -> str:
 
 
 def _is_origin(text: str) -> bool:
-    """Return whether it has a scheme and one host; `*` or a leading dot would match any host."""
+    """Return whether the text is a scheme and a host, without `*` or a leading dot (wildcards)."""
     try:
         url = urlsplit(text)
         _ = url.port  # raises if out of range
@@ -36,7 +36,7 @@ def _is_origin(text: str) -> bool:
 
 
 def networks(text: str) -> list[Network]:
-    """Parse TRUSTED_PROXY. Raises ImproperlyConfigured if invalid or matching every address."""
+    """Parse TRUSTED_PROXY. Raises ImproperlyConfigured if it is invalid or matches any address."""
     try:
         parsed = [ip_network(part.strip()) for part in text.split(",") if part.strip()]
     except ValueError as error:
@@ -55,7 +55,7 @@ def hosts(text: str) -> list[str]:
 
 
 class ProxyMiddleware:
-    """Apply X-Forwarded-For and X-Forwarded-Proto from a trusted proxy and drop all others."""
+    """Apply X-Forwarded-For and X-Forwarded-Proto if a trusted proxy sent them, else drop them."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -77,7 +77,7 @@ def _is_in(address: str, trusted: Iterable[Network]) -> bool:
 
 
 def _without_port(text: str) -> str:
-    """Strip the port of 192.0.2.1:5555 or [2001:db8::1]:443; return other text unchanged."""
+    """Strip the port from 192.0.2.1:5555 or [2001:db8::1]:443; return other text unchanged."""
     match = _WITH_PORT.fullmatch(text)
     return (match["v6"] or match["v4"]) if match else text
 

@@ -1,8 +1,8 @@
 """Reads request bodies up front, in a limited number of threads.
 
 A body that never ends occupies a server thread for as long as its sender likes: granian has no
-timeout for it, and hangs if it is answered while another thread is still reading. So only some of
-the threads may wait for bodies; the rest keep serving pages. Normal forms arrive in milliseconds.
+timeout for it, and hangs if the request is answered while another thread still reads its body. So
+only some threads may wait for bodies; the rest keep serving pages. Forms arrive in milliseconds.
 """
 
 from math import inf

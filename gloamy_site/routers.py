@@ -1,4 +1,4 @@
-"""Routes models to databases. No other code names a database alias."""
+"""Routes models to databases. Only this module and the settings name the store's alias."""
 
 from typing import Any
 

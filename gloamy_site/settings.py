@@ -1,16 +1,16 @@
-"""Settings of the task browser. Deployment-specific values come from environment variables:
+"""Settings of the task browser, and the environment variables they read (default in parentheses):
 
 GLOAMY_WORKSPACE     the agent's workspace, with its store in state/tasks.db (~/.gloamy/workspace)
-TASKS_DATABASE_URL   a store elsewhere, such as postgres://user:password@host/tasks
+TASKS_DATABASE_URL   another place for the store, such as postgres://user:password@host/tasks
 GLOAMY_LINKED_STORE  1 to allow a store file that is a symbolic link or has a second hard link
-SITE_DATABASE_URL    accounts and sessions elsewhere (site.sqlite3 beside manage.py)
-SECRET_KEY           shared by several web hosts (generated once, beside manage.py)
+SITE_DATABASE_URL    the database of accounts and sessions (site.sqlite3 next to manage.py)
+SECRET_KEY           the same on all web hosts (generated once, next to manage.py)
 GLOAMY_STALLED_MINUTES  how long a running thread may be silent before it counts as stalled (10)
 GLOAMY_ARCHIVE_DAYS  how long cleared threads can be restored (30)
-GLOAMY_LARGEST_MB    the largest history to load, in megabytes; it takes several times as much
-                     memory, and only the beginning of a larger one is shown (128)
-ALLOWED_HOSTS        further host names of this server, separated by commas
-SITE_URL             its public address, such as https://tasks.example.org
+GLOAMY_LARGEST_MB    the largest history to load, in megabytes; loading takes several times as
+                     much memory, and larger histories are shown only in part (128)
+ALLOWED_HOSTS        more host names of this server, separated by commas
+SITE_URL             the public address of this server, such as https://tasks.example.org
 TRUSTED_PROXY        addresses or networks of the reverse proxy in front, separated by commas
 """
 
@@ -77,11 +77,11 @@ def database_at(url: str, name: str) -> dict[str, Any]:
 
 
 def _is_read_only(database: dict[str, Any]) -> bool:
-    """Return whether the file exists, and it or its folder (SQLite's WAL is there) is read-only."""
+    """Return whether the file exists but it or its folder (for SQLite's WAL) is read-only."""
     if "sqlite3" not in database["ENGINE"]:
         return False
     file = Path(database["NAME"])
-    # Not Path.exists, which raises for a folder without search permission; serve reports that one.
+    # Path.exists would raise for a folder without search permission, which serve reports later.
     writable = os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
     return os.path.exists(file) and not writable
 
@@ -149,7 +149,7 @@ if TRUSTED_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 IS_HTTPS = SITE_URL.startswith("https:")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = IS_HTTPS
-SECURE_SSL_HOST = urlsplit(SITE_URL).netloc if IS_HTTPS else None  # whatever Host the request had
+SECURE_SSL_HOST = urlsplit(SITE_URL).netloc if IS_HTTPS else None  # not the Host header
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if IS_HTTPS else 0
 SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # HSTS for subdomains: other hosts under this name are not ours to restrict
@@ -243,7 +243,7 @@ SESAME_MAX_AGE = 15 * 60  # seconds
 SESSION_COOKIE_NAME = "gloamy_session"
 SESSION_COOKIE_AGE = 7 * 24 * 3600  # seconds
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # links from other sites open signed in
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # sent when following links from elsewhere
 CSRF_COOKIE_NAME = "gloamy_csrf"
 CSRF_FAILURE_VIEW = "tasks.views.errors.csrf_failure"
 X_FRAME_OPTIONS = "DENY"

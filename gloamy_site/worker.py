@@ -8,17 +8,17 @@ from typing import Any
 
 
 def load_application(target: str) -> Any:
-    """Return the WSGI application, in a process group of its own.
+    """Return the WSGI application, after moving this process to its own process group.
 
-    A terminal sends Ctrl-C to the whole group. The worker must not receive it: the server stops it
-    with its own signal, and two at once can cause a deadlock.
+    A terminal sends Ctrl-C to a whole group. The worker must not receive it: the server stops the
+    worker with another signal, and two signals at the same time can cause a deadlock.
     """
     if hasattr(os, "setpgrp"):
         os.setpgrp()
     _exit_with_parent()
-    # Skip interpreter shutdown: a granian thread that is still running would abort.
+    # Skip interpreter shutdown, where a granian thread still running would abort the process.
     atexit.register(os._exit, 0)
-    from gloamy_site.wsgi import application  # noqa: PLC0415 - opens the store
+    from gloamy_site.wsgi import application  # noqa: PLC0415 - importing it opens the store
 
     return application
 

@@ -7,10 +7,10 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gloamy_site.settings")
 application = get_wsgi_application()
 
-from django.core.signals import request_started  # noqa: E402 - needs Django set up
-from django.db.backends.signals import connection_created  # noqa: E402 - needs Django set up
+from django.core.signals import request_started  # noqa: E402 - needs Django to be set up
+from django.db.backends.signals import connection_created  # noqa: E402 - needs Django to be set up
 
-from tasks.store.workspace import (  # noqa: E402 - needs Django set up
+from tasks.store.workspace import (  # noqa: E402 - needs Django to be set up
     check_store,
     forbid_creating_store,
     reopen_read_only_store,

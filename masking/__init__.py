@@ -1,7 +1,7 @@
-"""Find and mask secrets in text: keys, tokens and passwords in anything an agent stores.
+"""Find and mask secrets (keys, tokens and passwords) in any text that an agent stores.
 
-Text in, text out: nothing here depends on Django, on pages or on rows. Every rule takes time linear
-in the length of the text. Masking a secret in JSON, even in JSON within JSON, keeps it valid.
+This package handles plain text and does not depend on Django, pages or rows. Every rule takes time
+linear in the length of the text. Masking a secret in JSON, even in nested JSON, keeps it valid.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ __all__ = [
     "replace_ranges",
 ]
 
-MARGIN = 512  # characters needed beyond a cut to tell whether it goes through a secret
+MARGIN = 512  # characters to examine beyond a cut, to detect a secret that it splits
 
 _FINDERS = (
     find_named_values,
@@ -57,15 +57,15 @@ def find_secrets(text: str) -> list[Span]:
 
 
 def mask(text: str) -> str:
-    """Replace each secret with a mask; return the same object if there is none."""
+    """Return the text with each secret masked, or the same object if it contains none."""
     spans = find_secrets(text)
     return replace_ranges(text, (span.cut for span in spans)) if spans else text
 
 
 def mask_start(text: str, length: int) -> str:
-    """Return the first `length` characters, masked; a secret across the cut is masked whole.
+    """Return the first `length` characters with secrets masked, including one that the cut splits.
 
-    The text need not be longer than `length + MARGIN`.
+    Only the first `length + MARGIN` characters of the text are examined.
     """
     spans = find_secrets(text[: length + MARGIN])
     return replace_ranges(text[:length], (span.cut for span in spans if span.start < length))
@@ -82,7 +82,7 @@ def replace_ranges(text: str, replacements: Iterable[tuple[int, int, str]]) -> s
 
 def lowercase(text: str) -> str:
     """Lowercase a text without changing its length."""
-    return text.replace("\u0130", "i").lower()  # the one character that would become two
+    return text.replace("\u0130", "i").lower()  # the only character whose lowercase has two
 
 
 def _merge(spans: list[Span]) -> list[Span]:

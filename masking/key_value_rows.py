@@ -1,4 +1,4 @@
-"""Find secrets among settings: NAME_KEY=value, and rows of tables."""
+"""Find secrets in settings such as NAME_KEY=value and in table rows."""
 
 import re
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ _KEY = re.compile(
     r"(?:(?P<open>\\{0,15}[\"'])(?P<quoted>[^\s\"'\\]{8,1024}+)(?=(?P=open)|\Z)"
     r"|(?P<bare>[^\s\"'\\`;|&<>,]{8,1024}+))"
 )
-# Keys that open no lock: database keys, cache keys, public keys.
+# Words before _KEY whose keys are not secret: database keys, cache keys, public keys.
 _OTHER_KEYS = re.compile(
     "GPG|PGP|PRIMARY|FOREIGN|PUBLIC|PUB|SORT|PARTITION|CACHE|ROUTING|INDEX|HASH|UNIQUE|OBJECT|LOOKUP|"
     "GROUP|MAP|DICT|ITEM|ROW|COLUMN|REGISTRY|PROJECT|SHORTCUT|HOT|IDEMPOTENCY|SHARD|STORE|STORAGE"
 )
-_PARTS = re.compile(  # "users:find_named_values:v2"
+_PARTS = re.compile(  # such as "users:find_named_values:v2"
     r"(?:[A-Za-z]{1,24}[0-9]{0,2}|[0-9]{1,4})(?:[_.:/-](?:[A-Za-z]{1,24}[0-9]{0,2}|[0-9]{1,4})){1,9}"
 )
 _ROW = re.compile(
@@ -44,7 +44,7 @@ _BEFORE_NAME = re.compile(r"[\n\t\"]|\\+[nt]")
 
 
 def find_in_table_rows(text: str, lower: str) -> Iterator[Span]:
-    """Yield the values in table rows: `| password | ... |`, or with a tab between the two."""
+    """Yield secrets in table rows: `| password | ... |`, or a name and value separated by a tab."""
     if "|" in lower:
         for match in _ROW.finditer(text):
             if _is_in_row(match["name"], match["value"]):
@@ -64,7 +64,7 @@ def _is_in_row(name: str, value: str) -> bool:
 
 
 def find_key_settings(text: str, lower: str) -> Iterator[Span]:
-    """Yield the values of uppercase names of keys: STRIPE_KEY, GITHUB_PAT."""
+    """Yield the values of settings with uppercase names such as STRIPE_KEY and GITHUB_PAT."""
     if "_key" not in lower and "_pat" not in lower:
         return
     for match in _KEY.finditer(text):
@@ -83,7 +83,7 @@ def find_key_settings(text: str, lower: str) -> Iterator[Span]:
 
 
 def _is_random(value: str) -> bool:
-    """Return whether a value is random, not a word, name or call."""
+    """Return whether a value looks random, unlike a word, name or call."""
     if value.startswith(("/", "~", ".")) or MASK in value:
         return False
     if not has_digit_and_letter(value) or is_placeholder(value) or is_code(value):

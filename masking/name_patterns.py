@@ -1,4 +1,4 @@
-"""Patterns for the name of a secret, and for what may come between it and its value."""
+"""Patterns for a secret's name and for the syntax between it and its value."""
 
 import re
 

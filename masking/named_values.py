@@ -1,4 +1,4 @@
-"""Find secrets after a name: in JSON, environments, headers, flags, settings, code and prose."""
+"""Find secrets that follow a name, in JSON, environment variables, headers, code or prose."""
 
 import re
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ _SCHEME = re.compile(
 _CREDENTIALS = re.compile(
     r"[^\s\"'\\]++(?![ \t]++[A-Za-z]{2})|[\w-]{2,40}+[ ](?=[^\s\"'\\=]{0,40}[0-9=])[^\s\"'\\]{8}"
 )
-# Headers whose parts have names of their own.
+# Authorization headers that consist of named parts.
 _WITH_NAMES = re.compile(r"(?i)(?:Digest|OAuth)[ ]++[a-z_]{2,40}+=\\{0,15}[\"']")
 _IN_LINES = re.compile(r"[^\"'`\\]{1,1024}+(?=[\"'][ \t]*+(?:\n|\Z))")
 _TEXT_IN_JSON = re.compile(r"\[?\\{0,15}[\"']|\[\s")
@@ -79,18 +79,18 @@ def find_named_values(text: str, lower: str) -> Iterator[Span]:
 
 
 class _Names:
-    """The names in one text, and the values after them."""
+    """The secret names in one text, and the values that follow them."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.in_json = is_json(text)
-        # The last run each pattern matched, and the last unquoted value, as (start, end). Without
-        # them, many names in one run would take quadratic time.
+        # The last run that each pattern matched, and the last unquoted value, as (start, end).
+        # Without these caches, many names in one run would take quadratic time.
         self.last_runs: dict[re.Pattern[str], tuple[int, int]] = {}
         self.last_value = 0, 0
 
     def spans(self, match: re.Match[str]) -> Iterator[Span]:
-        """Yield the secrets after a name: one, or several in a list."""
+        """Yield the secret after a name, or several if they form a list."""
         field = self._field(match)
         if not field:
             return
@@ -104,14 +104,14 @@ class _Names:
             yield span
 
     def _start(self, match: re.Match[str]) -> int:
-        """Return where a name starts, given a match of its end."""
+        """Return where a name starts; the match may begin inside it, as at `key` in `apikey`."""
         text, position = self.text, match.start()
         before = text[max(0, position - _LONGEST_NAME) : position]
         start = position - (len(before) - len(before.rstrip(_NAME_CHARACTERS)))
         if start < position and text[start - 1 : start] == "\\" and text[start] in "nrtbf":
             start += 1
         elif text[max(0, start - 1) : start] == "%":
-            start = min(start + 2, position)  # "%3Fpassword"
+            start = min(start + 2, position)  # skip "3F" in "%3Fpassword"
         elif start < position and text[start - 1] in "[;":
             colours = _COLOUR.finditer(text, max(0, start - 24), position)
             start = max([start, *(colour.end() for colour in colours)])
@@ -121,7 +121,7 @@ class _Names:
         return start
 
     def _field(self, match: re.Match[str]) -> Field | None:
-        """Return the name and its syntax if the name is that of a secret."""
+        """Return the name with its syntax, or None unless it is the name of a secret."""
         text, start = self.text, self._start(match)
         name, closed = text[start : match.end("name")], match["closed"] or ""
         if not is_secret_name(name):
@@ -143,7 +143,7 @@ class _Names:
         return Field(name, start, match.end(), sep, spaced, closed, broken)
 
     def _inside(self, field: Field) -> Iterator[Span]:
-        """Yield the strings of a JSON list, or the value of a JSON object, under a name."""
+        """Yield the secrets in a JSON list or `{"value": ...}` object that follows a name."""
         field = field._replace(on_next_line=False)
         opening = _OBJECT.match(self.text, field.value_start)
         if opening:
@@ -164,7 +164,7 @@ class _Names:
             item = _NEXT_ITEM.match(self.text, end)
 
     def _end(self, pattern: re.Pattern[str], start: int) -> int:
-        """Return where a pattern's match ends; all starts within one run share its end."""
+        """Return where a pattern's match from `start` ends; starts in one run share its end."""
         since, end = self.last_runs.get(pattern, (0, 0))
         if not since <= start < end:
             run = pattern.match(self.text, start)
@@ -173,7 +173,7 @@ class _Names:
         return end
 
     def _field_end(self, start: int) -> int:
-        """Return where an unquoted value ends, at the latest before the next field."""
+        """Return where an unquoted value ends: with its run, or earlier, before the next field."""
         since, end = self.last_value
         if not since <= start < end:
             end = self._end(_RUN, start)
@@ -183,7 +183,7 @@ class _Names:
         return end
 
     def _in_element(self, field: Field) -> Span | None:
-        """Return the content of an XML element with this tag, or this `name` attribute."""
+        """Return the span of an XML element's content if its tag or `name` names a secret."""
         end = self.text.index("<", field.value_start)
         content = self.text[field.value_start : end]
         before = self.text[max(0, field.start - 24) : field.start]
@@ -207,7 +207,7 @@ class _Names:
                     return None
                 scheme = _SCHEME.match(text, field.value_start)
                 if not scheme and not _CREDENTIALS.match(text, field.value_start):
-                    return None  # "see section 4"
+                    return None  # such as "see section 4"
                 return self._header(field, scheme.end() if scheme else field.value_start)
         if not opening:
             return self._unquoted(field, field.value_start)
@@ -241,7 +241,7 @@ class _Names:
         return None
 
     def _header(self, field: Field, start: int) -> Span | None:
-        """Return the rest of a header line if it is a secret."""
+        """Return the span of the rest of a header line if it is a secret."""
         text, end = self.text, self._end(_HEADER_END, start)
         value = text[start : min(end, start + _TESTED)].rstrip()
         if not value or is_placeholder(value) or is_code(value) or value.endswith(("(", "{", "[")):

@@ -1,4 +1,4 @@
-"""Find secrets named elsewhere: text typed into a password field, objects of secrets."""
+"""Find text typed into password fields, and secrets in objects such as `"tokens": {...}`."""
 
 import re
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ from masking.values import (
 )
 
 _QUOTE = r"\\{0,15}[\"']"
-_NEAR = 160  # characters between a field and the text typed into it
-_FAR = 2000  # characters of an object that are searched
+_NEAR = 160  # maximum characters between a field and the text typed into it
+_FAR = 2000  # characters searched in an object
 _LONGEST = 1024
 _FIELDS = ("password", "passwd", "passphrase", "passcode", "pwd", "otp")
 _MARKERS = ("passw", "passphrase", "passcode", "pwd", "otp")
@@ -57,7 +57,7 @@ _NO_SECRET = re.compile(r"#[0-9A-Fa-f]{3,8}|[\d.]+[a-z%]{0,3}|\d{4}-\d\d.*|\S+@\
 
 
 def find_in_objects(text: str, lower: str) -> Iterator[Span]:
-    """Yield text typed into password fields, and the values of objects of secrets."""
+    """Yield text typed into password fields, and secrets in objects such as `"tokens": {...}`."""
     in_json = is_json(text)
     if any(marker in lower for marker in _MARKERS):
         yield from _find_in_records(text, lower, in_json)
@@ -69,7 +69,7 @@ def find_in_objects(text: str, lower: str) -> Iterator[Span]:
 
 
 def _quoted_span(text: str, start: int, closed: str, in_json: bool) -> tuple[int, int] | None:
-    """Return the start and end of a quoted value."""
+    """Return the start and end of a quoted value, or None if it is unclosed or masked."""
     part = text[start : start + _LONGEST]
     opening = OPENING_QUOTE.match(part)
     if not opening or (closed and not is_same_quote(opening, closed)):
@@ -81,7 +81,7 @@ def _quoted_span(text: str, start: int, closed: str, in_json: bool) -> tuple[int
 
 
 def _find_in_records(text: str, lower: str, in_json: bool) -> Iterator[Span]:
-    """Handle `{"selector": "#password", "text": "..."}`, in either order."""
+    """Yield the text in `{"selector": "#password", "text": "..."}`, with keys in either order."""
     for match in _TYPED.finditer(lower):
         ends = _quoted_span(text, match.end(), match["closed"], in_json)
         if not ends:
@@ -100,7 +100,7 @@ def _find_in_records(text: str, lower: str, in_json: bool) -> Iterator[Span]:
 
 
 def _find_in_calls(text: str, lower: str, in_json: bool) -> Iterator[Span]:
-    """Handle `page.fill("#password", "...")` and `find_element(...).send_keys("...")`."""
+    """Yield the text in `page.fill("#password", "...")` or `find_element(...).send_keys("...")`."""
     for match in _CALL.finditer(lower):
         field = match["field"]
         if field is None:
@@ -114,13 +114,13 @@ def _find_in_calls(text: str, lower: str, in_json: bool) -> Iterator[Span]:
 
 
 def _is_typed(value: str) -> bool:
-    """Return whether typed text is a password, not its name or a sentence about it."""
+    """Return whether typed text is a password rather than a name or a sentence."""
     field = Field("password", 0, 0, ":", False, '"')
     return is_quoted_secret(field, value, '"') and not is_secret_name(value)
 
 
 def _find_in_object(text: str, match: re.Match[str], in_json: bool) -> Iterator[Span]:
-    """Yield the strings that stand out at the top level of an object."""
+    """Yield the top-level strings of an object that look like secrets."""
     position, end = match.end(), match.end() + _FAR
     while key := _KEY.match(text, position, end):
         ends = _quoted_span(text, key.end(), match["closed"], in_json)

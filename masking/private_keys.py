@@ -5,29 +5,29 @@ from collections.abc import Iterator
 
 from masking.values import ANSI, Span
 
-_LONGEST = 16_384  # characters of a key whose beginning is missing
+_LONGEST = 16_384  # characters before a footer that may belong to its key
 _HEAD = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _FOOT = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_DASH = r"-(?!----[^-])"  # not one of the five dashes of a footer
+_DASH = r"-(?!----[^-])"  # not the first of a footer's five dashes
 _EDGE = r"(?:[\s-]|\\++[nrt])"
 _BODY = re.compile(
     rf"(?:\s|{_DASH}|\\++[nrt])*+(?P<value>(?:[A-Za-z0-9+/=\s:,.]|{_DASH}|\\++[nrt/])*+)(?=-----END)"
 )
 _TAIL = re.compile(rf"{_EDGE}+\Z")
-# Between the lines of a key: code, diff and quotation marks, line numbers.
+# What may separate the lines of a key: code, diff and quotation marks, line numbers.
 _MARKERS = (
     rf"(?:[\s\"',+;(>|#*$→]|{_DASH}|\\++[nrt\"']|{ANSI}|<br ?/?>"
     r"|\\++u2192|[0-9]{1,6}+(?=[ ]*+(?:[|→:\t]|\\++(?:t|u2192)))|(?<=[0-9]):)"
 )
 _HEADER = r"(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash):[^\n\\\"]{0,200}+"
 _BETWEEN = re.compile(rf"{_MARKERS}*+")
-_NO_NUMBER = r"(?!(?:true|false|null)\b)(?=[0-9eE+]{0,64}[A-DF-Za-df-z/=\\])"  # a number in JSON
+_NO_NUMBER = r"(?!(?:true|false|null)\b)(?=[0-9eE+]{0,64}[A-DF-Za-df-z/=\\])"  # not a JSON number
 _LETTER = r"(?:[A-Za-z0-9+/=]|\\++/)"
 _LINE = re.compile(
     rf"(?:{_MARKERS}|{_HEADER})*+(?P<value>{_NO_NUMBER}(?:{_LETTER}{{16,}}+"
     rf"|[A-Za-z0-9+/=]{{1,16}}+(?={_MARKERS}*+-----END)|=[A-Za-z0-9+/]{{4}}))"
 )
-# Not in the middle of a run of letters, unless right after an escape or a colour sequence.
+# Not inside a run of letters, unless right after an escape or a colour sequence.
 _NEW = r"(?:(?<![A-Za-z0-9+/=\\\[<])|(?<=\\[nrt])|(?<=\\u2192)|(?<=[0-9\[]m)|(?<=\[K))"
 _LAST_LINES = re.compile(
     rf"{_NEW}{_NO_NUMBER}(?:{_LETTER}{{30,}}+"
@@ -63,7 +63,7 @@ def _trimmed_body(text: str, start: int, end: int) -> Iterator[Span]:
 
 
 def _last_lines(text: str, since: int, end: int) -> list[Span]:
-    """Return the lines of a key right before its footer."""
+    """Return the lines of the key that directly precede its footer."""
     spans: list[Span] = []
     for line in _LAST_LINES.finditer(text, since, end + 8):
         between = _BETWEEN.match(text, spans[-1].end) if spans else None

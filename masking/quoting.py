@@ -39,11 +39,11 @@ def end_of_quoted(text: str, opening: re.Match[str], in_json: bool) -> int | Non
 
 
 def is_same_quote(opening: re.Match[str], closed: str) -> bool:
-    """Return whether a quote has the kind and the level of escaping of the name's own quote."""
+    """Return whether a quote is of the same kind as the name's, and escaped at least as deeply."""
     is_deep = _level(len(opening["slashes"])) >= _level(len(closed) - 1) if closed else False
     return is_deep and opening["quote"] == closed[-1]
 
 
 def _level(slashes: int) -> int:
-    """Return how often a quote was escaped, given its backslashes: 0, 1, 3, 7 give 0 to 3."""
+    """Return how many times a quote was escaped: 0, 1, 3 or 7 backslashes mean 0 to 3 times."""
     return (~slashes & (slashes + 1)).bit_length() - 1

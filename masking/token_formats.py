@@ -1,6 +1,6 @@
 """Find secrets by their format: tokens of known services, keys, hashes, URLs with credentials.
 
-The formats are those that the services publish and the common scanners look for.
+The formats are those that the services document and that common secret scanners look for.
 """
 
 import re
@@ -13,7 +13,7 @@ _W = r"[A-Za-z0-9_-]"
 _A = r"[A-Za-z0-9]"
 _H = r"[0-9a-f]"
 _NO_WORDS = rf"(?![a-z0-9]{{0,15}}(?:-[a-z0-9]{{0,15}}){{0,9}}+(?!{_W}))"
-# kind, literal prefixes, what must follow one of them.
+# (kind, literal prefixes, pattern for the rest)
 _TOKEN_FORMATS = (
     ("github", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), rf"{_A}{{30,255}}+"),
     ("github", ("github_pat_",), r"\w{22,255}+"),
@@ -112,14 +112,14 @@ _TOKEN_FORMATS = (
      rf"\d{{5,16}}:{_W}{{30,50}}+"),
     ("azure", ("AccountKey=", "SharedAccessKey=", "accountkey="), r"[A-Za-z0-9+/]{20,100}+={0,2}"),
 )  # fmt: skip
-# These prefixes are public: they say where a secret belongs, and stay visible.
+# Prefixes that are not secret: they show what the secret is for, so they stay visible.
 _PUBLIC = ("hooks.slack.com/", ".webhook.office", "discord", "api.telegram", "Acc", "Shared", "acc")
-# These kinds match with any characters; the others need digits and letters, or both cases.
+# Kinds that need no further check; the others must mix digits and letters, or cases.
 _CERTAIN = {"aws", "age", "teams", "slack", "discord", "telegram", "azure", "octopus", "1password"}
 
 
 def _alternation(literals: list[str]) -> str:
-    """Group literals by their first character, which matches a few times faster."""
+    """Return a pattern for any of the literals, grouped by first character to match faster."""
     firsts = sorted({literal[0] for literal in literals})
     return "|".join(
         re.escape(first)
@@ -144,7 +144,7 @@ _ESCAPES = "nrtbf"
 
 
 def _is_token_start(text: str, start: int) -> bool:
-    """Return whether a token may start here: not after a letter or digit, unless of an escape."""
+    """Return whether a token may start here: not after a letter or digit, except in an escape."""
     if start == 0:
         return True
     before = text[start - 1]
@@ -153,7 +153,7 @@ def _is_token_start(text: str, start: int) -> bool:
     return before in _ESCAPES and start > 1 and text[start - 2] == "\\"
 
 
-# No token is shorter; searching only such runs takes half the time.
+# No token has fewer than 18 characters; searching only such runs takes half the time.
 _RUN = re.compile(r"[\w.~:/+=-]{18,}+", re.ASCII)
 
 
@@ -181,8 +181,8 @@ def _has_both_cases(token: str) -> bool:
     return token != token.lower() and token != token.upper() and "-" not in token
 
 
-# kind, a literal marker to search for (many times faster than a pattern), the pattern, and which
-# characters precede the marker and how many.
+# (kind, literal marker, pattern, characters that may precede the marker, allowed counts of them).
+# Checking for the literal first is many times faster than always matching the pattern.
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 _NEW = r"(?:(?<![A-Za-z0-9_-]eyJ)|(?<=\\[nrtbf]eyJ))"
 _MARKED_FORMATS = tuple(
@@ -204,7 +204,7 @@ _MARKED_FORMATS = tuple(
 
 
 def find_tokens_by_marker(text: str) -> Iterator[Span]:
-    """Yield secrets without a literal prefix, by a marker in their middle."""
+    """Yield secrets recognized by a literal marker, which may be in their middle."""
     for kind, marker, pattern, before, counts in _MARKED_FORMATS:
         if marker in text:
             for match in pattern.finditer(text):
@@ -214,7 +214,7 @@ def find_tokens_by_marker(text: str) -> Iterator[Span]:
 
 
 def _run_length_before(text: str, end: int, characters: str) -> int:
-    """Count how many of these characters precede a position, without the letter of an escape."""
+    """Count the consecutive `characters` before a position, excluding an escape's letter."""
     if not characters:
         return 0
     start = max(0, end - 40)
@@ -247,7 +247,7 @@ def find_url_credentials(text: str) -> Iterator[Span]:
             yield Span(*match.span(part))
 
 
-# Each with a literal that the lowercase text must contain.
+# (literal that the lowercase text must contain, finder)
 TOKEN_FINDERS: tuple[tuple[str, Callable[[str], Iterator[Span]]], ...] = (
     ("", find_tokens),
     ("", find_tokens_by_marker),

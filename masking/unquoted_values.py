@@ -1,4 +1,4 @@
-"""Decide whether an unquoted value is a secret, by its surroundings."""
+"""Decide from its context whether an unquoted value is a secret."""
 
 import re
 
@@ -41,7 +41,7 @@ def is_at_line_start(text: str, start: int) -> bool:
 
 
 def opens_expression(field: Field, value: str) -> bool:
-    """Return whether a value opens a list, object or call, unlike a password "(Xy9zQabc"."""
+    """Return whether a value opens a list, object or call, unlike the password "(Xy9zQabc"."""
     if not value.startswith(("(", "[", "{", "<", "|", "&", "$(", "${")):
         return False
     is_whole = field.sep == "=" and not field.is_spaced and is_password_name(field.name)
@@ -60,7 +60,7 @@ def is_unquoted_secret(field: Field, text: str, value: str, whole: str, end: int
 
 
 def _is_plain_setting(field: Field, text: str, value: str, end: int) -> bool:
-    """Return whether the context is not code: NAME=value, or "Password: A.Whole.Line"."""
+    """Return whether the context is a setting, not code: NAME=value or a "Password: A.B.C" line."""
     if not is_password_name(field.name) and not field.name.isupper():
         return False
     if field.sep == "=":
@@ -97,7 +97,7 @@ def _may_be_secret(field: Field, text: str, value: str, end: int) -> bool:
     if field.sep == "=" and not field.is_spaced and text[field.value_start - 1] in "=dD":
         return _may_be_field_secret(field, text, value, end)
     if not password and field.sep == ":" and text[field.start - 1 : field.start] == ":":
-        return False  # "arn:aws:secretsmanager:secret:name"
+        return False  # as in "arn:aws:secretsmanager:secret:name"
     if text[field.value_start - 1] == ":" and text[field.start - 1 : field.start] == '"':
         return stands_out(value) and has_digit_and_letter(
             value
@@ -119,14 +119,14 @@ def _may_be_secret(field: Field, text: str, value: str, end: int) -> bool:
 
 
 def _fills_line(text: str, value: str, end: int) -> bool:
-    """Return whether a value is alone on its line, as below a line "Password:"."""
+    """Return whether a value is alone on its line, as below a "Password:" label."""
     if len(value) < 6 or ":" in value or not stands_out(value) or is_identifier(value):
         return False
     return bool(_LINE_END.match(text, end)) and text[end : end + 1] not in (",", ";", ":")
 
 
 def _may_be_field_secret(field: Field, text: str, value: str, end: int) -> bool:
-    """Return whether the value in `name=value` may be a secret: a form, a call, a settings file."""
+    """Return whether the value in `name=value` may be a secret, in a form, call or setting."""
     before = text[max(0, field.start - 2) : field.start]
     is_variable = is_variable_name(value)
     if before[-1:] in ("?", "&", ";", "/") or field.name.startswith("-"):

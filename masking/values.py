@@ -1,4 +1,4 @@
-"""Tell secret names from other names, and secret values from code, placeholders and words."""
+"""Tell secret names from others, and secret values from code, placeholders and words."""
 
 import re
 from functools import lru_cache
@@ -11,11 +11,11 @@ SPACE = r"(?:\s|\\{1,15}[rnt]){0,40}+"  # raw or escaped
 
 
 class Span(NamedTuple):
-    """The position of a secret value, without its name, in a text."""
+    """The position in a text of a secret value, without its name."""
 
     start: int
     end: int  # exclusive
-    quote: str = ""  # to put around the mask of a JSON number, which has none
+    quote: str = ""  # added to the mask of a JSON number, to keep the JSON valid
 
     @property
     def mask(self) -> str:
@@ -51,7 +51,7 @@ _KEYS = _words(
     "accountkey storage admin app application client consumer deploy license licence session "
     "shared preshared subscription webhook bot openai anthropic functions host webapp wep wpa"
 )
-# Words before "token" or "secret" that make it harmless: paging, parsing, language models.
+# Words that make a following "token" or "secret" harmless: paging, parsing, language models.
 _HARMLESS = _words(
     "page pagination continuation next sync resume cancel cancellation stop max min num no pad eos "
     "bos unk cls mask sep special per total input output prompt first last end start missing "
@@ -62,7 +62,7 @@ _HARMLESS = _words(
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Return whether a field of this name holds a secret: "apiKey", "DB_PASSWORD", "Set-Cookie"."""
+    """Return whether a field's name implies a secret: "apiKey", "DB_PASSWORD", "Set-Cookie"."""
     words = _words_of(name)
     if not words:
         return False
@@ -93,12 +93,12 @@ def _is_password(words: list[str]) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_password_name(name: str) -> bool:
-    """Return whether a field of this name holds a password, which may be any word."""
+    """Return whether a field with this name holds a password, which may be an ordinary word."""
     return _is_password(_words_of(name))
 
 
 def _words_of(name: str) -> list[str]:
-    """Split a name into lowercase words, dropping trailing ones without meaning."""
+    """Split a name into lowercase words, dropping meaningless ones at the end."""
     words = [word.lower() for word in _WORD.findall(name)]
     while words and (words[-1] in _NEUTRAL or words[-1].isdigit()):
         words.pop()
@@ -220,14 +220,14 @@ def has_digit_and_letter(value: str) -> bool:
 
 
 def stands_out(value: str) -> bool:
-    """Return whether a value cannot be a word of prose: it mixes letters with digits or symbols."""
+    """Return whether a value cannot be a word of prose, because of its digits or symbols."""
     if _DIGITS.fullmatch(value):
         return len(value) >= 5
     return len(value) >= 4 and bool(_RANDOM.match(value) or _SYMBOL.search(value))
 
 
 def is_mixed(value: str) -> bool:
-    """Return whether a value has a capital inside a word, or digits and letters."""
+    """Return whether a value has a capital inside a word, or both digits and letters."""
     return bool(_RANDOM.match(value) or _CAPITAL_INSIDE.search(value))
 
 
@@ -235,7 +235,7 @@ _OPENERS = {")": "(", "]": "[", "}": "{"}
 
 
 def strip_end(value: str) -> str:
-    """Strip the punctuation and brackets that end the surrounding sentence or code."""
+    """Strip trailing punctuation and brackets that belong to the surrounding sentence or code."""
     value = value.rstrip(".,;:")
     while value and value[-1] in _OPENERS and _OPENERS[value[-1]] not in value:
         value = value[:-1].rstrip(".,;:")
@@ -248,13 +248,13 @@ class Field(NamedTuple):
     name: str
     start: int  # of the name
     value_start: int  # of the value, including its opening quote if it has one
-    sep: str  # after the name; "is" in a sentence, "flag" for --name value
+    sep: str  # between name and value; "is" in a sentence, "flag" for --name value
     is_spaced: bool  # blanks precede the separator
-    quote: str  # that ends the name, with its backslashes, or ""
-    on_next_line: bool = False  # the value is on a line of its own
+    quote: str  # the one that ends the name, with its backslashes, or ""
+    on_next_line: bool = False  # the value is on a line after the name
 
 
-# Quoted values that are no secrets: the code between two string literals, and sentences.
+# Quoted values that are not secrets: code between two string literals, and sentences.
 _JOINED = re.compile(r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+")
 _SAID = re.compile(r"[A-Z][a-z']+(?: [A-Za-z][a-z']*+){2,}.{0,400}[.!?:]", re.DOTALL)
 _SENTENCE = re.compile(r"[A-Z][a-z']*(?: [A-Za-z][a-z']*){2,}.{0,400}[a-z.!?:]", re.DOTALL)

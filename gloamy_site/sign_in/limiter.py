@@ -1,7 +1,7 @@
-"""Limits password attempts, so that nobody guesses one and no stranger locks an account.
+"""Limits password attempts, so that nobody can guess a password or lock others out.
 
 Attempts are counted per network, per account and network, and per account. A browser that has
-signed in to the account before carries a cookie and is counted on its own, so strangers' attempts
+signed in to the account before carries a cookie and is counted separately, so strangers' attempts
 do not affect it. One-time links are never counted.
 """
 
@@ -33,7 +33,7 @@ class Limit(NamedTuple):
 
 
 def seconds_to_wait(request: HttpRequest, username: str) -> int:
-    """Count an attempt before checking the password. Return 0 if allowed, else the delay."""
+    """Count an attempt before its password is checked; return 0 if allowed, else the delay."""
     for limit in _limits(request, username):  # once one is exceeded, the rest are not counted
         attempt = Attempt.objects.count_one(limit.key, WINDOW)
         if attempt.count > limit.attempts:
@@ -42,7 +42,7 @@ def seconds_to_wait(request: HttpRequest, username: str) -> int:
 
 
 def reset(request: HttpRequest, username: str) -> None:
-    """Uncount a successful attempt and clear the strictest counter that applies to it."""
+    """Undo the count of a successful attempt and clear the strictest counter that applies to it."""
     limits = _limits(request, username)
     Attempt.objects.take_back([limit.key for limit in limits])
     strictest = min(limits, key=lambda limit: limit.attempts)
@@ -63,7 +63,7 @@ def _limits(request: HttpRequest, username: str) -> list[Limit]:
 
 
 def remember_browser(request: HttpRequest, response: HttpResponse, username: str) -> None:
-    """Set the cookie of a browser that has signed in to this account."""
+    """Set a cookie that marks the browser as having signed in to this account."""
     value = f"{get_random_string(22)}:{_account_key(username)}"
     response.set_signed_cookie(
         COOKIE, value, max_age=COOKIE_AGE, secure=request.is_secure(), httponly=True, samesite="Lax"
@@ -76,7 +76,7 @@ def has_signed_in_before(request: HttpRequest) -> bool:
 
 
 def client_network(request: HttpRequest) -> str:
-    """Return the client's IPv4 address or IPv6 /64 network, which one visitor has to itself."""
+    """Return the client's IPv4 address, or its IPv6 /64 network, which one visitor may own."""
     try:
         address = ip_address(request.META.get("REMOTE_ADDR", ""))
     except ValueError:

@@ -25,7 +25,7 @@ LINK_COOKIE_AGE = 5 * 60  # seconds to press the button
 
 
 class SignInView(LoginView):
-    """Sign in with a password and continue to the requested page."""
+    """The password form, which continues to the requested page."""
 
     template_name = "sign_in/password.html"
     redirect_authenticated_user = True
@@ -53,7 +53,7 @@ class SignInView(LoginView):
 
 
 def sign_in_for_admin(request: HttpRequest) -> HttpResponse:
-    """Redirect the admin's login to ours, unless signing in again would not help."""
+    """Redirect the admin's login to ours; raise PermissionDenied for signed-in non-staff users."""
     if request.user.is_authenticated and not request.user.is_staff:
         raise PermissionDenied
     query = request.GET.urlencode(safe="/")
@@ -95,7 +95,7 @@ def _keep_token(request: HttpRequest, token: str) -> HttpResponse:
         path=request.path,
         secure=request.is_secure(),
         httponly=True,
-        samesite="Lax",  # Strict cookies are not sent when following a link from a mail or a chat
+        samesite="Lax",  # Strict cookies are not sent when a link in an email or chat is followed
     )
     return response
 
@@ -122,9 +122,9 @@ def _link_page(request: HttpRequest, user: Any, *, is_missing: bool = False) -> 
 
 
 def _pop_next_url(request: HttpRequest) -> str:
-    """Remove and return the long URL saved in the session, or "", and restore its normal expiry."""
+    """Remove and return the session's long URL, or "", and reset the session's expiry."""
     url = str(request.session.pop("next", ""))
     request.session.set_expiry(None)
-    start = url[:1_000]  # enough to tell the host; Django rejects long URLs
+    start = url[:1_000]  # enough to determine the host; Django rejects long URLs
     is_plain = url.isascii() and url.isprintable()
     return url if is_plain and url_has_allowed_host_and_scheme(start, None) else ""

@@ -1,4 +1,4 @@
-"""The disk space of the store."""
+"""Measures and reclaims the disk space of the store."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ def measure() -> Space:
 
 
 def vacuum() -> None:
-    """Rewrite SQLite's file without its free pages. Blocks writers."""
+    """Rewrite SQLite's file without free pages, blocking writers; on PostgreSQL, run VACUUM."""
     connection = workspace.store_connection()
     with connection.cursor() as cursor:
         if not engine(connection).is_file:

@@ -14,7 +14,7 @@ Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class TransferError(Exception):
-    """A task cannot be transferred; the message names it and the reason."""
+    """A task cannot be transferred; the message says which one and why."""
 
     def __str__(self) -> str:
         return one_line(super().__str__())  # it may quote a file or a row
@@ -85,7 +85,7 @@ def reason(error: Exception) -> str:
 
 
 def _validate(task: Task) -> None:
-    """Check what the types do not: JSON columns, timestamps, and that counts are not negative."""
+    """Check what the types cannot: JSON columns, timestamps, and that no count is negative."""
     _check_field("execution_history_json", decode_history, task.execution_history_json)
     _check_field("resumable_history_json", decode_history, task.resumable_history_json)
     _check_field("checkpoint_count", _check_natural, task.checkpoint_count)

@@ -19,7 +19,7 @@ def note(kind: str, text: str) -> Finding:
 
 
 def quote(value: Any) -> str:
-    """Return a stored value as a short literal on one line of ASCII."""
+    """Return a stored value as a short, escaped literal on one line."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
     literal = ascii(value)
@@ -27,5 +27,5 @@ def quote(value: Any) -> str:
 
 
 def escape(text: str | bytes) -> str:
-    """Return untrusted text, such as an error message, likewise but without quotes."""
+    """Escape and shorten untrusted text, such as an error message, without adding quotes."""
     return quote(text).strip("'\"")

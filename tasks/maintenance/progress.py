@@ -1,4 +1,4 @@
-"""A progress bar for commands; on a terminal only."""
+"""A progress bar for commands, shown only on a terminal."""
 
 import time
 
@@ -7,7 +7,7 @@ from django.core.management.base import OutputWrapper
 from tasks.escaping import one_line
 
 BAR_WIDTH = 30  # characters
-INTERVAL = 0.1  # seconds between two redraws
+INTERVAL = 0.1  # seconds between redraws
 
 
 class Progress:

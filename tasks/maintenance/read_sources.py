@@ -22,12 +22,12 @@ from tasks.store.workspace import store_connection, store_file
 WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))  # first and last affected version
 ERRORS = (DatabaseError, sqlite3.Error, OSError)
 ATTEMPTS = 10  # per statement, if the file keeps changing
-CLOCK_RESOLUTION = 0.02  # seconds; file timestamps are only precise to some milliseconds
+CLOCK_RESOLUTION = 0.02  # seconds; file timestamps are only precise to a few milliseconds
 MISSING = "missing"
 
 
 class Source(Protocol):
-    """A store opened for reading. Each statement has a transaction of its own."""
+    """A store opened for reading. Each statement runs in its own transaction."""
 
     key_columns: dict[type[Any], str]
     placeholder: str
@@ -42,7 +42,7 @@ class Source(Protocol):
 
 
 class SqliteSource:
-    """The file, not opened by Django, whose connection would set the journal mode."""
+    """The SQLite file, opened without Django, whose connection would set the journal mode."""
 
     placeholder = "?"
 
@@ -56,12 +56,12 @@ class SqliteSource:
         self.state = _settled_state(self.file)
         self.in_wal_mode = _in_wal_mode(self.file)
         address = f"{self.file.resolve().as_uri()}?mode=ro"
-        if self.in_wal_mode:  # otherwise SQLite creates no -wal and -shm files
+        if self.in_wal_mode:  # in other modes, reading creates no -wal or -shm file
             address = read_only_uri(self.file)
         self.is_immutable = address.endswith("immutable=1")
         self.connection = sqlite3.connect(address, uri=True, isolation_level=None)
         harden_sqlite(self.connection)
-        self.connection.text_factory = bytes  # text may not be UTF-8
+        self.connection.text_factory = bytes  # text might not be valid UTF-8
 
     def rows(self, sql: str, *params: Any) -> list[Any]:
         """Return the rows. Retry if a file that was opened as immutable has been written to."""
@@ -121,7 +121,7 @@ class SqliteSource:
 
 
 def _in_wal_mode(file: Path) -> bool:
-    """Return whether the file is in WAL mode. Drops the locks of SQLite if it has the file open."""
+    """Return whether the file is in WAL mode. If SQLite has it open, this drops its locks."""
     with file.open("rb") as handle:
         return handle.read(19)[18:] == b"\x02"
 
@@ -142,7 +142,7 @@ def state(file: Path) -> tuple[int, ...]:
 
 
 class PostgresSource:
-    """The server, through Django's connection."""
+    """The PostgreSQL server, read through Django's connection."""
 
     placeholder = "%s"
 
@@ -194,7 +194,7 @@ class PostgresSource:
 
 
 def open_store() -> Source:
-    """Open the store from the settings. Raises OSError or a database error."""
+    """Open the store that the settings name. Raises OSError or a database error."""
     connection = store_connection()
     if not engine(connection).is_file:
         return PostgresSource(connection)

@@ -1,7 +1,7 @@
 """Checks every row of a store.
 
-Each row is read by a statement of its own, which keeps memory low and reads short. Its relations
-are checked in that same statement, since a live agent keeps writing.
+Each row is read by its own statement, which keeps memory use low and transactions short. The same
+statement counts the related rows, since a live agent may write between two statements.
 """
 
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ DECODERS: dict[str, Any] = {
     "resumable_history_json": decode_history,
     "items_json": decode_items,
 }
-RELATED_COUNT = {  # the rows of the other table that belong to a row
+RELATED_COUNT = {  # SQL that counts a row's related rows in the other table
     TaskRecord: "(SELECT count(*) FROM task_checkpoints c WHERE c.task_id = t.task_id)",
     TaskCheckpoint: "(SELECT count(*) FROM task_records r WHERE r.task_id = t.task_id)",
 }
 
 
 class Cell(NamedTuple):
-    """A stored value and SQLite's name of its type. Text from SQLite is bytes, not decoded yet."""
+    """A stored value and SQLite's name for its type. Text from SQLite is still undecoded bytes."""
 
     kind: str
     value: Any
@@ -164,5 +164,5 @@ def _row_name(model: type[models.Model], cells: dict[str, Cell], key: Any) -> st
 
 
 def _decode(value: Any) -> Any:
-    """Decode text, which is bytes from SQLite. Raises UnicodeDecodeError unless it is UTF-8."""
+    """Decode text, which SQLite returns as bytes. Raises UnicodeDecodeError unless it is UTF-8."""
     return value.decode() if isinstance(value, bytes) else value

@@ -1,4 +1,4 @@
-"""Transfers whole tasks: to JSON Lines, from JSON Lines, and between databases.
+"""Transfers whole tasks to and from JSON Lines, and between databases.
 
 Tasks are transferred exactly as stored. `write_task` does not use the verbs of `tasks.service`,
 which set new timestamps, count checkpoints and reset them when a run starts.
@@ -56,7 +56,7 @@ def _digest(row: Any) -> int:
 
 
 def task_ids(using: str | None = None) -> Iterator[str | bytes]:
-    """Yield every task id in order, as bytes if it is not UTF-8. Pages have a transaction each."""
+    """Yield all task ids in order, as bytes if not UTF-8. Each page has its own transaction."""
     last: str | bytes | None = None
     while True:
         with transactions.reading_as_stored(using) as cursor:
@@ -84,7 +84,7 @@ def task_exists(task_id: str | bytes, using: str) -> bool:
 
 
 def unreachable_rows(using: str | None = None) -> list[str]:
-    """Return messages about the rows that are not transferred because no task id leads to them."""
+    """Return messages about rows that are not transferred because no task id identifies them."""
     with transactions.reading_as_stored(using) as cursor:
         tasks, checkpoints = transfer_statements.count_unreachable(cursor)
     messages = []
@@ -96,7 +96,7 @@ def unreachable_rows(using: str | None = None) -> list[str]:
 
 
 def read_task(task_id: str | bytes, using: str | None = None) -> Task | None:
-    """Return a consistent task with its checkpoints, or None if it has been deleted.
+    """Return a task and its checkpoints from one snapshot, or None if it has been deleted.
 
     Raises TransferError if a value does not have its column's type, which SQLite permits.
     """
@@ -113,7 +113,7 @@ def read_task(task_id: str | bytes, using: str | None = None) -> Task | None:
 
 
 def write_task(task: Task, *, replace: bool = False, using: str | None = None) -> float:
-    """Store a task as it is, with new ids for its checkpoints.
+    """Store a task unchanged, except that its checkpoints get new ids.
 
     Returns the seconds for which the lock was held, or 0 if an equal task was already stored.
     Raises TransferError if a different task has its id and `replace` is not set, or if the
@@ -129,7 +129,7 @@ def write_task(task: Task, *, replace: bool = False, using: str | None = None) -
         with transactions.writing_task(task.thread_id, task.task_id, using) as (cursor, _):
             transactions.lock_thread(cursor, task.thread_id)  # before the clock starts
             start = perf_counter()
-            if replace:  # the task before its checkpoints, as in every other delete
+            if replace:  # deletes the task before its checkpoints, like every other delete
                 transfer_statements.delete_task(cursor, task.task_id)
             if not transfer_statements.insert_task(cursor, values, rows):
                 raise TransferError(f"{task.task_id!r} is there with other content")
@@ -157,7 +157,7 @@ def _is_stored(task: Task, using: str) -> bool:
 
 
 def storable_task(task: Task, using: str) -> Task:
-    """Return the task as the database can hold it, see `tasks.engines.storable`."""
+    """Return the task with values that the database can hold; see `tasks.engines.storable`."""
     connection = connections[using]
     if not engine(connection).is_strictly_typed:
         return task
@@ -185,7 +185,7 @@ def require_file(database: dict[str, Any]) -> None:
 
 
 def create_tables(using: str) -> None:
-    """Create the tables of a new store."""
+    """Create the store's tables if they do not exist yet."""
     if TaskRecord._meta.db_table not in connections[using].introspection.table_names():
         call_command("migrate", "tasks", database=using, verbosity=0, interactive=False)
 

@@ -41,7 +41,7 @@ def select_thread_ids(cursor: CursorWrapper, thread_id: str) -> list[str | bytes
 def select_task(
     cursor: CursorWrapper, task_id: str | bytes
 ) -> tuple[tuple[Any, ...] | None, list[tuple[Any, ...]]]:
-    """Return the row of a task, or None, and the rows of its checkpoints in recording order."""
+    """Return a task's row (or None), and its checkpoints' rows in recording order."""
     params = (_id_param(cursor, task_id),)
     cursor.execute(f"SELECT {TASK_COLUMNS} FROM task_records {_WHERE_ID}", params)
     row = cursor.fetchone()
@@ -53,7 +53,7 @@ def select_task(
 
 def task_exists(cursor: CursorWrapper, task_id: str | bytes) -> bool:
     param = _id_param(cursor, task_id)
-    if isinstance(param, str) and "\0" in param:  # PostgreSQL cannot hold it and rejects the query
+    if isinstance(param, str) and "\0" in param:  # PostgreSQL rejects queries with NUL
         return False
     cursor.execute(f"SELECT 1 FROM task_records {_WHERE_ID}", (param,))
     return cursor.fetchone() is not None
@@ -66,7 +66,7 @@ def insert_task(
     cursor.execute(_INSERT_TASK, task)
     if not cursor.rowcount:
         return False
-    # Left behind if the task was deleted by hand
+    # Checkpoints left behind by a task that was deleted by hand
     cursor.execute("DELETE FROM task_checkpoints WHERE task_id = %s", task[:1])
     cursor.executemany(_INSERT_CHECKPOINT, [(task[0], *checkpoint) for checkpoint in checkpoints])
     return True
@@ -79,7 +79,7 @@ def delete_task(cursor: CursorWrapper, task_id: str | bytes) -> None:
 def count_unreachable(cursor: CursorWrapper) -> tuple[int, int]:
     """Count the tasks whose id is not text, and the checkpoints without a task."""
     if engine(cursor.db).is_strictly_typed:
-        return 0, 0  # prevented by its types and its foreign key
+        return 0, 0  # its types and its foreign key prevent both
     cursor.execute("SELECT count(*) FROM task_records WHERE typeof(task_id) <> 'text'")
     [tasks] = cursor.fetchone()
     cursor.execute(
@@ -91,7 +91,7 @@ def count_unreachable(cursor: CursorWrapper) -> tuple[int, int]:
 
 
 def _id_param(cursor: CursorWrapper, task_id: str | bytes) -> str | bytes:
-    """Return an id for CAST(%s AS TEXT): as bytes on SQLite, since it may not be UTF-8."""
+    """Return an id to pass to CAST(%s AS TEXT): bytes on SQLite, where it might not be UTF-8."""
     if engine(cursor.db).is_strictly_typed or isinstance(task_id, bytes):
         return task_id
     return task_id.encode()

@@ -60,7 +60,7 @@ class Command(BaseCommand):
 
 
 def _delete_extra_tasks(source: str, target: str, replace: bool) -> None:
-    """Delete tasks that only the target holds. Raises CommandError for one unless `replace`."""
+    """Delete tasks that only the target holds; without `replace`, raise CommandError instead."""
     for task_id in transfer.task_ids(target):
         if transfer.task_exists(task_id, source):
             continue
@@ -88,7 +88,7 @@ def _copy_tasks(source: str, target: str, replace: bool, progress: Progress) -> 
 
 
 def _totals(alias: str, progress: Progress) -> Totals:
-    """Read the target again for its actual totals."""
+    """Return the actual totals of the target, read again."""
     totals = Totals()
     for task_id in transfer.task_ids(alias):
         try:

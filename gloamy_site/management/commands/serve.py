@@ -26,7 +26,7 @@ from tasks.demo import SimulatedAgent, fill
 from tasks.store import workspace
 from tasks.views.limits import SERVER_THREADS
 
-LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect, not to listen
+LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - for connecting, not for listening
 
 HEADER_TIMEOUT = 10_000  # milliseconds; see gloamy_site/request_body.py for bodies
 MAX_HEADER_SIZE = 128 * 1024  # bytes, including a URL of up to 64 KB
@@ -98,13 +98,13 @@ class Command(BaseCommand):
 
 
 def _relative_path(path: str) -> str:
-    """Return the path relative to the working directory if it is inside it."""
+    """Return a path inside the working directory as relative to it, and others unchanged."""
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
 
 
 def _url_host(host: str) -> str:
-    """Return the host as a browser on this machine has to write it in a URL."""
+    """Return the host for URLs that a browser on this machine can open."""
     host = LOCAL_HOSTS.get(host, host)
     return f"[{host}]" if ":" in host else host
 
@@ -118,7 +118,7 @@ def _is_listening(host: str, port: int) -> bool:
 
 
 def _check_options(options: dict[str, Any]) -> None:
-    """Raise WorkspaceError if the settings do not match these options."""
+    """Raise WorkspaceError if these options conflict with the settings."""
     folder = options["workspace"]
     if folder and Path(folder).expanduser().resolve() != settings.WORKSPACE.resolve():
         raise workspace.WorkspaceError(f"{folder} is not opened: start `manage.py serve` itself.")
@@ -144,7 +144,7 @@ def _set_up() -> str:
     call_command("migrate", verbosity=0, interactive=False, stderr=warnings)
     call_command("clearsessions")
     workspace.check_store()
-    return "" if settings.TASKS_READ_ONLY else warnings.getvalue()  # which the welcome mentions
+    return "" if settings.TASKS_READ_ONLY else warnings.getvalue()  # the welcome says so instead
 
 
 def _check_address(host: str, port: int) -> None:
@@ -183,6 +183,6 @@ def _server(host: str, port: int) -> MPServer:
         workers_kill_timeout=5,  # seconds for requests to finish after Ctrl-C
         working_dir=Path(settings.BASE_DIR),
     )
-    # Stop on SIGHUP, sent by a closing terminal; granian would reload.
+    # Stop on SIGHUP, which a closing terminal sends; granian would reload instead.
     server.signal_handler_reload = server.signal_handler_interrupt  # type: ignore[method-assign]
     return server

@@ -28,7 +28,7 @@ LARGEST = 10  # threads listed
 
 
 def age(text: str) -> timedelta:
-    """Read an age such as 30d or 12h."""
+    """Parse an age such as 30d or 12h."""
     match = re.fullmatch(r"(\d{1,6})([mhdw])", text, re.ASCII)
     if not match:
         raise ArgumentTypeError(f"{text!r} is no age such as 30d, 12h, 45m or 2w")
@@ -75,7 +75,7 @@ class Command(BaseCommand):
             self.show(Confirmation(self.plan(options, measure=True)))
 
     def filters(self, options: dict[str, Any]) -> str:
-        """Return the filters as they were given, for the record."""
+        """Return the given filters as text, for the clearing's record."""
         names = ("thread", "status", "older_than", "channel", "provider", "model")
         values = {name: options[name] for name in names if options[name] not in (None, [])}
         values |= {name: "" for name in ("stalled", "cannot_resume") if options[name]}
@@ -83,7 +83,7 @@ class Command(BaseCommand):
         return " ".join(words)
 
     def plan(self, options: dict[str, Any], *, measure: bool = False) -> list[ClearedThread]:
-        """Return the threads that match, without those that run unless they are wanted."""
+        """Return the matching threads, without running ones unless the options include them."""
         with transactions.reading_as_stored():
             ids = list(self.matching(options).order_by().values_list("thread_id", flat=True))
         threads = lifecycle.plan([id_ for id_ in ids if isinstance(id_, str)], measure=measure)
@@ -106,7 +106,7 @@ class Command(BaseCommand):
         return tasks.unresumable() if options["cannot_resume"] else tasks
 
     def show(self, confirmation: Confirmation) -> None:
-        """Write the numbers, and the largest threads."""
+        """Print the totals and the largest threads."""
         at_least = "" if confirmation.is_measured else "at least "
         self.stdout.write(
             f"{_count(confirmation.count, 'thread')} would be cleared, {confirmation.running} of"
@@ -168,5 +168,5 @@ def plain_size(size: int) -> str:
 def _user_name() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # in a container: a number without a name
+    except (KeyError, OSError):  # in a container, the user id may have no name
         return ""

@@ -30,7 +30,7 @@ class Command(BaseCommand):
             with _open(options["file"]) as file:
                 failures = self.export(file, options["thread"])
         except BrokenPipeError:
-            # Python flushes standard output again at exit
+            # Python flushes standard output again at exit, which must not fail
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(1) from None
         except OSError as error:

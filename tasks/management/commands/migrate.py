@@ -38,7 +38,7 @@ class Command(migrate.Command):
             raise CommandError(str(error)) from error
 
     def targets(self, options: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the options for each database to migrate; in the store, only its own app."""
+        """Return the options for each database to migrate; the store needs only the `tasks` app."""
         if options["database"]:
             return [{"database": options["database"]}]
         workspace.prepare()
@@ -71,9 +71,9 @@ def _must_wait(connection: BaseDatabaseWrapper) -> bool:
 
 @contextmanager
 def _ignore_orphans(alias: str) -> Iterator[None]:
-    """Let migrations succeed if checkpoints lack their task, because it was deleted by hand.
+    """Let migrations succeed despite checkpoints whose task was deleted by hand.
 
-    Django otherwise rejects every migration of such a file on SQLite.
+    Otherwise Django rejects every migration of a SQLite file with such checkpoints.
     """
     connection = connections[alias]
     connection.check_constraints = lambda table_names=None: None  # type: ignore[method-assign]
