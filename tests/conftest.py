@@ -1,4 +1,4 @@
-"""Fixtures: the store on SQLite and on PostgreSQL, and a clock that tests can read."""
+"""Fixtures: the store on SQLite and on PostgreSQL, a predictable clock, clients and a server."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -37,7 +37,7 @@ def wants_postgres(item: pytest.Item) -> bool:
 def django_db_modify_db_settings(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """Start PostgreSQL if a chosen test wants it; else nothing shall know of that database."""
+    """Start PostgreSQL if a selected test needs it; otherwise, remove it from the settings."""
     if missing_postgres() or not any(map(wants_postgres, request.session.items)):
         del connections.settings["postgresql"]
         yield
@@ -49,7 +49,7 @@ def django_db_modify_db_settings(
 
 @pytest.fixture(params=list(ALIASES))
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> BaseDatabaseWrapper:
-    """The store's database connection; a test that asks for it runs on both databases."""
+    """The store's database connection; a test that uses it runs on both databases."""
     if request.param == "postgresql" and (reason := missing_postgres()):
         skip(reason)
     monkeypatch.setattr(routers, "STORE", ALIASES[request.param])
@@ -64,7 +64,7 @@ def store_file(store: BaseDatabaseWrapper) -> Path:
 
 @pytest.fixture(autouse=True)
 def request_slots(monkeypatch: pytest.MonkeyPatch) -> limits.RequestSlots:
-    """Free the slots of heavy requests: users of other tests have the same keys."""
+    """Fresh slots for heavy requests, because users in different tests have the same ids."""
     slots = limits.RequestSlots()
     monkeypatch.setattr(limits, "_slots", slots)
     return slots
@@ -72,13 +72,13 @@ def request_slots(monkeypatch: pytest.MonkeyPatch) -> limits.RequestSlots:
 
 @pytest.fixture(autouse=True)
 def site_slots() -> None:
-    """Free the slots of forms and of strangers' URLs: all tests come from one address."""
+    """Free the slots of forms and of strangers' URLs, because all tests share one IP address."""
     for slots in (request_body._strangers, request_body._known, middleware._pending_sign_ins):
         slots._held.clear()
 
 
 class Clock:
-    """Every look at it is one second later: 2026-01-01T00:00:01, :02, …"""
+    """A clock that advances by one second per call: 2026-01-01T00:00:01, :02, …"""
 
     def __init__(self) -> None:
         self.seconds = 0
@@ -94,7 +94,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """What the verbs take for the time: each write is at `clock.at(1)`, `clock.at(2)` and so on."""
+    """The clock of the store's verbs: the first write is at `clock.at(1)`, the next at `at(2)`."""
     clock = Clock()
     monkeypatch.setattr(transactions, "now_rfc3339", clock)
     return clock
@@ -110,7 +110,7 @@ def _client(*permissions: str, is_staff: bool = False) -> Client:
 
 @pytest.fixture
 def stranger(db: None) -> Client:
-    """Signed in, and allowed nothing."""
+    """A client signed in as a user without any permission."""
     return _client()
 
 
@@ -131,7 +131,7 @@ def operator(db: None) -> Client:
 
 @pytest.fixture
 def store_queries() -> Callable[[], CaptureQueriesContext]:
-    """`with store_queries() as queries:` the statements that the store is asked."""
+    """`with store_queries() as queries:` captures the statements sent to the store."""
     return lambda: CaptureQueriesContext(connections[routers.STORE])
 
 

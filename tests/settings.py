@@ -1,10 +1,10 @@
-"""The project's settings for its tests: nothing outside a temporary folder is read or written."""
+"""Settings for the tests, which read and write only in a temporary folder."""
 
 import os
 import tempfile
 from pathlib import Path
 
-_temporary = tempfile.TemporaryDirectory(prefix="gloamy-tests-")  # gone when Python ends
+_temporary = tempfile.TemporaryDirectory(prefix="gloamy-tests-")  # deleted when Python exits
 FOLDER = Path(_temporary.name)
 (FOLDER / "workspace").mkdir()
 
@@ -16,12 +16,12 @@ os.environ |= {
     "SECRET_KEY": "of the tests",
 }
 
-from gloamy_site.settings import *  # noqa: E402, F403  the environment had to come first
-from gloamy_site.settings import DATABASES  # noqa: E402  so here
+from gloamy_site.settings import *  # noqa: E402, F403 - the environment must be set before
+from gloamy_site.settings import DATABASES  # noqa: E402 - for the same reason
 
-for _alias in ("default", "tasks"):  # files, because memory knows neither WAL nor locks
+for _alias in ("default", "tasks"):  # files, because in-memory databases have no WAL or locks
     DATABASES[_alias]["TEST"] = {"NAME": FOLDER / f"test-{_alias}.sqlite3"}
-# The store once more; where the server is, conftest.py fills in.
+# The store on PostgreSQL; conftest.py fills in the server's address.
 DATABASES["postgresql"] = {
     "ENGINE": "django.db.backends.postgresql",
     "NAME": "",
@@ -29,4 +29,4 @@ DATABASES["postgresql"] = {
 }
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-WHITENOISE_AUTOREFRESH = True  # else each test client looks through all static files
+WHITENOISE_AUTOREFRESH = True  # otherwise, each test client scans all static files

@@ -1,4 +1,4 @@
-"""The rooms of the project, and the directions of their imports."""
+"""The project's packages: which may import which, and how ARCHITECTURE.md describes them."""
 
 import re
 import tomllib

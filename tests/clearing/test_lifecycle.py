@@ -104,7 +104,7 @@ def test_thread_that_changed_or_disappeared_after_confirmation_is_kept(store):
 
 
 def test_thread_that_changes_between_archive_and_deletion_is_kept(store, monkeypatch):
-    """Even if by a program that does not update its time."""
+    """Even if the program that changes it leaves `updated_at` as it was."""
     ended("telegram_42")
     pack = thread_rows.pack
 
@@ -257,7 +257,7 @@ def test_record_of_an_erased_thread_holds_none_of_its_text(store, is_erasing):
 
 
 def rows_of(table: str) -> list[Any]:
-    """Return all rows of a table of the site."""
+    """Return all rows of a table in the site's database."""
     with connections["default"].cursor() as cursor:
         cursor.execute(f"SELECT * FROM {table}")
         return list(cursor.fetchall())

@@ -16,7 +16,7 @@ from tests.support.processes import ROOT
 
 THREADS = ("first", "second", "third")
 
-# Clears all threads in one batch, and is killed where the argument says.
+# Clears all threads in one batch, and kills itself at the point named by its last argument.
 PROGRAM = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])

@@ -1,4 +1,4 @@
-"""Restored threads are what they were, to the byte, and never replace newer data unasked."""
+"""Restored threads are identical to the byte, and replace newer data only on request."""
 
 from datetime import timedelta
 
@@ -61,13 +61,15 @@ def test_thread_that_came_back_is_not_overwritten_unless_told_so(store):
         restoring.restore(row, by=BY)
     assert loaded().final_response == "new"
 
-    with pytest.raises(restoring.CameBackError):  # it runs
+    with pytest.raises(restoring.CameBackError):  # it is running
         restoring.restore(row, by=BY, replace=True)
     assert loaded().final_response == "new"
 
     restoring.restore(row, by=BY, replace=True, with_running=True)
     assert loaded().final_response == "old"
-    assert ClearedThread.objects.exclude(pk=row.pk).restorable().count() == 1  # the new one
+    assert (
+        ClearedThread.objects.exclude(pk=row.pk).restorable().count() == 1
+    )  # the replaced version
 
 
 @pytest.mark.parametrize("is_unchanged", [True, False])
@@ -81,7 +83,7 @@ def test_only_what_was_seen_is_replaced(store, is_unchanged):
         with pytest.raises(restoring.CameBackError, match="has changed"):
             restoring.restore(row, by=BY, replace=True, expected=fingerprint)
         assert loaded().final_response == "newer"
-        assert Clearing.objects.count() == 1  # nothing came of it
+        assert Clearing.objects.count() == 1  # the refused restore recorded no clearing
         return
 
     restoring.restore(row, by=BY, replace=True, expected=fingerprint)

@@ -29,7 +29,7 @@ ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
 
 @pytest.fixture
 def file(tmp_path, monkeypatch, django_db_blocker):
-    """A separate SQLite store, created and filled by the original."""
+    """A separate SQLite store, created and filled as gloamy does it."""
     file = tmp_path / "tasks.db"
     build(file, ORIGINAL)
     settings = connections.settings["tasks"] | {"NAME": file}
@@ -120,7 +120,7 @@ def at_rest(file):
 
 
 def rewrite(file):
-    """Move every row to other pages from another program, leaving no WAL behind."""
+    """Move every row to other pages, as another program would, leaving no WAL behind."""
     with closing(sqlite3.connect(file)) as writer, writer:
         writer.execute("UPDATE task_records SET execution_history_json = '[]'")
         writer.execute("UPDATE task_records SET execution_history_json = ?", (large(50_000),))
@@ -211,7 +211,7 @@ def test_unexpected_table_schema(file, capsys):
 
 @pytest.fixture
 def odd(store):
-    """A PostgreSQL schema that precedes the store's until the connection closes."""
+    """A function that executes SQL while a second PostgreSQL schema shadows the store's."""
     with store.cursor() as cursor:
         cursor.execute("CREATE SCHEMA odd")
         for table in ("task_records", "task_checkpoints"):

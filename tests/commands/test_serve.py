@@ -29,7 +29,7 @@ def make_store(file: Path, change: str = "") -> None:
 
 
 def dump(file: Path) -> list[tuple[object, ...]]:
-    """Return the schema and the rows, to compare them later."""
+    """Return the schema and the rows, for comparison."""
     with closing(sqlite3.connect(file)) as connection:
         connection.text_factory = bytes
         rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
@@ -324,7 +324,7 @@ def test_serve_warns_that_a_read_only_store_cannot_be_cleared(server: Server):
 
 @contextmanager
 def read_only(file: Path) -> Iterator[None]:
-    """Make a file read-only, even for root if the system can."""
+    """Make a file read-only, even for root if the file system supports it."""
     file.chmod(0o444)
     if not os.access(file, os.W_OK):
         yield

@@ -71,12 +71,12 @@ def fill():
 
 
 def stored(store):
-    """Return the rows of both tables, without the checkpoints' ids but in their order."""
+    """Return the rows of both tables, with checkpoints ordered by id but without their ids."""
     steps = [
         {name: value for name, value in row.items() if name != "id"}
         for row in rows(store, "task_checkpoints")
     ]
-    # stable: keeps the order of ids within a task
+    # the sort is stable, so the checkpoints of a task stay in the order of their ids
     return rows(store, "task_records"), sorted(steps, key=lambda row: row["task_id"])
 
 
@@ -92,7 +92,7 @@ def file(tmp_path):
 
 @contextmanager
 def url_of_new(kind, tmp_path, store):
-    """Create an empty database and return its URL."""
+    """Create an empty database and yield its URL."""
     if kind == "sqlite":
         yield f"sqlite:///{tmp_path}/copy.db"
         return
@@ -387,7 +387,7 @@ def wait_for_tasks(url, number):
 
 @contextmanager
 def peak_of_memory():
-    """Yield a list that gets the peak memory of the block, in bytes."""
+    """Yield a list to which the block's peak memory, in bytes, is added at its end."""
     peaks: list[int] = []
     gc.collect()
     tracemalloc.start()
@@ -417,7 +417,7 @@ def test_memory_does_not_grow_with_the_number_of_tasks(store, file, tmp_path, ot
         peaks += peak
         empty(store)
     assert size < peaks[0]
-    assert peaks[1] < peaks[0] + size / 2  # for ten times as many
+    assert peaks[1] < peaks[0] + size / 2  # with ten more tasks
 
 
 # Copying between databases

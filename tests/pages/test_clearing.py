@@ -1,4 +1,4 @@
-"""The pages of clearing: what they ask, refuse and show."""
+"""The clearing pages: what they ask for, refuse and show."""
 
 import json
 import re
@@ -149,7 +149,7 @@ def test_thread_is_summarized_once_when_shown_and_once_when_confirmed(operator: 
 
 @pytest.fixture
 def spy_read(monkeypatch) -> list[Any]:
-    """The arguments of all calls of `summaries.read`."""
+    """The thread ids passed to each call of `summaries.read`."""
     calls, read = [], summaries.read
 
     def spy(thread_ids):
@@ -189,7 +189,9 @@ def test_many_of_which_some_changed_are_shown_again(operator: Client, store):
     changes = {change.thread_id: change.now for change in response.context["confirmation"].changes}
     assert (changes["a"], changes["b"][:7], set(changes)) == ("", "running", {"a", "b"})
     assert response.context["confirmation"].count == 2
-    assert operator.post(f"{address}confirm/", form).status_code == 409  # an older window's
+    assert (
+        operator.post(f"{address}confirm/", form).status_code == 409
+    )  # a form from an outdated page
     assert TaskRecord.objects.count() == 2
 
 
@@ -336,9 +338,7 @@ def test_pages_of_what_was_cleared_take_the_same_queries_for_any_number(
     ended(*ids)
     clearing = lifecycle.clear(ids, BY)
 
-    with django_assert_num_queries(
-        6
-    ):  # session, person, two of permissions, clearings, their threads
+    with django_assert_num_queries(6):  # session, user, 2 for permissions, clearings, threads
         operator.get(reverse("cleared"))
     with django_assert_num_queries(8):
         operator.get(reverse("clearing", args=[clearing.pk]))

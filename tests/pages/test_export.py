@@ -45,7 +45,7 @@ def body(response: StreamingHttpResponse) -> str:
 
 
 def assert_is_atif(document: Any) -> None:
-    """Check every known rule of ATIF v1.4."""
+    """Assert that a document follows every known rule of ATIF v1.4."""
     assert document["schema_version"] == "ATIF-v1.4"
     assert isinstance(document["session_id"], str)
     assert document.keys() <= {
@@ -89,7 +89,7 @@ def assert_is_atif_step(step: Any, ids: list[str]) -> None:
 
 
 def trajectory(*messages: tuple[str, str], **fields: Any) -> Any:
-    """Return the trajectory of a history as decoded from the export."""
+    """Export a task with these messages as ATIF, and return the decoded trajectory."""
     stored = encode_history([ChatMessage(*message) for message in messages], "history")
     record = task(execution_history_json=stored, **fields)
     return json.loads(b"".join(export.as_atif([record])))
@@ -428,7 +428,7 @@ def test_markdown_loads_nothing_and_links_only_to_web_pages(viewer: Client, evil
     messages = history(evil, f"first\n```\n{evil}", f"{evil}\n\nlast", f"```\n{evil}\n```")
     task(execution_history_json=encode_history(messages, "history"), final_response=evil)
 
-    reader = MarkdownIt("commonmark", {"html": True})  # and trusts every link
+    reader = MarkdownIt("commonmark", {"html": True})  # lenient: keeps HTML and any link
     reader.validateLink = lambda url: True  # type: ignore[method-assign]
     html = reader.render(body(fetch(viewer, "md")))
 

@@ -1,4 +1,4 @@
-"""Messages and tool calls on a page."""
+"""How messages and tool calls are rendered."""
 
 import json
 import re
@@ -32,7 +32,7 @@ ATTRIBUTES = {
 
 
 def pages(*history: tuple[str, str]) -> list[str]:
-    """Return the HTML of each message of a history."""
+    """Return the rendered HTML of each message in a history."""
     record = TaskRecord(task_id="t", thread_id="t 1")
     messages = read_messages(ChatMessage(*message) for message in history)
     context = {"page": {"record": record, "url": "/thread/?id=t%201"}}

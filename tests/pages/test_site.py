@@ -1,4 +1,4 @@
-"""The pages: who may open them, what they show, and what they make of odd requests."""
+"""The site's pages: who may open them, what they show, and how they answer odd requests."""
 
 import html
 import re

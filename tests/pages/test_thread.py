@@ -1,4 +1,4 @@
-"""The thread page: its tabs, its pieces, and how it follows a run."""
+"""The thread page: its tabs, its loading in pieces, and its live updates during a run."""
 
 import html
 import json
@@ -49,17 +49,17 @@ def page(client: Client, **parameters: Any) -> str:
 
 
 def text(content: str) -> str:
-    """What a person reads of a page."""
+    """Return the visible text of a page."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", content)).split())
 
 
 def message_numbers(response: Any) -> list[int]:
-    """The messages on a page."""
+    """Return the numbers of the messages on a page."""
     return [message.number for message, _ in response.context["page"].tab.entries]
 
 
 def run(count: int, failed: tuple[int, ...] = (), **fields: Any) -> TaskRecord:
-    """A task of so many steps, of which some failed."""
+    """Record a task with `count` steps, where those numbered in `failed` failed."""
     for number in range(1, count + 1):
         made = item(tool_name=f"tool{number}", success=number not in failed)
         service.record_checkpoint(update(step_index=number, items=[made], **fields))
@@ -67,7 +67,7 @@ def run(count: int, failed: tuple[int, ...] = (), **fields: Any) -> TaskRecord:
 
 
 def stored(content: str) -> str:
-    """A history column of one long message."""
+    """Return a stored history that consists of one user message."""
     return json.dumps([{"role": "user", "content": content}], separators=(",", ":"))
 
 
@@ -129,7 +129,7 @@ def shell(command: str, **fields: Any) -> ExecutionCheckpointItem:
 
 
 def outcomes(content: str) -> list[tuple[str, str]]:
-    """The step that each call of a transcript names, and how it went."""
+    """Return the step link and the outcome badges of each message with tool calls."""
     messages = content.split('<article class="message')[1:]
     return [
         (
@@ -142,7 +142,7 @@ def outcomes(content: str) -> list[tuple[str, str]]:
 
 
 def test_transcript_tells_what_failed_where_the_results_do_not(viewer: Client):
-    """As the agent writes them: no result has a status."""
+    """The agent writes results without a status, so outcomes come from the checkpoints."""
     told = history("go", f"a {LS}", RESULT, f"b {LS}{PWD}", RESULT + RESULT[14:], f"c {PWD}", "hm")
     service.record_checkpoint(update(step_index=1, items=[shell("ls", success=False)]))
     pair = [shell("ls"), shell("pwd", success=False)]
@@ -396,7 +396,7 @@ def test_raw_links_of_a_chosen_task_open_its_own_texts(viewer: Client):
     links = re.findall(r'href="(/thread/message/[^"]*)"', content)
     opened = [viewer.get(html.unescape(link)).content.decode() for link in links]
 
-    assert len(links) == 4  # of three messages, and of an output that is cut
+    assert len(links) == 4  # three messages and one truncated output
     assert [("old" in each, "new" in each) for each in opened] == [(False, False)] + [
         (True, False)
     ] * 3

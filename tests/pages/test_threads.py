@@ -1,4 +1,4 @@
-"""The list of threads: what its rows say, what it can be asked, and what that costs."""
+"""The thread list: its rows, filters, search and paging, and the cost of its queries."""
 
 import html
 import json
@@ -46,7 +46,7 @@ def shown(client: Client, query: str = "") -> list[str]:
 
 
 def said(*messages: tuple[str, str]) -> str:
-    """A history as the store writes it."""
+    """Return messages encoded as the store writes a history."""
     rows = [{"role": role, "content": content} for role, content in messages]
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
 
@@ -159,7 +159,7 @@ def test_list_of_an_empty_store_says_how_to_begin(viewer: Client):
 
 @pytest.fixture
 def mixed() -> None:
-    """Threads that differ in all that can be asked for; their ids say how."""
+    """Threads that differ in every filterable property; most ids name the status or state."""
     task("running", updated_at=ago(minutes=1))
     task("stalled", updated_at=ago(minutes=20), checkpoint_count=1)
     task("failed", status="failed", updated_at=ago(hours=2), channel="slack", checkpoint_count=9)
@@ -315,7 +315,7 @@ def test_choices_are_of_the_newest_tasks_and_hold_what_is_asked_for(viewer: Clie
 
 
 def find(client: Client, **query: str) -> list[tuple[str, int, str, str]]:
-    """Thread, message number, role and marked text of all hits that are shown."""
+    """Return the thread, message number, role and highlighted text of every hit shown."""
     rows = client.get(f"/?{urlencode(query)}").context["rows"]
     return [
         (row.record.task_id, hit.number, hit.role, hit.match) for row in rows for hit, _ in row.hits
@@ -407,9 +407,8 @@ def test_search_shows_where_a_history_that_cannot_be_read_holds_the_text(viewer:
     task(execution_history_json='[{"role":"user","content":"a needle"')
 
     assert find(viewer, q="needle") == [("telegram_42", 1, "unreadable", "needle")]
-    assert (
-        "find=" not in viewer.get("/?q=needle").context["rows"][0].hits[0][1]
-    )  # none is looked for
+    # an unreadable history cannot be searched on the thread page
+    assert "find=" not in viewer.get("/?q=needle").context["rows"][0].hits[0][1]
 
 
 def test_search_looks_at_the_latest_task_of_a_thread_alone(viewer: Client, store):
@@ -445,7 +444,7 @@ def test_scan_that_takes_too_long_can_be_continued(viewer: Client, store, monkey
     assert requests > 1
 
 
-# Pages
+# Paging
 
 
 SORTS = ["activity", "-activity", "age", "-age", "steps", "-steps"]
@@ -576,12 +575,12 @@ def test_neighbours_are_those_of_the_filtered_list(store):
     assert neighbours(Filters(q="task 0", where="ids"), record) == (None, "task 0")
 
 
-# The daemon, and what is stalled
+# The daemon and stalled threads
 
 
 @pytest.fixture
 def beat(tmp_path, monkeypatch):
-    """`beat(text)` puts it into the heartbeat file."""
+    """A function that writes a text to the heartbeat file."""
     file = tmp_path / "daemon_state.json"
     monkeypatch.setattr(daemon, "_heartbeat_file", lambda: file)
     return file.write_text
@@ -631,7 +630,7 @@ def test_heartbeat_lies_beside_the_workspace(store, monkeypatch, tmp_path):
         (beat_of(seconds=1), 9, False),
         (beat_of(seconds=1), 11, True),
         (beat_of(minutes=5), 6, True),  # left running by a daemon that died
-        (beat_of(minutes=5), 4, False),  # written since: by another agent
+        (beat_of(minutes=5), 4, False),  # updated since, so by another agent
         (beat_of(minutes=30), 11, True),
     ],
 )
@@ -672,7 +671,7 @@ def test_head_says_whether_the_daemon_lives(viewer: Client, beat, state: str):
     assert f'class="daemon {state}"' in viewer.get("/").content.decode()
 
 
-# Live
+# Live updates
 
 
 def poll_address(client: Client) -> str:

@@ -21,7 +21,7 @@ def user() -> User:
 
 
 def open_link(client: Client, link: str):
-    """Open a link and press its button."""
+    """Open a sign-in link, and submit the form on its page."""
     client.get(link)
     return client.post("/sign-in/link/")
 
@@ -75,7 +75,7 @@ def test_link_works_once(client: Client, user: User):
 
 
 def test_link_expires(client: Client, user: User, monkeypatch: pytest.MonkeyPatch):
-    from sesame import settings as sesame_settings  # noqa: PLC0415 - reads Django's settings
+    from sesame import settings as sesame_settings  # noqa: PLC0415 - importing it reads Django's settings
 
     link = sign_in_link(user, SERVER)
     monkeypatch.setattr(sesame_settings, "MAX_AGE", sesame_settings.MAX_AGE * 0)

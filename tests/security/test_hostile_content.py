@@ -1,4 +1,4 @@
-"""Nothing that an agent or a visitor wrote becomes a part of a page, a header or a file's name."""
+"""Text from agents and visitors never breaks out into markup, headers or file names."""
 
 import json
 import re
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 
 ALL = [*map(payloads.aimed, payloads.ALL)]
 SHARP = [*map(payloads.aimed, [*payloads.POLYGLOTS, *payloads.LINES, *payloads.UNSEEN])]
-# Of an address: each that leaves every place at once, and all that splits lines or cannot be seen.
+# Payloads to put in addresses: each polyglot, all LINES joined, and all UNSEEN joined.
 IN_ADDRESSES = [
     *map(payloads.aimed, payloads.POLYGLOTS),
     *(payloads.aimed("".join(texts)) for texts in (payloads.LINES, payloads.UNSEEN)),
@@ -42,7 +42,7 @@ TABS = ("transcript", "checkpoints", "resume", "raw")
 
 
 def problems(answer: Any, address: str) -> list[str]:
-    """What is wrong with the answer to a request for an address."""
+    """Return the problems found in the response from an address."""
     found = _header_problems(answer)
     if answer["Content-Type"].startswith("text/html"):
         is_admin = address.startswith("/admin/")
@@ -70,7 +70,7 @@ def look(client: Client, addresses: list[str]) -> list[str]:
 
 
 def pages_of(record: TaskRecord) -> list[str]:
-    """Every page of a thread; the transcript, which has the most places, is the first."""
+    """Return the addresses of all pages of a thread; the transcript, the fullest, is first."""
     thread_id, task_id = record.thread_id, record.task_id
     step = TaskCheckpoint.objects.filter(task_id=task_id).values_list("pk", flat=True)[0]
     key = id_to_path(task_id)
@@ -92,7 +92,7 @@ def pages_of(record: TaskRecord) -> list[str]:
 
 
 def test_no_text_becomes_a_part_of_a_thread_s_page(store, admin_client: Client):
-    """Every place of a thread holds another payload, and each payload is in several places."""
+    """Each field of a thread holds a different payload, and each payload is in several fields."""
     fill_mixed(store, ALL, threads=40 if store.vendor == "sqlite" else 8)
 
     for number, record in enumerate(TaskRecord.objects.without_histories()):

@@ -1,4 +1,4 @@
-"""Values that are too long, or of another kind, where a short one should be: every page answers."""
+"""Every page answers even if a short column holds a huge value or one of the wrong type."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 
 LONG, LARGEST_PAGE = "9z" * 600_000, 1_000_000
 ITEM = {"tool_name": LONG, "arguments": {LONG: 1}, "success": False, "output": ""}
-WITHIN = {  # short texts that stand in a long column
+WITHIN = {  # values inside JSON columns that should be short
     ("task_records", "execution_history_json"): [{"role": LONG, "content": "hi"}],
     ("task_checkpoints", "items_json"): [ITEM],
 }
@@ -35,7 +35,7 @@ SHORT: dict[tuple[str, str], Any] = {
     **{place: json.dumps(value, separators=(",", ":")) for place, value in WITHIN.items()},
 }
 PLAIN = {place for place in SHORT if place not in WITHIN}
-# Which of them are long: all at once, and all but those that decide what a page shows.
+# Which values are long: all of them, or all except those that decide what a page shows.
 LONG_ONES = {
     "all": {*SHORT},
     "all but ids": {place for place in PLAIN if not place[1].endswith("_id")},
@@ -47,7 +47,7 @@ LONG_ONES = {
 
 
 def pages(thread_id: str) -> Iterator[str]:
-    """Every page that shows something of the store."""
+    """Yield the address of every page that shows data from the store."""
     yield from (f"/{query}" for query in ("", "?sort=age", "?sort=-activity", "?sort=steps"))
     yield from ("/?q=x", "/?q=x&where=ids", "/?status=failed")
     for tab in ("transcript", "checkpoints", "resume", "raw"):
@@ -66,7 +66,7 @@ def pages(thread_id: str) -> Iterator[str]:
 
 
 def clearings() -> Iterator[str]:
-    """The pages of a clearing that is asked for and of one that is done, and their list."""
+    """Yield the pages of two clearing drafts and a finished clearing, and the list of clearings."""
     by = lifecycle.Actor(Source.CODE)
     ids = list(TaskRecord.objects.order_by().values_list("thread_id", flat=True))
     yield reverse("clearing", args=[lifecycle.draft(lifecycle.plan(ids), by).pk])
@@ -100,9 +100,9 @@ def test_long_id_of_a_task_leaves_pages_small(store, admin_client: Client):
 
 
 def too_large(client: Client, thread_id: str) -> dict[str, tuple[int, int]]:
-    """The status and length of each page that is too large or fails, by its address."""
+    """Return the status and length of each page that fails or is too large, by its address."""
     wrong = {}
-    for address in chain(pages(thread_id), clearings()):  # the last of which clears
+    for address in chain(pages(thread_id), clearings()):  # clearings() deletes threads
         answer = client.get(address)
         if length(answer) > LARGEST_PAGE or answer.status_code not in (200, 404):
             wrong[address[:100]] = (answer.status_code, length(answer))
@@ -193,6 +193,6 @@ def test_step_without_a_number_fails_no_page(store, admin_client: Client, row: s
         address: answer.status_code
         for address in [*pages("kept"), thread_url("export", "kept", format="json")]
         if (answer := admin_client.get(address)).status_code not in (200, 302, 404)
-    }  # the admin leads away from what it does not find
+    }  # the admin redirects if it finds no such row
 
     assert failed == {}

@@ -1,6 +1,6 @@
-"""Who may do what: every address of the site, every method, every kind of person.
+"""Permissions for every address of the site, with every method and every kind of user.
 
-`LADDER` says it; an address that is not in it fails the test.
+`LADDER`, `DOORS` and `ADMIN` hold the expected answers; an address in none of them fails the test.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,10 +29,10 @@ from tests.support.factories import snapshot, update
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
-METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "POST")  # which may end a session
+METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "POST")  # POST may end the session
 NEVER = ("PUT", "PATCH", "DELETE")  # refused before anybody is asked to sign in
 RANKS = {"anonymous": 0, "disabled": 0, "stranger": 1, "viewer": 2, "staff": 2, "operator": 3}
-RANKS |= {"superuser": 4}  # the staff may look, too, and use the admin
+RANKS |= {"superuser": 4}  # staff may view, too, and may also use the admin
 PEOPLE = tuple(RANKS)
 SIGN_IN, NO, OK, AWAY, WRONG, ABSENT = "sign in", 403, 200, 302, 405, 404
 ID = "telegram_42"
@@ -40,9 +40,9 @@ ID = "telegram_42"
 
 @dataclass(frozen=True)
 class Rule:
-    """What anybody gets who may open an address, and who that is."""
+    """Who may use an address, and which statuses they get."""
 
-    least: str  # the first of PEOPLE who may
+    least: str  # the lowest-ranking of PEOPLE who may use it
     safe: int = OK  # GET and HEAD
     post: int = WRONG
     query: str = ""
@@ -54,7 +54,7 @@ class Rule:
         if RANKS[person] == 0 and self.least != "anonymous":
             return SIGN_IN
         answer = {"GET": self.safe, "HEAD": self.safe, "POST": self.post}.get(method, WRONG)
-        if answer == WRONG:  # the method is looked at first
+        if answer == WRONG:  # the method is checked before the permission
             return WRONG
         return answer if RANKS[person] >= RANKS[self.least] else NO
 
@@ -87,11 +87,11 @@ OF_ADMIN: dict[str, list[Any]] = {"admin:view_on_site": [1, 1], "admin:app_list"
 
 @dataclass(frozen=True)
 class Door:
-    """What signing in and out answers to those outside and those inside; GET is HEAD's as well."""
+    """How a public page answers signed-out and signed-in users; HEAD gets the same as GET."""
 
     outside: dict[str, Any]
     inside: dict[str, Any]
-    staff: dict[str, Any] | None = None  # where it is not as for the others inside
+    staff: dict[str, Any] | None = None  # if staff get different answers
 
     def expected(self, person: str, method: str) -> Any:
         answers = self.inside if RANKS[person] else self.outside
@@ -102,12 +102,12 @@ class Door:
 
 @dataclass(frozen=True)
 class AdminRule:
-    """What one of the staff who may look gets of the admin, and the superuser; nobody else may."""
+    """How an admin page answers staff with view permissions, superusers, and everyone else."""
 
-    get: Any = (OK, OK)
-    post: Any = None  # where it is not as for GET
+    get: Any = (OK, OK)  # staff, superuser
+    post: Any = None  # if different from GET
     options: Any = None
-    others: Any = SIGN_IN  # of those who are signed in
+    others: Any = SIGN_IN  # what other signed-in users get
 
     def expected(self, person: str, method: str) -> Any:
         if method in NEVER:
@@ -121,7 +121,7 @@ class AdminRule:
 ALL = dict.fromkeys(("GET", "POST", "OPTIONS"), OK)
 DOORS = {
     "sign-in": Door(ALL, dict.fromkeys(ALL, AWAY)),
-    "sign-in-link": Door({"GET": NO, "POST": NO}, {"GET": NO, "POST": NO}),  # it has no token
+    "sign-in-link": Door({"GET": NO, "POST": NO}, {"GET": NO, "POST": NO}),  # no token given
     "sign-out": Door(dict.fromkeys(ALL, SIGN_IN), {"OPTIONS": OK, "POST": SIGN_IN}),
     "favicon": Door({"GET": AWAY}, {"GET": AWAY}),
     "/admin/login/": Door({"GET": SIGN_IN}, {"GET": NO}, {"GET": SIGN_IN}),
@@ -131,7 +131,7 @@ NOT_POSTED = (WRONG, WRONG)
 ADMIN = {
     "admin:index": AdminRule(),
     "admin:app_list": AdminRule(),
-    "admin:login": Door({"GET": SIGN_IN}, {"GET": NO}, {"GET": SIGN_IN}),  # that of /admin/login/
+    "admin:login": Door({"GET": SIGN_IN}, {"GET": NO}, {"GET": SIGN_IN}),  # same as /admin/login/
     "admin:logout": AdminRule(NOT_POSTED, (SIGN_IN, SIGN_IN), BOTH, others=AWAY),
     "admin:password_change": AdminRule(),
     "admin:password_change_done": AdminRule(BOTH, NOT_POSTED),
@@ -162,7 +162,7 @@ def declared(name: str) -> Any:
 
 
 def addresses() -> Iterator[str]:
-    """The name of every address, or the address itself of one without a name."""
+    """Yield the name of every URL pattern, or its path if it has no name."""
     yield from (name for name, _ in _walk(get_resolver(), "/", ""))
 
 
@@ -177,7 +177,7 @@ def _walk(resolver: URLResolver, path: str, space: str) -> Iterator[tuple[str, s
 
 
 def client_of(name: str, codenames: tuple[str, ...]) -> Client:
-    """A client that is signed in, and whose forms are looked at for their token."""
+    """Create a user, and return its signed-in client, whose requests undergo CSRF checks."""
     user = get_user_model().objects.create_user(
         name, is_superuser=name == "superuser", is_staff=name in ("staff", "superuser")
     )
@@ -210,7 +210,7 @@ def people(db: None) -> dict[str, Client]:
 
 @pytest.fixture
 def place() -> Callable[[str], str]:
-    """The full address of a name, with something there to see."""
+    """A function that returns the full address for a name, where an object exists to show."""
     service.record_checkpoint(update())
     service.save_snapshot(snapshot())
     clearing = lifecycle.draft(lifecycle.plan([ID]), Actor(Source.COMMAND))
@@ -264,7 +264,7 @@ def test_each_person_gets_what_is_declared_and_no_more(name: str, people, place)
 
 @contextmanager
 def rolled_back() -> Iterator[None]:
-    """Undo what is done within, in both databases."""
+    """Roll back all changes made in the block, in both databases."""
     with transaction.atomic("default"), transaction.atomic("tasks"):
         yield
         for alias in ("default", "tasks"):
@@ -278,13 +278,13 @@ def assert_leads_to_a_page(client: Client, address: str) -> None:
         seen.append(address)
         answer = client.get(address)
         if answer.status_code != AWAY:
-            answer.getvalue()  # closes a file
+            answer.getvalue()  # reads a file to its end, which closes it
             return
         address = answer["Location"]
 
 
 def state() -> tuple[Any, ...]:
-    """What a request may change."""
+    """Return everything that a request could change."""
     users = get_user_model().objects.order_by("pk").values_list("pk", "username", "is_active")
     clearings = Clearing.objects.order_by("pk").values_list("pk", "stage")
     models = (TaskRecord, TaskCheckpoint, Group, Reveal)

@@ -1,4 +1,4 @@
-"""Forms that never end do not block pages, nor the forms of known browsers."""
+"""Forms that never end block neither pages nor the forms of known browsers."""
 
 import http.client
 import select
@@ -27,7 +27,7 @@ UNFINISHED = (
 
 
 class Stuck:
-    """A body that calls a function while it is read."""
+    """A request body that calls a function while it is being read."""
 
     def __init__(self, meanwhile: Callable[[], object]) -> None:
         self.meanwhile = meanwhile

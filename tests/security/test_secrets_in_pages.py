@@ -1,4 +1,4 @@
-"""Secrets are in no answer: not whole, not cut, not found, not said otherwise."""
+"""No response contains a secret: neither whole nor truncated, found by search or re-encoded."""
 
 import json
 import re
@@ -38,13 +38,13 @@ from tests.support.sample_secrets import (
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 TABS = ("transcript", "checkpoints", "resume", "raw")
-# Where something is cut: in titles, ids, cells, snippets, notes, previews and long texts.
+# Lengths at which titles, ids, cells, snippets, notes, previews and long texts are truncated.
 CUTS = (0, 12, 40, 60, 70, 80, 100, 140, 200, 300, 340, 400, 500, 900, 1_000, 2_000, 2_400, 4_000)
 FAR_CUTS = (16_384, 20_000, 400_000)
 
 
 class Shown(HTMLParser):
-    """What a page shows: not what it sends back, nor the addresses of its own pages."""
+    """The text that a page shows, without the values it sends back and its local addresses."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ def shown(answer: Any) -> str:
 
 
 def leaks(client: Client, address: str) -> list[str]:
-    """The secrets of which an answer shows a part that is worth something."""
+    """Return a line for each secret of which a response shows a significant part."""
     answer = client.get(address)
     assert answer.status_code in (200, 302, 404), address  # not every row can be read
     text = shown(answer)
@@ -79,7 +79,7 @@ def leaks(client: Client, address: str) -> list[str]:
 
 
 def fill(store: Any, texts: list[str]) -> None:
-    """A thread for each text, which stands in all its columns but the ids."""
+    """Add a thread for each text, with the text in every column except the ids."""
     for number, text in enumerate(texts):
         row = task_row(text, number) | {"task_id": f"t{number}", "thread_id": f"t{number}"}
         insert(store, "task_records", row)
@@ -88,7 +88,7 @@ def fill(store: Any, texts: list[str]) -> None:
 
 
 def pages_of(number: int, record: TaskRecord) -> list[str]:
-    """The tabs of a thread's page, and some others for each."""
+    """Return the tabs of a thread page, and a quarter of the other pages, chosen by `number`."""
     id_, step = record.thread_id, TaskCheckpoint.objects.filter(task_id=record.task_id).first()
     assert step is not None
     key = id_to_path(record.task_id)
@@ -120,7 +120,7 @@ LISTS = (
 
 
 def cut_texts() -> list[str]:
-    """Texts that together have each secret across each of the cuts, as many in one as there fit."""
+    """Return texts in which every secret straddles every cut, with as many to a text as fit."""
     left = [(cut, secret) for cut in CUTS for secret in SECRETS]
     texts = []
     while left:
@@ -203,7 +203,7 @@ def test_values_are_masked_by_the_names_beside_them(store, viewer: Client):
 
 
 def told(content: str) -> TaskRecord:
-    """A thread "t" of one message."""
+    """Store a thread "t" that consists of one message."""
     return task("t", execution_history_json=encode_history(history(content), "history"))
 
 
@@ -236,7 +236,7 @@ def test_exports_are_the_same_but_for_the_secrets(store, viewer: Client):
     assert message["content"].startswith(f'say "hi" with {MASK} and\n-----BEGIN RSA PRIVATE KEY')
 
 
-# A page
+# Masking a page
 
 
 MARKED = f'<span class="masked">{MASK}</span>'
@@ -288,7 +288,7 @@ def test_page_keeps_its_tags_and_is_masked_at_once(html: str):
     assert response_masking.mask_page(masked) == masked
 
 
-# A stream
+# Masking a stream
 
 
 @given(
@@ -324,7 +324,7 @@ def test_what_is_no_text_stays_as_it_is(content: bytes):
     assert response_masking.mask_text(content) == content
 
 
-# Where a view lifts it
+# Views that lift the masking
 
 
 def answer(view: Any) -> Any:
@@ -357,7 +357,7 @@ def test_programs_stay_as_they_are():
     assert answer(script).content == b"password='Letmein1'"
 
 
-# A text
+# Masking a text
 
 
 @given(st.text(max_size=60), st.integers(0, 80))
@@ -411,7 +411,7 @@ def test_hits_in_far_places_know_of_secrets_that_begin_before_them(monkeypatch: 
     assert request_masking.SearchedText(text).context(0, 4, 0, 5) == ("", "word", " word")
 
 
-# Shown to who may see them
+# Revealing secrets to users who may see them
 
 
 def test_who_asks_sees_the_secrets_of_that_thread_alone(

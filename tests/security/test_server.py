@@ -11,7 +11,7 @@ from tests.support.server import Server
 def request(
     server: Server, path: str, host: str = "", method: str = "GET", **headers: str
 ) -> tuple[int, str]:
-    """Return the status and the Location of a response."""
+    """Send a request, and return the status and the Location of the response."""
     host = host or "127.0.0.1"
     connection = http.client.HTTPConnection(host, server.port, timeout=30)
     try:

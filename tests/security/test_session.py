@@ -180,7 +180,7 @@ def test_sign_in_does_not_redirect_elsewhere(owner: User, how: str):
 
 
 def signed_in_for(page: str, owner: User, how: str) -> Any:
-    """Sign in from a new browser that should continue to this page."""
+    """Sign in from a new browser, asking to continue to this page."""
     client = Client()
     form = {"username": "owner", "password": PASSWORD}
     if how == "form":

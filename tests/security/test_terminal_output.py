@@ -1,4 +1,4 @@
-"""What a terminal and a log get: no text of an agent commands them or forges a line."""
+"""Agents' texts can neither control the terminal nor forge lines in its output or in the log."""
 
 import io
 import json
@@ -25,14 +25,14 @@ FORGING = [
 
 
 def told(*command: str) -> str:
-    """All that a command writes to a terminal."""
+    """Run a command, and return everything it writes to the terminal."""
     out, err = io.StringIO(), io.StringIO()
     try:
         call_command(*command, stdout=out, stderr=err)
     except CommandError as error:
         err.write(str(error))
     except SystemExit:
-        pass  # with the status that says that something is wrong
+        pass  # commands that find problems exit with an error status
     return out.getvalue() + err.getvalue()
 
 
@@ -83,7 +83,7 @@ def test_export_and_import_print_no_text_that_a_terminal_obeys(tmp_path):
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What the server's log gets, as its settings have it."""
+    """The output of the server's log, formatted as configured in its settings."""
     written = io.StringIO()
     for name in ("django", ""):
         [handler] = [

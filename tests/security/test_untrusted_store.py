@@ -1,4 +1,4 @@
-"""A store made to hurt: files that are links, tables that run something, values without end."""
+"""A malicious store: files that are links, tables that run code, values of enormous size."""
 
 import os
 import sqlite3
@@ -39,7 +39,7 @@ ALLOW = "If that is meant, set GLOAMY_LINKED_STORE=1."
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings) -> Path:
-    """Where the store of a workspace lies; nothing is there yet."""
+    """The path of a workspace's store; the file does not exist yet."""
     settings.WORKSPACE = tmp_path / "workspace"
     file = tmp_path / "workspace" / "state" / "tasks.db"
     file.parent.mkdir(parents=True)
@@ -259,7 +259,7 @@ def test_function_that_acts_does_not_run_from_a_schema(tmp_path: Path):
 
 @pytest.fixture
 def of_the_pages(monkeypatch: pytest.MonkeyPatch):
-    """The store's connection as the web application has it."""
+    """The store's raw connection, configured as in the web application."""
     connections["tasks"].ensure_connection()
     raw = connections["tasks"].connection
     before = raw.text_factory
@@ -285,7 +285,7 @@ def test_page_shows_the_beginning_of_what_is_too_large_and_marks_it(
 
     assert [page.status_code for page in pages] == [200] * 3
     marked = ["bytes are too many to show" in page.content.decode() for page in pages]
-    assert marked == [False, True, False]  # of a response no more than its beginning is read
+    assert marked == [False, True, False]  # pages read only the start of a response
 
 
 def test_agent_reads_what_is_too_large_for_a_page(monkeypatch: pytest.MonkeyPatch):
@@ -328,7 +328,7 @@ def test_check_names_a_row_that_is_too_large(
     assert "task_records rowid 1: string or blob too big" in capsys.readouterr().out
 
 
-# Triggers that are made while the site runs
+# Triggers created while the site runs
 
 DELETES = "CREATE TRIGGER t AFTER {} BEGIN DELETE FROM task_records; END"
 EVERY_WRITE = [
@@ -397,7 +397,7 @@ def test_clearing_that_a_trigger_would_widen_clears_nothing_and_says_why(
     assert (TaskRecord.objects.count(), TaskCheckpoint.objects.count()) == (3, 3)
 
 
-# Schemas that start, or that do not
+# Schemas that `manage.py serve` refuses
 
 
 @pytest.mark.parametrize(
