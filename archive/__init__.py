@@ -1,1 +1,1 @@
-"""The record and archive of cleared threads: an app of its own, as it is in the site's database."""
+"""The record and archive of cleared threads: a separate app, as it uses the site's database."""

@@ -1,7 +1,7 @@
-"""The record of what was cleared and by whom, the archived threads, and who saw which secrets.
+"""Records of who cleared which threads and who saw which secrets, and the archived threads.
 
-All of it is in the site's own database. A clearing is recorded before anything is deleted, its
-results afterwards; the record outlives the archive.
+All of them are in the site's own database. A clearing is recorded before anything is deleted, and
+its results afterwards; the record is kept after the archived threads are deleted.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ class Stage(models.TextChoices):
 
 class Fate(models.TextChoices):
     PLANNED = "planned", "waiting"
-    STARTED = "started", "being cleared"  # intent recorded: deleted or not
+    STARTED = "started", "being cleared"  # intent recorded; may or may not be deleted yet
     CLEARED = "cleared", "cleared"
     KEPT = "kept", "kept"
     RESTORED = "restored", "restored"
@@ -51,7 +51,7 @@ class ClearingQuerySet(models.QuerySet["Clearing"]):
         return self.exclude(stage=Stage.DRAFT)
 
     def unclaimed(self) -> Self:
-        """Leave out those that a process is working on."""
+        """Exclude clearings that a process is working on."""
         return self.filter(Q(busy_until=None) | Q(busy_until__lt=timezone.now()))
 
 
@@ -60,12 +60,12 @@ class Clearing(models.Model):
 
     store = models.TextField()  # `workspace.identity()`
     stage = models.CharField(max_length=20, choices=Stage, default=Stage.DRAFT)
-    is_erasing = models.BooleanField(default=False)  # without an archive
+    is_erasing = models.BooleanField(default=False)  # deletes without archiving
     with_running = models.BooleanField(default=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
-    user_name = models.TextField(blank=True)  # outlives the account
+    user_name = models.TextField(blank=True)  # kept when the account is deleted
     source = models.CharField(max_length=30, choices=Source)
     address = models.TextField(blank=True)  # IP address, or the host a command ran on
     reason = models.TextField(blank=True)
@@ -73,13 +73,13 @@ class Clearing(models.Model):
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
-    busy_until = models.DateTimeField(null=True)  # end of the working process's lease
+    busy_until = models.DateTimeField(null=True)  # when the lease of the working process expires
     planned = models.PositiveBigIntegerField(default=0)  # threads
     cleared = models.PositiveBigIntegerField(default=0)
     kept = models.PositiveBigIntegerField(default=0)
     tasks = models.PositiveBigIntegerField(default=0)  # deleted rows
     checkpoints = models.PositiveBigIntegerField(default=0)
-    size = models.PositiveBigIntegerField(default=0)  # bytes of their texts
+    size = models.PositiveBigIntegerField(default=0)  # bytes of deleted texts
 
     objects = ClearingQuerySet.as_manager()
 
@@ -102,7 +102,7 @@ class Clearing(models.Model):
 
     @property
     def archived_until(self) -> datetime:
-        """When its first threads leave the archive."""
+        """When the first of its threads are deleted from the archive."""
         return self.created_at + settings.ARCHIVE_RETENTION
 
     @property
@@ -123,11 +123,11 @@ class ClearedThreadQuerySet(models.QuerySet["ClearedThread"]):
 
 
 class ClearedThread(models.Model):
-    """One thread of a clearing, described as it was when it was confirmed or deleted."""
+    """One thread of a clearing, described as it was when confirmed or deleted."""
 
     clearing = models.ForeignKey(Clearing, on_delete=models.CASCADE, related_name="threads")
     key = models.CharField(max_length=32)  # digest of the id, which may be too long to index
-    stored_id = models.BinaryField()  # UTF-8: an id may hold a NUL
+    stored_id = models.BinaryField()  # UTF-8; binary because an id may contain NUL
     title = models.TextField(blank=True)
     status = models.TextField(blank=True)
     was_running = models.BooleanField(default=False)
@@ -137,7 +137,7 @@ class ClearedThread(models.Model):
     checkpoints = models.PositiveBigIntegerField(default=0)
     size = models.PositiveBigIntegerField(null=True)  # bytes; None until measured
     fate = models.CharField(max_length=20, choices=Fate, default=Fate.PLANNED)
-    why = models.TextField(blank=True)  # reason it was kept
+    why = models.TextField(blank=True)  # the reason it was kept
     marks = models.BinaryField(default=bytes)  # see `ThreadRows.marks`
     cleared_at = models.DateTimeField(null=True)
     restored_at = models.DateTimeField(null=True)
@@ -160,7 +160,7 @@ class ClearedThread(models.Model):
 
 
 class ThreadArchive(models.Model):
-    """The packed rows of a cleared thread; a table apart keeps updates of its fate small."""
+    """The packed rows of a cleared thread, in a separate table so its fate is cheap to update."""
 
     thread = models.OneToOneField(ClearedThread, on_delete=models.CASCADE, related_name="archive")
     data = models.BinaryField()
@@ -173,25 +173,25 @@ class ThreadArchive(models.Model):
 
 
 class Reveal(models.Model):
-    """One showing of a thread's secrets to a user, recorded before any is shown."""
+    """One reveal of a thread's secrets to a user, recorded before any secret is shown."""
 
     store = models.TextField()  # `workspace.identity()`
     stored_id = models.BinaryField()  # as in ClearedThread
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
-    user_name = models.TextField(blank=True)  # outlives the account
+    user_name = models.TextField(blank=True)  # kept when the account is deleted
     address = models.TextField(blank=True)
     at = models.DateTimeField(default=timezone.now)
-    until = models.DateTimeField()  # when they are hidden at the latest
-    hidden_at = models.DateTimeField(null=True)  # earlier, by hand or by signing out
-    exports = models.PositiveIntegerField(default=0)  # files downloaded meanwhile
+    until = models.DateTimeField()  # when they are hidden, unless hidden earlier
+    hidden_at = models.DateTimeField(null=True)  # if hidden early, by the user or by signing out
+    exports = models.PositiveIntegerField(default=0)  # files downloaded while they were shown
 
     class Meta:
         default_permissions = ()
 
     def __str__(self) -> str:
-        # PostgreSQL's text holds no NUL
+        # PostgreSQL text cannot contain NUL
         return f"Secrets of {self.thread_id}".replace("\0", "\ufffd")
 
     @property
@@ -213,7 +213,7 @@ class LastClearing(NamedTuple):
 
 
 def last_clearings(thread_ids: Sequence[str], store: str) -> dict[str, LastClearing]:
-    """Return the last clearing of those threads that were cleared and not restored since."""
+    """Return the last clearing of each thread that was cleared and not restored since."""
     threads = ClearedThread.objects.for_threads(thread_ids).filter(
         clearing__store=store, fate__in=WAS_CLEARED
     )

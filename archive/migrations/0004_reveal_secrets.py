@@ -1,4 +1,4 @@
-"""Operators may see secrets as well, also where the groups were made before that was a right."""
+"""Let Operators see secrets too, even if the group was created before that permission existed."""
 
 from importlib import import_module
 
@@ -12,7 +12,7 @@ groups = import_module("archive.migrations.0002_groups")
 def let_operators_see(apps, schema_editor):
     alias = schema_editor.connection.alias
     permissions = groups.permissions_of(apps, alias, "taskrecord", NAMED)
-    # a group that somebody has deleted stays away
+    # do not recreate a group that somebody has deleted
     for group in apps.get_model("auth", "Group").objects.using(alias).filter(name="Operators"):
         group.permissions.add(*permissions)
 

@@ -1,4 +1,4 @@
-"""Django's admin of the two tables: read-only, except that it clears threads."""
+"""The Django admin for both tables: read-only, except that it can clear threads."""
 
 from django.contrib import admin
 

@@ -1,4 +1,4 @@
-"""What the admin of both tables shares."""
+"""The base class and helpers for the admins of both tables."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +27,11 @@ SQL_TYPES = {str: "text", int: "integer", float: "real", bytes: "blob", type(Non
 
 
 class ReadOnlyAdmin(AdminBase):
-    """A read-only admin: the agent writes the rows, and threads are cleared as a whole.
+    """A read-only admin: only the agent writes rows, and only entire threads can be deleted.
 
-    A subclass also has the methods that `ChangeList` calls: `exact_match()` and `partial_match()`
-    for a search, `parse_cursor()`, `format_cursor()`, `rows_after()` and `rows_through()` for
-    keyset paging, and `row_url()`.
+    Subclasses also define the methods that `ChangeList` calls: `exact_match()` and
+    `partial_match()` for searches, `parse_cursor()`, `format_cursor()`, `rows_after()` and
+    `rows_through()` for keyset paging, and `row_url()`.
     """
 
     list_per_page = 50
@@ -39,8 +39,8 @@ class ReadOnlyAdmin(AdminBase):
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     paginator = Paginator
-    order: tuple[str, ...]  # the columns of the index that gives the list's order
-    order_column: str  # of `list_display`
+    order: tuple[str, ...]  # the columns of the index that the list is ordered by
+    order_column: str  # the column of `list_display` that sorts in this order
     row_template: str
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -60,7 +60,7 @@ class ReadOnlyAdmin(AdminBase):
 
     @property
     def parameters(self) -> set[str]:
-        """All query parameters that the list takes."""
+        """All query parameters that the list accepts."""
         filters: Any = self.list_filter
         return OWN_PARAMETERS | {list_filter.parameter_name for list_filter in filters}
 
@@ -81,7 +81,7 @@ class ReadOnlyAdmin(AdminBase):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show the row as it is, without a form."""
+        """Show the row as stored, without a form."""
         if not self.has_view_permission(request) or request.method not in ("GET", "HEAD"):
             raise PermissionDenied
         row = self.get_row(request, object_id)
@@ -102,7 +102,7 @@ class ReadOnlyAdmin(AdminBase):
         return TemplateResponse(request, self.row_template, context)
 
     def get_row(self, request: HttpRequest, object_id: str) -> Any:
-        """Return the row with everything that its page shows, or None."""
+        """Return the row with the columns that its page shows, or None if it does not exist."""
         return self.get_object(request, object_id)
 
     def row_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class ReadOnlyAdmin(AdminBase):
 
 
 def invalid_values(row: Model, columns: tuple[str, ...]) -> list[str]:
-    """Return what the store would not have written in these columns of a row."""
+    """Return a description of each value in these columns that the agent would never write."""
     problems = []
     for column in columns:
         value = getattr(row, column)

@@ -1,7 +1,7 @@
-"""Change lists that stay fast with a million rows, as each reads one window of them.
+"""Change lists that stay fast with a million rows by reading one window of them at a time.
 
-A window is a number of rows in the order of an index. Conditions that no index answers are applied
-within it, only its rows are counted, and the list links to the next window if there is one.
+A window is a run of consecutive rows in index order. Conditions that no index covers are applied
+only within it, only its rows are counted, and the list links to the next window if there is one.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from django.http import HttpRequest
 
 WINDOW, WIDE_WINDOW = 10_000, 50_000  # rows; the wide one for searches and unindexed filters
 MAX_QUERY_LENGTH = 200  # characters
-# Query parameters: the cursor that a window begins after, and whether `q` may be a part of an id.
+# Query parameters: the cursor that a window begins after, and whether `q` may match part of an id.
 AFTER, CONTAINING = "after", "containing"
 OWN_PARAMETERS = {AFTER, CONTAINING, PAGE_VAR, ORDER_VAR, SEARCH_VAR, ALL_VAR, ERROR_FLAG}
 
@@ -59,7 +59,7 @@ class ChangeList(DjangosChangeList):
         return self._apply_unindexed(request, rows)
 
     def _indexed_rows(self, request: HttpRequest) -> Any:
-        """All rows in order, filtered as far as an index in that order allows."""
+        """Return all rows in order, after applying the filters that the order's index covers."""
         rows = self.root_queryset.order_by(*self.get_ordering(request, self.root_queryset))
         for spec in self.filter_specs:
             if spec.is_indexed:
@@ -86,7 +86,7 @@ class ChangeList(DjangosChangeList):
 
     @property
     def is_descending(self) -> bool:
-        """True if the newest come first, which is the default."""
+        """Whether the newest rows come first, which is the default."""
         order = self.params.get(ORDER_VAR, "")
         column = str(self.list_display.index(self.model_admin.order_column))
         if order not in ("", column, f"-{column}"):
@@ -100,9 +100,9 @@ class ChangeList(DjangosChangeList):
     def get_query_string(
         self, new_params: dict[str, Any] | None = None, remove: Iterable[str] | None = None
     ) -> str:
-        """Return the query string with some parameters changed, starting at the first window.
+        """Return the query string with some parameters changed, reset to the first window.
 
-        Only the links to a page or a window stay in theirs.
+        A change of page keeps the current window, and a change of `AFTER` selects another.
         """
         params = new_params or {}
         dropped = [] if AFTER in params or PAGE_VAR in params else [AFTER]
@@ -118,17 +118,17 @@ class ChangeList(DjangosChangeList):
 
     @property
     def newest(self) -> str:
-        """The query string of the first window, or "" if this is the first."""
+        """The query string of the first window, or "" if this is the first one."""
         return self.get_query_string() if AFTER in self.params else ""
 
     @property
     def containing(self) -> str:
-        """The query string of this search for ids that contain the text."""
+        """The query string that repeats the search for ids that merely contain the text."""
         return self.get_query_string({CONTAINING: 1})
 
     @property
     def has_conditions(self) -> bool:
-        """True if only some rows of the window are listed."""
+        """Whether only some of the window's rows are listed."""
         return bool(self.query) or any(
             spec.value() for spec in self.filter_specs if not spec.is_indexed
         )

@@ -1,4 +1,4 @@
-"""The admin of the checkpoints."""
+"""The Django admin for checkpoints."""
 
 from typing import Any
 

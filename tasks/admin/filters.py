@@ -1,4 +1,4 @@
-"""The filters of the admin's lists. None is by id, and none reads more than it shows."""
+"""The filters of the admin's lists; their choices are fixed or come from the newest tasks."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,12 +17,12 @@ from tasks.listing.forms import PERIODS
 from tasks.models import TaskStatus
 
 MAX_LENGTH = 300  # characters of a value
-MAX_CHOICES = 12  # of the values of the newest tasks
+MAX_CHOICES = 12  # values offered, from the newest tasks
 OLDER = "older"
 
 
 class ListFilter(SimpleListFilter):
-    is_indexed = False  # True if an index gives the matching rows in the list's order
+    is_indexed = False  # True if an index returns the matching rows in the list's order
 
     def value(self) -> str | None:
         return super().value() or None
@@ -31,7 +31,7 @@ class ListFilter(SimpleListFilter):
         return True
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        """Yield "All", the lookups, and the current value if it is none of those."""
+        """Yield "All", then the lookups, preceded by the current value if it is not among them."""
         lookups, current = list(self.lookup_choices), self.value()
         if current and current not in dict(lookups):
             lookups.insert(0, (current, current))
@@ -52,7 +52,7 @@ class ListFilter(SimpleListFilter):
 
 
 class ChoiceFilter(ListFilter):
-    """One of a fixed set of values."""
+    """A filter with a fixed set of values."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -71,7 +71,7 @@ class StatusFilter(ChoiceFilter):
 
 
 class TaskStatusFilter(StatusFilter):
-    """The status of a checkpoint's task, hidden from the index, which would read them all."""
+    """A filter on the task's status that bypasses its index, which would read every match."""
 
     title, is_indexed = "status of the task", False
 
@@ -105,7 +105,7 @@ class TakenFilter(ActiveFilter):
 
 
 class TextFilter(ListFilter):
-    """Any value; those of the newest tasks are offered."""
+    """A filter for any text, with the values in the newest tasks offered as choices."""
 
     template = "admin/tasks/text_filter.html"
     lookup = ""
@@ -123,7 +123,7 @@ class TextFilter(ListFilter):
             raise self.invalid_value()
 
     def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
-        if not hasattr(request, "recent_values"):  # the other filters of the page share the query
+        if not hasattr(request, "recent_values"):  # the text filters of a page share one query
             request.recent_values = recent_values(MAX_LENGTH)
         values = request.recent_values[self.parameter_name][:MAX_CHOICES]
         return [(value, value) for value in sorted(values) if value]

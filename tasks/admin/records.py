@@ -1,4 +1,4 @@
-"""The tasks that the admin reads, each addressed by its id or by the number of its row."""
+"""The tasks as the admin reads them, each addressed by its id or its row number."""
 
 from typing import Self
 
@@ -9,17 +9,17 @@ from tasks.models import TaskRecord, TaskRecordQuerySet
 
 class AdminTaskQuerySet(TaskRecordQuerySet):
     def for_changelist(self) -> Self:
-        """Rows with the columns of the list.
+        """Return the rows with only the columns that the list shows.
 
-        On SQLite all of them come before the histories, except `updated_at`, which is in the index
-        that gives the order: a row of 100 MB costs no more than any other.
+        SQLite stores these columns before the histories, except `updated_at`, which comes from the
+        index that the list is ordered by; so a row of 100 MB costs no more than any other.
         """
         return self.only(
             "task_id", "thread_id", "channel", "provider", "model", "status", "updated_at"
         )
 
     def by_path_id(self, segment: str) -> Self:
-        """Return the task that a path segment of `path_id()` names, or no task."""
+        """Filter for the task named by a path segment from `path_id()`, if it exists."""
         number = parse_number(segment.removeprefix("row-"))
         if segment.startswith("row-") and number is not None:
             return self.filter(row=number)
@@ -28,7 +28,7 @@ class AdminTaskQuerySet(TaskRecordQuerySet):
 
 
 def admin_tasks() -> AdminTaskQuerySet:
-    """Return all tasks, with the row numbers that address those without a usable id."""
+    """Return all tasks, with row numbers for addressing those without a usable id."""
     tasks: AdminTaskQuerySet = AdminTaskQuerySet(TaskRecord).annotate(row=RowId("task_id"))
     return tasks
 

@@ -1,4 +1,4 @@
-"""The admin of the tasks."""
+"""The Django admin for tasks."""
 
 from typing import Any, cast
 
@@ -78,7 +78,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         rows = admin_tasks().by_path_id(object_id).for_page()
         row = rows.first()
         if row is not None and is_unusable_key(row.pk):
-            row = rows.defer(None).first()  # its id finds no row later, so read all of it now
+            row = rows.defer(None).first()  # its id cannot find it again: load every column now
         return row
 
     def exact_match(self, text: str) -> Q:
@@ -96,7 +96,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         return Cursor(value, task_id)
 
     def format_cursor(self, cursor: Cursor) -> str:
-        # cut like the cursors of the list of threads
+        # truncated like the cursors of the thread list
         value, task_id = to_text(cursor.value), str(cursor.id or "")
         return f"{value[:MAX_CURSOR_TEXT]} {id_to_path(task_id[:MAX_CURSOR_TEXT])}"
 
@@ -162,7 +162,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         }
 
     def _tab_context(self, page: ThreadPage, checkpoints: Any) -> dict[str, Any]:
-        """Return what the tabs show that differ from those of the thread's page."""
+        """Return the context for the tabs that differ from those on the thread page."""
         if page.tab_name == "checkpoints":
             return _checkpoints_context(page, checkpoints)
         if page.tab_name == "raw":
@@ -181,9 +181,9 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[TaskRecord], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        """Decode the selected ids, which are encoded as browsers would change a newline in one.
+        """Decode the selected ids, encoded because browsers alter newlines in form values.
 
-        The action applies to exactly these rows, whatever the list shows by now.
+        The action applies to exactly these rows, whatever the list now shows.
         """
         posted = request.POST.copy()
         ids = map(id_from_path, posted.getlist(ACTION_CHECKBOX_NAME))
@@ -211,7 +211,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
 
 
 def _unreadable(page: ThreadPage, checkpoint_count: int) -> list[str]:
-    """Return what is wrong with the large columns that this page reads or that are short."""
+    """Describe problems with the histories that this page reads and with the checkpoint count."""
     thread, record = page.thread, cast(Any, page.record)
     problems = []
     if thread.length <= MAX_OUTLINED_HISTORY or page.tab_name == "transcript":
@@ -226,7 +226,7 @@ def _unreadable(page: ThreadPage, checkpoint_count: int) -> list[str]:
 
 
 def _checkpoints_context(page: ThreadPage, checkpoints: Any) -> dict[str, Any]:
-    """Return one page of the task's checkpoints; only those on it are read."""
+    """Return the context for one page of checkpoints, reading only those on it in full."""
     pairs = checkpoints.values_list("id", "step_index")
     pairs = sorted((pair for pair in pairs if isinstance(pair[0], int)), key=lambda pair: pair[0])
     attempts = number_attempts(pairs)

@@ -14,11 +14,11 @@ def clear_threads(
     reason: str = "",
     with_running: bool = False,
 ) -> Clearing:
-    """Clear whole threads, given by id or by a QuerySet of any of their tasks.
+    """Clear entire threads, given their ids or a QuerySet of any of their tasks.
 
-    They go into the archive, and `by` and `reason` on record, as with clearing in the browser.
-    Running threads are kept unless `with_running`. Returns the Clearing, with its numbers of
-    `cleared` and `kept` threads. A StoreError leaves every thread either whole or cleared.
+    As when clearing in the browser, the threads are archived, and `by` and `reason` are recorded.
+    Running threads are kept unless `with_running`. Returns the Clearing, whose `cleared` and `kept`
+    count threads. After a StoreError, each thread is either intact or cleared.
     """
     if isinstance(threads, TaskRecordQuerySet):
         threads = threads.order_by().values_list("thread_id", flat=True).distinct()

@@ -1,4 +1,4 @@
-"""One batch of a clearing: its intent recorded, its threads deleted, its results recorded."""
+"""One batch of a clearing: record the intent, delete the threads, record the results."""
 
 import time
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from tasks.store import thread_rows, transactions
 from tasks.store.thread_rows import ThreadRows
 from tasks.transcript.text_preview import format_size
 
-BATCH_THREADS, BATCH_BYTES = 50, 16 << 20  # recorded in one transaction
-GROUP_BYTES = 2 << 20  # deleted in one transaction
-LARGEST = 400_000_000  # bytes of a thread: packing it takes several times its size in memory
+BATCH_THREADS, BATCH_BYTES = 50, 16 << 20  # limits of a batch, recorded in one transaction
+GROUP_BYTES = 2 << 20  # limit of a group, deleted in one transaction
+LARGEST = 400_000_000  # bytes of a thread; packing one takes several times its size in memory
 ATTEMPTS = 5  # to delete a thread that keeps being written to
 GONE = "It was not there any more."
 CHANGED = "It changed after it was confirmed."
@@ -29,7 +29,7 @@ Batch = list[tuple[ClearedThread, ThreadRows]]
 
 
 def clear_next(clearing: Clearing) -> bool:
-    """Clear the next batch; return False if no thread is left."""
+    """Clear the next batch; return False if no threads were left to clear."""
     planned = clearing.threads.filter(fate=Fate.PLANNED).order_by("pk")[:BATCH_THREADS]
     batch: Batch = []
     total = 0
@@ -77,7 +77,7 @@ def _keep(thread: ClearedThread, reason: str) -> None:
 
 def _record_intent(clearing: Clearing, batch: Batch) -> None:
     for thread, rows in batch:
-        if thread.was_running:  # others are as they were confirmed
+        if thread.was_running:  # the others are unchanged since they were confirmed
             summary = summaries.summarize(rows)
             thread.status, thread.active = summary.status, summary.active
             thread.tasks, thread.checkpoints = summary.tasks, summary.checkpoints
@@ -99,9 +99,9 @@ def _record_intent(clearing: Clearing, batch: Batch) -> None:
 
 
 def _groups(batch: Batch) -> Iterator[Batch]:
-    """Yield threads to delete in one transaction, which holds the lock for some milliseconds.
+    """Yield groups small enough for one transaction to delete without holding the lock for long.
 
-    With a transaction each, SQLite would write and sync the same pages again and again.
+    With a transaction per thread, SQLite would write and sync the same pages over and over.
     """
     group: Batch = []
     total = 0
@@ -117,7 +117,7 @@ def _groups(batch: Batch) -> Iterator[Batch]:
 
 
 def _delete_group(clearing: Clearing, group: Batch) -> list[ClearedThread]:
-    """Delete the threads of a group, and return those that are left because they changed."""
+    """Delete the threads of a group; return those not deleted because they had changed."""
     changed, began = [], time.monotonic()
     with transactions.writing():
         for thread, rows in group:
@@ -135,7 +135,7 @@ def _delete_group(clearing: Clearing, group: Batch) -> list[ClearedThread]:
 
 
 def _retry(clearing: Clearing, thread: ClearedThread) -> None:
-    """Archive anew and delete a thread that was confirmed as running; keep any other."""
+    """Re-archive and delete a thread that was confirmed as running; keep any other."""
     reason = ""
     for _ in range(ATTEMPTS):
         rows = thread_rows.read(thread.thread_id)
@@ -151,7 +151,7 @@ def _retry(clearing: Clearing, thread: ClearedThread) -> None:
 
 
 def _record_result(threads: list[ClearedThread]) -> None:
-    """Record which threads were cleared or kept; what an error left open is for `settle`."""
+    """Record which threads were cleared or kept; `settle` handles any left open by an error."""
     cleared = [thread.pk for thread in threads if thread.fate == Fate.CLEARED]
     kept = [thread for thread in threads if thread.fate == Fate.KEPT]
     with transaction.atomic():
@@ -164,7 +164,7 @@ def _record_result(threads: list[ClearedThread]) -> None:
 
 
 def count(clearing: Clearing) -> None:
-    """Update the totals, from the threads themselves, so that they are right after a crash too."""
+    """Recompute the totals from the threads, so that they are correct even after a crash."""
     cleared = clearing.threads.filter(fate__in=WAS_CLEARED).aggregate(
         cleared=Count("pk"), tasks=Sum("tasks"), checkpoints=Sum("checkpoints"), size=Sum("size")
     )

@@ -1,9 +1,9 @@
-"""Clearing threads: drafted, confirmed, run in batches, each on record before and after.
+"""The life cycle of a clearing: it is drafted, confirmed, and run in batches.
 
-A batch is recorded in the site's database together with its threads' archive. Then each thread is
-deleted from the store, in a short transaction that checks that it deletes exactly what was
-archived, and the result is recorded. What a crash leaves open, `recovery.settle` decides by
-looking into the store.
+Each batch is first recorded in the site's database, along with the archives of its threads. The
+threads are then deleted from the store in short transactions, which check that they delete exactly
+what was archived, and the results are recorded. If a crash intervenes, `recovery.settle`
+determines from the store which threads were deleted.
 """
 
 import math
@@ -24,25 +24,25 @@ from tasks.clearing import batches, recovery, retention, summaries
 from tasks.clearing.summaries import Summary
 from tasks.store import transactions, workspace
 
-LEASE = timedelta(seconds=60)  # after which the process that works on a clearing counts as dead
+LEASE = timedelta(seconds=60)  # after this, the process running a clearing is presumed dead
 
 
 class BusyError(Exception):
-    """Another process works on the clearing, or it is over."""
+    """Another process is working on the clearing, or it was already confirmed or finished."""
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who clears, and from where."""
+    """Who is clearing threads, and from where."""
 
     source: str
-    user: Any = None  # the site's account, if any
+    user: Any = None  # the site account, if any
     name: str = ""
     address: str = ""
 
 
 def plan(thread_ids: Sequence[str], *, measure: bool = False) -> list[ClearedThread]:
-    """Return those threads that exist, as they are now, to be cleared; nothing is saved."""
+    """Return the threads that exist, described as they are now; nothing is saved."""
     threads = summaries.read(list(dict.fromkeys(thread_ids)))
     sizes = summaries.measure(list(threads)) if measure else {}
     return [planned(id_, summary, sizes.get(id_)) for id_, summary in threads.items()]
@@ -55,7 +55,7 @@ def planned(thread_id: str, summary: Summary, size: int | None) -> ClearedThread
 
 
 def draft(threads: Sequence[ClearedThread], by: Actor, *, filter_text: str = "") -> Clearing:
-    """Record which threads are to be cleared, as planned; nothing is cleared yet."""
+    """Record the planned threads as a draft clearing; nothing is cleared yet."""
     is_account = isinstance(by.user, AbstractBaseUser)
     with transaction.atomic():
         retention.delete_old_drafts()
@@ -77,7 +77,7 @@ def draft(threads: Sequence[ClearedThread], by: Actor, *, filter_text: str = "")
 def confirm(
     clearing: Clearing, *, with_running: bool = False, is_erasing: bool = False, reason: str = ""
 ) -> None:
-    """Let a draft run. Raises BusyError if it was confirmed before."""
+    """Confirm a draft, so that it can run. Raises BusyError if it was already confirmed."""
     values = {"with_running": with_running, "is_erasing": is_erasing, "reason": reason}
     drafts = Clearing.objects.filter(pk=clearing.pk, stage=Stage.DRAFT)
     if not drafts.update(stage=Stage.RUNNING, created_at=timezone.now(), **values):
@@ -86,7 +86,7 @@ def confirm(
 
 
 def clear(thread_ids: Sequence[str], by: Actor, **options: Any) -> Clearing:
-    """Clear threads as they are now, with the `options` of `confirm`."""
+    """Clear threads as they are now; `options` are passed to `confirm`."""
     clearing = draft(plan(thread_ids), by)
     confirm(clearing, **options)
     run(clearing)
@@ -94,7 +94,7 @@ def clear(thread_ids: Sequence[str], by: Actor, **options: Any) -> Clearing:
 
 
 def run(clearing: Clearing, seconds: float = math.inf) -> None:
-    """Run a clearing to its end, or for about so many seconds, after which it can be continued."""
+    """Run a clearing until it ends or about `seconds` have passed; it can be continued later."""
     deadline = time.monotonic() + seconds
     with closing(run_batches(clearing)) as batches_done:
         for _ in batches_done:
@@ -103,10 +103,10 @@ def run(clearing: Clearing, seconds: float = math.inf) -> None:
 
 
 def run_batches(clearing: Clearing) -> Generator[Clearing, None, None]:
-    """Clear a batch at a time, yielding after each; the caller may stop, and continue later.
+    """Clear one batch at a time, yielding after each; the caller may stop, and continue later.
 
-    Raises BusyError if another process works on it, and what the database raises; all that was done
-    is then on record, and it can be tried again.
+    Raises BusyError if another process is working on it. Database errors are raised too, after
+    recording what was done, and the clearing can then be run again.
     """
     _claim(clearing)
     try:
@@ -127,16 +127,16 @@ def cancel(clearing: Clearing) -> None:
     """Stop a clearing between two batches; the threads that remain are kept."""
     unfinished = Clearing.objects.filter(pk=clearing.pk, stage__in=(Stage.RUNNING, Stage.FAILED))
     if unfinished.update(stage=Stage.CANCELLED, finished_at=timezone.now()):
-        with suppress(Error):  # of a store that does not answer: `repair` settles it later
+        with suppress(Error):  # if the store does not respond, `repair` settles it later
             recovery.settle(clearing)
         clearing.refresh_from_db()
         log(clearing, clearing.user, DELETION, clearing.reason)
 
 
 def repair(clearing: Clearing) -> int:
-    """Correct the record of a clearing whose process died; return how many threads were open.
+    """Correct the record of a clearing whose process died; return how many threads it settled.
 
-    Nothing is deleted: what remains can be cleared by continuing it.
+    Nothing is deleted; the remaining threads can be cleared by continuing the clearing.
     """
     settled = recovery.settle(clearing)
     if clearing.stage == Stage.RUNNING and not clearing.remaining:
@@ -180,6 +180,6 @@ def _fail(clearing: Clearing, error: Error) -> None:
 
 
 def log(clearing: Clearing, user: Any, action: int, message: str) -> None:
-    """Write to the admin's log, which takes entries of accounts only."""
+    """Write to the admin's log if the user is a site account, which log entries require."""
     if isinstance(user, AbstractBaseUser):
         LogEntry.objects.log_actions(user.pk, [clearing], action, message, single_object=True)

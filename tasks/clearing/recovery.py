@@ -1,4 +1,4 @@
-"""After a crash: find out from the store which threads of a clearing were deleted."""
+"""Recovery after a crash: finding out from the store which threads were deleted."""
 
 from django.db import transaction
 from django.utils import timezone
@@ -9,7 +9,7 @@ from tasks.store import thread_rows, thread_statements, transactions
 
 
 def settle(clearing: Clearing) -> int:
-    """Look into the store for the threads that a crash left open, and return how many they were."""
+    """Check whether the threads that a crash left open still exist; return how many there were."""
     left_open = list(clearing.threads.filter(fate=Fate.STARTED))
     for thread in left_open:
         if _exists(thread):
@@ -22,7 +22,7 @@ def settle(clearing: Clearing) -> int:
 
 
 def _exists(thread: ClearedThread) -> bool:
-    """Return whether any of the thread's tasks exists: a thread is deleted whole, or not at all."""
+    """Return whether any task of the thread exists; a thread is deleted entirely or not at all."""
     with transactions.reading() as cursor, thread_rows.exact_text(cursor):
         transactions.run(cursor, thread_statements.MARKS_OF_THREAD, {"thread_id": thread.thread_id})
         marks = bytes(thread.marks)

@@ -1,6 +1,6 @@
-"""Summaries of threads, made without their histories.
+"""Summaries of threads, computed without their histories.
 
-A summary's fingerprint changes with every write of an agent.
+A summary's fingerprint changes whenever the agent writes to the thread.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ from tasks.transcript.titles import task_title
 THREADS_PER_QUERY = 500
 MEASURED_PER_QUERY = 20
 MEASURING_SECONDS = 2.0
-LONGEST_TEXT = 500  # characters of a stored value that go on record
+LONGEST_TEXT = 500  # characters of a stored value to record
 
 
 class _State(NamedTuple):
-    """The state of a task, and the number and last id of its checkpoints."""
+    """A task's state, the number of its checkpoints, and the id of the last one."""
 
     task_id: Any
     status: Any
@@ -36,9 +36,9 @@ class _State(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """A thread at one moment, in the fields of a ClearedThread.
+    """A thread at one moment; the fields are named as in ClearedThread.
 
-    `status` and `active` are those of its latest task.
+    `status` and `active` come from its latest task.
     """
 
     fingerprint: str
@@ -50,7 +50,7 @@ class Summary(NamedTuple):
 
 
 def read(thread_ids: Sequence[str]) -> dict[str, Summary]:
-    """Return the summaries of those threads that exist."""
+    """Return the summaries of the threads that exist, by thread id."""
     summaries = {}
     for chunk in _chunks(thread_ids, THREADS_PER_QUERY):
         rows = _select(thread_statements.STATE_OF_TASKS, chunk)
@@ -60,7 +60,7 @@ def read(thread_ids: Sequence[str]) -> dict[str, Summary]:
 
 
 def summarize(rows: ThreadRows) -> Summary:
-    """Return the summary of a thread whose rows were read."""
+    """Return the summary of a thread, given its rows."""
     ids = defaultdict(list)
     for checkpoint in rows.checkpoints:
         ids[msgpack.encode(checkpoint.task_id)].append(checkpoint.id)
@@ -110,7 +110,7 @@ def first_created(thread_ids: Sequence[str]) -> dict[str, str]:
 
 
 def measure(thread_ids: Sequence[str]) -> dict[str, int]:
-    """Return the bytes of threads' texts, of as many threads as can be measured in two seconds."""
+    """Return the bytes of text of as many threads as can be measured in two seconds."""
     sizes: dict[str, int] = {}
     deadline = time.monotonic() + MEASURING_SECONDS
     for chunk in _chunks(thread_ids, MEASURED_PER_QUERY):
@@ -135,7 +135,7 @@ def _stored(cursor: Any, thread_ids: Sequence[str]) -> list[str]:
 
 
 def _recordable(value: str) -> str:
-    """Shorten a text to what the site's database keeps; PostgreSQL takes no NUL."""
+    """Truncate a text for the record, and replace NULs, which PostgreSQL rejects."""
     return value[:LONGEST_TEXT].replace("\0", "\ufffd")
 
 

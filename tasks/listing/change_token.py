@@ -1,4 +1,4 @@
-"""A token that changes whenever the list of threads may have changed."""
+"""A token that changes whenever the thread list may have changed."""
 
 import os
 from hashlib import blake2b
@@ -9,13 +9,13 @@ from tasks.models import TaskRecord
 from tasks.store.daemon import Daemon
 from tasks.store.workspace import store_connection, store_file
 
-MAX_AGE = 60  # seconds, for what only the clock changes, such as a thread that stalls
+MAX_AGE = 60  # seconds until the token changes regardless, as threads stall without a write
 
 
 def change_token(daemon: Daemon) -> str:
     """Return the token without reading the list.
 
-    Compute it before reading the list, so that no change slips in between.
+    Compute it before reading the list, so that a change in between is not missed.
     """
     is_file = engine(store_connection()).is_file
     store = _file_state(store_file()) if is_file else _newest_row()
@@ -24,7 +24,7 @@ def change_token(daemon: Daemon) -> str:
 
 
 def _file_state(file: Path) -> list[tuple[int, int] | None]:
-    """Stat the store's file and its log: each commit writes to one of them."""
+    """Stat the store's file and its WAL; each commit writes to one of them."""
     return [_stat(file), _stat(file.with_name(f"{file.name}-wal"))]
 
 
@@ -33,10 +33,10 @@ def _stat(file: Path) -> tuple[int, int] | None:
         stat = os.stat(file)
     except OSError:
         return None
-    # readers alone make an empty log come and go
+    # an empty WAL comes and goes with readers, so it counts as missing
     return (stat.st_mtime_ns, stat.st_size) if stat.st_size else None
 
 
 def _newest_row() -> tuple[object, ...] | None:
-    """Return the key of the newest row: every write of an agent makes one."""
+    """Return the newest row's `updated_at` and id; every write by the agent changes this pair."""
     return TaskRecord.objects.newest_first().values_list("updated_at", "task_id").first()

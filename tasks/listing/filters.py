@@ -1,4 +1,4 @@
-"""The filters and the sort order of the list of threads, parsed from a query string."""
+"""The filters and sort order of the thread list, parsed from a query string."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ PERIOD_LENGTHS = {
     "30d": timedelta(days=30),
 }
 TEXT_FILTERS = ("channel", "provider", "model")
-RECENT_TASKS = 1_000  # whose channels, providers and models are offered
+RECENT_TASKS = 1_000  # tasks whose channels, providers and models are offered as choices
 MAX_CURSOR_TEXT = 2_000  # characters of a stored value in a URL
 
 
@@ -38,7 +38,7 @@ class Cursor:
 
     @classmethod
     def parse(cls, query: QueryDict, name: str) -> Self | None:
-        """Read the cursor that `params()` wrote. Raise BadRequest if it is not valid."""
+        """Parse a cursor written by `params()`, if present. Raise BadRequest if it is invalid."""
         if name not in query:
             return None
         value, task_id = str(query[name]), str(query.get("task", ""))
@@ -52,7 +52,7 @@ class Cursor:
     def params(self, name: str) -> dict[str, str]:
         """Return the query parameters of this cursor.
 
-        Long values are cut: rows that begin with the same text are then skipped or listed again.
+        Long values are truncated, so rows that share the truncated text are skipped or repeated.
         """
         texts = {name: str(self.value), "task": str(self.task_id)}
         return {name: text[:MAX_CURSOR_TEXT] for name, text in texts.items()}
@@ -74,14 +74,14 @@ class Filters:
 
     @classmethod
     def parse(cls, query: QueryDict) -> Self:
-        """Raise BadRequest, with the reason, if a value is not valid."""
+        """Parse a query string. Raise BadRequest, with the reason, if a value is invalid."""
         form = FilterForm(query)
         for name, errors in form.errors.items():
             raise BadRequest(f"“{name}” in the address is not right: {errors[0]}")
         return cls(**{name: value for name, value in form.cleaned_data.items() if value})
 
     def query_string(self, **changes: str) -> str:
-        """Return the query string of this list with some parameters changed, or removed by ""."""
+        """Return the list's query string with some parameters changed; "" removes a parameter."""
         params = self.params() | changes
         return urlencode({name: value for name, value in params.items() if value})
 
@@ -104,12 +104,12 @@ class Filters:
 
     @property
     def is_live(self) -> bool:
-        """True if new activity comes first and is cheap to poll for."""
+        """Whether new activity is listed first and is cheap to poll for."""
         return self.sort == "activity" and not self.is_heavy
 
     @property
     def is_heavy(self) -> bool:
-        """True if the query reads histories, or columns that SQLite stores behind them."""
+        """Whether the query reads histories, or columns that SQLite stores after them."""
         is_behind = self.sort_column != "updated_at" and (self.status == STALLED or self.has_times)
         return bool(self.resume) or is_behind or (bool(self.q) and self.where != "ids")
 
@@ -124,7 +124,7 @@ class Filters:
 def recent_values(max_length: int) -> dict[str, list[str]]:
     """Return the channels, providers and models of the newest tasks, latest first.
 
-    Longer values are left out, and no more is read of them than that takes.
+    Values longer than `max_length` characters are left out, without being read in full.
     """
     starts = (Left(name, max_length + 1) for name in TEXT_FILTERS)
     rows = TaskRecord.objects.newest_first().values_list(*starts)[:RECENT_TASKS]

@@ -1,4 +1,4 @@
-"""The query parameters that the list of threads takes."""
+"""The query parameters that the thread list accepts."""
 
 from django import forms
 
@@ -34,7 +34,7 @@ SORTS = {
 
 
 class FilterForm(forms.Form):
-    """The list's query string. Every value is bounded; unknown keys are ignored."""
+    """The list's query string. Every value is validated; unknown keys are ignored."""
 
     status = forms.ChoiceField(choices=list(STATES.items()), required=False)
     channel = forms.CharField(max_length=300, strip=False, required=False)

@@ -1,7 +1,7 @@
-"""Pages of the list of threads, filtered and in order.
+"""Pages of the thread list, filtered and sorted.
 
-A page costs the same wherever it is in the list. What an index answers is one query; anything else
-is scanned batch by batch for a limited time, and the scan can go on from where it stopped.
+A page costs the same anywhere in the list. Filters that an index covers take one query. Any others
+scan the list in batches for a limited time, and the next request can continue the scan.
 """
 
 import time
@@ -21,11 +21,11 @@ from tasks.models import TaskRecord, TaskRecordQuerySet, TaskStatus
 from tasks.store.daemon import Daemon, daemon
 from tasks.transcript.search import ROLES, Hit, Term
 
-BATCH, HEAVY_BATCH = 20_000, 100  # rows per query, without and with large columns
+BATCH, HEAVY_BATCH = 20_000, 100  # rows per query without, and with, large columns
 SCAN_SECONDS, NEIGHBOUR_SECONDS = 1.5, 0.2
-SECONDS_PER_HISTORY = 3.0  # for searching it
-MAX_COUNT = 1_000  # threads of a state that are counted
-# hidden from SQLite, which would take the index of states and sort everything it gives
+SECONDS_PER_HISTORY = 3.0  # to search one
+MAX_COUNT = 1_000  # threads counted per state
+# keeps SQLite from using the status index and then having to sort everything it returns
 _UNINDEXED_STATUS = Concat("status", Value(""), output_field=TextField())
 
 
@@ -33,8 +33,8 @@ _UNINDEXED_STATUS = Concat("status", Value(""), output_field=TextField())
 class Page:
     records: list[TaskRecord]
     has_more: bool = False
-    stopped_at: Cursor | None = None  # if the scan ran out of time
-    too_large: int = 0  # threads that were not searched completely
+    stopped_at: Cursor | None = None  # where the scan ran out of time, if it did
+    too_large: int = 0  # threads not searched completely
     hits: dict[str, list[Hit]] = field(default_factory=dict)  # by task id
 
 
@@ -50,16 +50,16 @@ class ThreadList:
         self._term = Term(filters.q) if filters.q else None
 
     def page(self, size: int, after: Cursor | None = None, before: Cursor | None = None) -> Page:
-        """Return the threads after, or before, a cursor in the list's order."""
+        """Return the page of threads after, or before, a cursor in the list's order."""
         page = self._scan(size, before or after, forwards=before is None)
         if before is not None:
             page.records.reverse()
         return page
 
     def counts(self) -> dict[str, int]:
-        """Count the threads of each state that match the other filters, up to `MAX_COUNT` + 1.
+        """Count the threads in each state that match the other filters, up to `MAX_COUNT` + 1.
 
-        With a channel, provider or model only the newest `BATCH` tasks are counted.
+        With a channel, provider or model filter, only the newest `BATCH` tasks are counted.
         """
         rows = TaskRecord.objects.latest_per_thread().filter(self._equalities & self._times)
         newest = TaskRecord.objects.newest_first()
@@ -104,14 +104,14 @@ class ThreadList:
 
     @staticmethod
     def _batch_end(rows: TaskRecordQuerySet, column: str, size: int) -> Cursor | None:
-        """Return the last row of a batch of this size, or None if there are fewer rows."""
+        """Return the cursor of the last row in a batch, or None if there are fewer rows."""
         last = rows.values_list(column, "task_id")[size - 1 : size]
         return next((Cursor.of_row(*row) for row in last), None)
 
     def _add_matches(
         self, page: Page, rows: TaskRecordQuerySet, limit: int, deadline: float
     ) -> None:
-        """Add the first of these rows that match the filters to the page."""
+        """Add to the page the first of these rows that match the filters."""
         rows = rows.latest_per_thread().alias(unindexed_status=_UNINDEXED_STATUS)
         rows = rows.filter(self._conditions)
         if self.filters.resume:
@@ -142,7 +142,7 @@ class ThreadList:
         return ids
 
     def _without_too_large(self, page: Page, rows: TaskRecordQuerySet) -> TaskRecordQuerySet:
-        """Leave out the rows whose history is too large to read, and count them."""
+        """Exclude the rows whose histories are too large to read, and count them."""
         large = large_values.larger_than(rows, "execution_history_json", settings.MAX_HISTORY_SIZE)
         page.too_large += len(large)
         return rows.exclude(pk__in=large) if large else rows
@@ -163,7 +163,7 @@ class ThreadList:
         return (self.filters.where,) if self.filters.where in ROLES else ()
 
     def _ordered(self, descending: bool) -> TaskRecordQuerySet:
-        """All rows in the list's order, filtered as far as an index in that order allows."""
+        """Return all rows in the list's order, after applying the filters that its index covers."""
         rows = TaskRecord.objects.in_order(self.filters.sort_column, descending=descending)
         if self.filters.sort_column == "updated_at":
             rows = rows.filter(self._state(self.filters.status) & self._times)
@@ -171,7 +171,7 @@ class ThreadList:
 
     @cached_property
     def _conditions(self) -> Q:
-        """The filters that no index in the list's order answers."""
+        """The filters not covered by the index that the list is ordered by."""
         conditions = self._equalities
         if self._term and self.filters.where == "ids":
             conditions &= self._term.in_ids()
@@ -196,7 +196,7 @@ class ThreadList:
         return times
 
     def _state(self, state: str, column: str = "status") -> Q:
-        """A state is a stored status, except that running ones may be stalled."""
+        """Return the condition for a state; a running task counts as stalled after a while."""
         if not state:
             return Q()
         stalled_before = to_value(self.daemon.stalled_before)
@@ -210,8 +210,8 @@ class ThreadList:
 def neighbours(filters: Filters, record: TaskRecord) -> tuple[str | None, str | None]:
     """Return the ids of the threads before and after this one in the list, or None.
 
-    The thread itself need not match the filters (any more): its position in the order counts. A
-    neighbour too far away to be found quickly is None too.
+    The thread itself need not match the filters (any more); only its position in the order
+    matters. A neighbour that is too far away to find quickly is also None.
     """
     if record.task_id is None:  # a corrupt row has no position
         return None, None

@@ -1,1 +1,1 @@
-"""The pages. Reads are QuerySet methods; whatever writes goes through `tasks.service`."""
+"""The views. They read through QuerySets, and change the store only through `tasks.clearing`."""

@@ -1,4 +1,4 @@
-"""The record of what was cleared, and restoring it."""
+"""Views that show past clearings and restore their threads."""
 
 from datetime import datetime
 from typing import Any
@@ -33,7 +33,7 @@ CLEARINGS_PER_PAGE, THREADS_PER_PAGE = 50, 50
 @can_view
 @can_clear
 def clearing_list(request: HttpRequest) -> HttpResponse:
-    """List the clearings of this store, the newest first."""
+    """List the clearings of this store, newest first."""
     rows = Clearing.objects.confirmed().filter(store=workspace.identity()).newest_first()
     if before := parse_number(request.GET.get("before", "")):
         rows = rows.filter(pk__lt=before)
@@ -46,13 +46,13 @@ def clearing_list(request: HttpRequest) -> HttpResponse:
 
 
 def _page(rows: Any, length: int) -> tuple[list[Any], int | None]:
-    """Return a page of rows, and the key of its last one if more follow."""
+    """Return a page of rows, and the primary key of its last row if more follow."""
     page = list(rows[: length + 1])
     return page[:length], page[length - 1].pk if len(page) > length else None
 
 
 def _set_only_thread(page: list[Clearing]) -> None:
-    """Set `only` of the clearings of one thread: that thread."""
+    """Set `only` on each clearing: its thread if it has exactly one, otherwise None."""
     single = [clearing.pk for clearing in page if clearing.planned == 1]
     threads = ClearedThread.objects.filter(clearing__in=single)
     only = {thread.clearing_id: thread for thread in threads}
@@ -64,7 +64,7 @@ def _set_only_thread(page: list[Clearing]) -> None:
 @can_view
 @can_clear
 def clearing_detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show a clearing: what it asks, its progress, or its result."""
+    """Show a clearing: its confirmation form, its progress, or its result."""
     clearing = get_clearing(pk)
     if clearing.stage == Stage.DRAFT:
         return confirm_page(request, Confirmation.of(clearing), clearing=clearing)
@@ -93,7 +93,7 @@ def _context(request: HttpRequest, clearing: Clearing) -> dict[str, Any]:
 
 
 def _with_returned(threads: list[ClearedThread]) -> list[tuple[ClearedThread, Any]]:
-    """Return each thread with what is there again of it, or None."""
+    """Pair each thread with a description of what now exists under its id, or None."""
     cleared_ids = [thread.thread_id for thread in threads if thread.fate == Fate.CLEARED]
     since = summaries.first_created(cleared_ids) if cleared_ids else {}
     current = summaries.read(list(since)) if since else {}
@@ -109,7 +109,7 @@ def _returned(thread: ClearedThread, summary: summaries.Summary | None, since: s
     created = parse_stored(since)
     is_later = isinstance(created, datetime) and thread.cleared_at and created > thread.cleared_at
     return {
-        "since": created if is_later else None,  # an import brings the old time along
+        "since": created if is_later else None,  # an imported thread keeps its old time
         "now": describe(summary),
         "fingerprint": summary.fingerprint,
         "is_running": summary.was_running,
@@ -121,7 +121,7 @@ def _returned(thread: ClearedThread, summary: summaries.Summary | None, since: s
 @can_clear
 @limit_concurrency
 def restore(request: HttpRequest, pk: int) -> HttpResponse:
-    """Put back one thread of a clearing, or all that can be, for some seconds."""
+    """Restore one thread of a clearing, or as many as possible within a few seconds."""
     refuse_read_only()
     clearing, by = get_clearing(pk), actor(request, Source.PAGE)
     if "thread" in request.POST:

@@ -1,4 +1,4 @@
-"""What the views share: permissions, and the thread that a URL names."""
+"""Helpers shared by the views: permissions, and looking up the thread that a URL names."""
 
 from collections.abc import Sequence
 
@@ -21,24 +21,24 @@ can_reveal = permission_required(reveal.PERMISSION, raise_exception=True)
 
 
 def thread_view(view: reveal.View) -> reveal.View:
-    """Decorate a view of one thread: check the permission, reload when revealed secrets expire."""
+    """Decorate a thread view: check the permission, and reload when revealed secrets expire."""
     return can_view(reveal.reload_when_over(view))
 
 
 def may_clear(request: HttpRequest) -> bool:
-    """Return whether to offer clearing."""
+    """Return whether to offer clearing to the user."""
     return request.user.has_perm("tasks.clear_thread") and not settings.TASKS_READ_ONLY
 
 
 def mark_returned(records: Sequence[TaskRecord]) -> None:
-    """Set `came_back` of threads that were cleared and exist again, with one query."""
+    """Set `came_back` to the last clearing of each thread that exists again, with one query."""
     cleared = last_clearings([str(r.thread_id) for r in records], workspace.identity())
     for record in records:
         record.came_back = cleared.get(str(record.thread_id))  # type: ignore[attr-defined]
 
 
 def requested_thread_id(request: HttpRequest) -> str:
-    """Return the id in the URL, which may be empty. Raise BadRequest if there is none."""
+    """Return the thread id in the URL, which may be empty. Raise BadRequest if it is missing."""
     if "too-long" in request.GET:
         raise BadRequest("The id of this thread, or of its task, is too long for an address.")
     if "id" not in request.GET:
@@ -59,7 +59,7 @@ def get_task(request: HttpRequest, tasks: TaskRecordQuerySet) -> TaskRecord:
     """
     record = tasks.first()
     if record is not None and is_unusable_key(record.pk):
-        record = tasks.defer(None).first()  # a corrupt id finds no row later, so read all of it now
+        record = tasks.defer(None).first()  # a corrupt id cannot find it again: load it all now
     if record is None:
         raise no_such_thread(requested_thread_id(request))
     reveal.lift_if_revealed(request, requested_thread_id(request))
@@ -75,7 +75,7 @@ def checkpoint_number(request: HttpRequest) -> int:
 
 
 def list_url(request: HttpRequest) -> str:
-    """Return the URL of the list that the thread was opened from: `list=` holds its query."""
+    """Return the URL of the list that the thread was opened from; `list=` is its query string."""
     query = QueryDict(request.GET.get("list", "")).urlencode()
     return f"{reverse('threads')}?{query}" if query else reverse("threads")
 

@@ -1,4 +1,4 @@
-"""A thread as a file to keep."""
+"""The view that exports a thread as a file."""
 
 from django.conf import settings
 from django.core.exceptions import BadRequest
@@ -20,7 +20,7 @@ from tasks.views.limits import limit_concurrency
 @can_view
 @limit_concurrency
 def export(request: HttpRequest) -> HttpResponseBase:
-    """All tasks of a thread in one of the formats; of ATIF the latest task."""
+    """Stream all tasks of a thread in the requested format; ATIF has only the latest task."""
     thread_id = requested_thread_id(request)
     found = FORMATS.get(request.GET.get("format", ""))
     if found is None:

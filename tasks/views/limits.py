@@ -1,4 +1,4 @@
-"""A limit on the heavy requests of one user, so that everybody else is served as well."""
+"""A limit on one user's concurrent heavy requests, so that others are still served."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 
 from tasks.views.errors import too_many_requests
 
-SERVER_THREADS = 16  # per process; most of them wait for a slow disk or for the agent's lock
+SERVER_THREADS = 16  # per process; many may be waiting for a slow disk or the agent's lock
 SLOTS_PER_USER = 4
 SLOT_LIFETIME = 10 * 60  # seconds, after which a response that was never closed stops counting
 RETRY_AFTER = 5  # seconds
@@ -31,7 +31,7 @@ class RequestSlots:
         self, per_key: int = SLOTS_PER_USER, total: float = inf, lifetime: float = SLOT_LIFETIME
     ) -> None:
         self.per_key, self.total, self.lifetime = per_key, total, lifetime
-        self._lock = threading.RLock()  # the collector may release a slot while we hold it
+        self._lock = threading.RLock()  # the garbage collector may release a slot while we hold it
         self._held: dict[object, tuple[Any, float]] = {}
 
     def acquire(self, key: Any) -> Callable[[], None] | None:
@@ -58,7 +58,7 @@ _slots = RequestSlots()
 def limit_concurrency_if(is_heavy: Callable[[HttpRequest], bool]) -> Callable[[View], View]:
     """Decorate a view to answer 429 while its user has `SLOTS_PER_USER` heavy requests running.
 
-    A streaming response runs until it is closed. Apply it below the permission's decorator.
+    A streaming response counts until it is closed. Apply this below the permission decorator.
     """
 
     def decorator(view: View) -> View:
@@ -87,7 +87,7 @@ def _respond(
         response = view(*args, **kwargs)
         if is_open := response.streaming:
             response._resource_closers.append(release)  # type: ignore[attr-defined]
-            weakref.finalize(response, release)  # if it is dropped without being closed
+            weakref.finalize(response, release)  # in case it is never closed
         return response
     finally:
         if not is_open:

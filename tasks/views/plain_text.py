@@ -1,4 +1,4 @@
-"""Texts of a thread as they are stored, as plain text."""
+"""Views that return the stored texts of a thread as plain text."""
 
 from django.conf import settings
 from django.core.exceptions import BadRequest
@@ -19,7 +19,7 @@ PLAIN_TEXT = "text/plain; charset=utf-8"
 @thread_view
 @limit_concurrency
 def message(request: HttpRequest) -> HttpResponseBase:
-    """One message of a thread; the whole history if the URL names none."""
+    """Return one message of a thread, or the whole history if the URL names no message."""
     number = request.GET.get("message", "")
     if not number:
         return _stored_text(request)
@@ -36,7 +36,7 @@ def message(request: HttpRequest) -> HttpResponseBase:
 @thread_view
 @limit_concurrency
 def raw(request: HttpRequest) -> HttpResponseBase:
-    """One text of a task; its history if the URL names none."""
+    """Return one stored text of a task, or its history if the URL names no text."""
     return _stored_text(request)
 
 
@@ -56,7 +56,7 @@ def _stored_text(request: HttpRequest) -> HttpResponseBase:
 @thread_view
 @limit_concurrency
 def checkpoint(request: HttpRequest) -> HttpResponse:
-    """The items of one checkpoint."""
+    """Return the items of one checkpoint."""
     number = checkpoint_number(request)
     rows = TaskCheckpoint.objects.filter(pk=number)
     for items, thread_id in rows.values_list("items_json", "task__thread_id"):

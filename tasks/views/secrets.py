@@ -1,4 +1,4 @@
-"""Revealing the secrets of a thread for a while, and the record of who revealed which."""
+"""Views that reveal a thread's secrets for a limited time, and list who revealed which."""
 
 from urllib.parse import urlsplit
 
@@ -23,7 +23,7 @@ ACTIONS = {"show": reveal.begin, "hide": reveal.end}
 @can_view
 @can_reveal
 def secrets(request: HttpRequest) -> HttpResponse:
-    """Show or hide the secrets of a thread, and return to the page with the form."""
+    """Show or hide the secrets of a thread, and redirect to the page that the form was on."""
     action = ACTIONS.get(request.POST.get("do", ""))
     if action is None:
         raise BadRequest("The form says neither “show” nor “hide”.")
@@ -34,7 +34,7 @@ def secrets(request: HttpRequest) -> HttpResponse:
 
 
 def _return_url(request: HttpRequest) -> str:
-    """Return the form's `back` if it is this thread's page, else the URL of that page."""
+    """Return the form's `back` URL if it is on the thread page, otherwise the page's own URL."""
     back, thread_id = request.POST.get("back", ""), requested_thread_id(request)
     if url_has_allowed_host_and_scheme(back, allowed_hosts=None):
         url = urlsplit(back)
@@ -48,7 +48,7 @@ def _return_url(request: HttpRequest) -> str:
 @can_view
 @can_reveal
 def reveals(request: HttpRequest) -> HttpResponse:
-    """Who revealed the secrets of which thread of this store, newest first."""
+    """List who revealed the secrets of which thread in this store, newest first."""
     rows = Reveal.objects.filter(store=workspace.identity()).order_by("-pk")
     if before := parse_number(request.GET.get("before", "")):
         rows = rows.filter(pk__lt=before)

@@ -1,4 +1,4 @@
-"""One thread: its page, more entries of a tab, and the parts that change while it runs."""
+"""Views of one thread: its page, more entries for a tab, and the parts that change live."""
 
 import hashlib
 
@@ -26,17 +26,17 @@ from tasks.views.thread_page import MAX_TASKS, ThreadPage, preserved_params, tab
 @thread_view
 @limit_concurrency_if(lambda request: bool(request.GET.get("find")))
 def thread(request: HttpRequest) -> HttpResponse:
-    """The thread's page; to `piece=`, only the entries before or after those on it."""
+    """Render the thread page or, with `piece=`, just the entries before or after those shown."""
     if "piece" in request.GET:
         return render(request, "tasks/thread/_entries.html", {"page": _page(request)})
-    tag = _live_tag(request)  # before the page is read: an outdated tag does no harm
+    tag = _live_tag(request)  # computed before reading the page: an outdated tag is harmless
     return render(request, "tasks/thread/page.html", {"page": _page(request, tag)})
 
 
 @require_safe
 @thread_view
 def live(request: HttpRequest) -> HttpResponse:
-    """The parts of a thread's page that change while it runs; 304 if nothing has changed."""
+    """Render the parts of the thread page that change live, or return 304 if none changed."""
     tag = _live_tag(request)
     if request.headers.get("If-None-Match") == tag:
         return HttpResponse(status=304, headers={"ETag": tag})
@@ -53,7 +53,7 @@ def _page(request: HttpRequest, live_tag: str = "") -> ThreadPage:
 
 
 def _live_tag(request: HttpRequest) -> str:
-    """Return an ETag of what a thread's page shows, without reading anything large."""
+    """Return an ETag for the contents of the thread page, without reading anything large."""
     columns = ("task_id", "updated_at", "status", "checkpoint_count")
     tasks = list(requested_tasks(request).only(*columns)[:MAX_TASKS])
     now = daemon()
@@ -67,9 +67,9 @@ def _live_tag(request: HttpRequest) -> str:
 @require_safe
 @can_view
 def step(request: HttpRequest) -> HttpResponse:
-    """Redirect from a checkpoint's number to the step on its thread's page.
+    """Redirect from a checkpoint number to that step on the thread page.
 
-    Pages with many steps link to this view, as a thread's id may be thousands of bytes long.
+    Pages with many steps link here to stay small: a thread id may be thousands of bytes long.
     """
     number = checkpoint_number(request)
     ids = TaskCheckpoint.objects.filter(pk=number).values_list("task__thread_id", "task_id")

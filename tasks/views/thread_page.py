@@ -1,4 +1,4 @@
-"""The template context of a thread's page."""
+"""The template context of the thread page."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,13 +25,13 @@ from tasks.transcript.timeline import Timeline, build_timeline
 from tasks.transcript.titles import task_title
 from tasks.views.thread_tabs import MAX_OUTLINED_HISTORY, TABS, CheckpointsTab, Tab
 
-MAX_TASKS = 50  # of a thread
-MAX_FAILURES = 8  # in the sidebar
-MAX_ERROR_LINE = 300  # characters of an error beside the status
+MAX_TASKS = 50  # tasks read per thread
+MAX_FAILURES = 8  # listed in the sidebar
+MAX_ERROR_LINE = 300  # characters of the error shown next to the status
 
 
 class ListLinks(NamedTuple):
-    """The list that the thread was opened from, and the threads before and after it there."""
+    """URLs of the list the thread was opened from, and of its neighbours in that list."""
 
     list: str
     previous: str | None
@@ -46,12 +46,12 @@ class Resumability(NamedTuple):
 
 @dataclass
 class ThreadPage:
-    """What the templates under `tasks/thread/` read as `page`. Values are computed on first use."""
+    """The variable `page` in the `tasks/thread/` templates. Values are computed on first use."""
 
     request: HttpRequest
     record: TaskRecord
-    url: str  # of this page, to which the templates add a tab or an entry
-    live_tag: str = ""  # the ETag of what the page shows
+    url: str  # of this page; templates append parameters for a tab or an entry
+    live_tag: str = ""  # the ETag of the page's contents
 
     export_formats: ClassVar = FORMATS
 
@@ -75,7 +75,7 @@ class ThreadPage:
 
     @property
     def direction(self) -> str | None:
-        """Whether a request for more entries is for "earlier" or "later" ones."""
+        """The direction of a request for more entries, "earlier" or "later"; otherwise None."""
         return self.request.GET.get("piece")
 
     @property
@@ -126,7 +126,7 @@ class ThreadPage:
 
     @property
     def message_count(self) -> int | None:
-        """How many messages there are, or None if the history is too large to count them."""
+        """The number of messages, or None if the history is unreadable or too large to count."""
         can_count = self._reads_history and not self.thread.problem
         return len(self.thread.messages) if can_count else None
 
@@ -191,13 +191,13 @@ class ThreadPage:
 
     @property
     def step_url(self) -> str:
-        """The URL of a step, without the number at its end."""
+        """The URL of a step, without the checkpoint number that ends it."""
         params = {} if self.list_query is None else {"list": self.list_query}
         return f"{reverse('step')}?{urlencode(params | {'checkpoint': ''})}"
 
     @property
     def latest_url(self) -> str:
-        """The URL of the last message or step."""
+        """The URL of the last message or step, or "" if there is none."""
         if self.tab_name == "transcript":
             last = [message.number for message in self.thread.messages[-1:]]
             return "".join(f"{self.url}&message={n}#message-{n}" for n in last)
@@ -227,5 +227,5 @@ def tab_name(request: HttpRequest) -> str:
 
 
 def preserved_params(request: HttpRequest) -> dict[str, str]:
-    """Return what every link of the page preserves: the chosen task and the list's query."""
+    """Return the parameters that every link on the page preserves: the task and list query."""
     return {name: request.GET[name] for name in ("task", "list") if name in request.GET}

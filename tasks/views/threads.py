@@ -1,4 +1,4 @@
-"""The list of threads."""
+"""The view of the thread list."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -27,7 +27,7 @@ from tasks.views.limits import limit_concurrency_if
 
 THREADS_PER_PAGE = 50
 HITS_PER_THREAD = 2
-MAX_CHOICES, MAX_CHOICE_LENGTH = 50, 200  # channels, providers and models to choose from
+MAX_CHOICES, MAX_CHOICE_LENGTH = 50, 200  # in the channel, provider and model menus
 SORT_HEADINGS = {"steps": "Steps", "activity": "Active", "age": "Age"}
 
 
@@ -39,7 +39,7 @@ def _searches_messages(request: HttpRequest) -> bool:
 @can_view
 @limit_concurrency_if(_searches_messages)
 def threads(request: HttpRequest) -> HttpResponse:
-    """A page of the list. A poll (`seen=`) gets the list alone, or 204 if nothing has changed."""
+    """Render a page of the list. A poll (`seen=`) gets only the list, or 204 if unchanged."""
     now = daemon()
     token = change_token(now)
     if request.GET.get("seen") == token:
@@ -55,7 +55,7 @@ def _list_context(request: HttpRequest, thread_list: ThreadList) -> dict[str, An
     after, before = Cursor.parse(request.GET, "after"), Cursor.parse(request.GET, "before")
     page = thread_list.page(THREADS_PER_PAGE, after, before)
     if before and not page.has_more and not page.stopped_at:
-        after = before = None  # fewer than a page before it: show the first page
+        after = before = None  # less than a page of newer threads: show the first page
         page = thread_list.page(THREADS_PER_PAGE)
     mark_returned(page.records)
     filters = thread_list.filters
@@ -86,7 +86,7 @@ class Row:
     is_stalled: bool
     cannot_resume: bool
     is_unreadable: bool
-    is_too_long: bool  # the id, for a URL and so for a form
+    is_too_long: bool  # the id does not fit in a URL or a form
     error: str
     note: str
     hits: list[tuple[Hit, str]]
@@ -95,7 +95,7 @@ class Row:
 
 def _row(record: Any, page: Page, thread_list: ThreadList, query: str) -> Row:
     hits = page.hits.get(record.task_id, [])
-    hits = sorted(hits, key=lambda hit: hit.role == "system")  # every thread begins with that
+    hits = sorted(hits, key=lambda hit: hit.role == "system")  # common to all threads: list it last
     back = {"list": query} if query else {}
     term = thread_list.filters.q
     return Row(
@@ -115,13 +115,13 @@ def _row(record: Any, page: Page, thread_list: ThreadList, query: str) -> Row:
 
 
 def _key(record: TaskRecord) -> str:
-    """Return an HTML id that stays when the list changes: a thread's own id may hold anything."""
+    """Return an HTML id that is stable across polls; a thread id may contain any characters."""
     identity = repr((record.thread_id, record.task_id is None))
     return f"thread-{blake2b(identity.encode(), digest_size=8).hexdigest()}"
 
 
 def _message_url(record: TaskRecord, hit: Hit, term: str, back: dict[str, str]) -> str:
-    """Link to the message with the term found in it, if its history can be read."""
+    """Return the URL of the hit's message, with a search for the term if it is readable."""
     find = {"find": term} if hit.role != UNREADABLE else {}
     url = thread_url("thread", record.thread_id, message=hit.number, **find, **back)
     return f"{url}#message-{hit.number}"
@@ -132,7 +132,7 @@ def _first_line(text: Any) -> str:
 
 
 def _states(thread_list: ThreadList) -> list[dict[str, Any]]:
-    """Return the links to the states, with their counts unless those would be slow."""
+    """Return a link for each state, with its count unless counting would be slow."""
     filters = thread_list.filters
     counts = {} if filters.q or filters.resume else thread_list.counts()
     return [
@@ -154,7 +154,7 @@ def _count_label(count: int | None) -> str:
 
 
 def _sorts(filters: Filters) -> list[dict[str, str]]:
-    """Return the sortable column headings; the current one reverses the order."""
+    """Return the sortable column headings; the current one's link reverses the order."""
     return [
         {
             "name": name,
