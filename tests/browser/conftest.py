@@ -1,4 +1,4 @@
-"""One server and one Chromium for all browser tests of a process; each test finds them as new."""
+"""One server and one Chromium for all browser tests of a process, reset before each test."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "needs Chromium and its driver: apt-get install chromium chromium-driver"
 ARGUMENTS = (
     "headless=new",
-    "no-sandbox",  # root has none, and the pages are our own
+    "no-sandbox",  # the sandbox fails for root, and the pages are our own
     "disable-gpu",
     "disable-quic",
     "disable-dev-shm-usage",
@@ -26,9 +26,9 @@ ARGUMENTS = (
     "disable-sync",
     "window-size=1400,1000",
 )
-# Runs before a page's own scripts. What a payload calls, and what the policy stops, becomes an
-# error of the console. Timers of two seconds, which is how often pages poll, and of htmx's look at
-# what has come into view, go ten times as fast.
+# Runs before a page's own scripts. Calls by payloads and violations of the content security policy
+# are reported as console errors. Timers of 2 s, with which pages poll, and of 200 ms, with which
+# htmx checks what has come into view, run ten times as fast.
 BEFORE_PAGE = """
     const report = (what) => console.error(`SENTINEL ${what} ${location.href}`);
     for (const name of ["pwned", "alert", "confirm", "prompt", "print", "open"]) {
@@ -53,7 +53,7 @@ BEFORE_PAGE = """
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """A headless Chromium with a new profile; its log "performance" has all requests."""
+    """A headless Chromium with a new profile; its "performance" log records all requests."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     driver = shutil.which("chromedriver")
     if program is None or driver is None:
@@ -83,21 +83,21 @@ def running_site(
         server.store_file = server.workspace / "state" / "tasks.db"
         server.store_file.parent.mkdir(parents=True)
         server.start()
-        server.link()  # which it prints as soon as it answers
+        server.link()  # waits until the server is ready
         yield Site(server, django_db_blocker)
 
 
 @pytest.fixture
 def site(running_site: Site) -> Site:
-    """The server, whose store is empty."""
+    """The running server, with an empty store."""
     running_site.restore(running_site.new)
     return running_site
 
 
 @pytest.fixture
 def bare_browser(chromium: webdriver.Chrome, running_site: Site) -> Iterator[webdriver.Chrome]:
-    """The browser with nothing stored, one window, and a page that asks for nothing."""
-    chromium.get(f"{running_site.origin}/static/tasks/icon.svg")  # about:blank is a new process
+    """The browser with no cookies, one window, and a page that makes no requests."""
+    chromium.get(f"{running_site.origin}/static/tasks/icon.svg")  # about:blank starts a process
     chromium.execute_cdp_cmd("Network.clearBrowserCookies", {})
     chromium.get_log("browser")
     chromium.get_log("performance")
@@ -113,7 +113,7 @@ def bare_browser(chromium: webdriver.Chrome, running_site: Site) -> Iterator[web
 
 @pytest.fixture
 def browser(bare_browser: webdriver.Chrome, site: Site) -> Iterator[webdriver.Chrome]:
-    """The browser of a signed-in operator; in the end nothing ran that is not the site's own."""
+    """The browser of a signed-in operator; fails on script errors and requests to other sites."""
     everything = {"origin": site.origin, "storageTypes": "local_storage"}
     bare_browser.execute_cdp_cmd("Storage.clearDataForOrigin", everything)
     bare_browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})

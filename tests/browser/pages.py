@@ -1,4 +1,4 @@
-"""What the browser tests do with a page, on top of what selenium has."""
+"""Helpers for browser tests, on top of Selenium."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.browser.site import Site
 
-LOOKS = [(1400, False), (390, True)]  # both widths, and both themes
+LOOKS = [(1400, False), (390, True)]  # (width, dark): each width and each theme once
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 RUN_AXE = """
     const done = arguments[arguments.length - 1];
@@ -36,8 +36,8 @@ def sign_in(browser: webdriver.Chrome, site: Site, user: str = "operator") -> No
 
 
 def wait(browser: webdriver.Chrome, seconds: float = 60) -> WebDriverWait[webdriver.Chrome]:
-    """Wait long: a loaded machine is slow, and what never happens fails all the same."""
-    gone = [NoSuchElementException, StaleElementReferenceException]  # with the page before
+    """Return a patient wait, because a loaded machine is slow; `until` fails in the end."""
+    gone = [NoSuchElementException, StaleElementReferenceException]  # from the previous page
     return WebDriverWait(browser, seconds, poll_frequency=0.03, ignored_exceptions=gone)
 
 
@@ -50,13 +50,13 @@ def every(browser: webdriver.Chrome, selector: str) -> list[WebElement]:
 
 
 def texts(browser: webdriver.Chrome, selector: str) -> list[str]:
-    """Return what a person reads in these elements; one question for all takes a moment."""
+    """Return the visible texts of these elements, in one script call because that is fast."""
     read: list[str] = browser.execute_script(TEXTS, selector)
     return read
 
 
 def follow(browser: webdriver.Chrome, element: WebElement) -> None:
-    """Click what leads to another page, and wait for that page."""
+    """Click an element that leads to another page, and wait for that page."""
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
     before = browser.find_element(By.TAG_NAME, "html")
     element.click()
@@ -65,13 +65,13 @@ def follow(browser: webdriver.Chrome, element: WebElement) -> None:
 
 
 def press(browser: webdriver.Chrome, *keys: str) -> None:
-    """Press keys one after the other, each wherever the focus is by then."""
+    """Press keys one after another, each in whichever element has the focus by then."""
     for key in keys:
         browser.switch_to.active_element.send_keys(key)
 
 
 def look(browser: webdriver.Chrome, *, width: int = 1400, dark: bool = False) -> None:
-    """Make the page so wide, and the system's theme dark or light."""
+    """Set the width of the page, and whether the system's theme is dark or light."""
     theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [theme]})
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
@@ -93,7 +93,7 @@ def is_in_view(browser: webdriver.Chrome, selector: str) -> bool:
 
 
 def accessibility_problems(browser: webdriver.Chrome) -> list[str]:
-    """Return what axe-core holds against the page as it is now, a line for each rule."""
+    """Return the problems that axe-core finds in the current page, one line per rule."""
     if not browser.execute_script("return typeof axe === 'object'"):
         browser.execute_script(AXE.read_text(encoding="utf-8"))
     problems: list[str] = browser.execute_async_script(RUN_AXE)
@@ -101,7 +101,7 @@ def accessibility_problems(browser: webdriver.Chrome) -> list[str]:
 
 
 def problems(browser: webdriver.Chrome) -> list[str]:
-    """Return what is wrong with the page as it is now: for axe-core, and with its width."""
+    """Return the problems of the current page: those axe-core finds, and excessive width."""
     found = accessibility_problems(browser)
     if browser.execute_script(IS_SCROLLED_SIDEWAYS):
         found.append("the page is wider than the window")
@@ -109,7 +109,7 @@ def problems(browser: webdriver.Chrome) -> list[str]:
 
 
 def strange_errors(browser: webdriver.Chrome) -> list[str]:
-    """Return errors of scripts, what the policy stopped, and what payloads called."""
+    """Return script errors, violations of the content security policy, and calls by payloads."""
     entries = browser.get_log("browser")
     return [
         entry["message"]
@@ -119,9 +119,9 @@ def strange_errors(browser: webdriver.Chrome) -> list[str]:
 
 
 def strange_requests(browser: webdriver.Chrome, site: Site) -> list[str]:
-    """Return the addresses the browser asked that are not the site's."""
+    """Return the addresses outside the site that the browser requested."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = [event for event in events if event["method"] == "Network.requestWillBeSent"]
     urls = [event["params"]["request"]["url"] for event in sent]
-    # "data:" has the browser's own icons
+    # the browser loads its own icons from "data:" URLs
     return [url for url in urls if not url.startswith((f"{site.origin}/", "data:", "about:"))]

@@ -1,4 +1,4 @@
-"""The site the browser tests look at: one running server, and its two databases."""
+"""The site that the browser tests visit: one running server and its two databases."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -15,14 +15,14 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from tests.support.server import Server
 
-# Every page shows the name of the workspace, so even that is a payload.
+# Every page shows the name of the workspace, so that is a payload, too.
 WORKSPACE_NAME = "ws'\"><img src=x onerror=pwned(1)>\u202e"
 
 Snapshot = dict[Path, sqlite3.Connection]
 
 
 class Site:
-    """A running server. Tests fill and read its databases from this, another process."""
+    """A running server, whose databases the tests fill and read from their own process."""
 
     def __init__(self, server: Server, blocker: DjangoDbBlocker) -> None:
         self.origin = f"http://127.0.0.1:{server.port}"
@@ -54,7 +54,7 @@ class Site:
             ContentType.objects.clear_cache()
 
     def execute(self, statement: str, rows: Iterable[Any] = ((),)) -> None:
-        """Change the store in one transaction, without the verbs: once for each row."""
+        """Execute a statement on the store for each row, in one transaction, without the verbs."""
         with closing(sqlite3.connect(self._files["tasks"])) as connection, connection:
             connection.executemany(statement, rows)
 
@@ -71,7 +71,7 @@ class Site:
         return copies
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Put both databases back to how they were."""
+        """Reset both databases to a snapshot, and delete the heartbeat file."""
         for file, copy in snapshot.items():
             with closing(sqlite3.connect(file)) as connection:
                 copy.backup(connection)
@@ -79,7 +79,7 @@ class Site:
 
 
 def _session(user: User) -> str:
-    """Sign the user in, and return the session's key."""
+    """Sign the user in, and return the session key."""
     session = SessionStore()
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"

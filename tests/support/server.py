@@ -66,7 +66,7 @@ class Server:
         raise AssertionError(self.running.communicate())
 
     def stop(self, signal_: signal.Signals = signal.SIGINT) -> tuple[str, str]:
-        """Stop the server like Ctrl-C, and return its output since the link."""
+        """Stop the server, by default as Ctrl-C does, and return its output since the link."""
         with self.running as process:
             process.send_signal(signal_)
             # not communicate(), which loses buffered output

@@ -1,4 +1,4 @@
-"""Faults to test with: a store that lies elsewhere, other programs, small and read-only disks."""
+"""Faults to test with: a store at another path, other programs, small and read-only disks."""
 
 import os
 import sqlite3
@@ -15,7 +15,7 @@ from tests.support.factories import skip
 
 @contextmanager
 def store_at(file: Path, store: BaseDatabaseWrapper) -> Iterator[None]:
-    """The store is this file now, new or not, opened as the server and an agent open it."""
+    """Use this file, new or existing, as the store, opened as the server and an agent open it."""
     before = store.settings_dict["NAME"], store.settings_dict["OPTIONS"]
     store.close()
     store.settings_dict["NAME"], store.settings_dict["OPTIONS"] = file, dict(before[1])
@@ -30,7 +30,7 @@ def store_at(file: Path, store: BaseDatabaseWrapper) -> Iterator[None]:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Another program holds the write lock."""
+    """Hold the store's write lock, as another program might."""
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -44,7 +44,7 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S607 (the system's)
+        subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S607 - a system command
 
 
 def remount(folder: Path, options: str) -> None:
@@ -53,7 +53,7 @@ def remount(folder: Path, options: str) -> None:
 
 @contextmanager
 def unchangeable(path: Path) -> Iterator[None]:
-    """A file or a folder that nobody can write, root included."""
+    """Make a file or folder unwritable for everybody, including root."""
     mode = path.stat().st_mode
     if os.geteuid() == 0:
         _as_root("chattr", "+i", str(path))
@@ -63,12 +63,12 @@ def unchangeable(path: Path) -> Iterator[None]:
         yield
     finally:
         if os.geteuid() == 0:
-            subprocess.run(["chattr", "-i", path], check=True)  # noqa: S607 (the system's)
+            subprocess.run(["chattr", "-i", path], check=True)  # noqa: S607 - a system command
         path.chmod(mode)
 
 
 def _as_root(*command: str) -> None:
-    """Run a command of the administrator's, or skip the test where that cannot be."""
+    """Run a command that needs root, or skip the test if it cannot be run."""
     if os.geteuid() == 0:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode == 0:
@@ -78,7 +78,7 @@ def _as_root(*command: str) -> None:
 
 
 def contents(file: Path) -> list[tuple[str, int, int]]:
-    """(task id, count, checkpoints) of each task, as another program finds them."""
+    """Return (task id, count, checkpoints) of each task, as another program sees them."""
     with closing(sqlite3.connect(file)) as other:
         assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         return other.execute(

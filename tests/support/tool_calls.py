@@ -1,4 +1,4 @@
-"""Messages with tool calls, whole and broken, for property tests."""
+"""Strategies for property tests: messages with valid and broken tool calls."""
 
 from hypothesis import strategies as st
 
