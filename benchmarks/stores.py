@@ -1,4 +1,4 @@
-"""The contenders for `tasks.service` and its floor. Import this after `gloamy_site.connect`."""
+"""The contenders for `tasks.service` and its floor. Import after calling `gloamy_site.connect`."""
 
 from functools import partial
 from typing import Any

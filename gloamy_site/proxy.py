@@ -36,7 +36,7 @@ def _is_origin(text: str) -> bool:
 
 
 def networks(text: str) -> list[Network]:
-    """Parse TRUSTED_PROXY. Raises ImproperlyConfigured if it is invalid or matches any address."""
+    """Parse TRUSTED_PROXY. Raises ImproperlyConfigured if it is invalid or matches all hosts."""
     try:
         parsed = [ip_network(part.strip()) for part in text.split(",") if part.strip()]
     except ValueError as error:

@@ -144,7 +144,7 @@ def _set_up() -> str:
     call_command("migrate", verbosity=0, interactive=False, stderr=warnings)
     call_command("clearsessions")
     workspace.check_store()
-    return "" if settings.TASKS_READ_ONLY else warnings.getvalue()  # the welcome says so instead
+    return "" if settings.TASKS_READ_ONLY else warnings.getvalue()  # welcome() warns instead
 
 
 def _check_address(host: str, port: int) -> None:
