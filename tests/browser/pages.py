@@ -36,7 +36,7 @@ def sign_in(browser: webdriver.Chrome, site: Site, user: str = "operator") -> No
 
 
 def wait(browser: webdriver.Chrome, seconds: float = 60) -> WebDriverWait[webdriver.Chrome]:
-    """Return a patient wait, because a loaded machine is slow; `until` fails in the end."""
+    """Return a wait with a long timeout, because a loaded machine is slow."""
     gone = [NoSuchElementException, StaleElementReferenceException]  # from the previous page
     return WebDriverWait(browser, seconds, poll_frequency=0.03, ignored_exceptions=gone)
 

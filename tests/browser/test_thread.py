@@ -126,7 +126,7 @@ def bars(browser: webdriver.Chrome, selector: str = ".step-bar") -> dict[str, We
 
 
 def bar(browser: webdriver.Chrome, name: str) -> WebElement:
-    """Wait for the browser to compute the accessible names of bars; return the one so named."""
+    """Return the bar with this accessible name, once the browser has computed the names."""
     wait(browser).until(lambda b: name in bars(b))
     return bars(browser)[name]
 

@@ -104,7 +104,7 @@ def test_thread_that_changed_or_disappeared_after_confirmation_is_kept(store):
 
 
 def test_thread_that_changes_between_archive_and_deletion_is_kept(store, monkeypatch):
-    """Even if the program that changes it leaves `updated_at` as it was."""
+    """This holds even if the program that changes it leaves `updated_at` unchanged."""
     ended("telegram_42")
     pack = thread_rows.pack
 

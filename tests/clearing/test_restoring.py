@@ -1,4 +1,4 @@
-"""Restored threads are identical to the byte, and replace newer data only on request."""
+"""Restored threads are identical byte for byte, and replace newer data only on request."""
 
 from datetime import timedelta
 

@@ -29,7 +29,7 @@ ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
 
 @pytest.fixture
 def file(tmp_path, monkeypatch, django_db_blocker):
-    """A separate SQLite store, created and filled as gloamy does it."""
+    """A separate SQLite store, with the schema and rows that gloamy writes."""
     file = tmp_path / "tasks.db"
     build(file, ORIGINAL)
     settings = connections.settings["tasks"] | {"NAME": file}

@@ -46,7 +46,7 @@ def shown(client: Client, query: str = "") -> list[str]:
 
 
 def said(*messages: tuple[str, str]) -> str:
-    """Return messages encoded as the store writes a history."""
+    """Return a history of these messages, encoded as the store writes it."""
     rows = [{"role": role, "content": content} for role, content in messages]
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
 

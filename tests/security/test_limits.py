@@ -52,7 +52,7 @@ def test_closing_a_stream_releases_its_slot():
     list(first)
     assert open_responses(streaming, 1)[0].status_code == 429
 
-    request_finished.disconnect(close_old_connections)  # it would close the test's
+    request_finished.disconnect(close_old_connections)  # it closes our connections
     first.close()
     request_finished.connect(close_old_connections)
 

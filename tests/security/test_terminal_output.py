@@ -1,4 +1,4 @@
-"""Agents' texts can neither control the terminal nor forge lines in its output or in the log."""
+"""Terminal and log output: text from agents can neither send control codes nor forge lines."""
 
 import io
 import json

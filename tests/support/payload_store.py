@@ -174,7 +174,7 @@ def fill_huge(store: BaseDatabaseWrapper, texts: list[str]) -> None:
 
 
 def fill_together(store: BaseDatabaseWrapper, kinds: list[list[str]]) -> None:
-    """Add one thread with all texts: a long field holds all of a kind, and a short one just one."""
+    """Add one thread with all texts: long fields hold all texts of a kind, short ones one each."""
     messages: list[dict[str, str]] = []
     task = task_row("together", 1) | {"task_id": "together", "thread_id": "together"}
     steps = []
