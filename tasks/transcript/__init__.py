@@ -1,1 +1,1 @@
-"""Threads for people: messages, tool calls, steps, the timeline, search, rendering, export."""
+"""Threads as people read them: messages, tool calls, steps, timeline, search, HTML and export."""

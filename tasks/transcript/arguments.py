@@ -26,7 +26,7 @@ _CONTENT_KEYS = ("content", "contents", "file_text", "text", "body")
 _GENERIC_KEYS = ("arguments", "args", "input", "value")
 _CODE_KEYS = {"code": "python", "python": "python", "sql": "sql", "javascript": "javascript"}
 MAX_FIELDS, FIELD_LENGTH = 40, 4_000
-MAX_DEPTH = 12  # of indented JSON
+MAX_DEPTH = 12  # levels; JSON nested more deeply is not indented
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ class Field:
 
 @dataclass(frozen=True)
 class Arguments:
-    """The arguments of a call. Each key of an object is displayed once, in one of the forms."""
+    """The arguments of a call; each is displayed once: as command, path, edit, content or field."""
 
     value: Any
 
     @cached_property
     def _keys(self) -> dict[str, str]:
-        """The keys displayed in a form of their own, by role."""
+        """The keys with a special display, such as the command's, by role."""
         if not isinstance(self.value, dict):
             return {}
         texts = {key: text for key, text in self.value.items() if isinstance(text, str)}
@@ -113,7 +113,7 @@ class Arguments:
 
     @property
     def single_text(self) -> Text | None:
-        """The text that is the only argument, bare or under a generic key, or None."""
+        """The only argument if it is a text, either bare or under a generic key, else None."""
         value = self.value
         if isinstance(value, dict) and len(value) == 1:
             [(name, value)] = value.items()
@@ -123,7 +123,7 @@ class Arguments:
 
     @property
     def rest(self) -> Any:
-        """The arguments without a form of their own, or None."""
+        """The arguments without a special display, or None."""
         if self.single_text is not None or self.value in ({}, "", None):
             return None
         if not isinstance(self.value, dict):
@@ -133,7 +133,7 @@ class Arguments:
 
     @cached_property
     def fields(self) -> list[Field]:
-        """The rest as named values."""
+        """The arguments without a special display, as named values."""
         rest = self.rest
         if isinstance(rest, dict):
             return list(_fields(list(rest.items())))
@@ -158,7 +158,7 @@ def _first(texts: dict[str, str], keys: tuple[str, ...]) -> str:
 
 
 def json_text(value: Any) -> Text:
-    """Return a value as indented JSON; compact if the indentation would be most of it."""
+    """Return a value as indented JSON, or as compact JSON if it is long or deeply nested."""
     compact = msgspec.json.encode(value)
     if len(compact) > DISPLAY_LENGTH * 2 or _is_deeper_than(MAX_DEPTH, value):
         return Text(compact.decode(), FIELD_LENGTH)

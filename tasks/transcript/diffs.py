@@ -1,12 +1,12 @@
-"""Line-by-line differences: of an edit with its context, and of two steps."""
+"""Line-by-line diffs: of an edit, with its context, and of the texts of two steps."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-MAX_LINES = 150  # on each side of an edit; larger ones are not compared
+MAX_LINES = 150  # on each side of an edit; longer ones are not compared
 CONTEXT = 3  # unchanged lines around a change
-MAX_COMPARED_LENGTH, MAX_COMPARED_LINES = 20_000, 400  # of the texts of two steps together
+MAX_COMPARED_LENGTH, MAX_COMPARED_LINES = 20_000, 400  # of both steps' texts together
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def diff_lines(old: str, new: str) -> Iterator[Line]:
 
 
 def changed_lines(old: str, new: str) -> list[tuple[str, str]]:
-    """Return the removed ("-") and added ("+") lines; none if the texts are too long to compare."""
+    """Return the removed ("-") and added ("+") lines, or [] if the texts are too long."""
     if old == new or len(old) + len(new) > MAX_COMPARED_LENGTH:
         return []
     before, after = old.split("\n"), new.split("\n")

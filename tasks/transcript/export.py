@@ -16,8 +16,8 @@ from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.transcript import export_atif, export_markdown
 from tasks.transcript.invisible import INVISIBLE, escape_invisible
 
-MAX_NAME_LENGTH = 200  # bytes of an id in a file name; file systems allow 255 for the name
-CHECKPOINT_BATCH = 20  # rows in memory at once; each may hold an output of megabytes
+MAX_NAME_LENGTH = 200  # bytes of the id in a file name; file systems allow 255 for the full name
+CHECKPOINT_BATCH = 20  # rows in memory at once; each may hold megabytes of output
 
 _COLUMNS = [field.attname for field in TaskRecord._meta.concrete_fields]
 _HISTORY_COLUMNS = ("execution_history_json", "resumable_history_json")
@@ -39,7 +39,7 @@ def file_name(thread_id: str, extension: str) -> str:
 
 
 def as_json(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:
-    """Yield the rows as stored, with their JSON columns as JSON."""
+    """Yield the stored rows as one JSON document, with their JSON columns embedded as JSON."""
     yield b'{"thread_id":' + _json(tasks[0].thread_id) + b',"tasks":['
     for index, task in enumerate(tasks):
         yield b"," if index else b""
@@ -72,7 +72,7 @@ def _checkpoint_row(checkpoint: TaskCheckpoint) -> dict[str, Any]:
 
 
 def _json_column(column: str, raw: Any, decode: Callable[[str], Any]) -> dict[str, Any]:
-    """Return the JSON of a column byte for byte; if it is invalid, as text with the reason."""
+    """Return a column's JSON byte for byte, or if it is invalid, its text and the reason."""
     try:
         decode(raw)
     except (TypeError, ValueError) as error:
@@ -85,20 +85,20 @@ def _stored(column: str, value: Any) -> Any:
 
 
 def _checkpoints(task: TaskRecord) -> Iterator[TaskCheckpoint]:
-    """Yield the checkpoints by id, up to the last one at the start of the export."""
+    """Yield, in id order, the checkpoints that exist when the export starts."""
     rows = TaskCheckpoint.objects.filter(task_id=task.task_id).order_by("id")
     last = rows.values_list("id", flat=True).last()
     after = -1
     while last is not None and after < last:
         batch = list(rows.filter(id__gt=after, id__lte=last)[:CHECKPOINT_BATCH])
-        if not batch:  # cleared meanwhile
+        if not batch:  # cleared in the meantime
             return
         yield from batch
         after = batch[-1].id
 
 
 def as_json_lines(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:
-    """Yield a line for each message; a history that cannot be read is one line, as stored."""
+    """Yield a line for each message, or a single line with the text of an invalid history."""
     for task in tasks:
         try:
             history = task.execution_history
@@ -123,7 +123,7 @@ def as_markdown(tasks: Sequence[TaskRecord]) -> Iterator[str]:
 
 
 def as_atif(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:
-    """Yield the latest task only: the format holds a single run."""
+    """Yield only the latest task, as the format holds a single run."""
     yield _json(export_atif.trajectory(tasks[0])) + b"\n"
 
 

@@ -1,6 +1,6 @@
 """Export of a task to a Markdown document.
 
-Each text is masked before Markdown is added: escapes inside a secret would hide it from masking.
+Each text is masked before Markdown is added, as escapes inside a secret would hide it.
 """
 
 import re
@@ -19,7 +19,7 @@ from tasks.transcript.text_preview import Output, Text
 from tasks.transcript.tool_calls import Broken, Call, Result
 
 _BACKTICKS = re.compile("`+")
-# The start of an image, of HTML, of a link to anything but a web page, or of a link definition.
+# The start of an image, an HTML tag, a link that is neither web nor mail, or a link definition.
 _UNSAFE = re.compile(
     r"(?P<slashes>\\*+)"
     r"(?P<sign>!(?=\[)|<(?=[A-Za-z/!?])|\[(?=[^\]\n]{0,999}\]:)"
@@ -29,7 +29,7 @@ _markdown = MarkdownIt("commonmark", {"html": False})
 
 
 def document(record: TaskRecord) -> Iterator[str]:
-    """Yield the facts and the messages, or the stored history if it cannot be read."""
+    """Yield the task's facts, its messages (or its history as stored, if invalid) and response."""
     thread = Thread(record)
     yield f"# {_inline(thread.title or record.thread_id)}\n\n"
     yield from _facts(record)
@@ -119,13 +119,13 @@ def _inline(text: str) -> str:
 
 
 def _harmless(text: str) -> str:
-    """Escape images, HTML and links to anything but web pages in an agent's Markdown.
+    """Escape images, HTML, and links other than web and mail links in an agent's Markdown.
 
-    Code blocks are left alone, as nothing in them is active. An unterminated block is closed, so
-    that it does not swallow what follows.
+    Code blocks are left alone, as nothing in them is active. An unterminated block is closed so
+    that it does not swallow the text after it.
     """
     if len(text) > MARKDOWN_LENGTH:
-        return _fenced(text)  # parsing would take long
+        return _fenced(text)  # parsing would take too long
     text = request_masking.mask(text).replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
     code, closing_fence = _code_lines(text, lines)
@@ -136,7 +136,7 @@ def _harmless(text: str) -> str:
 
 
 def _code_lines(text: str, lines: list[str]) -> tuple[set[int], list[str]]:
-    """Return the numbers of the lines in code blocks, and the fence that the last one lacks."""
+    """Return the line numbers in code blocks, and the fence needed to close the last, if any."""
     if "```" not in text and "~~~" not in text:
         return set(), []
     code: set[int] = set()
@@ -145,14 +145,14 @@ def _code_lines(text: str, lines: list[str]) -> tuple[set[int], list[str]]:
         if token.type == "fence" and token.map:
             first, last = token.map
             is_closed = last - first > 1 and lines[last - 1].strip(" \t>").startswith(token.markup)
-            if is_closed or not token.level:  # else the end of its quote or list closes it
+            if is_closed or not token.level:  # otherwise its quote or list closes it
                 code |= set(range(first, last))
             closing_fence = [] if is_closed or token.level else [token.markup]
     return code, closing_fence
 
 
 def _escape(match: re.Match[str]) -> str:
-    """Put a backslash before the sign, unless one escapes it already."""
+    """Put a backslash before the sign unless it is already escaped."""
     slashes = match["slashes"]
     return f"{slashes}\\{match['sign']}" if len(slashes) % 2 == 0 else match[0]
 

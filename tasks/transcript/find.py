@@ -1,4 +1,4 @@
-"""Finding text in one history."""
+"""Text search within one history."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -11,15 +11,15 @@ from tasks.transcript.search import Hit, Term
 MAX_SECONDS = 5.0
 MAX_HITS = 2_000
 MAX_QUERY_LENGTH = 500
-CONTEXT = 70  # characters of a snippet on either side of the match
+CONTEXT = 70  # characters shown on either side of a match
 
 
 class Hits(list[Hit]):
-    is_truncated = False  # there may be more
+    is_truncated = False  # True if there may be more hits
 
 
 def find_hits(query: str, history: Iterable[ChatMessage], seconds: float = MAX_SECONDS) -> Hits:
-    """Return the first occurrences of a text, in any case and however escaped in JSON."""
+    """Return the first occurrences of a text, regardless of case and of JSON escapes."""
     term = Term(query[:MAX_QUERY_LENGTH])
     deadline = time.monotonic() + seconds
     hits = Hits(islice(_hits(term, history, deadline), MAX_HITS) if query else ())

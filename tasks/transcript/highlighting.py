@@ -1,4 +1,4 @@
-"""Syntax highlighting: source code split into spans by kind of token."""
+"""Syntax highlighting: source code split into spans by token type."""
 
 import time
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from pygments.token import _TokenType as TokenType
 from tasks.transcript.terminal import Span
 
 MAX_LENGTH = 12_000  # characters; some lexers take quadratic time
-_MAX_SECONDS = 0.15  # of processor time for one text
+_MAX_SECONDS = 0.15  # of processor time per text
 
 _CLASS_OF = {
     Comment: "h-comment",
@@ -66,7 +66,7 @@ _ALIASES = {
     "rust": ("rs",),
     "sql": ("sqlite", "psql", "postgresql"),
     "swift": (),
-    "toml": ("ini", "cfg", "conf", "service", "timer"),  # the ini lexer takes seconds
+    "toml": ("ini", "cfg", "conf", "service", "timer"),  # as the INI lexer can take seconds
     "typescript": ("ts", "tsx", "mts"),
     "xml": ("svg", "xsl", "plist"),
     "yaml": ("yml",),
@@ -75,13 +75,13 @@ _LANGUAGES = {alias: name for name, aliases in _ALIASES.items() for alias in (na
 
 
 def language_of(path: str) -> str:
-    """Return the language of a file by its extension, or ""."""
+    """Return the language of a file according to its extension, or ""."""
     name = PurePosixPath(path[-200:]).name.lower()
     return _LANGUAGES.get(name.rpartition(".")[2], "")
 
 
 def spans(text: str, language: str, seconds: float = _MAX_SECONDS) -> Iterator[Span]:
-    """Split source code into spans; when time runs out, the rest is one span without a class."""
+    """Split source code into spans; when time runs out, the rest becomes one plain span."""
     name = _LANGUAGES.get(language.lower())
     if name is None or len(text) > MAX_LENGTH:
         yield "", text
@@ -103,5 +103,5 @@ def _lexer(name: str) -> Lexer:
 
 @cache
 def _class_of(kind: TokenType) -> str:
-    ancestors = reversed(kind.split())  # from the kind itself to the root
+    ancestors = reversed(kind.split())  # from the kind itself up to the root
     return next((_CLASS_OF[each] for each in ancestors if each in _CLASS_OF), "")

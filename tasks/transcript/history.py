@@ -1,4 +1,4 @@
-"""The execution history of a task as messages, with each tool result paired with its call."""
+"""A task's execution history as messages, with each tool result paired with its call."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ LARGE_HISTORY_DISPLAY = PREFIX_LENGTH - MARGIN  # characters shown of a history 
 
 
 class Exchange:
-    """An assistant's message and the messages up to the next one, which hold its results."""
+    """An assistant message and its tool results: all messages up to the next assistant message."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -39,16 +39,16 @@ class Exchange:
 
 @dataclass
 class Message:
-    """One message of a history; parsed on demand, together with the rest of its exchange."""
+    """One message of a history, parsed on demand together with the rest of its exchange."""
 
-    number: int  # from 1
+    number: int  # starting at 1
     role: str
     text: Text
     exchange: Exchange = field(repr=False, compare=False)
 
     @property
     def anchor(self) -> str:
-        """The id of the message on a page; permanent, as messages are only ever appended."""
+        """The message's element id on a page, which is permanent, as messages are only appended."""
         return f"message-{self.number}"
 
     @cached_property
@@ -67,7 +67,7 @@ class Message:
 
     @property
     def parts(self) -> list[Part]:
-        """The text and the tool calls of an assistant's message, with the results of the calls."""
+        """The text and tool calls of an assistant message, with results attached to the calls."""
         self.exchange.pair()
         return self._parsed[1]
 
@@ -79,24 +79,24 @@ class Message:
 
     @property
     def orphaned_results(self) -> list[Result]:
-        """The results without a call; the others are displayed with theirs."""
+        """The results without a call; all others are displayed with their calls."""
         return [result for result in self.results if result.call_number is None]
 
     @property
     def call_number(self) -> int | None:
-        """The number of the message whose calls have results in this one, or None."""
+        """The number of the message whose calls this message answers, or None."""
         return next((r.call_number for r in self.results if r.call_number is not None), None)
 
     @property
     def prose(self) -> Text | None:
-        """The text in words, without tool calls and results."""
+        """The message's text without tool calls and results, or None."""
         if self.role != "assistant":
             return None if self.is_tool_output else self.text
         return next((part for part in self.parts if isinstance(part, Text)), None)
 
     @property
     def is_absorbed(self) -> bool:
-        """Whether everything in the message is displayed with the calls."""
+        """Whether the entire message is displayed with the calls that it answers."""
         return bool(self.results) and not self.orphaned_results
 
     @property
@@ -111,7 +111,7 @@ class Message:
 
     @property
     def weight(self) -> int:
-        """The approximate number of characters that the message takes on a page."""
+        """The approximate number of characters that the message takes up on a page."""
         return 500 + min(self.text.length, DISPLAY_LENGTH)
 
 
@@ -128,7 +128,7 @@ def read_messages(history: Iterable[ChatMessage]) -> list[Message]:
 
 
 class Thread:
-    """A task with its histories, or with the reason why they cannot be read."""
+    """A task with its histories, or with the reasons why they cannot be read."""
 
     def __init__(self, record: TaskRecord) -> None:
         self.record = record
@@ -139,20 +139,20 @@ class Thread:
 
     @cached_property
     def messages(self) -> list[Message]:
-        """The messages of the execution history; none if it cannot be read, see `problem`."""
+        """The messages of the execution history, or [] if it cannot be read (see `problem`)."""
         return [] if self.problem else read_messages(self.record.execution_history)
 
     @property
     def length(self) -> int:
-        """The bytes of the execution history, if the row comes from `for_page()`, else 0.
+        """The size of the execution history in bytes if the row comes from `for_page()`, else 0.
 
-        Queries for whole histories must bound their size themselves.
+        Queries that load full histories must limit their size themselves.
         """
         return getattr(self.record, "history_length", None) or 0
 
     @property
     def resumable_length(self) -> int:
-        """The bytes of the resumable history, if the row comes from `for_page()`, else 0."""
+        """The size of the resumable history in bytes if the row comes from `for_page()`, else 0."""
         return getattr(self.record, "resumable_length", None) or 0
 
     @property
@@ -181,7 +181,7 @@ class Thread:
 
     @property
     def raw(self) -> Text:
-        """The history as stored, or the start of one that is too large."""
+        """The execution history as stored, or only its start if it is too large."""
         if self.is_too_large:
             start = str(self.record.history_start)  # type: ignore[attr-defined]
             return Text(start, LARGE_HISTORY_DISPLAY)

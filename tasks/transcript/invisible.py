@@ -1,4 +1,4 @@
-"""Invisible and reordering characters in text, and their escapes such as `[U+202E]`."""
+"""Invisible and reordering characters in text, and their escapes, such as `[U+202E]`."""
 
 import re
 
@@ -15,8 +15,8 @@ INVISIBLE = re.compile(
     f"[{_JOINERS}]"
 )
 INVISIBLE_RUN = re.compile(rf"(?P<one>{INVISIBLE.pattern})(?P=one)*+")
-_CANDIDATE = re.compile(f"[{_CHARACTERS}{_JOINERS}]")  # five times faster to search for
-# In HTML, leave alone the attributes whose exact value a form or a script needs, and line ends.
+_CANDIDATE = re.compile(f"[{_CHARACTERS}{_JOINERS}]")  # a superset, five times faster to search for
+# In HTML, skip line ends, and attributes whose exact values forms or scripts need.
 _IN_HTML = re.compile(
     r'(?P<exact> (?:value|data-text|data-query|datetime)="[^"]*+"|\r\n)'
     f"|(?:{INVISIBLE_RUN.pattern})"
@@ -24,7 +24,7 @@ _IN_HTML = re.compile(
 
 
 def describe(run: str) -> str:
-    """Return a short name for a run of one invisible character: "ESC", or "U+202E" and how many."""
+    """Return a short name for a run of one invisible character, such as "ESC" or "U+202E"."""
     name = "ESC" if run[0] == "\x1b" else f"U+{ord(run[0]):04X}"
     return f"{name} \u00d7 {len(run)}" if len(run) > 1 else name
 
@@ -35,7 +35,7 @@ def escape_invisible(text: str) -> str:
 
 
 def escape_invisible_in_html(html: str) -> str:
-    """Escape the invisible characters of HTML whose attributes are all in double quotes."""
+    """Escape the invisible characters in HTML, whose attributes must all be double-quoted."""
     if not _CANDIDATE.search(html):
         return html
     return _IN_HTML.sub(lambda match: match["exact"] or _escape(match), html)

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-MAX_ENTRIES = 60  # of a page
-MAX_WEIGHT = 120_000  # characters of a page, unless its only entry has more
+MAX_ENTRIES = 60  # per page
+MAX_WEIGHT = 120_000  # characters per page, unless its only entry has more
 
 
 @dataclass(frozen=True)
 class Page:
-    """The entries from `start` up to `end`, exclusive, of `count`; positions start at 0."""
+    """The entries from `start` to before `end`, out of `count`; positions start at 0."""
 
     start: int
     end: int
@@ -26,9 +26,9 @@ class Page:
 
 
 def page_at(position: int, weights: Iterable[int]) -> Page:
-    """Return the page that holds this position, or the nearest one.
+    """Return the page that holds this position or, if it is out of range, the nearest one.
 
-    Pages are filled from the start, so that appending entries changes the last page only.
+    Pages are filled from the start, so appending entries changes only the last page.
     """
     weights = list(weights)
     position = min(max(position, 0), max(len(weights) - 1, 0))

@@ -1,8 +1,8 @@
-"""Safe HTML from text written by agents: plain, terminal output, code and Markdown.
+"""Safe HTML from text written by agents: plain text, terminal output, code and Markdown.
 
 All of it is untrusted. Text becomes HTML in one place, `html_of()`, which escapes everything;
-Markdown also passes a sanitiser. The Markdown and highlighting libraries take quadratic time on
-some inputs, so both are limited in length and share a time budget for each page.
+Markdown also goes through a sanitiser. The Markdown and highlighting libraries take quadratic time
+on some inputs, so the length of their input is limited and they share a time budget per page.
 """
 
 import itertools
@@ -24,9 +24,9 @@ from tasks.transcript.invisible import INVISIBLE_RUN, describe
 from tasks.transcript.terminal import Span
 
 MARKDOWN_LENGTH = 20_000  # characters; longer texts are not rendered as Markdown
-_MAX_BRACKETS, _MAX_CELLS = 1_000, 5_000  # beyond these Markdown takes too long or grows too large
+_MAX_BRACKETS, _MAX_CELLS = 1_000, 5_000  # beyond these, Markdown is too slow or its HTML too big
 _MAX_NESTING = 50  # levels of quotes and lists
-_MAX_SPANS, _MAX_INVISIBLE = 4_000, 400  # of one text; the rest is left unmarked
+_MAX_SPANS, _MAX_INVISIBLE = 4_000, 400  # per text; the rest gets no markup
 
 _IMAGE_MARKER = re.compile(r"\[(?:IMAGE|Image|image):[^\[\]\n<>]{1,400}\]")
 
@@ -52,7 +52,7 @@ _SANITISER = nh3.Cleaner(
 
 
 class Budget:
-    """The processor time left for Markdown and highlighting on one page."""
+    """The processor time left for Markdown and highlighting on one page, in seconds."""
 
     def __init__(self, seconds: float = 1.0) -> None:
         self.left = seconds
@@ -71,18 +71,18 @@ def plain(text: str) -> SafeString:
 
 
 def output(text: str) -> SafeString:
-    """Render replayed terminal output in its colours."""
+    """Render replayed terminal output with its colours."""
     return html_of(terminal.spans(text))
 
 
 def code(text: str, language: str, budget: Budget) -> SafeString:
-    """Render highlighted code; plain if the language is unknown or the budget spent."""
+    """Render code with highlighting, or plain if the language is unknown or the budget spent."""
     with budget.spend():
         return html_of(highlighting.spans(text, language, budget.left))
 
 
 def markdown(text: str, budget: Budget) -> SafeString:
-    """Render Markdown; plain text where that would take long."""
+    """Render Markdown, or plain text if that would take too long."""
     if budget.left <= 0 or not _is_quick(text):
         return _paragraph(text)
     with budget.spend():
@@ -91,7 +91,7 @@ def markdown(text: str, budget: Budget) -> SafeString:
         if max((token.level for token in tokens), default=0) >= _MAX_NESTING - 1:
             return _paragraph(text)  # the parser drops anything deeper
         html = _markdown.renderer.render(tokens, _markdown.options, env)
-        return mark_safe(_SANITISER.clean(html))  # noqa: S308 (sanitised)
+        return mark_safe(_SANITISER.clean(html))  # noqa: S308 - already sanitised
 
 
 def _is_quick(text: str) -> bool:
@@ -102,21 +102,21 @@ def _is_quick(text: str) -> bool:
 
 
 def _paragraph(text: str) -> SafeString:
-    return mark_safe(f'<p class="text">{plain(text)}</p>')  # noqa: S308 (escaped)
+    return mark_safe(f'<p class="text">{plain(text)}</p>')  # noqa: S308 - already escaped
 
 
 def html_of(spans: Iterable[Span]) -> SafeString:
-    """Join spans of text to HTML. The only place where text becomes HTML."""
+    """Join spans of text into HTML. This is the only place where text becomes HTML."""
     parts, marks = [], itertools.count(1)
     for number, (classes, text) in enumerate(spans):
         escaped = _escape(text, marks)
         is_styled = classes and number < _MAX_SPANS
         parts.append(f'<span class="{escape(classes)}">{escaped}</span>' if is_styled else escaped)
-    return mark_safe("".join(parts))  # noqa: S308 (escaped)
+    return mark_safe("".join(parts))  # noqa: S308 - every part is escaped
 
 
 def _escape(text: str, marks: Iterator[int]) -> str:
-    """Escape text, and mark its images and invisible characters; `marks` counts the latter."""
+    """Escape text and mark its images and invisible characters; `marks` counts the latter."""
     escaped = escape(text, quote=False)
     if "[" in escaped:
         escaped = _IMAGE_MARKER.sub(r'<span class="picture">\g<0></span>', escaped)
@@ -132,7 +132,7 @@ def _escape(text: str, marks: Iterator[int]) -> str:
 
 
 class _Renderer(RendererHTML):
-    """A renderer that highlights code blocks and replaces images with markers."""
+    """A Markdown renderer that highlights code blocks and replaces images with markers."""
 
     def text(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
         return plain(tokens[idx].content)
@@ -149,7 +149,7 @@ class _Renderer(RendererHTML):
     code_block = fence
 
     def heading_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
-        """Render a paragraph: an agent's headings must not enter the outline of the page."""
+        """Render a paragraph, as an agent's headings must not enter the page outline."""
         return f'<p class="{tokens[idx].tag}">'
 
     def heading_close(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:

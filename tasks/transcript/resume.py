@@ -1,4 +1,4 @@
-"""The turns that an agent would resume with, beside the stored messages they are made of."""
+"""The turns that an agent would resume with, alongside the stored messages they come from."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from tasks.sanitization import normalize_resumable_turns, strip_tool_call_tags, 
 from tasks.secrets import request_masking
 from tasks.transcript.text_preview import Text
 
-_ROLES = "assistant", "user"  # of even and of odd turns
+_ROLES = "assistant", "user"  # of turns with even and odd numbers
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a stored message, and whether it is removed before the agent gets the rest."""
+    """A part of a stored message, and whether it is removed before the agent gets the message."""
 
     text: str
     is_removed: bool
@@ -22,14 +22,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Source:
-    """A stored message, and the reason if it is dropped."""
+    """A stored message, and the reason why it is dropped, or ""."""
 
     message: ChatMessage
     drop_reason: str
 
     @property
     def segments(self) -> list[Segment]:
-        """The message in segments, up to the length that a page displays."""
+        """The message split into segments, up to the length that a page displays."""
         text = self.message.content
         if self.drop_reason or self.message.role != "assistant":
             start = request_masking.truncate(text, DISPLAY_LENGTH)
@@ -38,7 +38,7 @@ class Source:
 
     @property
     def text(self) -> Text | None:
-        """The message, if the agent gets it unchanged."""
+        """The message if the agent gets it unchanged, else None."""
         is_changed = self.drop_reason or any(segment.is_removed for segment in self.segments)
         return None if is_changed else Text(self.message.content)
 
@@ -53,9 +53,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Turn:
-    """A turn as the agent gets it, and the stored messages it is made of.
+    """A turn as the agent gets it, and the stored messages it comes from.
 
-    Turn 0 has no message: its sources come before the first turn.
+    Turn 0 has no message; its sources are those before the first turn.
     """
 
     number: int
@@ -64,7 +64,7 @@ class Turn:
 
     @property
     def weight(self) -> int:
-        """The approximate number of characters that the turn takes on a page."""
+        """The approximate number of characters that the turn takes up on a page."""
         stored = sum(min(source.length, DISPLAY_LENGTH) for source in self.sources)
         return stored + min(self.text.length, DISPLAY_LENGTH)
 
@@ -74,7 +74,7 @@ class Turn:
 
     @property
     def is_changed(self) -> bool:
-        """Whether the agent gets anything but the stored message."""
+        """Whether the agent gets anything other than a single unchanged stored message."""
         stored = [source.message for source in self.sources]
         return self.message is None or stored != [self.message]
 
@@ -82,7 +82,7 @@ class Turn:
 def build_turns(history: Iterable[ChatMessage]) -> list[Turn]:
     """Return the turns that the agent would get from a resumable history.
 
-    A message that is dropped is a source of the turn before it, or of turn 0.
+    A dropped message counts as a source of the turn before it, or of turn 0.
     """
     groups: list[list[Source]] = [[]]  # the sources of each turn
     kept: list[ChatMessage] = []
@@ -101,7 +101,7 @@ def build_turns(history: Iterable[ChatMessage]) -> list[Turn]:
 
 
 def _clean(message: ChatMessage) -> tuple[ChatMessage, str]:
-    """Return the message cleaned for a turn, and the reason to drop it, or ""."""
+    """Return the message cleaned for a turn, and the reason to drop it ("" to keep it)."""
     if message.role == "user":
         return message, ""
     if message.role != "assistant":

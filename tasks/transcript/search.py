@@ -1,4 +1,4 @@
-"""Search terms: matching text in ids and messages, in any case and however escaped in JSON."""
+"""Search terms, which match ids and messages regardless of case and of JSON escapes."""
 
 import math
 import re
@@ -16,12 +16,12 @@ from tasks.secrets.request_masking import SearchedText
 from tasks.transcript.tool_calls import RESULTS_HEAD
 
 SNIPPET_BEFORE, SNIPPET_AFTER = 60, 140  # characters
-LIKE_LENGTH = 24  # characters of a term in SQL; the time to match grows with it
-# Characters searched at once, while other requests wait. A pattern of escapes may take a hundred
-# times as long as a literal, which is found in linear time.
+LIKE_LENGTH = 24  # characters of a term used in SQL, where matching time grows with it
+# Characters searched in one go, while other requests wait. A pattern that allows for escapes may
+# take a hundred times as long as a literal, which takes linear time.
 CHUNK, PATTERN_CHUNK = 1_000_000, 20_000
 ROLES = ("user", "assistant", "tool", "system")
-UNREADABLE = "unreadable"  # the role of a history that cannot be decoded
+UNREADABLE = "unreadable"  # the role reported for a history that cannot be decoded
 DELETE = "\x7f"  # some JSON encoders escape it
 _SHORT_ESCAPES = {"\n": "n", "\t": "t", "\r": "r", "\b": "b", "\f": "f"}
 
@@ -57,7 +57,7 @@ class Hit:
 
 
 class Term:
-    """A text to search for, in any case."""
+    """A text to search for, regardless of case."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -70,7 +70,7 @@ class Term:
         return Q(thread_id__like=pattern) | Q(task_id__like=pattern)
 
     def in_histories(self) -> Q:
-        """Match rows whose history may contain the text: all that do, and few others."""
+        """Match every row whose history contains the text, and possibly a few others."""
         start = self.text[:LIKE_LENGTH]
         rows = Q(execution_history_json__like=f"%{''.join(map(_like_json, start))}%")
         if not start.isascii():
@@ -91,7 +91,7 @@ class Term:
                 yield span
 
     def _spans_and_chunks(self, text: str) -> Iterator[tuple[int, int] | None]:
-        """Yield each match, and None before each chunk of the text."""
+        """Yield None before each chunk of the text, then each match in the chunk."""
         spans = self._literal_spans if self._literal else self._pattern_spans
         end = 0
         for start in range(0, len(text), CHUNK if self._literal else PATTERN_CHUNK):
@@ -101,7 +101,7 @@ class Term:
                 end = span[1]
 
     def _literal_spans(self, text: str, start: int, after: int) -> Iterator[tuple[int, int]]:
-        """Yield the matches that begin in the chunk at `start`, from `after` on."""
+        """Yield the matches that begin in the chunk at `start`, but not before `after`."""
         size = len(self._literal)
         chunk = lowercase(text[start : start + CHUNK + size - 1])
         at = chunk.find(self._literal, max(0, after - start))
@@ -111,7 +111,7 @@ class Term:
 
     def _pattern_spans(self, text: str, start: int, after: int) -> Iterator[tuple[int, int]]:
         end = start + PATTERN_CHUNK
-        max_match = 1_000 + 40 * len(self.text)  # characters, escaped several times over
+        max_match = 1_000 + 40 * len(self.text)  # characters, allowing for repeated escaping
         for match in self._regex.finditer(text, max(start, after), end + max_match):
             if match.start() >= end:
                 return
@@ -120,7 +120,7 @@ class Term:
     def hits(
         self, history_json: str, roles: tuple[str, ...], deadline: float = math.inf
     ) -> list[Hit]:
-        """Return the first match in each message, or in the JSON of a history that is invalid."""
+        """Return the first match in each message, or in the stored text of an invalid history."""
         try:
             history = decode_history(history_json)
         except (TypeError, ValueError):
@@ -148,20 +148,20 @@ class Term:
 
 
 def _role(message: ChatMessage) -> str:
-    """Return who speaks; in the tagged format tool results are in a user message."""
+    """Return the role, which is "tool" for a user message with tool results in tagged format."""
     return "tool" if message.content.startswith(RESULTS_HEAD) else message.role
 
 
 def _has_escapes(text: str) -> bool:
-    """Return whether JSON may spell the text differently."""
+    """Return whether JSON may escape part of the text."""
     return not (text.isascii() and text.isprintable()) or '"' in text or "\\" in text
 
 
 def _regex(text: str) -> str:
-    """Return a pattern of the text as it is or escaped in JSON, any number of times.
+    """Return a pattern that matches the text unescaped or JSON-escaped any number of times.
 
-    To stay linear it never scans a run of backslashes twice: the first of the pattern matches one
-    of them, and any later one the whole run.
+    To stay linear, it never scans a run of backslashes twice: the first backslash in the pattern
+    matches one of them, and any later one matches the entire run.
     """
     pattern, backslashes = "", r"\\"
     for atom in re.findall(r'\\*"|\\+|.', text, re.DOTALL):
@@ -171,7 +171,7 @@ def _regex(text: str) -> str:
 
 
 def _atom_pattern(atom: str, backslashes: str) -> str:
-    """Return a pattern of one character, or of a run of backslashes and a quote after it."""
+    """Return a pattern for one character, or for a run of backslashes and any quote after it."""
     if atom == '"':
         return '"' if backslashes == r"\\" else r"\\*+" + '"'
     if atom.startswith("\\"):
@@ -187,7 +187,7 @@ def _atom_pattern(atom: str, backslashes: str) -> str:
 
 
 def _like_literal(character: str) -> str:
-    """Return a LIKE pattern of a character; SQLite folds the case of ASCII letters only."""
+    """Return a LIKE pattern for a character; SQLite ignores the case of ASCII letters only."""
     if character in "\\%_":
         return "\\" + character
     has_case = character.lower() != character.upper()
@@ -195,13 +195,13 @@ def _like_literal(character: str) -> str:
 
 
 def _like_json(character: str) -> str:
-    """Return a LIKE pattern of a character in JSON, which may be escaped any number of times."""
+    """Return a LIKE pattern for a character in JSON, escaped any number of times if at all."""
     is_escaped = character in f'"\\{DELETE}' or character < " "
     return "%" if is_escaped else _like_literal(character)
 
 
 def _like_ascii_json(character: str) -> str:
-    """Return a LIKE pattern of a character in ASCII-only JSON."""
+    """Return a LIKE pattern for a character in ASCII-only JSON."""
     if character.isascii():
         return _like_json(character)
     return "\\\\%u____" * (len(character.encode("utf-16-be", "surrogatepass")) // 2)

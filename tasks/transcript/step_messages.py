@@ -1,4 +1,4 @@
-"""Matching the steps of a task with the messages that requested their tool calls."""
+"""Match a task's steps with the messages that requested their tool calls."""
 
 import math
 from collections import defaultdict
@@ -16,9 +16,9 @@ def messages_by_step(
 ) -> dict[int, Message]:
     """Return the message of each step that has one, by checkpoint id.
 
-    The history keeps only what the model still sees, so some steps have no message. As a call may
-    be repeated, steps are matched from the end; and unless `steps` are the last ones of the task,
-    only those whose calls were requested once.
+    The history keeps only what the model still sees, so some steps have no message. As calls may
+    be repeated, steps are matched from the end. Unless `steps` are the last ones of the task, only
+    those whose calls were requested exactly once are matched.
     """
     candidates_of: dict[bytes, list[Message]] = defaultdict(list)
     for message in messages:
@@ -39,14 +39,14 @@ def messages_by_step(
 def steps_by_message(steps: Sequence[Step], messages: Iterable[Message]) -> dict[int, Step]:
     """Return the step of each message that has one, by message number.
 
-    Pass the last steps of the task, and the messages of the whole history.
+    `steps` must be the last ones of the task, and `messages` its entire history.
     """
     matches = messages_by_step(steps, messages, are_last=True)
     return {matches[s.checkpoint.id].number: s for s in steps if s.checkpoint.id in matches}
 
 
 def fill_outcomes(message: Message, step: Step) -> None:
-    """Take the outcomes and outputs that the message's results lack from its step."""
+    """Fill in outcomes and outputs that the message's calls lack, using the recorded step."""
     message.exchange.pair()
     for call, recorded in zip(message.calls, step.calls, strict=True):
         if call.success is None:

@@ -1,4 +1,4 @@
-"""The steps of a task: its attempts, the outcome of each step, and what each changed."""
+"""The steps of a task: their attempts, their outcomes, and how each differs from the last."""
 
 import math
 import re
@@ -17,17 +17,15 @@ from tasks.transcript.text_preview import Output, Text, format_size
 from tasks.transcript.tool_calls import Call
 
 OK, FAILED, NO_TOOL, UNREADABLE = "ok", "failed", "none", "unreadable"
-MAX_FIRST_STEP = (
-    600  # seconds from creation to the first checkpoint; beyond it the start is unknown
-)
-MAX_ITEMS_LENGTH = 8_000_000  # characters of a step's items that a page of many steps reads
+MAX_FIRST_STEP = 600  # seconds until the first checkpoint; if it took longer, the start is unknown
+MAX_ITEMS_LENGTH = 8_000_000  # characters; of longer items, a page reads only the start
 
 _FIRST_TOOL = re.compile(r'\[\{"tool_name":("(?:[^"\\]|\\.)*+")')
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A step without its items, as the timeline draws it."""
+    """A step without its items, which is all that the timeline needs."""
 
     id: int
     step_index: Any
@@ -61,14 +59,14 @@ class Outline:
 
 
 def number_attempts(checkpoints: Iterable[tuple[int, Any]]) -> dict[int, int]:
-    """Return the attempt, from 1, of each checkpoint, given (id, step_index) pairs by id.
+    """Return each checkpoint's attempt, starting at 1, given (id, step_index) pairs in id order.
 
-    Step numbers restart with each attempt, so an attempt begins where the number does not rise.
+    Step numbers restart with each attempt, so a new attempt begins where they do not increase.
     """
     attempts: dict[int, int] = {}
     attempt, previous = 1, -math.inf
     for id_, step_index in checkpoints:
-        if isinstance(step_index, int):  # SQLite stores values of any type
+        if isinstance(step_index, int):  # SQLite allows values of any type
             attempt += step_index <= previous
             previous = step_index
         attempts[id_] = attempt
@@ -76,9 +74,9 @@ def number_attempts(checkpoints: Iterable[tuple[int, Any]]) -> dict[int, int]:
 
 
 def build_outlines(rows: Iterable[tuple[Any, ...]], task: TaskRecord) -> list[Outline]:
-    """Return the steps of a task from rows of `outline_rows()`.
+    """Return the outlines of a task's steps, given rows of `outline_rows()`.
 
-    Rows without an id, which only a table rebuilt by other tools can have, are left out.
+    Rows without an id, which only a table rebuilt by other tools can have, are skipped.
     """
     rows = [row for row in rows if isinstance(row[0], int)]
     attempt_of = number_attempts((id_, step_index) for id_, step_index, *_ in rows)
@@ -122,7 +120,7 @@ def _first_call(start: Any) -> tuple[str, str]:
 
 
 def _start_of(task: TaskRecord, first: datetime | None) -> datetime | None:
-    """Return when the first attempt began, or None: a reused thread keeps its `created_at`."""
+    """Return when the first attempt began; None if unsure: a reused thread keeps `created_at`."""
     created = _datetime(task.created_at)
     if created is None or first is None:
         return None
@@ -134,7 +132,7 @@ def _datetime(value: Any) -> datetime | None:
 
 
 def last_attempt_seconds(steps: Sequence[Outline], task: TaskRecord) -> float | None:
-    """Return how long the last attempt took, from its first checkpoint if its start is unknown."""
+    """Return the last attempt's duration, since its first checkpoint if its start is unknown."""
     last = [step for step in steps if step.attempt == steps[-1].attempt]
     if not last:
         return None
@@ -145,7 +143,7 @@ def last_attempt_seconds(steps: Sequence[Outline], task: TaskRecord) -> float | 
 
 
 class Step:
-    """A checkpoint with its items, or with the reason why they cannot be read."""
+    """A checkpoint with its items, or with the reason they cannot be read."""
 
     def __init__(self, outline: Outline, checkpoint: TaskCheckpoint, before: "Step | None") -> None:
         self.outline, self.checkpoint = outline, checkpoint
@@ -181,7 +179,7 @@ class Step:
 
     @property
     def raw(self) -> Text:
-        """The items as stored, or the start of items that are too large."""
+        """The items as stored, or only their start if they are too large."""
         if self.outline.is_too_large:
             return Text(str(self.checkpoint.items_start))  # type: ignore[attr-defined]
         return Text(str(self.checkpoint.items_json))
@@ -204,7 +202,7 @@ class Changes:
 
     @property
     def tools(self) -> tuple[str, str] | None:
-        """The tools before and after, if they differ and are known."""
+        """The tools before and after if they differ and are known, else None."""
         if self.before.problem or self.after.problem:
             return None
         before, after = (_tool_names(step) for step in (self.before, self.after))
@@ -218,7 +216,7 @@ class Changes:
 
     @property
     def outcome(self) -> str:
-        """The outcome compared with the previous step; "" if both succeeded."""
+        """The outcome compared with that of the previous step, or "" if both succeeded."""
         before, after = self.before.failed, self.after.failed
         if not (self.before.calls and self.after.calls and (before or after)):
             return ""
@@ -226,7 +224,7 @@ class Changes:
 
     @cached_property
     def arguments(self) -> list[tuple[str, str]]:
-        """The changed lines of the arguments, if both steps are a single call of one tool."""
+        """The changed lines of the arguments if both steps are single calls to the same tool."""
         if self.tools or len(self.before.calls) != 1 or len(self.after.calls) != 1:
             return []
         before, after = (step.calls[0].arguments for step in (self.before, self.after))
@@ -246,7 +244,7 @@ def _formatted_calls(step: Step) -> list[tuple[str, str]]:
 
 
 def _format_arguments(arguments: Any) -> str:
-    """Format arguments as a single text, such as a shell command, or as indented JSON."""
+    """Return the only argument if it is a text, such as a command, else all as indented JSON."""
     if isinstance(arguments, str):
         return arguments
     if isinstance(arguments, dict) and len(arguments) == 1:
@@ -259,7 +257,7 @@ def _format_arguments(arguments: Any) -> str:
 def build_steps(
     outlines: Sequence[Outline], rows: Mapping[int, TaskCheckpoint], before: Outline | None
 ) -> list[Step]:
-    """Return the steps of those outlines that have a row; `before` is the preceding outline."""
+    """Return a step for each outline that has a row; `before` is the preceding outline."""
     previous = Step(before, rows[before.id], None) if before and before.id in rows else None
     steps: list[Step] = []
     for outline in outlines:

@@ -1,4 +1,4 @@
-"""Terminal output: what is left on the screen at the end, split into spans by colour and style.
+"""Terminal output: the text left on the screen at the end, split into spans by colour and style.
 
 Everything here runs in linear time.
 """
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 Span = tuple[str, str]  # CSS class names, and the text they apply to
 
-# ECMA-48: control strings (OSC with its titles and links, DCS, APC, PM, SOS), sequences, single
-# escapes. An unterminated one swallows the rest of its line, as a terminal would swallow more.
+# ECMA-48: control strings (OSC, used for titles and links, DCS, APC, PM, SOS), control sequences,
+# single escapes. An unterminated string ends with its line; a terminal would swallow more.
 _CONTROL = re.compile(
     "(?:\x1b[\\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*+(?:\x07|\x9c|\x1b\\\\|(?=\x1b|\n|\\Z))"
     "|(?:\x1b\\[|\x9b)(?P<parameters>[0-?]*+)(?P<middle>[ -/]*+)(?P<final>[@-~]?)"
@@ -17,7 +17,7 @@ _CONTROL = re.compile(
 )
 _SGR = re.compile("\x1b\\[([0-9;:]*+)m")
 
-_CUT_CODE = re.compile("\x1b(?:\\[[0-9;:]*+)?\\Z")  # the half of a code left by truncation
+_CUT_CODE = re.compile("\x1b(?:\\[[0-9;:]*+)?\\Z")  # an incomplete code left by truncation
 
 _STYLES = {1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 9: "strike"}
 _ENDED_STYLES = {21: "bold", 23: "italic", 24: "underline", 27: "inverse", 29: "strike"}
@@ -30,7 +30,7 @@ _BASIC = (  # common RGB values of the 16 colours
 
 
 def replay(output: str) -> str:
-    """Return the final text: lines as last drawn, and no control sequences but colours."""
+    """Return the final text: each line as last drawn, without controls other than colours."""
     text = _CONTROL.sub(_only_colors, output.replace("\r\n", "\n"))
     if "\r" not in text and "\b" not in text:
         return text
@@ -45,7 +45,7 @@ def _only_colors(sequence: re.Match[str]) -> str:
 
 
 def _last_drawn(line: str) -> str:
-    """Return the last state of a line that was redrawn, in the colours in effect by then."""
+    """Return the last state of a redrawn line, with the colours in effect at that point."""
     states = line.rstrip("\r").split("\r")
     colors = "".join(code[0] for state in states[:-1] for code in _SGR.finditer(state))
     return colors + _without_backspaces(states[-1])
@@ -64,7 +64,7 @@ def _without_backspaces(text: str) -> str:
 
 
 def spans(text: str) -> Iterator[Span]:
-    """Split replayed text into spans of one style."""
+    """Split replayed text into spans of uniform style."""
     text = _CUT_CODE.sub("", text)
     pen, position = _Pen(), 0
     for code in _SGR.finditer(text):
@@ -77,7 +77,7 @@ def spans(text: str) -> Iterator[Span]:
 
 
 class _Pen:
-    """The style that the SGR codes so far give to the text that follows."""
+    """The text style in effect after the SGR codes applied so far."""
 
     def __init__(self) -> None:
         self._reset()
@@ -121,7 +121,7 @@ class _Pen:
         if "inverse" in styles:
             ink, on = on, 7 if ink is None else ink
         names = [f"t-{style}" for style in sorted(styles - {"inverse"})]
-        # On a coloured background the text colour is ours: the agent's might not be legible.
+        # On a coloured background we choose the text colour: the agent's might not be legible.
         if on is not None:
             names.append(f"t-on{on}")
         elif ink is not None:
@@ -130,7 +130,7 @@ class _Pen:
 
 
 def _extended_color(rest: Iterator[int]) -> int | None:
-    """Read an indexed or RGB colour, and return the nearest of the 16 colours, or None."""
+    """Read an indexed or RGB colour and return the nearest of the 16 colours, or None."""
     kind = next(rest, 0)
     if kind == 5:
         return _nearest_to_indexed(min(next(rest, 0), 255))

@@ -8,8 +8,8 @@ from tasks.models import DISPLAY_LENGTH
 from tasks.secrets import request_masking
 from tasks.transcript import terminal
 
-PREVIEW_LENGTH, PREVIEW_LINES = 900, 12  # of a folded text
-_PROCESSED_LENGTH = 400_000  # characters of an output that are replayed for a page
+PREVIEW_LENGTH, PREVIEW_LINES = 900, 12  # shown of a folded text
+_PROCESSED_LENGTH = 400_000  # characters of a text that are processed for a page
 _DATA_URL = re.compile(
     r"data:(?P<type>[\w.+-]{1,80}/[\w.+-]{1,80})(?:;(?!base64,)[\w=.+-]{1,80}){0,3};base64,"
     r"(?P<data>[A-Za-z0-9+/=_-]++)"
@@ -17,7 +17,7 @@ _DATA_URL = re.compile(
 
 
 def format_size(length: int) -> str:
-    """Format a number of bytes: "7.6 KB"."""
+    """Format a number of bytes, for example as "7.6 KB"."""
     if length < 1_000:
         return f"{length} B"
     return f"{length / 1_000:.1f} KB" if length < 1_000_000 else f"{length / 1_000_000:.1f} MB"
@@ -43,7 +43,7 @@ class Text:
 
     @cached_property
     def body(self) -> str:
-        """The text to display, not yet cut to the limit."""
+        """The text to display, not yet truncated to the limit."""
         return self._collapsed[:_PROCESSED_LENGTH].replace("\r\n", "\n")
 
     @cached_property
@@ -61,7 +61,7 @@ class Text:
 
     @property
     def is_long(self) -> bool:
-        """Whether to fold the text behind its preview, which must save some space."""
+        """Whether the text is long enough to be worth folding behind its preview."""
         return len(self.body) > PREVIEW_LENGTH + 300 or self.display.count("\n") > PREVIEW_LINES + 8
 
     @property
@@ -70,20 +70,20 @@ class Text:
 
     @property
     def extent(self) -> str:
-        """What unfolding the text shows: "all, 7.6 KB, 210 lines"."""
+        """How much unfolding the text shows, for example "all, 7.6 KB, 210 lines"."""
         start = f"the first {format_size(self.limit)} of" if self.is_cut else "all,"
         return f"{start} {self.size}"
 
     @cached_property
     def size(self) -> str:
-        """The size of the whole text as stored: "7.6 KB, 210 lines"."""
+        """The size of the whole text as stored, for example "7.6 KB, 210 lines"."""
         lines = self.whole.rstrip("\n").count("\n") + 1
         size = format_size(len(self.whole.encode(errors="replace")))
         return f"{size}, {lines:,} lines" if lines > 1 else size
 
 
 class Output(Text):
-    """The output of a tool, displayed as a terminal would show it at the end."""
+    """The output of a tool, displayed in the final state that a terminal would show."""
 
     @cached_property
     def body(self) -> str:
@@ -91,5 +91,5 @@ class Output(Text):
 
     @property
     def full(self) -> str:
-        """The whole output as a terminal would show it, for a file rather than a page."""
+        """The complete output as a terminal would show it, for export to a file."""
         return terminal.replay(self._collapsed).rstrip("\n")

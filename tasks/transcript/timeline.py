@@ -1,7 +1,7 @@
-"""The timeline of a task: a row for each attempt, a bar for each step, along a time axis.
+"""A task's timeline: a row for each attempt and a bar for each step along a time axis.
 
 Positions and widths are percentages, so that the drawing fits any screen while its text keeps its
-size. Only the choice of labels that have room depends on the width of the screen.
+size. The screen width only determines which labels are shown.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,11 +23,11 @@ from tasks.transcript.timeline_labels import (
 from tasks.transcript.timeline_scale import Axis, Ending, Span, ending_of, group_steps
 
 NARROW, WIDE = 320, 900  # minimum widths in pixels, for few steps and for many
-FEW_STEPS = 4  # that fit a narrow timeline
+FEW_STEPS = 4  # or fewer get a narrow timeline
 MAX_BARS, MAX_ROWS = 120, 5
 MIN_FAILED_SHARE = 0.25  # of a bar's height, so that a single failure is visible
-TOUCH_WIDTH = 96  # average pixels of a bar on a phone
-PHONE_WIDTHS = (900, 1280, 1920, 2560, 3840)  # timeline.css repeats them
+TOUCH_WIDTH = 96  # average bar width on a phone, in pixels
+PHONE_WIDTHS = (900, 1280, 1920, 2560, 3840)  # in pixels; repeated in timeline.css
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
 TICK_WIDTH = 62  # pixels
 LAST_TICK_ROOM = 30  # pixels between the last tick and the right edge
@@ -35,9 +35,9 @@ LAST_TICK_ROOM = 30  # pixels between the last tick and the right edge
 
 @dataclass(frozen=True)
 class Bar:
-    """One step, or several in a row where there are too many for bars of their own.
+    """One step, or several consecutive ones if there are too many to give each its own bar.
 
-    `label_from` and `number_from` are the timeline widths from which on each text has room.
+    `label_from` and `number_from` are the smallest timeline widths at which each text fits.
     """
 
     steps: Sequence[Outline]
@@ -53,7 +53,7 @@ class Bar:
 
     @property
     def target(self) -> Outline:
-        """The step that the bar links to: the first that failed, or else the first."""
+        """The step that the bar links to: the first failed one, or else the first one."""
         return next((step for step in self.steps if step.failed), self.first)
 
     @property
@@ -66,7 +66,7 @@ class Bar:
 
     @property
     def passed_share(self) -> str:
-        """The height of the passed part of a bar whose steps failed in part, or ""."""
+        """The height of the passed part if only some of the bar's steps failed, else ""."""
         share = 1 - self.failures / len(self.steps)
         return _percent(min(share, 1 - MIN_FAILED_SHARE)) if 0 < share < 1 else ""
 
@@ -93,7 +93,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Tail:
-    """The time after the last step, until the task ended or until now."""
+    """The time from the last step until the task ended, or until now."""
 
     x: str
     width: str
@@ -109,7 +109,7 @@ class Tick:
 
 @dataclass
 class Row:
-    """One attempt, or all the earlier attempts together."""
+    """One attempt, or the earliest of many attempts combined."""
 
     first_attempt: int
     last_attempt: int
@@ -126,12 +126,12 @@ class Row:
 @dataclass(frozen=True)
 class Timeline:
     rows: list[Row]
-    detail: Row | None  # the steps listed on the page, if the bars of the rows hold several each
+    detail: Row | None  # the steps listed on the page, if some bars in the rows hold several
     is_wide: bool
 
     @property
     def phone_width(self) -> int:
-        """The width in pixels on a phone, where a finger has to hit each bar."""
+        """The width in pixels on a phone, where each bar must be wide enough to tap."""
         rows = [*self.rows, self.detail] if self.detail else self.rows
         needed = TOUCH_WIDTH * max(len(row.bars) for row in rows)
         return next((width for width in PHONE_WIDTHS if width >= needed), PHONE_WIDTHS[-1])
@@ -140,9 +140,9 @@ class Timeline:
 def build_timeline(
     steps: Sequence[Outline], task: TaskRecord, now: datetime, listed: Sequence[Outline] = ()
 ) -> Timeline | None:
-    """Lay out the steps of a task; None if there are none.
+    """Lay out the steps of a task, or return None if it has no steps.
 
-    `listed` are the steps listed on the page. The last row of a running task ends `now`.
+    `listed` holds the steps listed on the page. The last row of a running task ends at `now`.
     """
     if not steps:
         return None
@@ -165,7 +165,7 @@ def build_timeline(
 
 
 def _group_attempts(steps: Sequence[Outline]) -> list[list[Outline]]:
-    """Return the steps of each row; the earlier of many attempts share the first."""
+    """Return the steps of each row; if there are many attempts, the earliest share a row."""
     attempts = [list(group) for _, group in groupby(steps, lambda step: step.attempt)]
     if len(attempts) <= MAX_ROWS:
         return attempts
@@ -180,7 +180,7 @@ def _seconds_between(before: Outline, after: Outline) -> float | None:
 
 
 def _duration(steps: Sequence[Outline], ending: Ending | None) -> float | None:
-    """Return how long an attempt took; None for several, as time may have passed between them."""
+    """Return how long an attempt took, or None for several, as time may lie between them."""
     if steps[0].attempt != steps[-1].attempt:
         return None
     after = ending.seconds if ending and ending.status != TaskStatus.RUNNING else 0
@@ -232,7 +232,7 @@ def _bar(span: Span, x: float, width: float, base: int) -> Bar:
 
 
 def _number_bars(bars: list[Bar], base: int) -> list[Bar]:
-    """Let some of the bars too narrow for their number show it, reaching under the next bars."""
+    """Let some bars that are too narrow for their number show it, overflowing under later bars."""
     numbers = [
         (float(bar.x[:-1]) / 100 * base, bar.number, bar.number_from in WIDTHS) for bar in bars
     ]

@@ -1,19 +1,19 @@
-"""Labels and numbers of the timeline's bars, and the timeline widths at which they fit."""
+"""Labels and numbers for the timeline's bars, and the timeline widths at which they fit."""
 
 from collections.abc import Sequence
 
 from tasks.transcript.invisible import escape_invisible
 from tasks.transcript.steps import NO_TOOL, UNREADABLE, Outline
 
-LETTER, PADDING = 6.7, 12  # pixels: one letter of a label, and the space around a label
-WIDTHS = (320, 480, 900, 1180)  # at which labels may appear; timeline.css repeats them
-SCROLLED_WIDTHS = (1920, 3840)  # more of them, where a phone scrolls the timeline
-MIN_LABEL = 4  # letters of a truncated label
-NUMBER_INTERVAL = 5  # where not every step has room for its number, every fifth shows it
+LETTER, PADDING = 6.7, 12  # pixels: width of a letter, and space around a label
+WIDTHS = (320, 480, 900, 1180)  # pixels at which labels may appear; repeated in timeline.css
+SCROLLED_WIDTHS = (1920, 3840)  # further such widths, for a timeline that scrolls on a phone
+MIN_LABEL = 4  # minimum letters of a truncated label
+NUMBER_INTERVAL = 5  # if there is no room for every step's number, every fifth is shown
 
 
 def fit_label(label: str, share: float, base: int) -> tuple[str, int | None]:
-    """Return the label, truncated if it fits at no width, and the least width that holds it."""
+    """Return the label, truncated if no width fits it, and the smallest width that fits it."""
     width = fitting_width(label, share, base)
     letters = int((WIDTHS[-1] * share - PADDING) / LETTER) - 1
     if (width is None or width > WIDTHS[-1]) and MIN_LABEL <= letters < len(label):
@@ -38,7 +38,7 @@ def number_of(steps: Sequence[Outline]) -> str:
 
 
 def fitting_width(text: str, share: float, base: int) -> int | None:
-    """Return the least timeline width at which a bar of this share holds the text, or None."""
+    """Return the smallest timeline width at which the text fits a bar of this share, or None."""
     needed = len(text) * LETTER + PADDING
     widths = (width for width in WIDTHS + SCROLLED_WIDTHS if width >= base)
     return next((width for width in widths if text and width * share >= needed), None)
@@ -47,10 +47,10 @@ def fitting_width(text: str, share: float, base: int) -> int | None:
 def choose_numbers(
     numbers: Sequence[tuple[float, str, bool]], candidates: Sequence[bool], base: int
 ) -> list[bool]:
-    """Return which bars show a number wider than themselves, so that no two numbers overlap.
+    """Return which bars show a number wider than themselves, chosen so that no numbers overlap.
 
-    `numbers` has the position in pixels, the number, and whether it fits, of each bar; `candidates`
-    has whether a bar may show a number that does not fit.
+    For each bar, `numbers` gives its position in pixels, its number, and whether the number fits;
+    `candidates` gives whether the bar may show a number that does not fit.
     """
     fitting = [x for x, _, fits in numbers if fits]
     chosen, free = [], 0.0

@@ -1,4 +1,4 @@
-"""The time scale of the timeline: steps become spans, long gaps are folded, seconds are pixels."""
+"""The timeline's scale: steps become spans, long gaps are folded, and seconds become pixels."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from typing import Any
 from tasks.models import TaskRecord, TaskStatus
 from tasks.transcript.steps import Outline
 
-MIN_GAP, MEDIANS = 600, 8  # seconds, and median steps, that a gap must exceed to be folded
+MIN_GAP, MEDIANS = 600, 8  # a folded gap exceeds these seconds and this many median steps
 MAX_GAPS = 6
 GAP_WIDTH = 70  # pixels
-BAR_WIDTH = 38.0  # pixels of a bar of no duration, where there is room
+BAR_WIDTH = 38.0  # pixels for a bar without duration, if there is room
 
 
 @dataclass(frozen=True)
 class Span:
-    """The steps of one bar: the folded gap before them, and the seconds that the bar shows."""
+    """The steps of one bar, the folded gap before them, and the seconds that the bar shows."""
 
     steps: Sequence[Outline]
     gap: float
@@ -35,16 +35,16 @@ class Ending:
 
 @dataclass(frozen=True)
 class Axis:
-    """The time axis of a row, in pixels of a timeline that is `base` pixels wide."""
+    """The time axis of a row, in pixels for a timeline that is `base` pixels wide."""
 
     spans: list[Span]
     ending: Ending | None
     base: int
-    is_alone: bool  # the only row
+    is_alone: bool  # whether this is the only row
 
     @property
     def min_bar_width(self) -> float:
-        """The width of a bar of no duration; all the room, if there is no other bar."""
+        """The width of a bar without duration, which takes all the space if it is the only bar."""
         if self.is_alone and len(self.spans) == 1 and not self.seconds:
             return self.base - self.gap_count * self.gap_width
         return max(3.0, min(BAR_WIDTH, self.base * 0.5 / max(len(self.spans), 1)))
@@ -68,7 +68,7 @@ class Axis:
 
     @property
     def scale(self) -> float:
-        """Pixels per second at which the row fills the timeline."""
+        """The pixels per second at which the row fills the timeline."""
         bars = len(self.spans) + self.has_tail
         room = self.base - bars * self.min_bar_width - self.gap_count * self.gap_width
         return max(room, 0) / self.seconds if self.seconds else 0
@@ -107,7 +107,7 @@ def _gap_threshold(steps: Iterable[Outline]) -> float:
 
 
 def ending_of(steps: Sequence[Outline], task: TaskRecord, now: datetime) -> Ending | None:
-    """Return what follows the last step; None if either moment is unknown or nothing follows."""
+    """Return the time after the last step, or None if there is none or its limits are unknown."""
     status = TaskStatus.read(task.status)
     end: Any = task.completed_at if status.is_terminal else now
     last = steps[-1].ended_at

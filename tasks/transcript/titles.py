@@ -1,4 +1,4 @@
-"""Titles: the line of a user's message that says what it asks for, and summaries of notes."""
+"""Titles: the line of a user message that states the request, and summaries of notes."""
 
 import contextlib
 import re
@@ -14,7 +14,7 @@ from tasks.transcript.text_preview import collapse_data_urls
 
 TITLE_LENGTH = 200
 _MESSAGE_LENGTH = TITLE_LENGTH * 12  # characters of a message that are read
-_NOTE_BOILERPLATE = "- Continue from the latest confirmed state"  # in every note of gloamy
+_NOTE_BOILERPLATE = "- Continue from the latest confirmed state"  # in every note that gloamy writes
 
 _USER_MESSAGE = re.compile(r'\{"role":"user","content":"((?:[^"\\]|\\u[0-9a-f]{4}|\\[^u])*+)')
 
@@ -34,7 +34,7 @@ _GREETING = re.compile(
     r"^(?:hi|hello|hey|dear|good (?:morning|day|evening)|please note)\b[^.,!:\n]{0,30}[.,!:]+\s*",
     re.I,
 )
-# The start of a line that only leads up to the request.
+# The start of a line that only introduces the request.
 _LEAD_IN = re.compile(
     "(?:here(?: is| are|['\u2019]s)|below (?:is|are)|the following|this is an? (?:demo|example)"
     "|you(?: are|['\u2019]re) (?:an?|the|my|now|currently|going)\\b"
@@ -46,7 +46,7 @@ _NAME = re.compile(r"\b(?:named|called|titled|entitled) [\"“']([^\"”'\n]{2,8
 
 
 def task_title(record: TaskRecord) -> str:
-    """Return the title of the first user message of a row of `for_list()`, or ""."""
+    """Return the title of the first user message, or ""; `record` is a row of `for_list()`."""
     for start in (record.history_start, record.resumable_start):  # type: ignore[attr-defined]
         match = isinstance(start, str) and _USER_MESSAGE.search(start)
         if match and (title := message_title(_decode_start(match[1]))):
@@ -56,7 +56,7 @@ def task_title(record: TaskRecord) -> str:
 
 def _decode_start(json_text: str) -> str:
     """Decode the start of a JSON string, which may end inside an escape."""
-    text = json_text[: _MESSAGE_LENGTH + MARGIN]  # the margin keeps a secret at the cut whole
+    text = json_text[: _MESSAGE_LENGTH + MARGIN]  # the margin keeps a secret at the cut intact
     for _ in range(3):  # a surrogate pair is two escapes, and the cut may be in either
         with contextlib.suppress(msgspec.DecodeError):
             return msgspec.json.decode(f'"{text}"', type=str)
@@ -65,7 +65,7 @@ def _decode_start(json_text: str) -> str:
 
 
 def message_title(message: str) -> str:
-    """Return the line that says what a message asks for, with the name introduced before it."""
+    """Return the line that states a message's request, prefixed with any name introduced above."""
     lines = list(_lines(request_masking.truncate(message, _MESSAGE_LENGTH)))
     title = _labelled_line(lines) or next(filter(_is_request, lines), "") or "".join(lines[:1])
     title = _strip_label(title)
@@ -77,7 +77,7 @@ def message_title(message: str) -> str:
 
 
 def _shorten(line: str) -> str:
-    """Truncate a line that is too long, after a word if possible."""
+    """Truncate a line that is too long, at the end of a word if possible."""
     if len(line) <= TITLE_LENGTH:
         return line
     start = line[: TITLE_LENGTH - 1]
@@ -87,7 +87,7 @@ def _shorten(line: str) -> str:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Yield the lines that are not blank, without markup and greetings."""
+    """Yield the non-blank lines, stripped of markup and greetings."""
     for line in collapse_data_urls(text).split("\n"):
         if not _IMAGE.sub("", line).strip():
             continue

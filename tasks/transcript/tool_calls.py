@@ -1,8 +1,8 @@
-"""Parsing the tool calls and results in messages, in both formats the agent writes.
+"""Parse the tool calls and results in messages, in both formats that the agent writes.
 
-In the tagged format an assistant's text contains `<tool_call>{json}</tool_call>`, and one user
-message holds the results. In the native format an assistant message is JSON with `tool_calls`, and
-each result is a message of its own that names its call. Anything malformed is kept as text.
+In the tagged format, an assistant message contains `<tool_call>{json}</tool_call>`, and one user
+message holds the results. In the native format, an assistant message is JSON with `tool_calls`,
+and each result is a separate message that names its call. Anything malformed is kept as text.
 """
 
 import re
@@ -18,7 +18,7 @@ from tasks.secrets import request_masking
 from tasks.transcript.arguments import Arguments
 from tasks.transcript.text_preview import Output, Text
 
-MAX_CALLS = 200  # of one message or element; the rest is kept as text
+MAX_CALLS = 200  # per message or element; the rest is kept as text
 
 RESULTS_HEAD = "[Tool results]"
 _RESULT_TAG = re.compile(
@@ -37,7 +37,7 @@ class Call:
     success: bool | None = None
     output: Output | None = None
     anchor: str = ""  # unique on a page
-    id: str = ""  # in the native format
+    id: str = ""  # in the native format only
     result_number: int | None = None  # the number of the message that holds the result
 
     @cached_property
@@ -62,7 +62,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Broken:
-    """Text that should have been a tool call, or exceeds the limit."""
+    """Text of a malformed tool call, or of the calls beyond the limit."""
 
     text: Text
     problem: str
@@ -88,13 +88,13 @@ class Result:
 
 
 def parse_assistant(message: str) -> tuple[str, list[Part]]:
-    """Return the reasoning and the parts of an assistant's message in either format."""
+    """Return the reasoning and the parts of an assistant message in either format."""
     native = _parse_native(message)
     return ("", parse_tagged(message)) if native is None else native
 
 
 def parse_tagged(message: str) -> list[Part]:
-    """Return the text and the tool calls of a tagged message, in order and without loss."""
+    """Return the text and the tool calls of a tagged message, in order and losslessly."""
     parts: list[Part] = []
     position = count = 0
     for tag, end in tool_calls(message):
@@ -123,7 +123,7 @@ def _parse_element(open_tag: str, element: str) -> list[Part]:
     value = _decode_json(body.strip())
     is_closed = element.endswith(close_tag)
     if value is None and is_closed and OPEN_TAG.match(body.lstrip()):
-        return parse_tagged(body)  # which has no element of this name, so the recursion ends
+        return parse_tagged(body)  # the body has no element of this name, so the recursion ends
     if value is None and not is_closed:
         value = _decode_json(body[: max(body.rfind("}"), body.rfind("]")) + 1].strip())
     values: list[Any] = value if isinstance(value, list) else [value]
@@ -147,7 +147,7 @@ def _call(value: Any) -> Call | None:
 
 
 def _arguments(value: Any) -> Any:
-    """Decode arguments that are JSON in a string."""
+    """Decode arguments given as a JSON string, and return any others unchanged."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         decoded = _decode_json(value)
         return value if decoded is None else decoded
@@ -155,7 +155,7 @@ def _arguments(value: Any) -> Any:
 
 
 def _parse_native(message: str) -> tuple[str, list[Part]] | None:
-    """Return the reasoning and the parts of a native message; None for any other."""
+    """Return the reasoning and the parts of a native message, or None for any other message."""
     if not message.startswith("{") or '"tool_calls"' not in message:
         return None
     value = _decode_json(message)
@@ -199,7 +199,7 @@ def _native_result(message: str) -> Result:
 
 
 def _tagged_results(message: str) -> Iterator[Result]:
-    """Yield the results; of several end tags the last counts, as the output may hold some."""
+    """Yield the results; each ends at its last end tag, as the output may contain end tags."""
     tags = list(_RESULT_TAG.finditer(message))
     before = message[len(RESULTS_HEAD) : tags[0].start() if tags else None]
     if before.strip():
@@ -221,9 +221,9 @@ def _tagged_results(message: str) -> Iterator[Result]:
 
 
 def pair(calls: list[Call], results: list[Result], call_number: int, result_number: int) -> None:
-    """Attach each result to its call: the one of its id, or else the first of its tool name.
+    """Attach each result to its call: the one with its id, or else the first with its tool name.
 
-    The numbers are those of the messages that hold the calls and the results.
+    The two numbers identify the messages that hold the calls and the results.
     """
     for result in results:
         call = _call_for(result, calls)
@@ -243,7 +243,7 @@ def _call_for(result: Result, calls: list[Call]) -> Call | None:
 
 
 def _decode_json(text: str) -> Any:
-    """Decode a JSON text; None if it is invalid."""
+    """Decode a JSON text, or return None if it is invalid."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
