@@ -1,6 +1,6 @@
 """A demo workspace: a month of threads, and a simulated agent that keeps working.
 
-Both use the store's verbs step by step, exactly as an agent does.
+Both write through `tasks.service` step by step, exactly as an agent does.
 """
 
 import logging
@@ -23,15 +23,15 @@ logger = logging.getLogger(__name__)
 SECOND = 10**9  # nanoseconds
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
-MAX_TURNS = 8  # of the simulated agent's thread; agents trim their history, too
+MAX_TURNS = 8  # kept by the simulated agent, as real agents trim their history, too
 
 
 def fill(now: datetime | None = None) -> int:
-    """Write the demo threads into an empty store, ending at `now`, and return their number."""
+    """Fill an empty store with demo threads that end at `now`, and return their number."""
     if TaskRecord.objects.exists():
         return 0
     now_ns = int((now or datetime.now(UTC)).timestamp()) * SECOND
-    rng = random.Random(1)  # noqa: S311 - no secrets here
+    rng = random.Random(1)  # noqa: S311 - not used for secrets
     with transaction.atomic(using=router.db_for_write(TaskRecord)):
         for story in stories():
             for write in Run(story).writes():
@@ -41,9 +41,9 @@ def fill(now: datetime | None = None) -> int:
 
 
 class SimulatedAgent(threading.Thread):
-    """An agent that works on one thread forever: a message, its steps, an answer, and repeat.
+    """An agent that works on one thread forever: a message, its steps, an answer, and so on.
 
-    A context manager that starts and stops the agent. `pause` is in seconds, between two steps.
+    As a context manager, it runs until the block ends. `pause` is in seconds, between steps.
     """
 
     def __init__(self, pause: float = 3.0) -> None:
@@ -68,7 +68,7 @@ class SimulatedAgent(threading.Thread):
             _close_connection()
 
     def stop(self) -> None:
-        """Stop at once and wait for the thread to finish."""
+        """Tell the agent to stop, and wait for its thread to finish."""
         self._stopping.set()
         if self.is_alive():
             self.join()
@@ -88,7 +88,7 @@ class SimulatedAgent(threading.Thread):
 
 
 def _attempt(write: Write) -> None:
-    """Write, or log the error: an agent carries on without its store."""
+    """Perform a write, or just log the error: an agent carries on without its store."""
     try:
         perform(write)
     except Error as error:
@@ -101,7 +101,7 @@ def _close_connection() -> None:
 
 
 def _end(story: Story, now: int, rng: random.Random) -> int:
-    """Return the time a story ended, in nanoseconds; if over a day ago, in working hours."""
+    """Return when a story ended, in nanoseconds: in working hours, if a day or more ago."""
     end = now - int(story.days_ago * DAY)
     if story.days_ago < 1:
         return end
@@ -123,7 +123,7 @@ def _backdate(story: Story, end: int, rng: random.Random) -> None:
 
 
 def _times(story: Story, end: int, rng: random.Random) -> list[int]:
-    """Return the times of the message, of each step and, if the run has ended, of its end."""
+    """Return the times of the message, of each step and, if the run has ended, of the end."""
     gaps = [int(step.after_hours * HOUR) or _seconds(rng, 4, 80) for step in story.steps]
     if story.status is TaskStatus.TIMED_OUT:
         gaps.append(300 * SECOND)

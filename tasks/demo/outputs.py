@@ -37,7 +37,7 @@ HANDLERS = [f"{area}_{action}" for area in _AREAS + _MORE_AREAS for action in _A
 
 
 def colored(text: str, program: str) -> str:
-    """Colour the text as the program does on a terminal."""
+    """Colour the text as the program would on a terminal."""
     for pattern, codes in COLORS[program]:
         text = re.sub(pattern, f"\x1b[{codes}m\\g<0>\x1b[0m", text, flags=re.MULTILINE)
     return text
@@ -45,7 +45,7 @@ def colored(text: str, program: str) -> str:
 
 def build_log() -> str:
     """Return the log of a large C++ build: about 300 KB, with a few warnings."""
-    rng = random.Random(4)  # noqa: S311 - no secrets here
+    rng = random.Random(4)  # noqa: S311 - not used for secrets
     lines = ["-- Build files have been written to: /build/release"]
     for number in range(1, 3196):
         lines += _compile_lines(rng, number)
@@ -80,7 +80,7 @@ def progress_bar() -> str:
 
 def access_log() -> str:
     """Return a web server log in which one address keeps trying to sign in."""
-    rng = random.Random(9)  # noqa: S311 - no secrets here
+    rng = random.Random(9)  # noqa: S311 - not used for secrets
     return "\n".join(_request(rng) for _ in range(400))
 
 

@@ -1,4 +1,4 @@
-"""Turns a story into the writes that an agent would make while handling its message."""
+"""Turn a story into the writes that an agent would make while handling its message."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -46,7 +46,7 @@ def perform(write: Write) -> None:
 
 
 class Run:
-    """An agent's handling of one message. The history grows with each write."""
+    """An agent's handling of one message, during which its history grows with each write."""
 
     def __init__(self, story: Story) -> None:
         self._story = story
@@ -116,7 +116,7 @@ class Run:
 
 
 def _numbered(steps: Sequence[Step]) -> Iterator[tuple[int, Step]]:
-    """Number the steps, from 1 again after each restart of the agent."""
+    """Number the steps, starting at 1 again after each restart of the agent."""
     number = 0
     for step in steps:
         number = 1 if step.restarted else number + 1

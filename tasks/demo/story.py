@@ -1,4 +1,4 @@
-"""Loads the stories of the demo threads from `stories.toml`, which documents its format."""
+"""Load the stories of the demo threads from `stories.toml`, which documents its format."""
 
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Step:
-    """The model's thought and its tool calls."""
+    """A thought of the model and the tool calls that follow from it."""
 
     thought: str
     calls: tuple[Call, ...]
@@ -146,7 +146,7 @@ def _output(table: dict[str, Any]) -> str:
 
 
 def _every_handler() -> Iterator[Step]:
-    """Generate the long story: one step per handler, and a check at every twentieth."""
+    """Generate the long story's steps: one per handler, and a check at every twentieth."""
     listing = "\n".join(f"{name}.py" for name in outputs.HANDLERS)
     yield Step(
         "First the list of handlers.", (_call({"shell": "ls handlers/", "output": listing}),)

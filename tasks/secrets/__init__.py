@@ -1,1 +1,1 @@
-"""Keeping secrets out of pages and exports, and showing them to those who may see them."""
+"""Keep secrets out of pages and exports, and reveal them to users who may see them."""

@@ -1,8 +1,8 @@
-"""Masking for the response in progress, unless its view has lifted it.
+"""Mask secrets while a response is being built, unless its view has lifted the masking.
 
-`tasks.secrets.response_masking` masks every finished response. This module handles what needs the
-whole text while the response is being built: truncating it, showing a search hit in its context,
-and showing a value apart from its name.
+`tasks.secrets.response_masking` masks every finished response. This module covers the operations
+that would hide a secret from it: truncating a text, showing a search hit in its context, and
+showing a value separately from its name.
 """
 
 from bisect import bisect_left, bisect_right
@@ -18,8 +18,8 @@ from masking import MARGIN, MASK
 
 T = TypeVar("T")
 
-LONGEST_FIELD = 10_000  # characters of a value that are checked in the context of its name
-_WINDOW, _OVERLAP = 1_000_000, 100_000  # characters searched at a time, and beyond either end
+LONGEST_FIELD = 10_000  # characters; of a longer value, only the name is checked
+_WINDOW, _OVERLAP = 1_000_000, 100_000  # characters: searched at a time, and added at either end
 
 _IS_LIFTED: ContextVar[bool] = ContextVar("is_lifted", default=False)
 
@@ -44,18 +44,18 @@ def is_lifted() -> bool:
 
 
 def in_current_scope(chunks: Iterable[T]) -> Iterator[T]:
-    """Yield the chunks of a streamed response, produced later, under the current setting."""
+    """Yield the chunks of a streamed response, each produced later under the current setting."""
     context, iterator = copy_context(), iter(chunks)
     return iter(lambda: context.run(next, iterator, None), None)
 
 
 def mask(text: str) -> str:
-    """Mask a text before it is split up or joined with others, which would hide a secret."""
+    """Mask a text before it is split or joined with others, which could obscure its secrets."""
     return text if is_lifted() else masking.mask(text)
 
 
 def truncate(text: str, length: int) -> str:
-    """Return the first `length` characters, with any secret at the cut masked whole."""
+    """Return the first `length` characters, with any secret at the cut masked completely."""
     if is_lifted():
         return text[:length]
     return masking.mask_start(text[: length + MARGIN], length)
@@ -67,7 +67,7 @@ def shorten(text: str, length: int) -> str:
 
 
 def mask_field(name: str, value: Any) -> Any:
-    """Mask a value that is shown apart from its name, if the two together make it a secret."""
+    """Mask a value that is shown separately from its name, if the two together form a secret."""
     if is_lifted() or isinstance(value, bool) or not isinstance(value, str | int | float):
         return value
     if not isinstance(value, str) or len(value) > LONGEST_FIELD:
@@ -78,7 +78,7 @@ def mask_field(name: str, value: Any) -> Any:
 
 
 class SearchedText:
-    """A text with search hits, whose secrets are located lazily, near the hits only."""
+    """A text with search hits; its secrets are located lazily, and only near the hits."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -14,19 +14,19 @@ _TAG = re.compile(r'(<[/!]?[A-Za-z](?:[^>"]++|"[^"]*+")*+>)')
 _INLINE = re.compile(r"</?(?:a|b|code|del|em|i|ins|kbd|mark|s|small|span|strong|u)[\s>]")
 _NO_ELEMENTS = re.compile(r'<(?:option|text|textarea|title)\b|<span class="masked">')
 _MARKED = f'<span class="masked">{MASK}</span>'
-# Leave out what forms and scripts need unchanged, and this site's own URLs, whose ids must work.
+# Skip attributes that forms and scripts need unchanged, and links to this site, which must work.
 _ATTRIBUTE = re.compile(
     r'(?<=\s)(?!(?:action|class|for|id|name|src|value|data-[\w-]+|hx-[\w-]+)="|href="[/?#])'
     r'([\w-]+=")([^"]+)(?=")'
 )
 
-# Characters of a stream held back, because a secret may continue, and room for its name before it.
+# Characters of a stream held back in case a secret continues, and kept before it for its name.
 _HELD, _NAME = 64_000, 700
 _CHUNK = 500_000  # bytes
 
 
 def mask_page(html: str) -> str:
-    """Mask the texts and attributes of a page, also where a secret spans several elements."""
+    """Mask the secrets in a page's texts and attributes, even if they span several elements."""
     parts = _TAG.split(html)  # texts at even indexes, tags at odd ones
     separators = ["" if _INLINE.match(tag) else "\n" for tag in parts[1::2]]
     texts = list(zip(map(unescape, parts[::2]), [*separators, ""], strict=True))
@@ -51,7 +51,7 @@ def mask_page(html: str) -> str:
 
 
 def _mask_each(texts: Sequence[tuple[str, str]]) -> dict[int, str]:
-    """Mask texts, each given with the separator after it; return those that changed, by index.
+    """Mask texts, each paired with the separator after it; return those that changed, by index.
 
     A secret may continue from one text into the next.
     """
@@ -72,12 +72,12 @@ def _mask_each(texts: Sequence[tuple[str, str]]) -> dict[int, str]:
 
 
 def mask_text(content: bytes) -> bytes:
-    """Mask UTF-8 text, such as a stored message or JSON; invalid bytes are kept."""
+    """Mask UTF-8 text, such as a stored message or JSON, and keep any invalid bytes."""
     return b"".join(mask_stream([content]))
 
 
 def mask_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Mask UTF-8 text that arrives in chunks, wherever these are cut."""
+    """Mask UTF-8 text that arrives in chunks, regardless of where the chunks are split."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     pending, threshold = "", 2 * _HELD
     for chunk in _rechunk(chunks):
@@ -85,7 +85,7 @@ def mask_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
         if len(pending) < threshold:
             continue
         ready, pending = _split_ready(pending)
-        threshold = max(2 * _HELD, 2 * len(pending))  # rescan an endless secret rarely
+        threshold = max(2 * _HELD, 2 * len(pending))  # avoid frequent rescans of an endless secret
         if ready:
             yield ready.encode("utf-8", "surrogateescape")
     pending += decoder.decode(b"", final=True)
@@ -94,13 +94,13 @@ def mask_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _rechunk(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Split large chunks: scanning one takes several times its size in memory."""
+    """Split large chunks, as scanning a chunk takes several times its size in memory."""
     for chunk in chunks:
         yield from (chunk[start : start + _CHUNK] for start in range(0, len(chunk), _CHUNK))
 
 
 def _split_ready(text: str) -> tuple[str, str]:
-    """Return the masked part of a text that can be sent, and the rest, which must wait."""
+    """Return the part of a text that can be sent, masked, and the rest, which must wait."""
     spans, cut = masking.find_secrets(text), len(text) - _HELD
     for span in reversed(spans):
         if span.start - _NAME < cut < span.end:

@@ -1,7 +1,7 @@
-"""Show the secrets of one thread to one session for ten minutes, and log it first.
+"""Reveal one thread's secrets to one session for ten minutes, after logging the reveal.
 
-The session holds which thread is revealed and until when, so a reveal ends with its session. The
-user's permission is checked again with each request.
+The session stores which thread is revealed and until when, so a reveal ends with its session. The
+user's permission is checked again on each request.
 """
 
 from collections.abc import Callable
@@ -53,17 +53,17 @@ def begin(request: HttpRequest, thread_id: str) -> None:
 
 
 def end(request: HttpRequest, thread_id: str) -> None:
-    """Hide a thread's secrets before their time is up."""
+    """End the reveal of a thread's secrets before it expires."""
     entry = request.session.get(SESSION_KEY)
     if entry and entry["thread"] == _digest(thread_id):
         del request.session[SESSION_KEY]
-        with suppress(Error):  # they are hidden anyway; the log then gives the full ten minutes
+        with suppress(Error):  # they are hidden anyway; the log then shows the full ten minutes
             _record_end(entry, timezone.now())
 
 
 def end_at_sign_out(request: HttpRequest, **kwargs: Any) -> None:
-    """Record the end of the session's reveal; a receiver of `user_logged_out`."""
-    with suppress(Error):  # signing out must not fail over this
+    """Record the end of the session's reveal (a `user_logged_out` receiver)."""
+    with suppress(Error):  # signing out must not fail because of this
         _record_end(request.session.get(SESSION_KEY), timezone.now())
 
 
@@ -98,7 +98,7 @@ def lifted_until(request: HttpRequest) -> datetime | None:
 
 
 def reload_when_over(view: View) -> View:
-    """Decorate a view so that a page left open with secrets reloads when their time is up."""
+    """Decorate a view so that a page that shows secrets reloads when the reveal expires."""
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -112,7 +112,7 @@ def reload_when_over(view: View) -> View:
 
 
 def _digest(thread_id: str) -> str:
-    """Identify the thread in this store, however a database stores its id."""
+    """Return a digest that identifies the thread, based on its id as the database stores it."""
     stored_id = storable(thread_id, workspace.store_connection())
     return digest(f"{workspace.identity()}\0{stored_id}")
 

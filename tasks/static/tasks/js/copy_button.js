@@ -1,4 +1,4 @@
-// Buttons that copy a text, also where there is no clipboard API, as over plain HTTP.
+// Buttons that copy a text, even without the clipboard API, which is missing over plain HTTP.
 
 import { COPIED_MS } from "./refresh_intervals.js";
 

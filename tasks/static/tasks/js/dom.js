@@ -1,4 +1,4 @@
-// Short forms of what the browser offers.
+// Shorthands for browser APIs.
 
 export const one = (selector, within = document) => within.querySelector(selector);
 export const all = (selector, within = document) => [...within.querySelectorAll(selector)];

@@ -1,4 +1,4 @@
-// The entries of a thread's page (messages, steps or turns) and the cursor on one of them.
+// The entries of a thread page (messages, steps or turns) and the cursor on one of them.
 
 import { all, one, opensElsewhere } from "./dom.js";
 import { markCurrentBar } from "./timeline.js";
@@ -29,7 +29,7 @@ export function move(by) {
   if (list[next]) goTo(list[next]);
 }
 
-// The entry that displays this one: a result is displayed with its call, in an earlier message.
+// The entry in which this one is shown: a result is shown with its call, in an earlier message.
 export function displayOf(entry) {
   const link = entry.matches(".moved") && one(".said a[href*='#message-']", entry);
   return (link && byHash(link.hash)) || entry;
@@ -50,7 +50,7 @@ export function goToNextFailure() {
   if (!goToStep(next)) location.assign(state().stepAddress + next);
 }
 
-// Links to a message or a step that the page already has need no new page.
+// Follow a link to a message or a step on this page without loading another page.
 addEventListener("click", (event) => {
   if (opensElsewhere(event)) return;
   const toStep = event.target.closest?.("a[data-step]");

@@ -1,4 +1,4 @@
-// Sends the filters as soon as one changes, without those that are empty.
+// Submits the filters as soon as one changes, leaving out empty ones.
 
 const form = document.querySelector("form.filters");
 

@@ -1,14 +1,14 @@
-// Finding in a thread: marks the hits and goes from one to the next.
+// Search within a thread: marks the hits and moves from one to the next.
 
 import { all, one, opensElsewhere } from "./dom.js";
 import { displayOf, entries, goTo, state } from "./entries.js";
 
 const bar = one("#hits");
 const query = bar?.dataset.query;
-const hits = bar?.dataset.hits.split(",").filter(Boolean).map(Number) ?? []; // the message of each
+const hits = bar?.dataset.hits.split(",").filter(Boolean).map(Number) ?? []; // each hit's message
 let index = Number(bar?.dataset.hit ?? 1) - 1;
 
-// The id of the current hit's message, or undefined without a hit.
+// The element id of the current hit's message, or undefined if there are no hits.
 export const hitMessageId = () => hits.length ? `message-${hits[index]}` : undefined;
 
 function visibleText(entry) {
@@ -26,7 +26,7 @@ function visibleText(entry) {
 function rangesIn(entry) {
   const { nodes, text } = visibleText(entry);
   const lower = text.toLowerCase();
-  // lower case of another length would shift the ranges
+  // lowercase text of a different length would shift the ranges
   const [haystack, needle] = lower.length === text.length ? [lower, query.toLowerCase()] : [text, query];
   const nodeAt = (position) => {
     const [start, node] = nodes.findLast(([from]) => from <= position);
@@ -56,7 +56,7 @@ function markHits() {
 
 const holdsQuery = (element) => element.textContent.toLowerCase().includes(query.toLowerCase());
 
-// Return false if the page does not have the message of the hit.
+// Shows the current hit; returns false if its message is not on this page.
 export function showHit() {
   const message = document.getElementById(hitMessageId());
   if (!message) return false;
@@ -89,7 +89,7 @@ bar?.addEventListener("click", (event) => {
   moveHit(link.rel === "prev" ? -1 : 1);
 });
 
-// Enter goes on to the next hit while the query is unchanged.
+// Enter moves to the next hit as long as the query is unchanged.
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const field = one("#find");

@@ -1,8 +1,8 @@
-// Single-key shortcuts. A page's own script adds to them; a user may turn them off.
+// Single-key shortcuts. Page scripts add their own; users can turn them all off.
 
 import { load, save } from "./storage.js";
 
-// From key to action. An action that returns false leaves the key to the browser.
+// Maps keys to actions. An action that returns false leaves the key to the browser.
 export const shortcuts = new Map();
 
 const toggle = document.getElementById("keys-on");

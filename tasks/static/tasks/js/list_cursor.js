@@ -1,4 +1,4 @@
-// Shortcuts of the list. Its cursor is the focus, on the link of a row.
+// Keyboard shortcuts for the list. Its cursor is the link that has the focus.
 
 import { shortcuts } from "./keyboard.js";
 
@@ -12,7 +12,7 @@ function moveCursor(by) {
   links[next].closest("tr").scrollIntoView({ block: "nearest" });
 }
 
-// The row of the thread that was opened last: the cursor starts there on the way back.
+// The row of the thread opened last, where the cursor starts after a return to the list.
 const lastOpened = () => history.state && document.getElementById(history.state.opened);
 
 document.addEventListener("click", (event) => {

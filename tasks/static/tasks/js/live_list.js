@@ -27,7 +27,7 @@ htmx.defineExtension("morph", {
     if (style !== "morph") return false;
     const fresh = [...fragment.children].find((child) => child.id === target.id);
     if (!fresh) {
-      location.reload(); // the response is another page, such as signing in
+      location.reload(); // the response is another page, such as the sign-in page
       return [];
     }
     const focused = document.activeElement;

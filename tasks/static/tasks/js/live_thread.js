@@ -1,4 +1,4 @@
-// Follows a run: polls for what is new, and announces it while the reader is elsewhere in the page.
+// Follows a run: polls for new entries, and announces them if the reader is elsewhere on the page.
 
 import { all, one, parsePage } from "./dom.js";
 import { currentStep, displayOf, entries, goTo, state } from "./entries.js";
@@ -24,7 +24,7 @@ const isAtEnd = () => innerHeight + scrollY >= document.documentElement.scrollHe
 const isReading = () => !isAtEnd() || !getSelection().isCollapsed;
 const hasMore = () => Boolean(one("#entries > .later"));
 
-// Where the page ends, as the parameter that asks for what follows.
+// The query parameter that requests the entries after the last one on this page.
 function cursor() {
   const last = entries().at(-1)?.id.match(/^(message|step|turn)-(\d+)$/);
   return last && !hasMore() ? `&${last[1]}=${last[2]}` : "";
@@ -76,7 +76,7 @@ function merge(page) {
   updateTimes();
 }
 
-// An entry may change after it was shown: a call gets its result.
+// An entry may change after it is shown, for example when a call gets its result.
 function replace(entry) {
   const old = entry.id && document.getElementById(entry.id);
   if (!old) return false;
@@ -88,7 +88,7 @@ function replace(entry) {
   return true;
 }
 
-// The call of a new result may be in the piece before, which the poll did not ask for.
+// The call of a new result may be in the previous piece, which the poll did not request.
 async function updateCall(result) {
   const call = displayOf(result);
   if (call === result) return;
@@ -114,7 +114,7 @@ addEventListener("scroll", () => {
   if (isAtEnd() && !bar.hidden && !hasMore() && !button.hidden) button.click();
 }, { passive: true });
 
-// Secrets were shown or hidden in another window: a page has them all or none.
+// Reload if secrets were shown or hidden in another window, so that no page shows only some.
 addEventListener("htmx:beforeSwap", (event) => {
   if (!event.detail.xhr.getResponseHeader("Refresh") === !one("#secrets-shown")) return;
   event.detail.shouldSwap = false;

@@ -1,10 +1,10 @@
-// Turns an element into a fresh version of itself and touches only what differs, so that focus, text
-// selection, scroll position and open details survive. Children are matched by id, else by order.
-// Only a child out of order is moved: its siblings stay, which scroll anchoring and selections need.
+// Updates an element to a fresh version, touching only the differences, so that focus, text
+// selection, scroll position and open details survive. Children are matched by id, or else by order.
+// Only children out of order are moved, as scroll anchoring and selections need the others in place.
 
 const SET_BY_READER = new Set(["open"]);
 
-// Return the element now in the page: `old`, or `fresh` where `old` cannot become it.
+// Returns the node now in the page: `old`, or `fresh` if `old` could not be updated to match it.
 export function morph(old, fresh) {
   if (old.isEqualNode(fresh)) return old;
   if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || old.id !== fresh.id) {
@@ -32,7 +32,7 @@ function morphChildren(old, fresh) {
   const freshIds = new Set([...fresh.children].map((child) => child.id).filter(Boolean));
   let next = old.firstChild;
   for (const child of [...fresh.childNodes]) {
-    // remove what has gone; what has no id cannot match a child that has one
+    // remove nodes that are gone; a node without an id cannot match a child that has one
     while (next && !freshIds.has(next.id) && (next.id || child.id)) next = remove(next);
     const sameId = child.id ? oldById.get(child.id) : undefined;
     if (sameId && sameId !== next) move(sameId, old, next);
@@ -48,11 +48,11 @@ function morphChildren(old, fresh) {
 }
 
 function move(node, parent, before) {
-  if (parent.moveBefore) parent.moveBefore(node, before); // keeps the focus
+  if (parent.moveBefore) parent.moveBefore(node, before); // preserves the focus
   else parent.insertBefore(node, before);
 }
 
-// Remove a node and return the one after it.
+// Removes a node and returns the one after it.
 function remove(node) {
   const next = node.nextSibling;
   node.remove();

@@ -1,4 +1,4 @@
-// Threads selected in the list: their number, and all of the page at once.
+// Selection of threads in the list: counts them, and selects all threads on the page.
 
 const boxes = () => [...document.querySelectorAll("input[name=thread][form=selection]")];
 
@@ -20,7 +20,7 @@ document.addEventListener("change", (event) => {
 });
 // A poll may add an unselected row or remove a selected one.
 document.body.addEventListener("htmx:afterSwap", updateSelection);
-// A page from the browser's cache comes back with nothing selected.
+// Clear the selection when the browser restores the page from its back/forward cache.
 window.addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
   for (const box of boxes()) box.checked = false;

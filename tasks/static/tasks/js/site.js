@@ -1,11 +1,11 @@
-// The script of every page.
+// The script that every page loads.
 
 import "./theme_switch.js";
 import "./local_times.js";
 import "./keyboard.js";
 import "./menus.js";
 
-// On a phone, rows of chips and tabs scroll: start them at the current one.
+// On a phone, rows of chips and tabs scroll: bring the current one into view.
 for (const current of document.querySelectorAll(".chips [aria-current], .tabs [aria-current]")) {
   const row = current.parentElement;
   row.scrollLeft = current.offsetLeft - row.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;

@@ -1,4 +1,4 @@
-// Choices stored in the browser. Where the browser forbids it, they last until the page is left.
+// Choices stored in the browser. If it blocks storage, they last until the user leaves the page.
 
 export function load(key) {
   try { return localStorage.getItem(key); } catch { return null; }

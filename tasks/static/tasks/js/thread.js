@@ -1,4 +1,4 @@
-// The script of a thread's page: its shortcuts, and the entry it starts at.
+// The script of the thread page: its shortcuts, and the entry to show first.
 
 import "./copy_button.js";
 import { all, one } from "./dom.js";
@@ -17,7 +17,7 @@ shortcuts.set("/", () => one("#find").select());
 shortcuts.set("[", () => one("a.previous-thread")?.click());
 shortcuts.set("]", () => one("a.next-thread")?.click());
 
-// Where the cards are above the thread instead of beside it, they start closed.
+// On narrow screens, where the cards are above the thread, they start closed.
 if (matchMedia("(max-width: 900px)").matches) {
   for (const card of all(".side > details")) card.open = false;
 }
@@ -25,10 +25,10 @@ if (matchMedia("(max-width: 900px)").matches) {
 const target = byHash(location.hash);
 const isEntry = target?.matches("#entries > .message");
 if (isEntry) goTo(displayOf(target));
-// The list's search may lead to a message that holds no hit here.
+// A link from the list may target a message without a hit here; in that case, stay there.
 if (hitMessageId() && (!isEntry || target.id === hitMessageId())) {
   showHit();
-  // When all is loaded, the browser scrolls to the address's fragment.
+  // Show the hit again after the browser has scrolled to the URL's fragment on load.
   if (target) addEventListener("load", () => setTimeout(showHit));
 }
 updateTabStop();

@@ -1,4 +1,4 @@
-// The script of the list of threads.
+// The script of the thread list.
 
 import "./filters.js";
 import "./list_cursor.js";

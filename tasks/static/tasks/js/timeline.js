@@ -1,4 +1,4 @@
-// The timeline of a thread's steps: its current bar, its keys, and how it scrolls on a narrow screen.
+// The timeline of a thread's steps: current bar, keyboard control, and scrolling on narrow screens.
 
 import { all, one } from "./dom.js";
 
@@ -14,13 +14,13 @@ export function markCurrentBar(stepId) {
   bar?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
-// A bar may hold several steps; it names the first.
+// A bar may hold several steps; its `data-first` is the id of the first.
 function barOf(stepId) {
   const exact = all(`.step-bar[data-first="${stepId}"]`).at(-1);
   return exact ?? bars().filter((bar) => Number(bar.dataset.first) <= stepId).at(-1);
 }
 
-// The Tab key stops once in the timeline; the arrow keys go from bar to bar.
+// The Tab key stops only once in the timeline; the arrow keys move from bar to bar.
 export function updateTabStop() {
   const stop = one(".step-bar[aria-current]") ?? bars().at(-1);
   bars().forEach((bar) => bar.setAttribute("tabindex", bar === stop ? "0" : "-1"));
@@ -39,7 +39,7 @@ document.addEventListener("keydown", (event) => {
   list[next].scrollIntoView({ block: "nearest", inline: "nearest" });
 });
 
-// Where the timeline is wider than the screen, show the current step or the last failure.
+// If the timeline is wider than the screen, scroll to the current step or the last failure.
 export function scrollToBar() {
   const box = axes();
   if (!box) return;
@@ -60,5 +60,5 @@ function markOverflow() {
 markOverflow();
 timeline.addEventListener("scroll", markOverflow, { capture: true, passive: true });
 addEventListener("resize", markOverflow);
-// A live update replaces the class.
+// A live update may remove the class.
 new MutationObserver(markOverflow).observe(timeline, { subtree: true, childList: true, attributeFilter: ["class"] });
