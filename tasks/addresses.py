@@ -1,4 +1,4 @@
-"""URLs of threads and tasks, and their ids as form values. An id may hold any characters."""
+"""URLs for threads and tasks, and form values for their ids, which may contain any characters."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
@@ -12,15 +12,15 @@ from django.urls import reverse
 
 from tasks.large_values import is_unusable_key
 
-_TOO_LONG = "too-long="  # the query that replaces an id too long for any URL
+_TOO_LONG = "too-long="  # the query used in place of an id that is too long for a URL
 _MAX_PATH_ID_LENGTH = 20_000  # characters of an id in the path of an admin URL
 
 
 def thread_url(name: str, thread_id: Any, **parameters: Any) -> str:
-    """Return the URL of a view of one thread, with the id in the query: in a path it may break.
+    """Return the URL of a thread view, with the id in the query: some ids would break a path.
 
-    Parameters that are None are left out. An id too long for a URL gives the URL of the page that
-    says so.
+    Parameters that are None are omitted. If the id is too long for a URL, a marker replaces it, and
+    the view reports that.
     """
     values = {"id": str(thread_id)} | parameters
     query = "&".join(f"{k}={quote(str(v), safe='')}" for k, v in values.items() if v is not None)
@@ -28,12 +28,12 @@ def thread_url(name: str, thread_id: Any, **parameters: Any) -> str:
 
 
 def thread_token(thread_id: str) -> str:
-    """Return the id as a form value that no browser changes."""
+    """Encode the id as a form value that browsers submit unchanged."""
     return "id-" + urlsafe_b64encode(str(thread_id).encode()).decode()
 
 
 def thread_id_from_token(token: str) -> str:
-    """Return the thread id of a form value. Raises BadRequest if it is not a token."""
+    """Decode the thread id in a form value. Raises BadRequest if the value is not a token."""
     thread_id = _decoded(token)
     if thread_id is None or thread_token(thread_id) != token:
         raise BadRequest("The form names a thread in a way that cannot be understood.")
@@ -46,12 +46,12 @@ def is_unaddressable(task_id: Any) -> bool:
 
 
 def id_to_path(task_id: str | None) -> str:
-    """Return a task's id as a path segment or form value that no browser changes."""
+    """Encode a task id as a path segment or form value that browsers leave unchanged."""
     return admin_quote(thread_token(task_id or ""))
 
 
 def id_from_path(segment: str) -> str | None:
-    """Return the task's id of a path segment, or None if it has none."""
+    """Decode the task id in a path segment, or return None if the segment is invalid."""
     task_id = _decoded(admin_unquote(segment))
     is_valid = task_id is not None and id_to_path(task_id) == admin_quote(admin_unquote(segment))
     return task_id if is_valid else None
@@ -65,7 +65,7 @@ def admin_task_url(task_id: Any) -> str:
 
 
 def parse_number(text: str) -> int | None:
-    """Return the number in a URL or a form, or None if it is not one or too large for a key."""
+    """Parse a number from a URL or form. Return None if it is invalid or too large for a key."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 

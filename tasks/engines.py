@@ -1,4 +1,4 @@
-"""What differs between SQLite and PostgreSQL.
+"""The differences between SQLite and PostgreSQL.
 
 Only this module checks which of the two a connection uses. Other code checks a capability, such as
 `engine(connection).is_file`, or defines both statements in a `PerEngine`; Django expressions define
@@ -13,18 +13,18 @@ from typing import Any, NamedTuple
 class Engine:
     """The capabilities of a database."""
 
-    # The database is a local file that agents open too. All writers share one lock; without it
-    # there are row locks.
+    # The database is a local file that agents open too, and all writers share one lock. Otherwise,
+    # rows are locked individually.
     is_file: bool
     # Columns only hold values of their type, and text is UTF-8 without NUL. SQLite stores any value
     # in any column.
     is_strictly_typed: bool
-    # All reads in a transaction see the same state at the default isolation level.
+    # At the default isolation level, all reads in a transaction see the same state.
     has_snapshot_reads: bool
-    # Large values have to be read through blob handles, as `substr` and `length` read all of them.
+    # Large values must be read through blob handles, since `substr` and `length` read all of them.
     has_blob_handles: bool
-    timestamp_type: str  # the type of a column that sorts bytewise
-    like: str  # the case-insensitive LIKE
+    timestamp_type: str  # the type of a timestamp column, which must sort bytewise
+    like: str  # the operator for a case-insensitive LIKE
 
 
 _ENGINES = {
@@ -48,7 +48,7 @@ _ENGINES = {
 
 
 class PerEngine(NamedTuple):
-    """A statement in the SQL of each engine."""
+    """A statement in each engine's SQL dialect."""
 
     sqlite: str
     postgresql: str
@@ -63,9 +63,9 @@ def engine(connection: Any) -> Engine:
 
 
 def storable(value: Any, connection: Any) -> Any:
-    """Return the value as the database can store it: PostgreSQL needs U+FFFD in place of NUL.
+    """Return the value in a form that the database can store: PostgreSQL needs U+FFFD for NUL.
 
-    Applies to an id to look up as well.
+    An id has to be converted before a lookup, too.
     """
     if isinstance(value, str) and "\0" in value and engine(connection).is_strictly_typed:
         return value.replace("\0", "\ufffd")

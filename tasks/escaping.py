@@ -1,8 +1,8 @@
-"""Escape text from agents and visitors for terminals and logs."""
+"""Escaping of text from agents and visitors for terminals and logs."""
 
 
 def one_line(text: object) -> str:
-    """Return the text with each non-printable character as its Python escape."""
+    """Return the text with each non-printable character replaced by its Python escape."""
     text = str(text)
     if text.isprintable():
         return text

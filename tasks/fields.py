@@ -1,4 +1,4 @@
-"""Column types of the store: RFC 3339 timestamps, and JSON text with a typed view."""
+"""The store's column types: RFC 3339 timestamps, and JSON text with a typed view."""
 
 import re
 import time
@@ -22,7 +22,7 @@ else:
 
 T = TypeVar("T")
 
-_LONGEST_QUOTE = 1_000  # characters of an invalid timestamp in its error
+_LONGEST_QUOTE = 1_000  # characters of an invalid timestamp quoted in an error
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CANONICAL = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}|\.\d{6}|\.\d{9})?\+00:00", re.ASCII
@@ -31,9 +31,9 @@ _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:
 
 
 def rfc3339(seconds: int, nanoseconds: int) -> str:
-    """Return a Unix time as UTC text with 0, 3, 6 or 9 fractional digits, as Rust's chrono does.
+    """Format a Unix time in UTC with 0, 3, 6 or 9 fractional digits, as Rust's chrono does.
 
-    Only in this form do texts sort as their times do.
+    Texts in this form sort in chronological order.
     """
     whole = _to_seconds(seconds)
     fraction = f".{nanoseconds:09d}" if nanoseconds else ""
@@ -48,12 +48,12 @@ def _to_seconds(seconds: int) -> str:
 
 
 def now_rfc3339() -> str:
-    """Return the current time in UTC, to the nanosecond."""
+    """Return the current time as text in UTC, with nanosecond precision."""
     return rfc3339(*divmod(time.time_ns(), 10**9))
 
 
 def next_nanosecond(text: str) -> str:
-    """Return the next time in the form of `rfc3339`, or the same one if it is the last."""
+    """Return the time one nanosecond later, or the same time if that would be out of range."""
     whole, _, fraction = text.removesuffix("+00:00").partition(".")
     seconds = (datetime.fromisoformat(f"{whole}+00:00") - _EPOCH) // timedelta(seconds=1)
     try:
@@ -84,7 +84,7 @@ class Timestamp(datetime):
 
 
 def parse_stored(text: str) -> Timestamp | str:
-    """Return the timestamp of a stored text, or the text itself if it is not one."""
+    """Parse a stored text as a timestamp, or return the text itself if it is not one."""
     try:
         return Timestamp.from_text(text)
     except ValueError:
@@ -92,7 +92,7 @@ def parse_stored(text: str) -> Timestamp | str:
 
 
 def is_canonical(text: str) -> bool:
-    """Return whether a text is a timestamp in exactly the form of `rfc3339`."""
+    """Return whether a text is a timestamp in exactly the form that `rfc3339` returns."""
     if not _CANONICAL.fullmatch(text) or text.endswith("000+00:00"):
         return False
     try:
@@ -103,15 +103,15 @@ def is_canonical(text: str) -> bool:
 
 
 def check_rfc3339(text: str) -> None:
-    """Raise ValueError unless the text is a timestamp in the form of `rfc3339`."""
+    """Raise ValueError unless the text is a timestamp in the form that `rfc3339` returns."""
     if not is_canonical(text):
         raise ValueError(f"{text!r} is no timestamp as the store writes it")
 
 
 def to_text(moment: Any) -> str:
-    """Return the stored form of a datetime; a naive one is in the current time zone.
+    """Return the stored form of a datetime; a naive one is taken to be in the current time zone.
 
-    Any other value that a column may hold is converted with `str`.
+    Any other value that a column holds is converted with `str`.
     """
     if not isinstance(moment, datetime):
         return str(moment)
@@ -124,7 +124,7 @@ def to_text(moment: Any) -> str:
 
 
 def to_value(moment: Any) -> models.Value:
-    """Return the stored form as an expression, to compare a column with as text."""
+    """Return the stored form as a text expression for comparison with a column."""
     return models.Value(to_text(moment), output_field=models.TextField())
 
 
@@ -136,14 +136,14 @@ class Rfc3339Field(DateTimeField):
     """A text column of RFC 3339 timestamps in UTC, compared and ordered as text.
 
     Values are aware datetimes that carry their stored text, so writing one back changes nothing.
-    A stored value that is not a timestamp is returned as it is.
+    A stored value that is not a timestamp is returned unchanged.
     """
 
     def db_type(self, connection: Any) -> str:
         return engine(connection).timestamp_type
 
     def get_internal_type(self) -> str:
-        return "Rfc3339Field"  # keeps the backends' own datetime conversions away
+        return "Rfc3339Field"  # prevents the backends' own datetime conversions
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         return parse_stored(value) if isinstance(value, str) else value
@@ -164,13 +164,13 @@ class Rfc3339Field(DateTimeField):
         return value if prepared else self.get_prep_value(value)
 
     def get_transform(self, lookup_name: str) -> Any:
-        """Have `__year`, `__date` and the like work on the text as a datetime."""
+        """Make `__year`, `__date` and other transforms treat the text as a datetime."""
         transform = super().get_transform(lookup_name)
         return transform and (lambda lhs: transform(AsDateTime(lhs)))
 
 
 class AsDateTime(models.Func):
-    """The text as the database's own datetime, or NULL if it is not a timestamp."""
+    """A timestamp text as the database's native datetime, or NULL if the text is invalid."""
 
     arity = 1
     output_field = models.DateTimeField()
@@ -190,7 +190,7 @@ class AsDateTime(models.Func):
 
     def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
         text, params = compiler.compile(self.get_source_expressions()[0])
-        # The cast fails the query for an impossible date, so the pattern must reject those.
+        # The cast would fail the whole query for an impossible date, so the pattern rejects those.
         leap_year = r"(?:\d\d(?:0[48]|[2468][048]|[13579][26])|(?:[2468][048]|[13579][26]|0[48])00)"
         date = (
             r"(?!0000)(?:\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])"
@@ -203,11 +203,11 @@ class AsDateTime(models.Func):
 
 
 def _on_datetime(self: Any, compiler: Any, connection: Any, **context: Any) -> Any:
-    """Compile Trunc… and Extract… of a text timestamp on its datetime."""
+    """Compile Trunc… and Extract…, converting a text timestamp to a datetime first."""
     if not isinstance(self.lhs.output_field, Rfc3339Field):
         return self.as_sql(compiler, connection, **context)
     if self.output_field is self.lhs.output_field:
-        self.output_field = models.DateTimeField()  # the result is not our text
+        self.output_field = models.DateTimeField()  # the result is a native datetime, not text
     clone = self.copy()
     clone.set_source_expressions([AsDateTime(self.lhs)])
     return clone.as_sql(compiler, connection, **context)
@@ -221,7 +221,7 @@ def support_datetime_functions() -> None:
 
 
 class DecodedJson(Generic[T]):
-    """A typed view of a raw JSON column, decoded on first access and cached until that changes.
+    """A typed view of a raw JSON column, decoded on first access and cached until it changes.
 
     Raises ValueError if the column cannot be decoded. Setting the view sets the raw column.
     """

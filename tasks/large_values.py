@@ -1,9 +1,9 @@
-"""Beginnings and lengths of stored values, without reading the whole values.
+"""Access to the beginnings and lengths of stored values without reading them in full.
 
-A history may have hundreds of megabytes, and SQLite's `substr` and `length` read all of a text. A
-blob handle reads only the pages it is asked for, finds the length in the head of the row, and opens
-values larger than SQLite returns (`untrusted.MAX_VALUE_SIZE`). PostgreSQL stores large values
-apart, knows their lengths, and unpacks only the beginning.
+A history may have hundreds of megabytes, and SQLite's `substr` and `length` read a text in full. A
+blob handle reads only the requested pages, finds the length in the row's header, and can open
+values that are too large for SQLite to return (`untrusted.MAX_VALUE_SIZE`). PostgreSQL stores large
+values out of line, knows their lengths, and decompresses only the beginning.
 """
 
 import codecs
@@ -23,21 +23,22 @@ from tasks.engines import engine
 M = TypeVar("M", bound=models.Model)
 Q = TypeVar("Q", bound=models.QuerySet[Any])
 
-Beginnings = Mapping[str, tuple[str, int]]  # by name, a column and a number of its characters
+Beginnings = Mapping[str, tuple[str, int]]  # name → (column, number of characters)
 
-CHUNK_SIZE = 32_000_000  # bytes of a text in one chunk of a stream
-TRAILING = ("checkpoint_count", "created_at", "updated_at", "completed_at")  # after the histories
-_FIXED_SIZE = ("null", "integer", "real")  # types of a few bytes, which have no blob handles
+CHUNK_SIZE = 32_000_000  # bytes of a text per streamed chunk
+# The columns stored after the histories, which SQLite has to read through to reach them.
+TRAILING = ("checkpoint_count", "created_at", "updated_at", "completed_at")
+_FIXED_SIZE = ("null", "integer", "real")  # types of a few bytes, without blob handles
 _READ_WHOLE = 80_000  # bytes; a smaller value is read with the rest of its row
 
 
 def is_unusable_key(key: Any) -> bool:
-    """Return whether a row cannot be looked up by its id: SQLite lets that be NULL or any bytes."""
+    """Return whether an id cannot be used for a lookup: SQLite allows NULL or arbitrary bytes."""
     return not isinstance(key, str) or "\ufffd" in key
 
 
 class RowId(Func):
-    """`RowId("task_id")` is the rowid of the row with that column; NULL on PostgreSQL."""
+    """The rowid of the row that holds the given column; NULL on PostgreSQL."""
 
     arity = 1
     output_field = models.BigIntegerField()
@@ -55,19 +56,19 @@ class _OctetLength(Func):
 
 
 class Beginning(NamedTuple):
-    """The first characters of a value and the bytes of the whole; both None where null."""
+    """The first characters of a value, and its full length in bytes; both None for NULL."""
 
     start: Any
     length: int | None
 
 
 class BoundedQuerySet(models.QuerySet[M]):
-    """Rows with the beginnings of their large columns instead of the columns."""
+    """A queryset that can load the beginnings of large columns instead of their full values."""
 
     _beginnings: Beginnings = MappingProxyType({})  # to read with blob handles
 
     def with_beginnings(self, **beginnings: tuple[str, int]) -> Self:
-        """Annotate each NAME=(column, characters) as `NAME_start` and `NAME_length`, in bytes."""
+        """Annotate `NAME_start` and `NAME_length` (in bytes) for each NAME=(column, characters)."""
         rows = self.defer(*(column for column, _ in beginnings.values()))
         if engine(connections[self.db]).has_blob_handles:
             rows = rows.defer(*TRAILING).annotate(rowid=RowId("pk"))
@@ -117,9 +118,9 @@ def _attributes(connection: Any, row: Any, wanted: Beginnings) -> dict[str, Any]
 
 @contextmanager
 def snapshot(connection: BaseDatabaseWrapper) -> Iterator[sqlite3.Connection]:
-    """SQLite's own connection, with all reads from one moment. Takes no lock.
+    """Yield SQLite's own connection in a transaction with a consistent view. Takes no lock.
 
-    Its errors become Django's. Keep it short: SQLite cannot reset its WAL meanwhile.
+    Its errors are converted to Django's. Keep it short: SQLite cannot reset its WAL meanwhile.
     """
     connection.ensure_connection()
     raw: sqlite3.Connection = connection.connection
@@ -137,10 +138,10 @@ def snapshot(connection: BaseDatabaseWrapper) -> Iterator[sqlite3.Connection]:
 def read_row(
     raw: sqlite3.Connection, table: str, rowid: int, wanted: Mapping[str, int], *others: str
 ) -> tuple[dict[str, Beginning], tuple[Any, ...]]:
-    """Return so many characters of each wanted column of an SQLite row, and the other columns.
+    """Return the beginnings of some columns of an SQLite row, and the values of others.
 
-    To be called in a `snapshot`. SQLite reaches a column behind a large value by going through all
-    pages of the value, so everything short is read in one statement.
+    `wanted` maps columns to numbers of characters. Must be called in a `snapshot`. To get past a
+    large value, SQLite reads all of its pages, so all short values are read in one statement.
     """
     values = _values(raw, table, rowid, wanted)
     lengths = {column: value.length(raw) for column, value in values.items()}
@@ -162,7 +163,7 @@ def read_row(
 def lengths(
     raw: sqlite3.Connection, table: str, rowid: int, columns: Collection[str]
 ) -> dict[str, int]:
-    """Return the bytes of a row's columns on SQLite, 0 where null, without reading the values."""
+    """Return the bytes in each column of an SQLite row (0 for NULL) without reading the values."""
     values = _values(raw, table, rowid, columns)
     return {column: value.length(raw) or 0 for column, value in values.items()}
 
@@ -184,7 +185,7 @@ def _select(
 
 
 class _Value(NamedTuple):
-    """A stored value; its type is its own, not its column's."""
+    """A stored value; `kind` is its own type, which may differ from its column's."""
 
     table: str
     column: str
@@ -201,7 +202,7 @@ class _Value(NamedTuple):
             return len(blob)
 
     def start(self, raw: sqlite3.Connection, most: int, whole: bytes | None) -> Any:
-        """Return the first characters, or bytes of a blob; from `whole` if that has been read."""
+        """Return the first characters (bytes of a blob), taken from `whole` unless it is None."""
         if self.kind == "null":
             return None
         if whole is None:
@@ -213,14 +214,14 @@ class _Value(NamedTuple):
             return whole[:most]
         else:
             text = whole.decode("utf-8", "replace")
-        return text.partition("\0")[0][:most]  # to the first NUL, as `substr` does
+        return text.partition("\0")[0][:most]  # ends at the first NUL, as in `substr`
 
     def _open(self, raw: sqlite3.Connection) -> sqlite3.Blob:
         return raw.blobopen(self.table, self.column, self.rowid, readonly=True)
 
 
 def _decoded(blob: sqlite3.Blob, most: int) -> str:
-    """Return at least so many characters, if there are, and read few bytes beyond them."""
+    """Return at least `most` characters if the text has them, reading few bytes beyond those."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text, left = "", len(blob)
     while left and len(text) < most:
@@ -231,7 +232,7 @@ def _decoded(blob: sqlite3.Blob, most: int) -> str:
 
 
 def stream(row: Any, column: str) -> Iterator[bytes]:
-    """Yield the whole text of a column in chunks, with nothing open between them.
+    """Yield a column's full text in chunks, with no transaction or handle open between them.
 
     Raises OperationalError if the row is written or deleted meanwhile.
     """
@@ -270,12 +271,12 @@ def _text_chunk(
 
 
 def _version_columns(row: Any) -> list[str]:
-    """The columns that show whether it is the same row, unchanged; checkpoints never change."""
+    """Return the columns that show whether a row was replaced or updated; checkpoints never are."""
     return [f.column for f in row._meta.concrete_fields if f.column in ("task_id", "updated_at")]
 
 
 def without_text(rows: Q, column: str, text: str, most: int) -> Q:
-    """Return the SQLite rows without this text in the first characters of the column."""
+    """Filter SQLite rows to those without the text in the first `most` characters of a column."""
     table = rows.model._meta.db_table
     rows = rows.annotate(rowid=RowId("pk"))
     with snapshot(connections[rows.db]) as raw:
@@ -286,7 +287,7 @@ def without_text(rows: Q, column: str, text: str, most: int) -> Q:
 
 
 def larger_than(rows: Any, column: str, most: int) -> list[Any]:
-    """Return the keys of rows whose column has more bytes, without reading the values."""
+    """Return the keys of rows whose column exceeds `most` bytes, without reading the values."""
     connection = connections[rows.db]
     if not engine(connection).has_blob_handles:
         large = rows.alias(octets=_OctetLength(F(column))).filter(octets__gt=most)

@@ -1,8 +1,8 @@
 """The messages and tool calls in the store's JSON columns, and their codec.
 
-The JSON is that of serde_json, which reads and writes the same columns: compact UTF-8 text, sorted
+The JSON follows serde_json, which reads and writes the same columns: compact UTF-8 text, sorted
 keys inside ``arguments``, integers beyond 64 bits read as floats, at most 127 nested containers,
-and no repeated field.
+and no repeated fields.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 MAX_DEPTH = 127
-_ARGUMENTS_DEPTH = MAX_DEPTH - 2  # inside the list of items and the item
+_ARGUMENTS_DEPTH = MAX_DEPTH - 2  # excludes the list of items and the item itself
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
 NO_SURROGATES = "a lone surrogate is not text that UTF-8 can hold"
@@ -97,9 +97,9 @@ def decode_items(raw: str) -> list[ExecutionCheckpointItem]:
 
 
 def decode_all_items(raws: list[str]) -> list[list[ExecutionCheckpointItem]] | None:
-    """Decode the items of many checkpoints at once, if all are exactly as a store writes them.
+    """Decode the items of many checkpoints in one pass if all are exactly as a store writes them.
 
-    Otherwise return None: `decode_items` has to decode each, or say what is wrong.
+    Otherwise return None; call `decode_items` on each, which also reports what is wrong.
     """
     try:
         lines = "\n".join([*raws, ""]).encode()
@@ -116,7 +116,7 @@ def decode_all_items(raws: list[str]) -> list[list[ExecutionCheckpointItem]] | N
 
 
 def _is_flat(arguments: Any) -> bool:
-    """Return whether these are named arguments of scalar JSON values."""
+    """Return whether the arguments are an object whose values are all scalars."""
     if type(arguments) is not dict:
         return False
     for value in arguments.values():
@@ -197,21 +197,21 @@ def _decode(raw: str, decoder: msgspec.json.Decoder[list[S]], struct: type[S]) -
 def _may_repeat_field(raw: str, values: list[Any], struct: type[msgspec.Struct]) -> bool:
     """Return whether the text differs from what the store would write for these values.
 
-    A history too short for one more field need not be encoded to know.
+    A history that is too short to hold another field is recognized without encoding it.
     """
     if struct is ChatMessage:
         texts = sum([len(value.role) + len(value.content) for value in values])
         if len(raw) - texts - len(values) * _MIN_MESSAGE_LENGTH < _MIN_FIELD_LENGTH:
             return False
-        # the store encodes strings in the fewest bytes
+        # the store writes the shortest JSON, so a repeated field makes the text longer
         length = len(raw) if raw.isascii() else len(raw.encode())
         return len(_history_encoder.encode(values)) != length
     return _items_encoder.encode(values) != raw.encode()
 
 
 def _decode_slowly(raw: str, struct: type[S]) -> list[S]:
-    """Accept fields by position too, and refuse repeated ones, as serde_json does."""
-    msgspec.json.decode(raw)  # stricter JSON than the standard library's
+    """Decode as serde_json does: fields may be given by position, but not repeated."""
+    msgspec.json.decode(raw)  # checks the syntax more strictly than the standard library
     rows = json.loads(raw, object_pairs_hook=_Fields)
     if type(rows) is not list:
         raise ValueError("JSON is not an array")
@@ -219,7 +219,7 @@ def _decode_slowly(raw: str, struct: type[S]) -> list[S]:
 
 
 class _Fields(list[tuple[str, Any]]):
-    """A JSON object as parsed, with repeated names."""
+    """A parsed JSON object that keeps repeated names."""
 
 
 def _from_row(row: Any, struct: type[S], index: int) -> S:
@@ -253,7 +253,7 @@ def _json_arguments(item: ExecutionCheckpointItem, where: str) -> Any:
 
 
 def _as_json_value(value: Any, depth: int) -> Any:
-    """Return the value with its JSON types; `depth` is how many containers may still be nested."""
+    """Convert the value to JSON types; at most `depth` containers may be nested in it."""
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return value

@@ -1,9 +1,9 @@
-"""The store's two tables, which the gloamy daemon creates and writes to at the same time.
+"""The store's two tables, which the gloamy daemon also creates and writes to.
 
-The daemon owns the schema: columns, types, defaults, keys and the cascade match it exactly, so a
-change here requires one there. Read as you like. To write, use the verbs of `tasks.service`, or
-the ORM for single columns (`update()`, `save(update_fields=…)`): "get, modify, save" of a whole
-row overwrites what a live agent wrote in between.
+The daemon owns the schema: columns, types, defaults, keys and the cascade must match it exactly, so
+a change here requires one there. Anyone may read. To write, use the verbs of `tasks.service`, or
+the ORM for single columns (`update()`, `save(update_fields=…)`): loading, modifying and saving all
+columns of a row overwrites what a live agent wrote in between.
 """
 
 from typing import Any, Self
@@ -22,12 +22,12 @@ from tasks.messages import decode_history, decode_items, encode_history, encode_
 
 # In characters:
 PREFIX_LENGTH = 16_384  # of a history in a list
-RESUMABLE_PREFIX_LENGTH = 1_000_000  # of a resumable history that a page searches for a user turn
+RESUMABLE_PREFIX_LENGTH = 1_000_000  # of a resumable history, searched for a user turn by a page
 NOTE_LENGTH = 1_000  # of a note or an error in a list
 ITEMS_PREFIX_LENGTH = 300  # of a checkpoint's items: long enough for the name of the first tool
-DISPLAY_LENGTH = 20_000  # of one text on a page; a link leads to the rest
-USER_TURN = '"role":"user"'  # part of every history with a user turn
-STORED_TEXTS = (  # the columns without a bound
+DISPLAY_LENGTH = 20_000  # of one text on a page, which links to the full text
+USER_TURN = '"role":"user"'  # occurs in every history with a user turn
+STORED_TEXTS = (  # the columns of unlimited length
     "execution_history_json",
     "resumable_history_json",
     "latest_checkpoint_note",
@@ -45,7 +45,7 @@ class TaskStatus(models.TextChoices):
 
     @classmethod
     def read(cls, stored: str) -> "TaskStatus":
-        """Return the status of a stored text; an unknown one reads as running, as in the daemon."""
+        """Parse a stored status; an unknown one counts as running, as in the daemon."""
         return cls(stored) if stored in cls.values else cls.RUNNING
 
     @property
@@ -60,8 +60,8 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
         return self.filter(thread_id=stored).order_by("-updated_at", "-task_id")
 
     def latest_per_thread(self) -> Self:
-        """Return the task of each thread that it displays and resumes with."""
-        # compares ids alone: on SQLite the columns after a history are expensive to reach
+        """Return the latest task of each thread, which is displayed and resumed."""
+        # compares only ids: on SQLite, columns stored after a history are expensive to reach
         latest = TaskRecord.objects.filter(thread_id=OuterRef("thread_id")).newest_first()
         is_latest = Q(task_id=Subquery(latest.values("task_id")[:1]))
         return self.filter(is_latest | Q(task_id__isnull=True))  # SQLite allows NULL keys
@@ -76,18 +76,18 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
     def after(
         self, column: str, value: str | int, task_id: str, *, descending: bool = True
     ) -> Self:
-        """Return the rows after this one in that order; a time's `value` is its stored text."""
+        """Return the rows after the given one, as ordered by `in_order`; pass a time as stored."""
         side = "lt" if descending else "gt"
         stored = _stored(value)
         return self.filter(
             Q(**{f"{column}__{side}": stored}) | Q(**{f"task_id__{side}": task_id}),
-            **{f"{column}__{side}e": stored},  # redundant, and lets the database seek in the index
+            **{f"{column}__{side}e": stored},  # redundant, but lets the database seek in the index
         )
 
     def through(
         self, column: str, value: str | int, task_id: str, *, descending: bool = True
     ) -> Self:
-        """Return the rows up to and including this one in that order."""
+        """Return the rows up to and including the given one, as ordered by `in_order`."""
         side = "gt" if descending else "lt"
         stored = _stored(value)
         return self.filter(
@@ -96,11 +96,11 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
         )
 
     def unresumable(self) -> Self:
-        """Return the rows without a user turn at the start of the resumable history.
+        """Return the rows whose resumable history has no user turn near its start.
 
-        They leave nothing to resume with: everything before the first user turn is dropped. The
-        store writes that turn first, so searching the start is enough here; the thread's own page
-        searches further. On SQLite the rows are searched immediately, so they should be few.
+        They cannot be resumed, since everything before the first user turn is dropped. The store
+        writes that turn first, so searching the start is enough here; the thread page searches
+        further. On SQLite the rows are searched immediately, so there should be few of them.
         """
         column = "resumable_history_json"
         if engine(connections[self.db]).has_blob_handles:
@@ -109,15 +109,15 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
         return self.alias(user_turn=StrIndex(start, Value(USER_TURN))).filter(user_turn=0)
 
     def without_histories(self) -> Self:
-        """Defer the large columns, which may be many megabytes each."""
+        """Defer the large columns, which may hold many megabytes each."""
         return self.defer("execution_history_json", "resumable_history_json", "final_response")
 
     def for_list(self) -> Self:
-        """Read only the beginning of each text without a bound."""
+        """Read only the beginning of each text of unlimited length."""
         return self.without_histories().with_beginnings(**_STARTS)
 
     def for_page(self) -> Self:
-        """Like `for_list()`, with the longer beginnings that the head of a thread page needs."""
+        """Like `for_list()`, with the longer beginnings that the header of a thread page needs."""
         return self.for_list().with_beginnings(
             **_STARTS
             | {
@@ -129,7 +129,7 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
         )
 
     def with_stored_texts(self) -> Self:
-        """Read the beginning and the length of each text without a bound."""
+        """Read the beginning and the length of each text of unlimited length."""
         most = DISPLAY_LENGTH + MARGIN
         return self.with_beginnings(**{column: (column, most) for column in STORED_TEXTS})
 
@@ -143,18 +143,18 @@ _STARTS = {
 
 
 def _contains(column: str, text: str) -> GreaterThan:
-    """Match the text case-sensitively, which LIKE does not on SQLite."""
+    """Match the text case-sensitively, unlike LIKE on SQLite."""
     return GreaterThan(StrIndex(column, Value(text)), 0)
 
 
 def _stored(value: str | int) -> Value:
-    """Wrap a value to compare a column with as stored: a stored time may be any text."""
+    """Wrap a value for comparison with a column as stored, since a stored time may be any text."""
     field = models.BigIntegerField() if isinstance(value, int) else models.TextField()
     return Value(value, output_field=field)
 
 
 class TaskRecord(models.Model):
-    """A task. In practice a thread has a single one with its own id, rewritten at each message."""
+    """A task. In practice each thread has one, with the thread's id, rewritten on each message."""
 
     task_id = models.TextField(primary_key=True)
     thread_id = models.TextField()
@@ -187,7 +187,7 @@ class TaskRecord(models.Model):
         verbose_name = "task"
         indexes = (
             models.Index(F("thread_id"), F("updated_at").desc(), name="idx_task_records_thread"),
-            # ours: for sorting and filtering the list without reading every row with its histories
+            # for this site: to sort and filter the list without reading all rows and histories
             models.Index(
                 F("updated_at").desc(), F("task_id").desc(), name="idx_task_records_updated"
             ),
@@ -217,18 +217,18 @@ class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
         return self.order_by("id")
 
     def in_step_order(self) -> Self:
-        """The order in which the store returns a task's checkpoints to the agent."""
+        """Return the checkpoints in the order in which the store returns them to the agent."""
         return self.order_by("step_index", "id")
 
     def with_items_start(self, length: int) -> models.QuerySet["TaskCheckpoint"]:
-        """Read only so many characters of the items, as `items_start`."""
+        """Read only the first `length` characters of the items, as `items_start`."""
         start = Left("items_json", length)
         return self.defer("items_json").annotate(items_start=start)
 
     def outline_rows(self) -> models.QuerySet["TaskCheckpoint", Any]:
-        """Select what `steps.build_outlines` needs; whole items are not read.
+        """Select what `steps.build_outlines` needs, without reading the items in full.
 
-        Quotes in a JSON string are escaped, so no output can look like a failed call.
+        Quotes in a JSON string are escaped, so no tool output can be mistaken for a failed call.
         """
         return self.in_recorded_order().values_list(
             "id",
@@ -247,7 +247,7 @@ class TaskCheckpoint(models.Model):
     id = models.BigAutoField(primary_key=True)
     task = models.ForeignKey(
         TaskRecord,
-        on_delete=models.DO_NOTHING,  # the cascade is the database's own
+        on_delete=models.DO_NOTHING,  # the database cascades
         related_name="checkpoints",
         db_index=False,
     )

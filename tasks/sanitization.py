@@ -1,4 +1,4 @@
-"""Reduce a thread's history to what goes back to a model: plain text turns without tool calls.
+"""Reduction of a thread's history to what a model resumes with: text turns without tool calls.
 
 Every function is pure and takes linear time on any input.
 """
@@ -29,14 +29,14 @@ class HasResumableHistory(Protocol):
 
 
 def resumable_turns_from_task_record(record: HasResumableHistory) -> list[ChatMessage]:
-    """Return the user and assistant turns of a stored task without tool calls, normalized."""
+    """Return a stored task's user and assistant turns, normalized and without tool calls."""
     return _resumable_turns(record.resumable_history)
 
 
 def conversation_messages_to_resumable_turns(
     history: Iterable[ConversationMessage],
 ) -> list[ChatMessage]:
-    """Return the turns of a live conversation, leaving out native tool calls and their results."""
+    """Return the turns of a live conversation, omitting native tool calls and their results."""
     return _resumable_turns(message.data for message in history if isinstance(message, Chat))
 
 
@@ -62,10 +62,10 @@ def _without_tool_calls(message: ChatMessage) -> ChatMessage | None:
 
 
 def normalize_resumable_turns(turns: Iterable[ChatMessage]) -> list[ChatMessage]:
-    """Return new turns that alternate, user first.
+    """Return new turns that alternate between user and assistant, starting with the user.
 
-    A turn out of order is appended to the turn before it after an empty line; before the first user
-    turn it is dropped. Other roles are dropped.
+    Consecutive turns of one role are joined with an empty line between them. Assistant turns before
+    the first user turn, and turns of other roles, are dropped.
     """
     roles: list[str] = []
     contents: list[list[str]] = []
@@ -85,11 +85,11 @@ def normalize_resumable_turns(turns: Iterable[ChatMessage]) -> list[ChatMessage]
 
 
 def strip_tool_call_tags(message: str) -> str:
-    """Return the message without its tool calls, trimmed, with at most one empty line in a row.
+    """Return the message without its tool calls, trimmed, with runs of empty lines reduced to one.
 
-    A call extends from its open tag to the close tag of that name. Without one, it extends to the
-    end of the first JSON object or array and over any close tags that follow. Without that either,
-    the rest of the message is unchanged.
+    A call extends from its opening tag to the closing tag of the same name. If there is none, it
+    extends through the first JSON object or array and any closing tags that follow. If there is
+    neither, the rest of the message is kept.
     """
     text = "".join(_segments_outside_calls(message))
     return _BLANK_LINES.sub("\n\n", text).strip(_WHITE_SPACE)
@@ -104,7 +104,7 @@ def _segments_outside_calls(message: str) -> Iterable[str]:
 
 
 def tool_calls(message: str) -> Iterator[tuple[re.Match[str], int]]:
-    """Yield the open tag of each tool call in a message, and the end of the call."""
+    """Yield each tool call's opening tag and the position where the call ends."""
     call_ends = _CallEnds(message)
     position = 0
     while tag := OPEN_TAG.search(message, position):
@@ -116,7 +116,7 @@ def tool_calls(message: str) -> Iterator[tuple[re.Match[str], int]]:
 
 
 class _CallEnds:
-    """Finds the ends of the tool calls of one message, in their order."""
+    """A search for the ends of one message's tool calls, which must be requested in order."""
 
     def __init__(self, message: str) -> None:
         self._message = message
@@ -129,7 +129,7 @@ class _CallEnds:
             start = self._message.find(close_tag, open_tag.end())
             if start >= 0:
                 return start + len(close_tag)
-            # Otherwise a message of open tags would be searched to its end for each.
+            # Otherwise, each opening tag would cause another search to the end of the message.
             self._without_close_tag.add(close_tag)
         if self._containers is None:
             self._containers = _JsonContainers(self._message)
@@ -143,8 +143,8 @@ class _CallEnds:
         return len(self._message) if unfinished else skipped.end()
 
 
-# The grammar of JSON, RFC 8259, with serde_json's limits. Possessive quantifiers rule out
-# backtracking. An escaped surrogate must have its other half.
+# The JSON grammar (RFC 8259) with serde_json's limits. Possessive quantifiers prevent
+# backtracking. Escaped surrogates must come in pairs.
 _WS = rb"[ \t\n\r]*+"
 _HEX = rb"[0-9A-Fa-f]"
 _UNICODE_ESCAPE = (
@@ -153,21 +153,21 @@ _UNICODE_ESCAPE = (
 )
 _STRING = rb'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|' + _UNICODE_ESCAPE + rb'))*+"'
 _NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+"
-# At most 100 digits and 199 more by the exponent, so within the range of a float.
+# At most 100 digits and an exponent of at most 199, so within the range of a float.
 _SMALL_NUMBER = rb"-?(?:0|[1-9][0-9]{0,99}+)(?:\.[0-9]++)?+(?:[eE](?:-[0-9]++|\+?1?[0-9]{1,2}+))?+"
 _SCALAR = rb"(?:" + _STRING + rb"|true|false|null|" + _SMALL_NUMBER + rb")"
 _NUMBER_PARTS = re.compile(rb"-?([0-9]+)(?:\.([0-9]+))?(?:[eE]\+?(-?)0*([0-9]*))?")
 
 
 def _items(key: bytes, close: bytes) -> bytes:
-    """Match scalar items up to the close, a container (group 1) or a large number (group 2)."""
+    """Return a regex for scalars and then a close, a container (group 1) or a number (group 2)."""
     item = key + _SCALAR + _WS
     large_number = rb"(%b)(?=%b(?:,|%b))" % (_NUMBER, _WS, close)
     child = rb"(?:(\[++|\{)|%b)" % large_number
     return rb"(?:%b,%b)*+(?:%b%b|%b%b)" % (item, _WS, item, close, key, child)
 
 
-_OPENED = 1  # the group of a nested container; a close has none
+_OPENED = 1  # the group that matches a nested container; a closing bracket has no group
 _ARRAY = ord("["), rb"\]", _items(b"", rb"\]")
 _OBJECT = ord("{"), rb"\}", _items(_STRING + _WS + rb":" + _WS, rb"\}")
 _AFTER_OPEN_RULES = {
@@ -186,14 +186,15 @@ _POWERS_OF_TEN = [float(f"1e{exponent}") for exponent in range(309)]
 
 
 class _JsonContainers:
-    """Finds the ends of a text's JSON objects and arrays as serde_json would parse them.
+    """A search for the ends of a text's JSON objects and arrays, as serde_json would parse them.
 
-    An opening bracket that fails to parse is blanked, so that it is not tried again. For a parse
-    from elsewhere the blank is equivalent: an error outside strings, and nothing inside.
+    An opening bracket that fails to parse is replaced by `_BLANK`, so that it is not tried again.
+    This does not affect a parse that starts elsewhere: outside strings, both characters lead to an
+    error, and inside strings, both are plain text.
 
-    This makes the time linear. If two parses with different starts overlap, each takes the other's
-    strings for the text between strings, as a backslash outside a string ends a parse. So at most
-    two overlap, and neither reaches a bracket that the other opened.
+    This makes the time linear. If two parses with different starts overlap, one is inside a string
+    wherever the other is outside, since a backslash outside a string ends a parse. So at most two
+    overlap, and neither reaches a bracket that the other opened.
     """
 
     def __init__(self, text: str) -> None:
@@ -201,7 +202,7 @@ class _JsonContainers:
         self._text = bytearray(text.encode("latin-1", "replace"))
 
     def first_end(self, position: int) -> int | None:
-        """Return the end of the first container at or after the position that parses."""
+        """Return the end of the first container that parses, at or after the position."""
         for candidate in _CANDIDATE.finditer(self._text, position):
             open_brackets = array("Q", [candidate.start()])
             end = self._close_all(open_brackets)
@@ -212,8 +213,8 @@ class _JsonContainers:
         return None
 
     def _close_all(self, open_brackets: "array[int]") -> int | None:
-        """Return the end of the outermost container, or None, leaving the brackets that failed."""
-        # Any depth is parsed: inside containers that are too deep, an inner one may be accepted.
+        """Return the outermost container's end, or None, leaving failed ones in `open_brackets`."""
+        # Any depth is parsed: when the outer containers are too deep, an inner one may be accepted.
         text, position = self._text, open_brackets[0] + 1
         heights = bytearray(1)
         step = _AFTER_OPEN[text[position - 1]]
@@ -241,7 +242,7 @@ class _JsonContainers:
 
 
 def _is_out_of_range(number: bytes) -> bool:
-    """Return whether serde_json rejects the number as too large; it is not exact at the edge."""
+    """Return whether serde_json rejects the number as too large, replicating its rounding."""
     parts = _NUMBER_PARTS.match(number)
     assert parts is not None
     whole, fraction, sign, power = parts.groups(b"")
@@ -251,14 +252,14 @@ def _is_out_of_range(number: bytes) -> bool:
     exponent -= used
     if not significand:
         return False
-    exponent += int(sign + (power[:10] or b"0"))  # ten digits are enough, and int() refuses many
+    exponent += int(sign + (power[:10] or b"0"))  # ten digits suffice; int() rejects very many
     if exponent < 0:
         return False
     return exponent > 308 or isinf(significand * _POWERS_OF_TEN[exponent])
 
 
 def _accumulate(significand: int, digits: bytes) -> tuple[int, int]:
-    """Return the significand extended by the digits that fit in 64 bits, and their number."""
+    """Return the significand extended by the digits that fit in 64 bits, and how many fit."""
     for used, digit in enumerate(digits):
         longer = significand * 10 + digit - ord("0")
         if longer > _MAX_SIGNIFICAND:

@@ -1,11 +1,11 @@
 """The verbs of the task store. Everything that writes to the store goes through them.
 
-Names and behaviour match gloamy's own store, which works on the same SQLite file at the same time.
-Every verb has an `a…` twin for asynchronous code; while an event loop runs, a plain verb raises
-Django's SynchronousOnlyOperation. Cancelling a twin does not interrupt its write, which happens
-completely or not at all.
+Their names and behaviour match gloamy's own store, which uses the same SQLite file concurrently.
+Every verb has an asynchronous version named `a…`; called while an event loop runs, a plain verb
+raises Django's SynchronousOnlyOperation. Cancelling an `a…` verb does not interrupt its write,
+which happens completely or not at all.
 
-A failure of the store raises a StoreError, with a subclass for each remedy, and nothing is written.
+A store failure raises a StoreError, with a subclass for each remedy, and nothing is written.
 The next call reopens the store, so nothing has to be restarted.
 """
 
@@ -108,14 +108,14 @@ _IDENTITY = ("task_id", "thread_id", "channel", "provider", "model")
 
 
 class ThreadChangedError(Exception):
-    """A thread is not what it was expected to be; nothing was deleted."""
+    """A thread differs from what was expected; nothing was deleted."""
 
 
 def save_snapshot(snapshot: TaskSnapshot) -> None:
     """Insert or replace a task, preserving its `created_at` and its checkpoints.
 
-    `completed_at` becomes now if the status is terminal, else null. Saving a task as running over
-    a terminal one starts a new run: its count becomes 0 and its checkpoints are deleted.
+    `completed_at` is set to the current time if the status is terminal, else to null. Saving an
+    ended task as running starts a new run: its count becomes 0 and its checkpoints are deleted.
     Raises TypeError or ValueError, naming the field, before anything is written.
     """
     texts = _checked_texts(snapshot, "latest_checkpoint_note", "final_response", "last_error")
@@ -135,8 +135,8 @@ def save_snapshot(snapshot: TaskSnapshot) -> None:
 def record_checkpoint(update: TaskCheckpointUpdate) -> None:
     """Add a checkpoint to a task, creating the task if it is new, and set its status to running.
 
-    `resumable_history`, `final_response`, `last_error` and `completed_at` of the task are
-    unchanged. Raises TypeError or ValueError, naming the field, before anything is written.
+    The task's `resumable_history`, `final_response`, `last_error` and `completed_at` are unchanged.
+    Raises TypeError or ValueError, naming the field, before anything is written.
     """
     values = _checked_texts(update, "checkpoint_note") | {
         "step_index": _checked_step_index(update.step_index),
@@ -151,7 +151,7 @@ def record_checkpoint(update: TaskCheckpointUpdate) -> None:
 def load_by_thread_id(thread_id: str) -> StoredTask | None:
     """Return the thread's most recently updated task with its checkpoints, or None.
 
-    Raises CorruptRecordError where a row cannot be decoded.
+    Raises CorruptRecordError if a row cannot be decoded.
     """
     return load_task(_checked_text(thread_id, "thread_id"))
 
@@ -161,7 +161,7 @@ def delete_by_thread_id(
 ) -> None:
     """Delete all tasks of the thread with their checkpoints.
 
-    Raises ThreadChangedError, and deletes nothing, unless the thread has exactly the expected rows.
+    Raises ThreadChangedError, and deletes nothing, if the thread's rows differ from `expected`.
     With `overwrite`, SQLite fills the freed space with zeros.
     """
     _checked_text(thread_id, "thread_id")
@@ -177,14 +177,14 @@ def delete_by_thread_id(
 
 
 def clear_session(thread_id: str) -> None:
-    """`delete_by_thread_id` under the name that the agent's `/new` uses."""
+    """Call `delete_by_thread_id`, under the name that the agent's `/new` command uses."""
     delete_by_thread_id(thread_id)
 
 
 def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None] | None:
-    """Return what the agent resumes with: (turns, latest checkpoint note), or None without turns.
+    """Return what the agent resumes with: (turns, latest checkpoint note), or None if no turns.
 
-    Raises CorruptRecordError where the history cannot be decoded.
+    Raises CorruptRecordError if the history cannot be decoded.
     """
     stored = load_resumable(_checked_text(thread_id, "thread_id"))
     if stored is None:
@@ -194,39 +194,39 @@ def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None]
 
 
 async def asave_snapshot(snapshot: TaskSnapshot) -> None:
-    """`save_snapshot` for asynchronous code."""
+    """Call `save_snapshot` from asynchronous code."""
     await sync_to_async(save_snapshot)(snapshot)
 
 
 async def arecord_checkpoint(update: TaskCheckpointUpdate) -> None:
-    """`record_checkpoint` for asynchronous code."""
+    """Call `record_checkpoint` from asynchronous code."""
     await sync_to_async(record_checkpoint)(update)
 
 
 async def aload_by_thread_id(thread_id: str) -> StoredTask | None:
-    """`load_by_thread_id` for asynchronous code."""
+    """Call `load_by_thread_id` from asynchronous code."""
     return await sync_to_async(load_by_thread_id)(thread_id)
 
 
 async def adelete_by_thread_id(thread_id: str) -> None:
-    """`delete_by_thread_id` for asynchronous code."""
+    """Call `delete_by_thread_id` from asynchronous code."""
     await sync_to_async(delete_by_thread_id)(thread_id)
 
 
 async def aclear_session(thread_id: str) -> None:
-    """`clear_session` for asynchronous code."""
+    """Call `clear_session` from asynchronous code."""
     await sync_to_async(clear_session)(thread_id)
 
 
 async def aload_resumable_state(
     thread_id: str,
 ) -> tuple[list[ChatMessage], str | None] | None:
-    """`load_resumable_state` for asynchronous code."""
+    """Call `load_resumable_state` from asynchronous code."""
     return await sync_to_async(load_resumable_state)(thread_id)
 
 
 def _checked_texts(source: TaskSnapshot | TaskCheckpointUpdate, *optional: str) -> dict[str, Any]:
-    """Return the text fields by name; an optional one may be None."""
+    """Check the text fields and return them by name; only the `optional` ones may be None."""
     values: dict[str, Any] = {}
     for name in _IDENTITY:
         values[name] = _checked_text(getattr(source, name), name)

@@ -1,4 +1,4 @@
-"""The list's other orders and its states, from an index each; the tables stay as they are."""
+"""Indexes for the list's other sort orders and its status filter; the tables are unchanged."""
 
 from django.db import migrations, models
 
@@ -28,7 +28,7 @@ def _descending(*names):
 
 
 class Migration(migrations.Migration):
-    atomic = False  # the file's lock is held for one index at a time: an agent waits 5 seconds
+    atomic = False  # holds the file's lock for one index at a time: agents wait only 5 seconds
 
     dependencies = [("tasks", "0001_initial")]
 

@@ -25,7 +25,7 @@ class _DaemonState(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Daemon:
-    """The daemon of the store's workspace at a moment; `beat` is its last heartbeat, if known."""
+    """The workspace's daemon at one point in time; `beat` is its last heartbeat, if known."""
 
     beat: datetime | None
     now: datetime
@@ -38,10 +38,10 @@ class Daemon:
 
     @property
     def stalled_before(self) -> str:
-        """The stored time; running threads that were last updated before it are stalled.
+        """The cutoff, in stored form; running threads last updated before it are stalled.
 
-        A dead daemon does not resume what it left running. Anything written after its death is
-        the work of another agent.
+        A dead daemon does not resume the threads it left running. Anything written after its death
+        is another agent's work.
         """
         cutoff = self.now - settings.STALLED_AFTER
         if self.beat is not None and self.state == "dead":
@@ -54,12 +54,12 @@ class Daemon:
 
 
 def daemon(now: datetime | None = None) -> Daemon:
-    """Return the daemon by its heartbeat file, without which it may run elsewhere or not at all."""
+    """Return the daemon as its heartbeat file shows it; without a file, its state is unknown."""
     return Daemon(_read_heartbeat(), now or timezone.now())
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """Context processor for the head of every page."""
+    """Return what the header of every page needs; a context processor."""
     return {"daemon": daemon()}
 
 
@@ -76,8 +76,8 @@ def _read_heartbeat() -> datetime | None:
 
 
 def _heartbeat_file() -> Path | None:
-    """The heartbeat is beside the workspace; the store is in the workspace's folder `state`."""
+    """Return the heartbeat file beside the workspace, if the store is in its `state` folder."""
     if not engine(store_connection()).is_file:
-        return None  # agents on several hosts may share it
+        return None  # agents on several hosts may share the database
     folder = store_file().parent
     return folder.parent.parent / "daemon_state.json" if folder.name == "state" else None

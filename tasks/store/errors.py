@@ -1,7 +1,7 @@
-"""The errors of a store: a class for each remedy, with the message in plain words.
+"""Store errors: one class for each remedy, with messages in plain words.
 
-They are OperationalErrors, so code that handles Django's own handles these; `__cause__` is the
-database driver's error. Like Django's, the messages end without a full stop.
+They are OperationalErrors, so code that handles Django's errors also handles these; `__cause__` is
+the database driver's error. As in Django, messages end without a full stop.
 """
 
 import os
@@ -19,7 +19,7 @@ class StoreError(OperationalError):
 
 
 class StoreBusyError(StoreError):
-    """Another program held the lock longer than a write waits. Retrying may work."""
+    """Another program held the lock for longer than a write waits. Retrying may help."""
 
 
 class StoreFullError(StoreError):
@@ -39,25 +39,25 @@ class StoreDamagedError(StoreError):
 
 
 class StoreTriggerError(StoreError):
-    """The store has a trigger, which would write as well."""
+    """The store has a trigger that would write more than was requested."""
 
 
 class StoreUnavailableError(StoreError):
     """The store cannot be opened, or has stopped answering.
 
-    A write that a PostgreSQL server was committing when it went away may have happened.
+    A write that a PostgreSQL server was committing when it disappeared may have taken effect.
     """
 
 
 class IdTooLongError(StoreError, ValueError):
-    """PostgreSQL's indexes hold 2,704 bytes of an id, compressed. SQLite has no such limit."""
+    """An id exceeds the 2,704 bytes, compressed, of a PostgreSQL index. SQLite has no limit."""
 
 
 class CorruptRecordError(StoreError):
     """A stored value is invalid; the message names its row and column."""
 
 
-# By SQLite's primary result codes.
+# Keyed by SQLite's primary result codes.
 _SQLITE: dict[int, type[StoreError]] = {
     3: StoreReadOnlyError,  # PERM
     5: StoreBusyError,
@@ -70,14 +70,14 @@ _SQLITE: dict[int, type[StoreError]] = {
     14: StoreUnavailableError,  # CANTOPEN
     15: StoreUnavailableError,  # PROTOCOL: the file system's locks do not work
     22: StoreUnavailableError,  # NOLFS: the file is too large for the file system
-    23: StoreTriggerError,  # AUTH: `untrusted` refuses nothing else
+    23: StoreTriggerError,  # AUTH: `untrusted` denies nothing but triggers
     26: StoreDamagedError,  # NOTADB
 }
 _MISSING = ("no such table", "no such column", "has no column named")  # all have code 1
 
-# By PostgreSQL's SQLSTATE, or by its first two characters.
+# Keyed by PostgreSQL's SQLSTATE, or by its first two characters.
 _POSTGRESQL: dict[str, type[StoreError]] = {
-    "08": StoreUnavailableError,  # the connection
+    "08": StoreUnavailableError,  # connection failed
     "25006": StoreReadOnlyError,
     "28": StoreUnavailableError,  # authorization
     "3D": StoreMissingError,  # no such database
@@ -86,12 +86,12 @@ _POSTGRESQL: dict[str, type[StoreError]] = {
     "42501": StoreReadOnlyError,  # no permission
     "42703": StoreMissingError,  # no such column
     "42P01": StoreMissingError,  # no such table
-    "53": StoreUnavailableError,  # memory, connections
+    "53": StoreUnavailableError,  # out of memory or connections
     "53100": StoreFullError,
     "55P03": StoreBusyError,  # lock_timeout
     "57": StoreUnavailableError,  # shutting down or starting up
     "57014": StoreBusyError,  # statement_timeout
-    "58": StoreUnavailableError,  # the server's disk
+    "58": StoreUnavailableError,  # the server's disk failed
     "XX001": StoreDamagedError,
     "XX002": StoreDamagedError,
 }
@@ -121,11 +121,11 @@ _STALE_SNAPSHOT = (
     "{database} was written by another program since this transaction began, and it began with a"
     " read: end it, and begin again with the write"
 )
-_MIN_FREE_SPACE = 128 * 1024  # bytes; with no room for its -shm, SQLite reports a disk error
+_MIN_FREE_SPACE = 128 * 1024  # bytes; without space for a -shm file, SQLite reports an I/O error
 
 
 def translate(error: Error, connection: BaseDatabaseWrapper) -> Exception:
-    """Return the StoreError for a database error; one of the caller's own comes back unchanged."""
+    """Return the StoreError for a driver's error; return DataErrors and others unchanged."""
     cause = error.__cause__
     if isinstance(error, StoreError | DataError) or cause is None:
         return error
@@ -146,14 +146,14 @@ def translate(error: Error, connection: BaseDatabaseWrapper) -> Exception:
 
 
 def describe(connection: BaseDatabaseWrapper) -> str:
-    """Return which database it is, to begin a sentence with; never with a password."""
+    """Name the database and its location, to start a sentence; never includes a password."""
     name = "The store" if connection is workspace.store_connection() else "The database"
     return f"{name} at {workspace.location(connection)}"
 
 
 def _sqlite_class(cause: Any, connection: BaseDatabaseWrapper) -> type[StoreError]:
     text, code = str(cause), getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    if text.startswith("Could not decode to UTF-8"):  # Python's, without a code
+    if text.startswith("Could not decode to UTF-8"):  # raised by Python, without a result code
         return CorruptRecordError
     if any(phrase in text for phrase in _MISSING):
         return StoreMissingError
@@ -162,7 +162,7 @@ def _sqlite_class(cause: Any, connection: BaseDatabaseWrapper) -> type[StoreErro
 
 
 def _disk_class(connection: BaseDatabaseWrapper) -> type[StoreError]:
-    """Return the class for a file that cannot be opened, read or written, by its disk."""
+    """Choose the class for a file that cannot be opened, read or written, by checking its disk."""
     file = workspace.file_of(connection)
     try:
         file.stat()
@@ -178,14 +178,14 @@ def _disk_class(connection: BaseDatabaseWrapper) -> type[StoreError]:
 
 def _postgresql_class(cause: Any, error: Error) -> type[StoreError]:
     state = getattr(cause, "sqlstate", None)
-    if state is None:  # raised by the driver, without a connection or when it broke
+    if state is None:  # raised by the driver itself: the connection is missing or broken
         is_disconnected = isinstance(error, OperationalError | InterfaceError)
         return StoreUnavailableError if is_disconnected else StoreError
     return _POSTGRESQL.get(state) or _POSTGRESQL.get(state[:2], StoreError)
 
 
 def _id_too_long(cause: Any) -> IdTooLongError:
-    """Name the field if PostgreSQL names its index, which it does up to 8,191 bytes."""
+    """Return the error, naming the field if PostgreSQL names its index (up to 8,191 bytes)."""
     field = _INDEXED_FIELDS.get(cause.diag.constraint_name, "task_id or thread_id")
     return IdTooLongError(
         f"{field} is too long for PostgreSQL: an index holds 2,704 bytes, compressed"

@@ -1,7 +1,6 @@
-"""Detect that the file a connection has open is no longer the one that others open.
+"""Detection of a file that was deleted, replaced or truncated while a connection has it open.
 
-SQLite keeps using a file that was deleted, replaced or truncated, and reports writes as done that
-nobody will ever read.
+SQLite keeps using such a file, and reports success for writes that nobody will ever read.
 """
 
 import os
@@ -19,14 +18,14 @@ from tasks.store.errors import StoreDamagedError, StoreError, StoreMissingError,
 
 
 class _File:
-    """A file as of the last check."""
+    """A file's identity and size at the last check."""
 
     __slots__ = ("device", "inode", "is_writable", "path", "size", "wal")
 
     def __init__(self, path: str):
         self.path, self.is_writable = path, os.access(path, os.W_OK)
-        self.wal = 0  # its inode, which does not change while we have the file open
-        self.device = self.inode = self.size = 0  # stays 0 if the file is gone by now
+        self.wal = 0  # the WAL's inode, which does not change while the file is open
+        self.device = self.inode = self.size = 0  # stay 0 if the file no longer exists
         with suppress(OSError):
             stat = os.stat(path)
             self.device, self.inode, self.size = stat.st_dev, stat.st_ino, stat.st_size
@@ -36,14 +35,14 @@ _files: WeakKeyDictionary[BaseDatabaseWrapper, _File] = WeakKeyDictionary()
 
 
 def record_file(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Receiver of `connection_created`."""
+    """Receiver of `connection_created`: record the file that was opened."""
     _files.pop(connection, None)
     if engine(connection).is_file and not connection.is_in_memory_db():  # type: ignore[attr-defined]
         _files[connection] = _File(str(workspace.file_of(connection)))
 
 
 def close_if_read_only(connection: BaseDatabaseWrapper) -> None:
-    """Before a write: have SQLite reopen a file that it could only open for reading."""
+    """Before a write, close a file opened only for reading, so that SQLite tries to reopen it."""
     file = _files.get(connection)
     if file is not None and not file.is_writable and not connection.in_atomic_block:
         connection.close()
@@ -52,7 +51,7 @@ def close_if_read_only(connection: BaseDatabaseWrapper) -> None:
 def check_written(connection: BaseDatabaseWrapper) -> None:
     """Raise StoreMissingError or StoreDamagedError if a committed write is not in the store's file.
 
-    To be called before the caller learns of the commit.
+    Must be called before the commit is reported to the caller.
     """
     if problem := _problem(connection):
         error_class, reason = problem
@@ -63,7 +62,7 @@ def check_written(connection: BaseDatabaseWrapper) -> None:
 
 
 def close_if_replaced(connection: BaseDatabaseWrapper) -> None:
-    """Before a read: have a file that is no longer the store's reopened."""
+    """Before a read, close a file that has been replaced, so that SQLite opens the current one."""
     if not connection.in_atomic_block and _problem(connection):
         connection.close()
 
@@ -91,7 +90,7 @@ def _problem(connection: BaseDatabaseWrapper) -> tuple[type[StoreError], str] | 
 def _is_truncated(path: str) -> bool:
     """Return whether a file has fewer pages than its header says, unlike one that VACUUM shrank.
 
-    SQLite has to look: closing the file after opening it here would drop all locks of this process.
+    SQLite does the check, as opening and closing the file here would drop this process's locks.
     """
     if not os.path.getsize(path):
         return True

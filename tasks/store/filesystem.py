@@ -1,10 +1,10 @@
-"""The file system of a folder, and whether SQLite's WAL is safe on it."""
+"""A folder's file system, and whether SQLite's WAL is safe on it."""
 
 import re
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")  # Linux only
-# The WAL's index is shared memory, which these do not share between machines or with their host.
+# The WAL needs shared memory, which these do not share between machines or with a VM's host.
 REMOTE = {
     *("9p", "afs", "ceph", "cifs", "coda", "drvfs", "gfs2", "gpfs", "lustre", "ncpfs", "nfs"),
     *("nfs4", "ocfs2", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs"),
@@ -22,7 +22,7 @@ def kind(folder: Path) -> str:
     path = folder.resolve()
     points = [(_mount_point(line), _type(line)) for line in mounts]
     depths = [(len(point.parts), name) for point, name in points if path.is_relative_to(point)]
-    # the deepest mount point counts, or the last of several on it
+    # the deepest mount point applies, and of several mounts on it, the last
     return max(reversed(depths), key=lambda mount: mount[0], default=(0, ""))[1]
 
 

@@ -1,4 +1,4 @@
-"""Load a thread's latest task: check its rows, decode them, and return them as structs."""
+"""Loading of a thread's latest task: its rows are checked, decoded and returned as structs."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -20,9 +20,9 @@ Row = tuple[Any, ...]
 
 
 def load_task(thread_id: str) -> StoredTask | None:
-    """Return the thread's latest task with its checkpoints as of one moment, or None.
+    """Return the thread's latest task and its checkpoints from a single snapshot, or None.
 
-    Raises CorruptRecordError where a row cannot be decoded.
+    Raises CorruptRecordError if a row cannot be decoded.
     """
     has_snapshot_reads = engine(store_connection()).has_snapshot_reads
     fetch = _fetch_task if has_snapshot_reads else _fetch_task_at_once
@@ -31,7 +31,7 @@ def load_task(thread_id: str) -> StoredTask | None:
 
 
 def load_resumable(thread_id: str) -> StoredResumable | None:
-    """Return what the thread's latest task resumes with, or None. Raises CorruptRecordError."""
+    """Return the resumable part of the thread's latest task, or None. Raises CorruptRecordError."""
     row = _read(_fetch_resumable, thread_id, single_statement=True)
     if row is None:
         return None
@@ -42,7 +42,7 @@ def load_resumable(thread_id: str) -> StoredResumable | None:
 def _read(
     fetch: Callable[[CursorWrapper, str], Any], thread_id: str, *, single_statement: bool
 ) -> Any:
-    """Fetch from the store; text that is not UTF-8 as bytes, so that its row can be named."""
+    """Fetch rows; text that is not UTF-8 becomes bytes, so that an error can name its row."""
     try:
         with transactions.reading(single_statement=single_statement) as cursor:
             return fetch(cursor, thread_id)

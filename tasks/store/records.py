@@ -37,7 +37,7 @@ class TaskCheckpointUpdate(msgspec.Struct, kw_only=True):
 
 
 class StoredCheckpoint(msgspec.Struct):
-    """A checkpoint as read back; `created_at` is RFC 3339 text in UTC."""
+    """A loaded checkpoint; `created_at` is RFC 3339 text in UTC."""
 
     step_index: int
     checkpoint_note: str | None
@@ -46,7 +46,7 @@ class StoredCheckpoint(msgspec.Struct):
 
 
 class StoredTask(msgspec.Struct):
-    """A task as read back, decoded; times are RFC 3339 text in UTC, up to nanoseconds."""
+    """A loaded and decoded task; times are RFC 3339 text in UTC, with up to nanoseconds."""
 
     task_id: str
     thread_id: str

@@ -1,4 +1,4 @@
-"""The SQL of the verbs, with named values, and the rows it returns."""
+"""The verbs' SQL, with named parameters, and the rows that it returns."""
 
 from typing import NamedTuple
 
@@ -7,9 +7,9 @@ from tasks.models import TaskStatus
 
 
 class TaskRow(NamedTuple):
-    """A row of task_records; the fields are its columns, in the order of the table.
+    """A row of task_records; the fields are its columns, in table order.
 
-    SQLite stores any type in any column, so a value may be of another type until it is checked.
+    SQLite stores any type in any column, so values may have other types until they are checked.
     """
 
     task_id: str
@@ -30,7 +30,7 @@ class TaskRow(NamedTuple):
 
 
 class CheckpointRow(NamedTuple):
-    """A row of task_checkpoints, with the same provisos."""
+    """A row of task_checkpoints; the same applies as to `TaskRow`."""
 
     id: int
     task_id: str
@@ -58,8 +58,8 @@ _LATEST_TIME = """
 
 
 def _with_time(statement: str) -> PerEngine:
-    """Return the statement with the time of its write for `{time}`."""
-    # the task itself, if it is not in the thread yet
+    """Replace `{time}` in the statement by an expression for the time of the write."""
+    # the task itself, if it is still in another thread
     moved = "task_id = %(task_id)s AND thread_id <> %(thread_id)s"
     write_time = (
         f"write_time(%(now)s, (SELECT CAST(updated_at AS BLOB) {_LATEST_TIME}),"
@@ -120,7 +120,7 @@ ADD_CHECKPOINT = PerEngine(
     sqlite=_ADD_CHECKPOINT + "write_time(%(now)s))", postgresql=_ADD_CHECKPOINT + "%(now)s)"
 )
 
-# A new run over one that has ended removes the checkpoints of that.
+# A new run deletes the checkpoints of the previous run if that has ended.
 END_LAST_RUN = f"""
     DELETE FROM task_checkpoints WHERE task_id = %(task_id)s AND EXISTS (
         SELECT 1 FROM task_records WHERE task_id = %(task_id)s AND status IN ({_ENDED}))"""
@@ -128,23 +128,23 @@ END_LAST_RUN = f"""
 _THREAD_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(thread_id)s, 0))"
 
 LOCK_THREAD = PerEngine(
-    sqlite="UPDATE task_records SET status = status WHERE 0",  # which locks the whole file
+    sqlite="UPDATE task_records SET status = status WHERE 0",  # locks the entire file
     postgresql=_THREAD_LOCK,
 )
 
-# For PostgreSQL's row locks, down to LOCK_TASKS:
+# From here to LOCK_TASKS, statements for PostgreSQL, which locks rows.
 LOCK_THREAD_AND_TASK = _THREAD_LOCK + ", pg_advisory_xact_lock(hashtextextended(%(task_id)s, 1))"
 
-# The task's time, with its row locked, and the latest of its thread.
+# Selects the task's time, locking its row, and the latest time in its thread.
 EARLIER_TIMES = f"""
     SELECT (SELECT updated_at FROM task_records WHERE task_id = %(task_id)s FOR UPDATE),
         (SELECT updated_at {_LATEST_TIME})"""
 
-# In one order; a row that has moved to another thread by now stays locked all the same.
+# Locks rows in a fixed order; a row that has since moved to another thread stays locked too.
 LOCK_TASKS = """
     SELECT 1 FROM task_records WHERE thread_id = %(thread_id)s ORDER BY task_id FOR UPDATE"""
 
-DELETE_THREAD = "DELETE FROM task_records WHERE thread_id = %(thread_id)s"  # and by the cascade
+DELETE_THREAD = "DELETE FROM task_records WHERE thread_id = %(thread_id)s"  # cascades to steps
 
 _LATEST_TASK = """
     WHERE task_id = (
@@ -157,8 +157,8 @@ LOAD_CHECKPOINTS = f"""
     SELECT {CHECKPOINT_COLUMNS}
     FROM task_checkpoints WHERE task_id = %(task_id)s ORDER BY step_index, id"""
 
-# For an engine without snapshot reads: a task and a list of each column of its checkpoints, all of
-# one statement.
+# For engines without snapshot reads: one statement that selects a task and, for each column of its
+# checkpoints, a list of values.
 _LISTS = ", ".join(
     f"ARRAY(SELECT {column} FROM task_checkpoints c WHERE c.task_id = task_records.task_id"
     " ORDER BY step_index, id)"

@@ -1,7 +1,7 @@
-"""All rows of a thread exactly as stored: to read, to archive, and to put back.
+"""All rows of a thread exactly as stored, for reading, archiving and restoring them.
 
-Whatever SQLite holds is preserved: blobs and numbers where texts belong, and texts that are not
-UTF-8, which become `Ext`.
+Whatever SQLite holds is preserved: blobs and numbers in text columns, and text that is not UTF-8,
+which is represented by `Ext`.
 """
 
 import hashlib
@@ -17,15 +17,15 @@ from tasks.store import thread_statements, transactions
 from tasks.store.statements import CheckpointRow, TaskRow
 
 _VERSION = 1  # of the packed form
-_NOT_UTF8 = 1  # the code of an Ext
+_NOT_UTF8 = 1  # the type code of an Ext
 _MARK_SIZE = 8  # bytes
-_COMPRESSION = 1  # zlib's fastest: histories are texts, and a clear should not take minutes
+_COMPRESSION = 1  # zlib's fastest level: text compresses well, and clearing must not take minutes
 
 
 class ThreadRows(NamedTuple):
-    """The rows of both tables, in an order that is the same at each reading.
+    """A thread's rows in both tables, in the same order every time they are read.
 
-    Their values are not checked, and may be of any type.
+    Their values are not checked and may have any type.
     """
 
     tasks: list[TaskRow]
@@ -33,7 +33,7 @@ class ThreadRows(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The bytes of all texts."""
+        """The total size of all texts, in bytes."""
         rows: list[TaskRow | CheckpointRow] = [*self.tasks, *self.checkpoints]
         texts = (
             value
@@ -45,7 +45,7 @@ class ThreadRows(NamedTuple):
 
     @property
     def marks(self) -> bytes:
-        """A mark for each task, which stays the same until the task is deleted."""
+        """A digest for each task, which stays the same until the task is deleted."""
         return b"".join(_mark(task.task_id, task.created_at) for task in self.tasks)
 
 
@@ -59,7 +59,7 @@ def _mark(task_id: Any, created_at: Any) -> bytes:
 
 
 def has_mark(marks: bytes, task_id: Any, created_at: Any) -> bool:
-    """Return whether a task is among those that the marks were made of."""
+    """Return whether a task is one of those that the marks were made for."""
     mark = _mark(task_id, created_at)
     return any(marks[i : i + _MARK_SIZE] == mark for i in range(0, len(marks), _MARK_SIZE))
 
@@ -74,13 +74,13 @@ def unpack(data: bytes) -> ThreadRows:
 
 
 def read(thread_id: str) -> ThreadRows:
-    """Return the rows of a thread, if any, as of one moment. Takes no lock."""
+    """Return a thread's rows, if any, from a single snapshot. Takes no lock."""
     with transactions.reading() as cursor:
         return fetch(cursor, thread_id)
 
 
 def fetch(cursor: CursorWrapper, thread_id: str, *, to_delete: bool = False) -> ThreadRows:
-    """Return the rows of a thread; on PostgreSQL `to_delete` locks its tasks."""
+    """Return a thread's rows; on PostgreSQL, `to_delete` also locks its tasks."""
     tasks = thread_statements.TASKS_TO_DELETE if to_delete else thread_statements.TASKS_OF_THREAD
     ids = {"thread_id": thread_id}
     with exact_text(cursor):
@@ -91,7 +91,7 @@ def fetch(cursor: CursorWrapper, thread_id: str, *, to_delete: bool = False) -> 
 
 
 def insert(cursor: CursorWrapper, rows: ThreadRows) -> None:
-    """Insert the rows with their ids. Raises IntegrityError where an id is in use."""
+    """Insert the rows with their ids. Raises IntegrityError if an id is already in use."""
     for task in rows.tasks:
         _insert(cursor, "task_records", task)
     for checkpoint in rows.checkpoints:
@@ -112,12 +112,12 @@ def _thread_rows(tasks: list[Any], checkpoints: list[Any]) -> ThreadRows:
 
 
 def exact_text(cursor: CursorWrapper) -> AbstractContextManager[None]:
-    """Have the cursor return text that is not UTF-8 as `Ext`, which nothing else is."""
+    """Make the cursor return text that is not UTF-8, and nothing else, as `Ext`."""
     return transactions.non_utf8_as(cursor, lambda raw: Ext(_NOT_UTF8, raw))
 
 
 def display(value: Any) -> str:
-    """Return a stored value of any type as text for a person."""
+    """Return a stored value of any type as human-readable text."""
     raw = value.data if type(value) is Ext else value
     return raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw or "")
 

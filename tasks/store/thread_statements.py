@@ -1,4 +1,4 @@
-"""The SQL for confirming, clearing and restoring whole threads."""
+"""The SQL for confirming, clearing and restoring threads."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ from tasks.store.statements import CHECKPOINT_COLUMNS, TASK_COLUMNS, CheckpointR
 
 _TASKS = f"SELECT {TASK_COLUMNS} FROM task_records WHERE thread_id = %(thread_id)s ORDER BY "
 
-# By rowid, as SQLite takes NULL for an id, and NULLs have no order.
+# Ordered by rowid, since SQLite allows NULL as an id, and NULLs have no defined order.
 TASKS_OF_THREAD = PerEngine(sqlite=_TASKS + "rowid", postgresql=_TASKS + "task_id")
 TASKS_TO_DELETE = TASKS_OF_THREAD._replace(postgresql=_TASKS + "task_id FOR UPDATE")
 
@@ -19,7 +19,7 @@ CHECKPOINTS_OF_THREAD = f"""
     WHERE task_id IN (SELECT task_id FROM task_records WHERE thread_id = %(thread_id)s)
     ORDER BY id"""
 
-# Tells whether a thread has changed without reading a history.
+# Shows whether a thread has changed, without reading its histories.
 STATE_OF_TASKS = """
     SELECT thread_id, task_id, status, updated_at,
         (SELECT count(*) FROM task_checkpoints c WHERE c.task_id = r.task_id),
@@ -32,7 +32,7 @@ OLDEST_TASKS = """
     SELECT thread_id, min(created_at) FROM task_records
     WHERE thread_id IN ({}) GROUP BY thread_id"""
 
-NUMBERS = ("id", "step_index", "checkpoint_count")  # all other columns are texts
+NUMBERS = ("id", "step_index", "checkpoint_count")  # all other columns hold text
 _TEXTS = {
     "task_records": [name for name in TaskRow._fields if name not in NUMBERS],
     "task_checkpoints": [name for name in CheckpointRow._fields if name not in NUMBERS],
@@ -60,7 +60,7 @@ _ROWIDS = {
 
 
 def text_sizes(cursor: CursorWrapper, thread_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Yield ids of threads with the bytes of their texts, in parts to be added up."""
+    """Yield pairs of a thread id and bytes of text; a thread's size is the sum over its pairs."""
     if not engine(cursor.db).has_blob_handles:
         ids = ", ".join(["%s"] * len(thread_ids))
         cursor.execute(_SIZES.format(ids=ids), [*thread_ids, *thread_ids])

@@ -1,8 +1,8 @@
-"""Transactions and locks of the store.
+"""The store's transactions and locks.
 
 On SQLite a write takes the file's lock with its first statement, and reads take none. On PostgreSQL
-a write first takes two locks, named after the thread and the task, and then locks the task's row;
-always in that order, so that no two writes wait for each other.
+a write first takes two locks, named after the thread and the task, and then locks the task's row,
+always in that order, so that writes cannot deadlock.
 """
 
 import time
@@ -20,14 +20,14 @@ from tasks.fields import is_canonical, next_nanosecond, now_rfc3339
 from tasks.store import errors, file_identity, statements
 from tasks.store.workspace import store_connection
 
-_MAX_PAUSE = 0.25  # seconds: an agent that waits for the lock tries again every 0.1 s
+_MAX_PAUSE = 0.25  # seconds; an agent that waits for the lock retries every 0.1 s
 
 _write_numbers = count()
 
 
 @contextmanager
 def writing(using: str | None = None) -> Iterator[CursorWrapper]:
-    """A write transaction, whose first statement has to take the lock."""
+    """Open a write transaction, whose first statement must take the lock."""
     connection = _connection(using)
     try:
         file_identity.close_if_read_only(connection)
@@ -42,11 +42,11 @@ def writing(using: str | None = None) -> Iterator[CursorWrapper]:
 def writing_task(
     thread_id: str, task_id: str, using: str | None = None
 ) -> Iterator[tuple[CursorWrapper, int | str]]:
-    """A transaction that writes one task, and the value of `%(now)s` for its statements.
+    """Open a transaction that writes one task; yield its cursor and the value of `%(now)s`.
 
-    The time of a write is read under its locks, and is later than any time of its thread and its
-    task: the order of commits is the order of times, even if a clock stands still or goes back.
-    On SQLite `%(now)s` is the number of the write, for which `write_time` returns the time.
+    The time of a write is read while its locks are held, and is later than any time in its thread
+    or task. So times follow the order of commits, even if a clock stops or goes back. On SQLite,
+    `%(now)s` is the number of the write, which `write_time` converts to its time.
     """
     with writing(using) as cursor:
         if engine(cursor.db).is_file:
@@ -59,9 +59,9 @@ def writing_task(
 
 
 def _time_after(*earlier: str) -> str:
-    """Return the current time, or the nanosecond after the latest of these if that is later.
+    """Return the current time, or one nanosecond after the latest of `earlier` if that is later.
 
-    Stored values that are not timestamps do not count.
+    Values that are not timestamps are ignored.
     """
     now = now_rfc3339()
     ahead = [time for time in earlier if time >= now and is_canonical(time)]
@@ -69,7 +69,7 @@ def _time_after(*earlier: str) -> str:
 
 
 class _WriteTime:
-    """The SQL function `write_time` of SQLite: the same time for all statements of a write."""
+    """SQLite's function `write_time`, which returns the same time for all statements of a write."""
 
     def __init__(self) -> None:
         self.write, self.time = -1, ""
@@ -83,7 +83,7 @@ class _WriteTime:
 
 
 def add_functions(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Receiver of `connection_created`."""
+    """Receiver of `connection_created`: add `write_time` to SQLite."""
     if engine(connection).is_file:
         connection.connection.create_function("write_time", -1, _WriteTime())
 
@@ -98,10 +98,10 @@ def run(cursor: CursorWrapper, statement: str | PerEngine, values: dict[str, Any
 
 @contextmanager
 def reading(using: str | None = None, *, single_statement: bool = False) -> Iterator[CursorWrapper]:
-    """A transaction whose statements all see the same state. It takes no lock.
+    """Open a transaction whose statements all see the same state. It takes no lock.
 
-    With `single_statement` there is no transaction, only a savepoint in one of the caller's, so
-    that an error does not end that.
+    With `single_statement`, no transaction is opened; if the caller has one, a savepoint keeps an
+    error from aborting it.
     """
     connection = _connection(using)
     is_nested = connection.in_atomic_block
@@ -126,7 +126,7 @@ def reading_as_stored(using: str | None = None) -> Iterator[CursorWrapper]:
 
 @contextmanager
 def non_utf8_as(cursor: CursorWrapper, wrap: Callable[[bytes], Any]) -> Iterator[None]:
-    """Have the cursor return `wrap(raw)` for text that is not UTF-8, which would be an error."""
+    """Make the cursor return `wrap(raw)` for text that is not UTF-8 instead of raising an error."""
     if engine(cursor.db).is_strictly_typed:
         yield
         return
@@ -151,7 +151,7 @@ def lock_thread(cursor: CursorWrapper, thread_id: str) -> None:
 
 
 def delete_thread(cursor: CursorWrapper, thread_id: str) -> None:
-    """Delete all tasks of a thread; on PostgreSQL after waiting for pending writes to it."""
+    """Delete all tasks of a thread; on PostgreSQL, wait for pending writes to it first."""
     ids = {"thread_id": thread_id}
     if not engine(cursor.db).is_file:
         run(cursor, statements.LOCK_THREAD, ids)
@@ -160,7 +160,7 @@ def delete_thread(cursor: CursorWrapper, thread_id: str) -> None:
 
 
 def yield_lock(held: float) -> None:
-    """Leave SQLite's lock to the agent for twice as long as it was held, in seconds."""
+    """Let the agent take SQLite's lock: pause for twice the seconds it was held, up to a limit."""
     if engine(store_connection()).is_file:
         time.sleep(min(2 * held, _MAX_PAUSE))
 
@@ -169,7 +169,7 @@ def yield_lock(held: float) -> None:
 def secure_delete(using: str | None = None, *, enabled: bool) -> Iterator[None]:
     """Set whether SQLite fills freed space with zeros; its default depends on the build.
 
-    That is slower for many megabytes, and the lock is held meanwhile.
+    Filling many megabytes takes time, during which the lock is held.
     """
     connection = _connection(using)
     if not engine(connection).is_file:
@@ -180,12 +180,12 @@ def secure_delete(using: str | None = None, *, enabled: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        if connection.connection is not None:  # an error closes it
+        if connection.connection is not None:  # an error may have closed it
             _pragma(connection, f"secure_delete = {before}")
 
 
 def flush_wal() -> None:
-    """Have SQLite write the pages of its -wal file to the store, without blocking anyone."""
+    """Make SQLite copy the pages in its -wal file to the store's file, without blocking anyone."""
     connection = store_connection()
     if engine(connection).is_file and not connection.in_atomic_block:
         _pragma(connection, "wal_checkpoint(PASSIVE)")
@@ -205,7 +205,7 @@ def _connection(using: str | None) -> BaseDatabaseWrapper:
 def _store_error(error: Error, connection: BaseDatabaseWrapper) -> Exception:
     """Return the StoreError for a database error.
 
-    Closes the connection, so that the next call reopens the store, which may be repaired by then.
+    Also closes the connection, so that the next call reopens the store, which may be repaired then.
     """
     if not connection.in_atomic_block:
         connection.close()

@@ -1,7 +1,7 @@
-"""Refuse a store that is another user's file, or whose schema could run something.
+"""Checks that reject a store that is really another file, or whose schema could run something.
 
-An agent has a shell, and a prompt may have talked it into anything. Its store is opened with the
-rights of the site's user, so the file must be the agent's own, and opening it must run nothing.
+An agent has a shell, and a prompt may have made it do anything. Its store is opened with the site
+user's rights, so the file must be the agent's own, and opening it must not run anything.
 """
 
 import sqlite3
@@ -17,16 +17,14 @@ from tasks.engines import engine
 from tasks.escaping import one_line
 
 TABLES = ("task_records", "task_checkpoints")
-WRITTEN_TABLES = (*TABLES, "django_migrations")  # by the site
-# Bytes of a value and of a row: SQLite's default limit, and so the daemon's. Reading a larger one
-# is an error, and allocates nothing.
+WRITTEN_TABLES = (*TABLES, "django_migrations")  # the tables that the site writes to
+# The largest value or row in bytes: SQLite's default, and therefore the daemon's. Reading a larger
+# one raises an error and allocates no memory.
 MAX_VALUE_SIZE = 1_000_000_000
-MAX_DISPLAY_SIZE = (
-    256 * 1024 * 1024
-)  # bytes of a value on a page, which takes several times the memory
-MAX_NAME_LENGTH = 300  # characters of a schema's name in a message
-DISPLAY_CUT = 100_000  # bytes of a larger one that are displayed
-_SUFFIXES = ("", "-wal", "-shm", "-journal")  # of the file, and of SQLite's files beside it
+MAX_DISPLAY_SIZE = 256 * 1024 * 1024  # bytes of a value; a page needs several times the memory
+MAX_NAME_LENGTH = 300  # characters of a name from the schema in a message
+DISPLAY_CUT = 100_000  # bytes displayed of a value larger than MAX_DISPLAY_SIZE
+_SUFFIXES = ("", "-wal", "-shm", "-journal")  # the store's file, and SQLite's files beside it
 _WRITES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
 _HOW_TO_ALLOW = "If that is meant, set GLOAMY_LINKED_STORE=1."
 
@@ -58,10 +56,10 @@ _POSTGRESQL = """
 
 
 def file_problem(file: Path, inside: Path, *, may_be_linked: bool) -> str:
-    """Return why a store's file, or one of SQLite's beside it, must not be opened, or ""."""
+    """Return why the store's file, or an SQLite file beside it, must not be opened, or ""."""
     for part in (file.with_name(file.name + suffix) for suffix in _SUFFIXES):
         try:
-            real = part.resolve()  # also of a dangling link, which SQLite would follow
+            real = part.resolve()  # resolves dangling links too, which SQLite would follow
         except (OSError, RuntimeError):
             return f"{part} is a link that leads to itself."
         if not may_be_linked and not real.is_relative_to(inside.resolve()):
@@ -79,7 +77,7 @@ def file_problem(file: Path, inside: Path, *, may_be_linked: bool) -> str:
 
 
 def schema_problem(connection: BaseDatabaseWrapper) -> str:
-    """Return what could run something when the site writes its tables, or ""."""
+    """Return what in the schema could run something when the site writes its tables, or ""."""
     with connection.cursor() as cursor:
         if engine(connection).is_file:
             cursor.execute(_SQLITE, (*WRITTEN_TABLES, *WRITTEN_TABLES, *TABLES))
@@ -92,9 +90,10 @@ def schema_problem(connection: BaseDatabaseWrapper) -> str:
 
 
 def compile_statements(connection: BaseDatabaseWrapper, table: str, columns: Sequence[str]) -> None:
-    """Have SQLite raise the errors that every page would run into, such as a missing collation.
+    """Make SQLite raise the errors that every page would run into, such as a missing collation.
 
-    It opens a table without checking what its columns and indexes refer to. Nothing is executed.
+    SQLite opens a table without checking what its columns and indexes refer to, but compiling a
+    statement checks that. Nothing is executed.
     """
     if not engine(connection).is_file:
         return
@@ -110,16 +109,16 @@ def compile_statements(connection: BaseDatabaseWrapper, table: str, columns: Seq
 
 
 def harden(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Receiver of `connection_created`."""
+    """Receiver of `connection_created`: harden SQLite connections."""
     if engine(connection).is_file:
         harden_sqlite(connection.connection)
 
 
 def harden_sqlite(connection: sqlite3.Connection) -> None:
-    """Keep a file's schema from writing and from running functions with side effects.
+    """Prevent a file's schema from writing and from running functions with side effects.
 
     Corrupt pages are detected too. A trigger may be created at any time, so every statement is
-    authorized, once if it is cached. The cascade of a foreign key has no name, and is allowed.
+    authorized when it is compiled. A foreign key's cascade has no source name, and is allowed.
     Python's connections do not load extensions.
     """
     connection.execute("PRAGMA trusted_schema = OFF")
@@ -139,7 +138,7 @@ def _authorize(
 
 
 def display_text(raw: bytes) -> str:
-    """Decode a stored text for a page: � for invalid UTF-8, and only the beginning if too large."""
+    """Decode stored text for a page: invalid UTF-8 becomes �, and text that is too large is cut."""
     if len(raw) <= MAX_DISPLAY_SIZE:
         return raw.decode("utf-8", "replace")
     beginning = raw[:DISPLAY_CUT].decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""The store's location and connection: prepare it, and report problems in plain words."""
+"""The store's location and connection: preparing them, and reporting problems in plain words."""
 
 import contextlib
 import logging
@@ -24,7 +24,7 @@ from tasks.store.sqlite_uri import read_only_uri
 
 logger = logging.getLogger(__name__)
 
-# Of the store's connection to SQLite; synchronous 1 is NORMAL.
+# For the store's SQLite connection; synchronous = 1 is NORMAL.
 REQUIRED_PRAGMAS = {
     "journal_mode": "wal",
     "synchronous": 1,
@@ -42,17 +42,17 @@ def store_connection() -> BaseDatabaseWrapper:
 
 
 def store_file() -> Path:
-    """Return the file of a store on SQLite."""
+    """Return the file of an SQLite store."""
     return file_of(store_connection())
 
 
 def file_of(connection: BaseDatabaseWrapper) -> Path:
-    """Return the file of a database on SQLite."""
+    """Return the file of an SQLite database."""
     return _file(connection.settings_dict)
 
 
 def location(connection: BaseDatabaseWrapper | None = None) -> str:
-    """Return where the store or another database is, for a person; never with a password."""
+    """Return a readable location of the store or another database; never includes a password."""
     connection = connection or store_connection()
     database = connection.settings_dict
     if engine(connection).is_file:
@@ -64,7 +64,7 @@ def location(connection: BaseDatabaseWrapper | None = None) -> str:
 
 
 def warning() -> str:
-    """Return a line if the store's file system is not safe for it, or ""."""
+    """Return a line of warning if the store's file system is unsafe for it, or ""."""
     if not engine(store_connection()).is_file:
         return ""
     text = filesystem.warning(store_file().parent)
@@ -72,7 +72,7 @@ def warning() -> str:
 
 
 def identity() -> str:
-    """Return a unique name of the store, by which clearings are recorded."""
+    """Return a unique name for the store, under which clearings are recorded."""
     database = store_connection().settings_dict
     if engine(store_connection()).is_file:
         return str(store_file().resolve())
@@ -80,7 +80,7 @@ def identity() -> str:
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """Context processor for the head of every page."""
+    """Return what the header of every page needs; a context processor."""
     return {"store_location": location(), "read_only": settings.TASKS_READ_ONLY}
 
 
@@ -113,10 +113,10 @@ def open_store() -> None:
 
 @contextlib.contextmanager
 def migrating(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Raise WorkspaceError for what breaks a migration.
+    """Raise WorkspaceError if a migration fails.
 
-    An example is a table with the name of an index. The columns of django_migrations may hold
-    values of other types, which raise TypeError or ValueError.
+    For example, a table may have the name of an index, or django_migrations may hold values of the
+    wrong types, which raise TypeError or ValueError.
     """
     try:
         yield
@@ -148,18 +148,18 @@ def check_store() -> None:
 
 
 def replace_invalid_utf8(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Receiver of `connection_created`: read invalid UTF-8 as �, so that no text fails a page.
+    """Receiver of `connection_created`: read invalid UTF-8 as �, so that no text breaks a page.
 
-    Only for the browser: an agent must not continue with text other than what was stored.
+    Only for the website: an agent must not continue with text that differs from what was stored.
     """
     if not engine(connection).is_strictly_typed:
         connection.connection.text_factory = untrusted.display_text
 
 
 def limit_lock_waits(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Receiver of `connection_created`: limit waits for a PostgreSQL lock as SQLite's are.
+    """Receiver of `connection_created`: limit waits for PostgreSQL's locks as for SQLite's.
 
-    By SET, because a connection pooler may refuse options in the URL.
+    Uses SET, because a connection pooler may refuse options in the URL.
     """
     if not engine(connection).is_file:
         with connection.cursor() as cursor:
@@ -167,14 +167,14 @@ def limit_lock_waits(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any
 
 
 def reopen_read_only_store(**kwargs: Any) -> None:
-    """Receiver of `request_started`: open a read-only store by whether it has a writer now."""
+    """Receiver of `request_started`: set a read-only store's URI by whether it has a writer now."""
     if settings.TASKS_READ_ONLY:
         database = store_connection().settings_dict
         database["NAME"] = read_only_uri(_file(database))
 
 
 def forbid_creating_store() -> None:
-    """From now on open the store's file only if it exists, rather than create an empty one."""
+    """From now on, open the store's file only if it exists, and never create an empty one."""
     database = store_connection().settings_dict
     if engine(store_connection()).is_file and not settings.TASKS_READ_ONLY:
         database["NAME"] = f"{_file(database).resolve().as_uri()}?mode=rw"
@@ -189,7 +189,7 @@ def _file(database: dict[str, Any]) -> Path:
 
 
 def _make_workspace(file: Path) -> None:
-    """Create the folder of the workspace's store, but not one named by a URL."""
+    """Create the store's folder in the workspace, unless a URL sets another location."""
     if file.parent != settings.WORKSPACE / "state":
         return
     try:
@@ -206,7 +206,7 @@ def _make_private_file(file: Path) -> None:
 
 
 def _check_apart() -> None:
-    """Raise WorkspaceError if accounts are in the agent's file, under any name."""
+    """Raise WorkspaceError if the accounts' database is the agent's file, under any name."""
     store = store_connection()
     for connection in connections.all():
         if connection is not store and engine(connection).is_file and engine(store).is_file:
@@ -216,7 +216,7 @@ def _check_apart() -> None:
 
 
 def _check_sqlite_file(connection: BaseDatabaseWrapper) -> None:
-    """Check a file, and its header if it is not open yet: closing it would drop all our locks."""
+    """Check a file, and its header unless it is open: closing it here would drop all our locks."""
     file = _file(connection.settings_dict)
     in_workspace = file.parent == settings.WORKSPACE / "state"
     inside = settings.WORKSPACE if in_workspace else file.parent
@@ -251,7 +251,7 @@ def _reason(error: Exception) -> str:
 def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> bool:
     """Return whether the store is empty, if it may be.
 
-    Otherwise raises WorkspaceError unless it has its tables and columns, and nothing that runs.
+    Otherwise, raise WorkspaceError unless it has its tables and columns, and nothing that can run.
     """
     try:
         with connection.cursor() as cursor:
@@ -270,7 +270,7 @@ def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> boo
 
 
 def _table_problem(connection: BaseDatabaseWrapper, model: type[Model], tables: set[str]) -> str:
-    """Return what a model's table lacks, or ""; raises the errors that a page would run into."""
+    """Return what a model's table lacks, or "". Raises the errors that a page would run into."""
     table = model._meta.db_table
     if table not in tables:
         return f"the store has no table {table}."
