@@ -43,7 +43,7 @@ def fill(now: datetime | None = None) -> int:
 class SimulatedAgent(threading.Thread):
     """An agent that works on one thread forever: a message, its steps, an answer, and so on.
 
-    As a context manager, it runs until the block ends. `pause` is in seconds, between steps.
+    As a context manager, it runs until the block ends. `pause` is in seconds, between two steps.
     """
 
     def __init__(self, pause: float = 3.0) -> None:

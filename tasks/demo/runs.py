@@ -169,7 +169,7 @@ def _json(value: Any) -> str:
 
 
 def checkpoint_note(calls: Sequence[Call]) -> str:
-    """Return gloamy's note after a step, for a model that resumes there."""
+    """Return the note that gloamy writes after a step, for a model that resumes there."""
     lines = [
         "Continue from the latest confirmed state. Do not restart successful steps unless "
         "verification disproves them."

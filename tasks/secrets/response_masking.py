@@ -20,7 +20,7 @@ _ATTRIBUTE = re.compile(
     r'([\w-]+=")([^"]+)(?=")'
 )
 
-# Characters of a stream held back in case a secret continues, and kept before it for its name.
+# Characters held back from a stream: where a secret may still continue, and before it for its name.
 _HELD, _NAME = 64_000, 700
 _CHUNK = 500_000  # bytes
 

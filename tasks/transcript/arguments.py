@@ -54,7 +54,7 @@ class Arguments:
 
     @cached_property
     def _keys(self) -> dict[str, str]:
-        """The keys with a special display, such as the command's, by role."""
+        """The keys of values that are displayed specially, such as the command, by role."""
         if not isinstance(self.value, dict):
             return {}
         texts = {key: text for key, text in self.value.items() if isinstance(text, str)}
@@ -123,7 +123,7 @@ class Arguments:
 
     @property
     def rest(self) -> Any:
-        """The arguments without a special display, or None."""
+        """The arguments that are not displayed specially, or None."""
         if self.single_text is not None or self.value in ({}, "", None):
             return None
         if not isinstance(self.value, dict):
@@ -133,7 +133,7 @@ class Arguments:
 
     @cached_property
     def fields(self) -> list[Field]:
-        """The arguments without a special display, as named values."""
+        """The arguments that are not displayed specially, as named values."""
         rest = self.rest
         if isinstance(rest, dict):
             return list(_fields(list(rest.items())))

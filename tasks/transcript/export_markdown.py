@@ -1,6 +1,6 @@
 """Export of a task to a Markdown document.
 
-Each text is masked before Markdown is added, as escapes inside a secret would hide it.
+Each text is masked before Markdown is added, as escapes in a secret would hide it from masking.
 """
 
 import re

@@ -9,7 +9,7 @@ MAX_WEIGHT = 120_000  # characters per page, unless its only entry has more
 
 @dataclass(frozen=True)
 class Page:
-    """The entries from `start` to before `end`, out of `count`; positions start at 0."""
+    """The entries from `start` up to but not including `end`, of `count` in all; counted from 0."""
 
     start: int
     end: int

@@ -107,7 +107,7 @@ def _gap_threshold(steps: Iterable[Outline]) -> float:
 
 
 def ending_of(steps: Sequence[Outline], task: TaskRecord, now: datetime) -> Ending | None:
-    """Return the time after the last step, or None if there is none or its limits are unknown."""
+    """Return the time after the last step, or None if there is none or either end is unknown."""
     status = TaskStatus.read(task.status)
     end: Any = task.completed_at if status.is_terminal else now
     last = steps[-1].ended_at
