@@ -19,8 +19,8 @@ _MAX_PATH_ID_LENGTH = 20_000  # characters of an id in the path of an admin URL
 def thread_url(name: str, thread_id: Any, **parameters: Any) -> str:
     """Return the URL of a thread view, with the id in the query: some ids would break a path.
 
-    Parameters that are None are omitted. If the id is too long for a URL, a marker replaces it, and
-    the view reports that.
+    Parameters that are None are omitted. An id that is too long for a URL is replaced by a marker,
+    for which the view returns an error.
     """
     values = {"id": str(thread_id)} | parameters
     query = "&".join(f"{k}={quote(str(v), safe='')}" for k, v in values.items() if v is not None)

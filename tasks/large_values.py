@@ -1,6 +1,6 @@
 """Access to the beginnings and lengths of stored values without reading them in full.
 
-A history may have hundreds of megabytes, and SQLite's `substr` and `length` read a text in full. A
+A history may take hundreds of megabytes, and SQLite's `substr` and `length` read a text in full. A
 blob handle reads only the requested pages, finds the length in the row's header, and can open
 values that are too large for SQLite to return (`untrusted.MAX_VALUE_SIZE`). PostgreSQL stores large
 values out of line, knows their lengths, and decompresses only the beginning.
@@ -33,7 +33,7 @@ _READ_WHOLE = 80_000  # bytes; a smaller value is read with the rest of its row
 
 
 def is_unusable_key(key: Any) -> bool:
-    """Return whether an id cannot be used for a lookup: SQLite allows NULL or arbitrary bytes."""
+    """Return whether an id cannot be used for a lookup: SQLite allows NULL and any bytes as ids."""
     return not isinstance(key, str) or "\ufffd" in key
 
 

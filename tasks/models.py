@@ -1,7 +1,7 @@
 """The store's two tables, which the gloamy daemon also creates and writes to.
 
 The daemon owns the schema: columns, types, defaults, keys and the cascade must match it exactly, so
-a change here requires one there. Anyone may read. To write, use the verbs of `tasks.service`, or
+a change here requires one there. Reading is safe. To write, use the verbs of `tasks.service`, or
 the ORM for single columns (`update()`, `save(update_fields=…)`): loading, modifying and saving all
 columns of a row overwrites what a live agent wrote in between.
 """
@@ -22,7 +22,7 @@ from tasks.messages import decode_history, decode_items, encode_history, encode_
 
 # In characters:
 PREFIX_LENGTH = 16_384  # of a history in a list
-RESUMABLE_PREFIX_LENGTH = 1_000_000  # of a resumable history, searched for a user turn by a page
+RESUMABLE_PREFIX_LENGTH = 1_000_000  # of a resumable history, in which a page finds a user turn
 NOTE_LENGTH = 1_000  # of a note or an error in a list
 ITEMS_PREFIX_LENGTH = 300  # of a checkpoint's items: long enough for the name of the first tool
 DISPLAY_LENGTH = 20_000  # of one text on a page, which links to the full text
@@ -187,7 +187,7 @@ class TaskRecord(models.Model):
         verbose_name = "task"
         indexes = (
             models.Index(F("thread_id"), F("updated_at").desc(), name="idx_task_records_thread"),
-            # for this site: to sort and filter the list without reading all rows and histories
+            # used only by this site, to sort and filter the list without reading all rows
             models.Index(
                 F("updated_at").desc(), F("task_id").desc(), name="idx_task_records_updated"
             ),

@@ -160,7 +160,7 @@ _NUMBER_PARTS = re.compile(rb"-?([0-9]+)(?:\.([0-9]+))?(?:[eE]\+?(-?)0*([0-9]*))
 
 
 def _items(key: bytes, close: bytes) -> bytes:
-    """Return a regex for scalars and then a close, a container (group 1) or a number (group 2)."""
+    """Return a regex for scalars, then a close, a container (group 1) or large number (group 2)."""
     item = key + _SCALAR + _WS
     large_number = rb"(%b)(?=%b(?:,|%b))" % (_NUMBER, _WS, close)
     child = rb"(?:(\[++|\{)|%b)" % large_number
@@ -213,7 +213,7 @@ class _JsonContainers:
         return None
 
     def _close_all(self, open_brackets: "array[int]") -> int | None:
-        """Return the outermost container's end, or None, leaving failed ones in `open_brackets`."""
+        """Return the outermost container's end, or None with failed brackets in `open_brackets`."""
         # Any depth is parsed: when the outer containers are too deep, an inner one may be accepted.
         text, position = self._text, open_brackets[0] + 1
         heights = bytearray(1)

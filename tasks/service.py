@@ -182,7 +182,7 @@ def clear_session(thread_id: str) -> None:
 
 
 def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None] | None:
-    """Return what the agent resumes with: (turns, latest checkpoint note), or None if no turns.
+    """Return (turns, latest checkpoint note) to resume with, or None if there are no turns.
 
     Raises CorruptRecordError if the history cannot be decoded.
     """

@@ -50,7 +50,7 @@ class StoreUnavailableError(StoreError):
 
 
 class IdTooLongError(StoreError, ValueError):
-    """An id exceeds the 2,704 bytes, compressed, of a PostgreSQL index. SQLite has no limit."""
+    """An id exceeds a PostgreSQL index's limit of 2,704 bytes, compressed. SQLite has no limit."""
 
 
 class CorruptRecordError(StoreError):
@@ -70,7 +70,7 @@ _SQLITE: dict[int, type[StoreError]] = {
     14: StoreUnavailableError,  # CANTOPEN
     15: StoreUnavailableError,  # PROTOCOL: the file system's locks do not work
     22: StoreUnavailableError,  # NOLFS: the file is too large for the file system
-    23: StoreTriggerError,  # AUTH: `untrusted` denies nothing but triggers
+    23: StoreTriggerError,  # AUTH: `untrusted` denies only writes by triggers
     26: StoreDamagedError,  # NOTADB
 }
 _MISSING = ("no such table", "no such column", "has no column named")  # all have code 1
@@ -125,7 +125,7 @@ _MIN_FREE_SPACE = 128 * 1024  # bytes; without space for a -shm file, SQLite rep
 
 
 def translate(error: Error, connection: BaseDatabaseWrapper) -> Exception:
-    """Return the StoreError for a driver's error; return DataErrors and others unchanged."""
+    """Return the StoreError for a driver error; DataErrors and other errors are unchanged."""
     cause = error.__cause__
     if isinstance(error, StoreError | DataError) or cause is None:
         return error

@@ -42,7 +42,7 @@ def record_file(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 
 
 def close_if_read_only(connection: BaseDatabaseWrapper) -> None:
-    """Before a write, close a file opened only for reading, so that SQLite tries to reopen it."""
+    """Before a write, close a read-only file, so that SQLite can reopen it for writing."""
     file = _files.get(connection)
     if file is not None and not file.is_writable and not connection.in_atomic_block:
         connection.close()

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")  # Linux only
-# The WAL needs shared memory, which these do not share between machines or with a VM's host.
+# The WAL needs shared memory, which these cannot provide between machines or with a VM's host.
 REMOTE = {
     *("9p", "afs", "ceph", "cifs", "coda", "drvfs", "gfs2", "gpfs", "lustre", "ncpfs", "nfs"),
     *("nfs4", "ocfs2", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs"),

@@ -46,7 +46,7 @@ class StoredCheckpoint(msgspec.Struct):
 
 
 class StoredTask(msgspec.Struct):
-    """A loaded and decoded task; times are RFC 3339 text in UTC, with up to nanoseconds."""
+    """A loaded and decoded task; times are RFC 3339 text in UTC, with up to 9 fractional digits."""
 
     task_id: str
     thread_id: str

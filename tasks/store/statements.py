@@ -30,7 +30,7 @@ class TaskRow(NamedTuple):
 
 
 class CheckpointRow(NamedTuple):
-    """A row of task_checkpoints; the same applies as to `TaskRow`."""
+    """A row of task_checkpoints; the notes on `TaskRow` apply."""
 
     id: int
     task_id: str
@@ -58,7 +58,7 @@ _LATEST_TIME = """
 
 
 def _with_time(statement: str) -> PerEngine:
-    """Replace `{time}` in the statement by an expression for the time of the write."""
+    """Return the statement with `{time}` replaced by an expression for the time of the write."""
     # the task itself, if it is still in another thread
     moved = "task_id = %(task_id)s AND thread_id <> %(thread_id)s"
     write_time = (
@@ -132,7 +132,7 @@ LOCK_THREAD = PerEngine(
     postgresql=_THREAD_LOCK,
 )
 
-# From here to LOCK_TASKS, statements for PostgreSQL, which locks rows.
+# The statements from here to LOCK_TASKS are for PostgreSQL, which locks individual rows.
 LOCK_THREAD_AND_TASK = _THREAD_LOCK + ", pg_advisory_xact_lock(hashtextextended(%(task_id)s, 1))"
 
 # Selects the task's time, locking its row, and the latest time in its thread.
@@ -144,7 +144,7 @@ EARLIER_TIMES = f"""
 LOCK_TASKS = """
     SELECT 1 FROM task_records WHERE thread_id = %(thread_id)s ORDER BY task_id FOR UPDATE"""
 
-DELETE_THREAD = "DELETE FROM task_records WHERE thread_id = %(thread_id)s"  # cascades to steps
+DELETE_THREAD = "DELETE FROM task_records WHERE thread_id = %(thread_id)s"  # checkpoints cascade
 
 _LATEST_TASK = """
     WHERE task_id = (

@@ -45,7 +45,7 @@ class ThreadRows(NamedTuple):
 
     @property
     def marks(self) -> bytes:
-        """A digest for each task, which stays the same until the task is deleted."""
+        """The digests of all tasks; each stays the same until its task is deleted."""
         return b"".join(_mark(task.task_id, task.created_at) for task in self.tasks)
 
 

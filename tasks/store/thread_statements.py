@@ -60,7 +60,7 @@ _ROWIDS = {
 
 
 def text_sizes(cursor: CursorWrapper, thread_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Yield pairs of a thread id and bytes of text; a thread's size is the sum over its pairs."""
+    """Yield (thread id, bytes of text); the size of a thread is the sum of what is yielded."""
     if not engine(cursor.db).has_blob_handles:
         ids = ", ".join(["%s"] * len(thread_ids))
         cursor.execute(_SIZES.format(ids=ids), [*thread_ids, *thread_ids])

@@ -205,7 +205,7 @@ def _connection(using: str | None) -> BaseDatabaseWrapper:
 def _store_error(error: Error, connection: BaseDatabaseWrapper) -> Exception:
     """Return the StoreError for a database error.
 
-    Also closes the connection, so that the next call reopens the store, which may be repaired then.
+    Also closes the connection, so that the next call reopens a store that has been repaired.
     """
     if not connection.in_atomic_block:
         connection.close()

@@ -1,7 +1,7 @@
 """Checks that reject a store that is really another file, or whose schema could run something.
 
-An agent has a shell, and a prompt may have made it do anything. Its store is opened with the site
-user's rights, so the file must be the agent's own, and opening it must not run anything.
+An agent has a shell, and prompt injection can make it do anything. Its store is opened with the
+site user's rights, so the file must be the agent's own, and opening it must not run anything.
 """
 
 import sqlite3
@@ -138,7 +138,7 @@ def _authorize(
 
 
 def display_text(raw: bytes) -> str:
-    """Decode stored text for a page: invalid UTF-8 becomes �, and text that is too large is cut."""
+    """Decode stored text for a page: invalid UTF-8 becomes �, and overlong text is truncated."""
     if len(raw) <= MAX_DISPLAY_SIZE:
         return raw.decode("utf-8", "replace")
     beginning = raw[:DISPLAY_CUT].decode("utf-8", "replace")

@@ -85,7 +85,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
 
 
 def prepare() -> None:
-    """Create what the defaults need: the store's folder, and a private file for the site."""
+    """Create the default store's folder and a private file for the site's database, if missing."""
     for connection in connections.all():
         if not engine(connection).is_file:
             continue
@@ -167,7 +167,7 @@ def limit_lock_waits(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any
 
 
 def reopen_read_only_store(**kwargs: Any) -> None:
-    """Receiver of `request_started`: set a read-only store's URI by whether it has a writer now."""
+    """Receiver of `request_started`: reopen a read-only store, with its WAL if it has a writer."""
     if settings.TASKS_READ_ONLY:
         database = store_connection().settings_dict
         database["NAME"] = read_only_uri(_file(database))
