@@ -1,4 +1,4 @@
-"""Settings for the tests, which read and write only in a temporary folder."""
+"""Django settings for the tests, which only use files in a temporary folder."""
 
 import os
 import tempfile
@@ -16,12 +16,12 @@ os.environ |= {
     "SECRET_KEY": "of the tests",
 }
 
-from gloamy_site.settings import *  # noqa: E402, F403 - the environment must be set before
-from gloamy_site.settings import DATABASES  # noqa: E402 - for the same reason
+from gloamy_site.settings import *  # noqa: E402, F403 - needs the environment set above
+from gloamy_site.settings import DATABASES  # noqa: E402 - needs the environment set above
 
 for _alias in ("default", "tasks"):  # files, because in-memory databases have no WAL or locks
     DATABASES[_alias]["TEST"] = {"NAME": FOLDER / f"test-{_alias}.sqlite3"}
-# The store on PostgreSQL; conftest.py fills in the server's address.
+# A store on PostgreSQL. conftest.py fills in the name and address of the database.
 DATABASES["postgresql"] = {
     "ENGINE": "django.db.backends.postgresql",
     "NAME": "",
@@ -29,4 +29,4 @@ DATABASES["postgresql"] = {
 }
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-WHITENOISE_AUTOREFRESH = True  # otherwise, each test client scans all static files
+WHITENOISE_AUTOREFRESH = True  # prevents every test client from scanning all static files

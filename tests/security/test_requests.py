@@ -1,4 +1,4 @@
-"""Public pages, forged requests and request limits."""
+"""Tests for public pages, forged requests and request limits."""
 
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -14,7 +14,7 @@ from tests.support.factories import task
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 FORM = "application/x-www-form-urlencoded"
-# All public pages. A new URL must require sign-in or be added here.
+# All public URLs. Any new URL must either require sign-in or be added here.
 OPEN = {"sign-in/", "sign-in/link/", "admin/login/", "favicon.ico"}
 GROUP = {"<path:object_id>": "1", "<id>": "1", "<path:content_type_id>": "1", "<int:pk>": "1"}
 
@@ -33,7 +33,7 @@ ROUTES = [route for route, _ in VIEWS]
 
 
 def address(route: str) -> str:
-    """Return a URL that matches the route."""
+    """Return a sample URL that matches the route."""
     for group, value in GROUP.items():
         route = route.replace(group, value)
     return "/" + route.replace("^(?P<app_label>tasks|auth)/$", "tasks/").replace(
@@ -58,7 +58,7 @@ def test_every_other_page_requires_sign_in(client: Client):
             response = send(address(route))
             assert (route, response.status_code) == (route, 302)
             to = response["Location"].split("?")[0]
-            assert to in ("/sign-in/", "/admin/login/"), route  # one redirects to the other
+            assert to in ("/sign-in/", "/admin/login/"), route  # the second redirects to the first
 
 
 def test_no_page_is_exempt_from_csrf_checks():
@@ -137,7 +137,7 @@ def test_request_beyond_the_limits_gets_an_error_page(
     admin_user: Any, status: int, message: str, send
 ):
     client = Client(enforce_csrf_checks=True)
-    client.get("/sign-in/")  # sets the cookie, without which forms are rejected unread
+    client.get("/sign-in/")  # sets the CSRF cookie, which every form needs
     client.force_login(admin_user)
 
     response = send(client)

@@ -1,4 +1,4 @@
-"""Revealing a thread's secrets: who may, for how long, on which pages, and what is recorded."""
+"""Tests who may reveal a thread's secrets, for how long, on which pages, and what is recorded."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -31,7 +31,7 @@ THREAD = thread_url("thread", ID)
 
 @pytest.fixture
 def person(db: None) -> User:
-    """A user who may reveal secrets."""
+    """A user with permission to reveal secrets."""
     user = User.objects.create_user("maya", password="correct horse battery")
     rights = ("view_taskrecord", "view_taskcheckpoint", "reveal_secrets")
     user.user_permissions.set(Permission.objects.filter(codename__in=rights))
@@ -45,7 +45,7 @@ def client(person: User) -> Client:
 
 @pytest.fixture
 def lifted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Client, str], bool]:
-    """A function that tells whether a view lifts the masking of secrets in its response."""
+    """A function that requests a page and returns whether the page shows secrets unmasked."""
     lifts: list[bool] = []
     monkeypatch.setattr(request_masking, "lift", lambda: lifts.append(True))
 
@@ -60,7 +60,7 @@ def lifted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Client, str], bool]:
 
 @pytest.fixture
 def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """A function that moves the clock ahead by an interval, and stops it there."""
+    """A function that moves the clock forward by the given interval and then stops the clock."""
 
     def ahead(by: timedelta) -> None:
         now = timezone.now() + by
@@ -80,7 +80,7 @@ def ask(client: Client, do: str = "show", thread_id: str = ID, **form: str) -> A
 
 
 def views_of(thread_id: str = ID) -> dict[str, str]:
-    """Return the addresses of all views that show a thread's data, by name."""
+    """Return the URLs of all views that show the thread's data, keyed by a name for each view."""
     step = TaskCheckpoint.objects.filter(task__thread_id=thread_id).latest("pk").pk
     tabs = ("transcript", "checkpoints", "resume", "raw")
     texts = ("execution_history_json", "resumable_history_json", "last_error")
@@ -97,7 +97,7 @@ def views_of(thread_id: str = ID) -> dict[str, str]:
 
 
 def lifting(client: Client, lifted: Callable[[Client, str], bool], **addresses: str) -> set[str]:
-    """Return the names of the views that lift the masking of secrets."""
+    """Return the names of those views whose responses leave secrets unmasked."""
     return {name for name, address in addresses.items() if lifted(client, address)}
 
 
@@ -157,7 +157,7 @@ def test_time_runs_out(client: Client, lifted, pass_time):
 
     assert lifting(client, lifted, **views_of()) == set()
     ask(client, "hide")
-    assert Reveal.objects.get().hidden_at is None  # it had already expired
+    assert Reveal.objects.get().hidden_at is None  # the reveal had already expired
 
 
 def test_one_thread_is_shown_at_a_time(client: Client, lifted):
@@ -553,5 +553,5 @@ def test_asking_costs_no_query_where_nothing_is_shown(
     checkpoint(task())
     address = f"{reverse('checkpoint')}?checkpoint={TaskCheckpoint.objects.get().pk}"
 
-    with django_assert_num_queries(4):  # session, user, permissions of user and groups
+    with django_assert_num_queries(4):  # session, user, user permissions, group permissions
         client.get(address)

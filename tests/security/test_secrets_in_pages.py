@@ -1,4 +1,4 @@
-"""No response contains a secret: neither whole nor truncated, found by search or re-encoded."""
+"""Tests that no response contains a secret, not even truncated, re-encoded or as a search hit."""
 
 import json
 import re
@@ -38,13 +38,13 @@ from tests.support.sample_secrets import (
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 TABS = ("transcript", "checkpoints", "resume", "raw")
-# Lengths at which titles, ids, cells, snippets, notes, previews and long texts are truncated.
+# Lengths at which pages truncate titles, ids, cells, snippets, notes, previews and long text.
 CUTS = (0, 12, 40, 60, 70, 80, 100, 140, 200, 300, 340, 400, 500, 900, 1_000, 2_000, 2_400, 4_000)
 FAR_CUTS = (16_384, 20_000, 400_000)
 
 
 class Shown(HTMLParser):
-    """The text that a page shows, without the values it sends back and its local addresses."""
+    """Collects the text of a page, excluding form values, data attributes and local links."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -70,16 +70,16 @@ def shown(answer: Any) -> str:
 
 
 def leaks(client: Client, address: str) -> list[str]:
-    """Return a line for each secret of which a response shows a significant part."""
+    """Return one line for each secret whose first characters appear on the page."""
     answer = client.get(address)
-    assert answer.status_code in (200, 302, 404), address  # not every row can be read
+    assert answer.status_code in (200, 302, 404), address  # 404: some rows cannot be read
     text = shown(answer)
     parts = {secret: secret.removeprefix("ghp_")[:10] for secret in SECRETS}
     return [f"{part} of {address[:200]}" for part in parts.values() if part in text]
 
 
 def fill(store: Any, texts: list[str]) -> None:
-    """Add a thread for each text, with the text in every column except the ids."""
+    """Add one thread per given text, with that text in every column except the ids."""
     for number, text in enumerate(texts):
         row = task_row(text, number) | {"task_id": f"t{number}", "thread_id": f"t{number}"}
         insert(store, "task_records", row)
@@ -88,7 +88,7 @@ def fill(store: Any, texts: list[str]) -> None:
 
 
 def pages_of(number: int, record: TaskRecord) -> list[str]:
-    """Return the tabs of a thread page, and a quarter of the other pages, chosen by `number`."""
+    """Return URLs of all tabs of a thread and a quarter of its other pages, chosen by `number`."""
     id_, step = record.thread_id, TaskCheckpoint.objects.filter(task_id=record.task_id).first()
     assert step is not None
     key = id_to_path(record.task_id)
@@ -120,7 +120,7 @@ LISTS = (
 
 
 def cut_texts() -> list[str]:
-    """Return texts in which every secret straddles every cut, with as many to a text as fit."""
+    """Return strings in which every length in CUTS cuts through every secret at least once."""
     left = [(cut, secret) for cut in CUTS for secret in SECRETS]
     texts = []
     while left:
@@ -203,7 +203,7 @@ def test_values_are_masked_by_the_names_beside_them(store, viewer: Client):
 
 
 def told(content: str) -> TaskRecord:
-    """Store a thread "t" that consists of one message."""
+    """Store a thread with the id "t" and a single message."""
     return task("t", execution_history_json=encode_history(history(content), "history"))
 
 
@@ -236,7 +236,7 @@ def test_exports_are_the_same_but_for_the_secrets(store, viewer: Client):
     assert message["content"].startswith(f'say "hi" with {MASK} and\n-----BEGIN RSA PRIVATE KEY')
 
 
-# Masking a page
+# Masking an HTML page
 
 
 MARKED = f'<span class="masked">{MASK}</span>'
@@ -288,7 +288,7 @@ def test_page_keeps_its_tags_and_is_masked_at_once(html: str):
     assert response_masking.mask_page(masked) == masked
 
 
-# Masking a stream
+# Masking a streamed response
 
 
 @given(
@@ -357,7 +357,7 @@ def test_programs_stay_as_they_are():
     assert answer(script).content == b"password='Letmein1'"
 
 
-# Masking a text
+# Masking and truncating text
 
 
 @given(st.text(max_size=60), st.integers(0, 80))

@@ -1,4 +1,4 @@
-"""The running server: its startup checks, its log and its host names."""
+"""Tests a running server: its startup checks, its log and the host names it accepts."""
 
 import http.client
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.support.server import Server
 def request(
     server: Server, path: str, host: str = "", method: str = "GET", **headers: str
 ) -> tuple[int, str]:
-    """Send a request, and return the status and the Location of the response."""
+    """Send a request and return the response's status and Location header."""
     host = host or "127.0.0.1"
     connection = http.client.HTTPConnection(host, server.port, timeout=30)
     try:

@@ -1,4 +1,4 @@
-"""Sessions: their start and end, and redirects after sign-in."""
+"""Tests how sessions start and end, and where users are redirected after signing in."""
 
 import time
 from datetime import timedelta
@@ -49,7 +49,7 @@ def test_sessions_of_strangers_expire(client: Client):
 
 
 def ask_for_long_addresses(count: int, address: str = "127.0.0.1") -> list[str]:
-    """Request long URLs, each from a new browser, and return the redirects."""
+    """Request a long URL `count` times, each time as a new visitor, and return the redirects."""
     path = "/?q=" + "x" * 59_000
     return [Client().get(path, REMOTE_ADDR=address)["Location"] for _ in range(count)]
 
@@ -135,7 +135,7 @@ def test_disabled_user_is_signed_out_at_once(owner: User, client: Client, by: st
         client.post("/sign-in/link/")
     else:
         attempt(client, PASSWORD)
-    assert client.get("/").status_code == 403  # signed in, without any permission
+    assert client.get("/").status_code == 403  # signed in, but without any permissions
 
     User.objects.update(is_active=False)
 
@@ -180,7 +180,7 @@ def test_sign_in_does_not_redirect_elsewhere(owner: User, how: str):
 
 
 def signed_in_for(page: str, owner: User, how: str) -> Any:
-    """Sign in from a new browser, asking to continue to this page."""
+    """Sign in as a new visitor who wants to go to `page`, and return the response."""
     client = Client()
     form = {"username": "owner", "password": PASSWORD}
     if how == "form":

@@ -1,4 +1,4 @@
-"""Deployment settings: the secret key, hosts and proxies."""
+"""Tests for deployment settings: the secret key, allowed hosts and trusted proxies."""
 
 import os
 import stat
@@ -53,7 +53,7 @@ def test_debug_cannot_be_enabled(tmp_path: Path, value: str):
     result = manage("diffsettings", folder=tmp_path, **PRODUCTION, **dict.fromkeys(names, value))
 
     assert result.returncode == 0, result.stderr
-    assert "\nDEBUG =" not in result.stdout  # so it is False, since diffsettings hides defaults
+    assert "\nDEBUG =" not in result.stdout  # diffsettings omits defaults, so DEBUG is False
     assert "\nSESSION_COOKIE_SECURE = True\n" in result.stdout
     assert "\nCSRF_COOKIE_SECURE = True\n" in result.stdout
 
@@ -108,7 +108,7 @@ OTHERS = [
     "localhost.evil.example",
     "127.0.0.1@evil.example",
     "169.254.169.254",
-    "0.0.0.0",  # noqa: S104 - a host name that browsers accept for this machine
+    "0.0.0.0",  # noqa: S104 - browsers accept it as a name for this machine
     "",
     "evil.example/127.0.0.1",
 ]
@@ -168,7 +168,7 @@ def test_invalid_setting_is_named(read, text: str, name: str):
 
 
 def trusted(peer: str, **headers: str) -> tuple[str, bool]:
-    """Return the client address and whether the request counts as secure."""
+    """Return the client IP address and whether Django considers the request secure."""
     request = HttpRequest()
     request.META = {"REMOTE_ADDR": peer, "wsgi.url_scheme": "http", **headers}
     proxy.ProxyMiddleware(lambda request: HttpResponse())(request)
@@ -179,7 +179,7 @@ def trusted(peer: str, **headers: str) -> tuple[str, bool]:
     ("peer", "forwarded_for", "address", "is_secure"),
     [
         ("127.0.0.1", "203.0.113.1", "203.0.113.1", True),
-        ("10.1.2.3", "6.6.6.6, 203.0.113.1", "203.0.113.1", True),  # the visitor forged the first
+        ("10.1.2.3", "6.6.6.6, 203.0.113.1", "203.0.113.1", True),  # the first address is forged
         ("127.0.0.1", "2001:db8::1", "2001:db8::1", True),
         ("127.0.0.1", "6.6.6.6, 203.0.113.1:5555", "203.0.113.1", True),
         ("127.0.0.1", "[2001:db8::1]:443", "2001:db8::1", True),
@@ -188,7 +188,7 @@ def trusted(peer: str, **headers: str) -> tuple[str, bool]:
         ("127.0.0.1", "203.0.113.1:x", "127.0.0.1", True),
         ("127.0.0.1", "<script>", "127.0.0.1", True),
         ("127.0.0.1", "", "127.0.0.1", True),
-        ("203.0.113.9", "203.0.113.1", "203.0.113.9", False),  # not a trusted proxy
+        ("203.0.113.9", "203.0.113.1", "203.0.113.9", False),  # the peer is not a trusted proxy
         ("", "203.0.113.1", "", False),
     ],
 )

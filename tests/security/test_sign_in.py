@@ -1,4 +1,4 @@
-"""Limits on password attempts, and one-time links."""
+"""Tests for one-time sign-in links and limits on password attempts."""
 
 import logging
 from datetime import timedelta
@@ -67,7 +67,7 @@ def test_block_ends_after_the_window(owner: User):
     Attempt.objects.update(until=timezone.now() - timedelta(seconds=1))
 
     assert attempt(Client(), PASSWORD).status_code == 302
-    assert Attempt.objects.count() == 2  # for the address and the account; expired ones are gone
+    assert Attempt.objects.count() == 2  # the two new rows; the expired ones were deleted
 
 
 def test_stranger_elsewhere_does_not_lock_the_owner_out(owner: User):
@@ -129,7 +129,7 @@ def test_attempts_per_address_are_limited(owner: User):
     statuses = [attempt(Client(), username=f"user-{n}").status_code for n in range(21)]
 
     assert statuses == [200] * 20 + [429]
-    assert Attempt.objects.count() == 1 + 2 * 20  # blocked ones are not counted
+    assert Attempt.objects.count() == 1 + 2 * 20  # blocked attempts are not counted
 
 
 def test_ipv6_network_is_limited_as_one_address(owner: User):
@@ -184,7 +184,7 @@ def test_link_signs_in_only_one_of_two_concurrent_requests(
     both_looked.backend = "sesame.backends.ModelBackend"
 
     first = Client().post("/sign-in/link/")
-    both_looked.last_login = None  # as the second request had read it
+    both_looked.last_login = None  # the second request read the user before the first signed in
     second = Client().post("/sign-in/link/")
 
     assert (first.status_code, second.status_code) == (302, 403)

@@ -1,4 +1,4 @@
-"""Terminal and log output: text from agents can neither send control codes nor forge lines."""
+"""Tests that agents' text cannot put control codes or forged lines into terminals and logs."""
 
 import io
 import json
@@ -25,14 +25,14 @@ FORGING = [
 
 
 def told(*command: str) -> str:
-    """Run a command, and return everything it writes to the terminal."""
+    """Run a management command and return everything that it writes to the terminal."""
     out, err = io.StringIO(), io.StringIO()
     try:
         call_command(*command, stdout=out, stderr=err)
     except CommandError as error:
         err.write(str(error))
     except SystemExit:
-        pass  # commands that find problems exit with an error status
+        pass  # the command found problems and exited with an error status
     return out.getvalue() + err.getvalue()
 
 
@@ -83,7 +83,7 @@ def test_export_and_import_print_no_text_that_a_terminal_obeys(tmp_path):
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """The output of the server's log, formatted as configured in its settings."""
+    """A buffer that captures the server's log, formatted as the settings specify."""
     written = io.StringIO()
     for name in ("django", ""):
         [handler] = [

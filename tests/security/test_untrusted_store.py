@@ -1,4 +1,4 @@
-"""A malicious store: files that are links, tables that run code, values of enormous size."""
+"""Tests for malicious stores: symlinked files, tables that run code, and huge values."""
 
 import os
 import sqlite3
@@ -39,7 +39,7 @@ ALLOW = "If that is meant, set GLOAMY_LINKED_STORE=1."
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings) -> Path:
-    """The path of a workspace's store; the file does not exist yet."""
+    """The path of a workspace's store file, which does not exist yet."""
     settings.WORKSPACE = tmp_path / "workspace"
     file = tmp_path / "workspace" / "state" / "tasks.db"
     file.parent.mkdir(parents=True)
@@ -259,7 +259,7 @@ def test_function_that_acts_does_not_run_from_a_schema(tmp_path: Path):
 
 @pytest.fixture
 def of_the_pages(monkeypatch: pytest.MonkeyPatch):
-    """The store's raw connection, configured as in the web application."""
+    """The store's underlying SQLite connection, configured as it is in the web application."""
     connections["tasks"].ensure_connection()
     raw = connections["tasks"].connection
     before = raw.text_factory
@@ -285,7 +285,7 @@ def test_page_shows_the_beginning_of_what_is_too_large_and_marks_it(
 
     assert [page.status_code for page in pages] == [200] * 3
     marked = ["bytes are too many to show" in page.content.decode() for page in pages]
-    assert marked == [False, True, False]  # pages read only the start of a response
+    assert marked == [False, True, False]  # pages read only the start of a final response
 
 
 def test_agent_reads_what_is_too_large_for_a_page(monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""Asynchronous verbs: concurrent, cancelled, and in successive event loops."""
+"""Tests for async store verbs: concurrent calls, cancelled calls, and several event loops."""
 
 import asyncio
 import os
@@ -24,13 +24,13 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 @pytest.fixture(autouse=True)
 def no_connection_left() -> Iterator[None]:
-    """Close the connections of other threads before the test database is dropped."""
+    """Close the database connections of worker threads before the test database is dropped."""
     yield
     run(sync_to_async(connections.close_all)())
 
 
 async def drained() -> None:
-    """Wait until all calls started earlier have finished."""
+    """Wait until all earlier asynchronous calls have finished."""
     await sync_to_async(lambda: None)()
 
 
@@ -82,7 +82,7 @@ def test_call_cancelled_while_waiting_for_the_lock_still_completes(store, store_
     async def main() -> None:
         with locked(store_file):
             call = asyncio.ensure_future(service.arecord_checkpoint(update()))
-            await asyncio.sleep(0.2)  # it now waits in a thread, which cannot be cancelled
+            await asyncio.sleep(0.2)  # the call now waits in a thread that cannot be stopped
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call

@@ -1,4 +1,4 @@
-"""Short runs of `benchmarks`: they detect faults, and the table marks slow operations."""
+"""Tests that short benchmark runs detect faults and that their table marks slow operations."""
 
 import shutil
 import sqlite3
@@ -18,7 +18,7 @@ from tests.support import postgres
 from tests.support.factories import skip
 
 PROCESSES = 3
-WRITES = 240  # divides evenly among the processes and the writers in each
+WRITES = 240  # divides evenly among the processes, and among the writers in each process
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_nothing_acknowledged_is_lost_when_a_writer_is_killed(tmp_path: Path):
     outcome = in_new_process(crash.run, Store.on_sqlite(tmp_path), kills=10, seed=1)
     assert outcome.faults == []
     assert outcome.lives == 10
-    assert outcome.acknowledged >= 5  # every second writer is killed only after its first write
+    assert outcome.acknowledged >= 5  # every other writer is killed only after its first write
 
 
 @pytest.mark.parametrize(("acknowledged", "found"), [(2, None), (3, 4), (4, 4), (5, None)])

@@ -1,4 +1,4 @@
-"""`gloamy_site.connect` in programs that do not run the site, each in a new process."""
+"""Tests `gloamy_site.connect` in separate processes that use the store without the website."""
 
 import os
 import sqlite3

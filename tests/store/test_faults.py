@@ -1,4 +1,4 @@
-"""Verbs and pages on corrupt rows or an altered schema, and after a writer is killed."""
+"""Tests store verbs and pages with corrupt rows, an altered schema, or a killed writer."""
 
 import signal
 import sqlite3
@@ -35,7 +35,7 @@ VERBS = {
     "load": lambda: service.load_by_thread_id("telegram_42"),
     "resume": lambda: service.load_resumable_state("telegram_42"),
 }
-# The text columns, except the ids by which verbs look up rows.
+# All text columns except the ids that the store's verbs use to look up rows.
 TEXTS = [
     ("task_records", column)
     for column in TABLES["task_records"]
@@ -77,7 +77,7 @@ def test_value_of_wrong_type_is_named_by_verbs_and_displayed_by_pages(
     assert viewer.get("/").status_code == 200
     for query in ({}, {"steps": 1}):
         assert viewer.get(thread_url("thread", "telegram_42", **query)).status_code == 200
-    with store.cursor() as cursor:  # before the deferred constraints are checked
+    with store.cursor() as cursor:  # otherwise, the deferred foreign key check would fail
         cursor.execute("DELETE FROM task_checkpoints")
 
 
@@ -174,7 +174,7 @@ def test_trigger_that_aborts_is_reported_as_a_refusal(store):
     assert rows(store, "task_records") == []
 
 
-# A killed process
+# Writers that are killed
 
 WRITER = """
 import sys

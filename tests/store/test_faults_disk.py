@@ -1,4 +1,4 @@
-"""Disks that are full, read-only, or unsafe for SQLite's WAL."""
+"""Tests with disks that are full, read-only, or unsafe for SQLite's write-ahead log."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ def large(step_index: int) -> service.TaskCheckpointUpdate:
 
 
 def status(store, client: Client) -> tuple[int, str]:
-    """Return a page's status and text, using a new connection as every request does."""
+    """Return the list page's status and HTML, using a new connection as real requests do."""
     store.close()
     response = client.get("/")
     store.close()
@@ -32,7 +32,7 @@ def status(store, client: Client) -> tuple[int, str]:
 def test_full_store_can_be_read_and_loses_nothing(store, store_file: Path):
     service.record_checkpoint(large(1))
     with store.cursor() as cursor:
-        cursor.execute("VACUUM")  # earlier tests may have left free pages
+        cursor.execute("VACUUM")  # removes free pages that earlier tests may have left
         cursor.execute("PRAGMA page_count")
         cursor.execute(f"PRAGMA max_page_count = {cursor.fetchone()[0]}")
 
@@ -61,7 +61,7 @@ def test_full_disk_loses_no_acknowledged_write_and_works_once_there_is_room(
 
         fill(disk)
         assert loaded().checkpoint_count == done
-        assert status(store, viewer)[0] in (200, 503)  # 503 if the -shm file has no space left
+        assert status(store, viewer)[0] in (200, 503)  # 503 if no space is left for the -shm file
 
         remount(disk, "size=8m")
         service.record_checkpoint(large(done))
@@ -73,7 +73,7 @@ def test_disk_without_room_to_open_a_store_is_reported_as_full(store, tmp_path: 
     disk = tmp_path / "disk"
     with small_disk(disk, "1m"), store_at(disk / "tasks.db", store):
         service.record_checkpoint(update())
-        store.close()  # so that SQLite has to create its -shm file again
+        store.close()  # so that SQLite has to recreate its -shm file
         fill(disk)
         with pytest.raises(StoreFullError, match="is on a full disk"):
             service.load_by_thread_id("telegram_42")
@@ -90,7 +90,7 @@ def fill(disk: Path) -> None:
 
 @pytest.fixture(params=["file", "folder", "disk"])
 def read_only(request: pytest.FixtureRequest, store, tmp_path: Path) -> Iterator[Path]:
-    """The folder of a store that is read-only during the test and writable again afterwards."""
+    """A folder whose store is read-only during the test and becomes writable again afterwards."""
     folder = tmp_path / "state"
     if request.param == "disk":
         with small_disk(folder, "8m"), store_at(folder / "tasks.db", store):
@@ -129,7 +129,7 @@ def test_read_only_store_refuses_writes_in_plain_words(store, viewer: Client, re
                 write()
     code, content = status(store, viewer)
     assert code == 200 or (code == 503 and "cannot be written" in content)
-    try:  # on success, leaves a read-only connection that the next write must replace
+    try:  # if this works, the next write must replace the read-only connection
         assert loaded().checkpoint_count == 1
     except StoreReadOnlyError:
         assert code == 503

@@ -1,4 +1,4 @@
-"""The store file deleted, replaced, truncated or overwritten while an agent has it open."""
+"""Tests what happens if the store file is deleted, replaced or damaged while it is open."""
 
 import os
 import shutil
@@ -26,11 +26,11 @@ pytestmark = [pytest.mark.django_db(databases="__all__", transaction=True), only
 
 @pytest.fixture
 def file(tmp_path: Path, store) -> Iterator[Path]:
-    """A store with one checkpoint, open in this process, and an intact copy next to it."""
+    """The file of an open store with one checkpoint; an intact copy of the file is next to it."""
     file = tmp_path / "tasks.db"
     with store_at(file, store):
         service.record_checkpoint(update())
-        store.close()  # moves the WAL into the file
+        store.close()  # moves the contents of the WAL into the file
         shutil.copyfile(file, tmp_path / "copy")
         assert loaded().checkpoint_count == 1
         yield file
@@ -51,7 +51,7 @@ def cut_off(file: Path, size: int = 9_000) -> None:
 
 
 def spoil(file: Path) -> None:
-    """Replace the file with one that SQLite rejects on opening."""
+    """Replace the store file with one that SQLite refuses to open."""
     delete(file)
     file.write_bytes(b"This is no database. " * 500)
 
@@ -146,7 +146,7 @@ def test_verbs_and_pages_report_the_problem_until_a_good_file_is_back(
 ):
     harm(file)
     for _ in range(3):
-        for verb in (*READS, *WRITES):  # the first verb reopens the file
+        for verb in (*READS, *WRITES):  # the first verb has to reopen the file
             with pytest.raises(error, match=str(file)):
                 verb()
         assert_unavailable(store, viewer, str(file))
@@ -159,7 +159,7 @@ def test_verbs_and_pages_report_the_problem_until_a_good_file_is_back(
 
 
 def assert_unavailable(store, viewer: Client, *texts: str) -> None:
-    store.close()  # as the server does after each request
+    store.close()  # the server does this after each request
     response = viewer.get("/")
     content = response.content.decode()
     assert (response.status_code, [text for text in texts if text not in content]) == (503, [])
@@ -198,8 +198,8 @@ def test_file_that_grows_and_shrinks_by_vacuum_is_the_same_file(store, file: Pat
     service.record_checkpoint(update())
 
     assert file.stat().st_size < large
-    assert contents(file) == [("telegram_42", 1, 1)]  # opens and closes the file from outside
-    assert file.with_name(f"{file.name}-wal").exists()  # remains, as we still have it open
+    assert contents(file) == [("telegram_42", 1, 1)]  # opens and closes a second connection
+    assert file.with_name(f"{file.name}-wal").exists()  # kept because our connection is open
     service.record_checkpoint(update(step_index=2))
     assert contents(file) == [("telegram_42", 2, 2)]
 

@@ -1,4 +1,4 @@
-"""A lock held by another program: writes wait for it, and eventually give up."""
+"""Tests that writes wait while another program holds the lock, and eventually give up."""
 
 import sqlite3
 import threading

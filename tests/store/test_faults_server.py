@@ -1,4 +1,4 @@
-"""A PostgreSQL server that stops, restarts, or refuses connections or writes."""
+"""Tests with a PostgreSQL server that stops, restarts, or refuses connections or writes."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ def page(store, client: Client) -> tuple[int, str]:
 
 
 class Restartable:
-    """A running server that can be stopped and restarted."""
+    """A running PostgreSQL server that can be stopped and restarted."""
 
     def __init__(self, folder: str):
         self.pid_file = Path(folder, "data", "postmaster.pid")
@@ -150,7 +150,7 @@ def test_server_that_never_answers_times_out_as_configured(store, viewer: Client
 @pytest.mark.parametrize(
     ("changed", "error"),
     [
-        ({"HOST": "127.0.0.1", "PORT": 1}, StoreUnavailableError),  # connection refused
+        ({"HOST": "127.0.0.1", "PORT": 1}, StoreUnavailableError),  # refuses connections
         ({"HOST": "/nowhere"}, StoreUnavailableError),
         ({"NAME": "no_such_database"}, (StoreMissingError, StoreUnavailableError)),
         ({"USER": "nobody_we_know"}, StoreUnavailableError),
@@ -200,7 +200,7 @@ def test_read_only_server_is_reported(store):
     ],
 )
 def test_each_sqlstate_has_its_error(store, state: str, error: type[StoreError]):
-    """Have a trigger raise each state, since a test cannot cause all of them for real."""
+    """Each SQLSTATE is raised by a trigger because a test cannot cause all of them for real."""
     with store.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION fail() RETURNS trigger AS $$"

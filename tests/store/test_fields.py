@@ -46,7 +46,7 @@ from tests.support.factories import overwrite, rows, task
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 TOKYO = ZoneInfo("Asia/Tokyo")
-STORED = {  # in chronological order, which must also be the sort order of the texts
+STORED = {  # in chronological order, which must also be the alphabetical order
     "a": "2025-12-31T23:59:59.999999999+00:00",
     "b": "2026-11-02T11:07:52+00:00",
     "c": "2026-11-02T11:07:52.161+00:00",
@@ -81,7 +81,7 @@ CORRUPT = [
 
 @pytest.fixture
 def stored(store):
-    """Tasks updated at the times in STORED, with the letters as ids, inserted out of order."""
+    """Tasks with the ids and update times from STORED, inserted out of order."""
     for letter in "dgafceb":
         task(letter, updated_at=STORED[letter])
 
@@ -94,17 +94,17 @@ def at(year, month, day, *time):
     return datetime(year, month, day, *time).replace(tzinfo=UTC)
 
 
-# Timestamp texts
+# Timestamps as text
 
 EPOCH = at(1970, 1, 1)
-datetimes = st.datetimes(timezones=st.just(UTC))  # years 1 to 9999
+datetimes = st.datetimes(timezones=st.just(UTC))  # from year 1 to year 9999
 seconds = datetimes.map(lambda moment: (moment - EPOCH) // timedelta(seconds=1))
 nanoseconds = st.integers(0, 10**9 - 1) | st.sampled_from([0, 1, 1000, 10**6, 999_999_999])
 moments = st.tuples(seconds, nanoseconds)
 
 
 @given(moments, moments)
-@example((-30610224001, 0), (-30610224000, 0))  # the last second of 999 and the first of 1000
+@example((-30610224001, 0), (-30610224000, 0))  # last second of year 999, first second of 1000
 def test_texts_sort_as_their_times(one, other):
     assert (rfc3339(*one) < rfc3339(*other)) == (one < other)
 
@@ -180,7 +180,7 @@ def test_text_other_than_a_timestamp_raises(text):
     [
         copy.copy,
         copy.deepcopy,
-        lambda stamp: pickle.loads(pickle.dumps(stamp)),  # noqa: S301 (our own data)
+        lambda stamp: pickle.loads(pickle.dumps(stamp)),  # noqa: S301 (the data is ours)
     ],
     ids=["copy", "deepcopy", "pickle"],
 )
@@ -286,7 +286,7 @@ def test_stored_text_other_than_a_timestamp_is_returned_unchanged(store, text):
     ]
 
 
-# Query results on both databases
+# Queries on both databases
 
 
 def test_rows_sort_chronologically(store, stored):

@@ -1,4 +1,4 @@
-"""Reading the beginnings of large stored values without reading the rest."""
+"""Tests that the beginning of a large stored value can be read without reading the rest."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def bytes_read() -> int:
 
 @contextmanager
 def nothing_larger_than(limit: int) -> Iterator[None]:
-    """Lower SQLite's limit on the size of a value, whose default of 1 GB is too large to test."""
+    """Lower SQLite's size limit for values, because its 1 GB default is too large for tests."""
     connections["tasks"].ensure_connection()
     raw = connections["tasks"].connection
     before = raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
@@ -98,7 +98,7 @@ def test_list_of_large_rows_reads_each_once(store):
         records = list(TaskRecord.objects.newest_first().for_list())
 
     assert [vars(record)["history_length"] for record in records] == [size] * 3
-    # To reach the columns after a history, SQLite has to read the history, but only once
+    # SQLite has to read each history once to reach the columns that are stored after it.
     assert bytes_read() - before < 3 * size * 1.1
 
 
@@ -151,7 +151,7 @@ def test_page_of_a_too_large_thread_reads_no_whole_text(
 
 
 def recorded(pieces: Any, read: list[bytes]) -> Any:
-    """Wrap a generator function so that `read` collects what it yields."""
+    """Wrap the generator function `pieces` so that everything it yields is added to `read`."""
 
     def record(*given: Any) -> Iterator[bytes]:
         for piece in pieces(*given):

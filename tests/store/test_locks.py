@@ -1,4 +1,4 @@
-"""Reading a page never takes the lock that the agent needs."""
+"""Tests that showing a page never takes the write lock that the agent needs."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
 
 
 def addresses() -> dict[str, str]:
-    """Return a URL for each page that reads the store, keyed by the name of its view."""
+    """Return one URL for each page that reads the store, keyed by the name of its view."""
     task = [id_to_path("telegram_42")]
     clearing = lifecycle.draft(lifecycle.plan(["telegram_42"]), Actor(Source.COMMAND))
     step = [TaskCheckpoint.objects.get().pk]
@@ -50,7 +50,7 @@ def addresses() -> dict[str, str]:
 
 @pytest.fixture
 def locked(store) -> Iterator[None]:
-    """A write lock held on the store by another connection, which ours does not wait for."""
+    """Hold the store's write lock from another connection; our connection will not wait for it."""
     service.record_checkpoint(update())
     with store.cursor() as cursor:
         cursor.execute("PRAGMA busy_timeout = 0")

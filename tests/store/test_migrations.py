@@ -17,7 +17,7 @@ from tests.support.factories import DATA, TABLES, snapshot, update
 
 ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
 ORIGINAL_DDL = ORIGINAL[: ORIGINAL.index("INSERT INTO")]
-OURS = {  # indexes that the original lacks
+OURS = {  # the indexes that we add to those of the original store
     "idx_task_records_updated",
     "idx_task_records_status",
     "idx_task_records_created",
@@ -37,7 +37,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def scratch(file, monkeypatch, django_db_blocker):
-    """The alias of a store in `file`, used by the verbs during the test."""
+    """The database alias of a store in `file`; the verbs use this store during the test."""
     monkeypatch.setitem(
         connections.settings, "scratch", connections.settings["tasks"] | {"NAME": file}
     )
@@ -50,7 +50,7 @@ def scratch(file, monkeypatch, django_db_blocker):
 
 @pytest.fixture
 def original(file):
-    """A store file with the tables and rows of the original."""
+    """A store file as the original program creates and fills it."""
     build(file, ORIGINAL)
     return file
 
@@ -71,14 +71,14 @@ def migrate(alias, *target):
 
 
 def described(file):
-    """Return SQLite's description of the two tables, excluding our own indexes."""
+    """Return SQLite's description of both tables, leaving out the indexes that we add."""
     with closing(sqlite3.connect(file)) as connection:
 
         def pragma(name, of):
             return connection.execute(f"PRAGMA {name}({of})").fetchall()
 
         def indexes(table):
-            # omit each index's sequence number, which depends on the other indexes
+            # Omit row[0], the index's sequence number, which depends on the other indexes.
             found = {row[1]: row[2:] for row in pragma("index_list", table) if row[1] not in OURS}
             return {
                 name: (kind, pragma("index_info", name), pragma("index_xinfo", name))
@@ -97,7 +97,7 @@ def described(file):
 
 
 def contents(file):
-    """Return the type, bytes and SQL literal of every value in both tables, and the last id."""
+    """Return the last id, and the type, bytes and SQL literal of every value in both tables."""
     found = {"ids": ask(file, "SELECT seq FROM sqlite_sequence WHERE name = 'task_checkpoints'")}
     for table, columns in TABLES.items():
         values = ", ".join(f"typeof({c}), hex({c}), quote({c})" for c in columns)
@@ -106,12 +106,12 @@ def contents(file):
 
 
 def schema(file):
-    """Return the SQL of the tables and indexes that the original has too."""
+    """Return the SQL of the tables and indexes that also exist in the original store."""
     found = ask(file, "SELECT name, tbl_name, type, sql FROM sqlite_master ORDER BY name")
     return [row for row in found if row[1].decode() in TABLES and row[0].decode() not in OURS]
 
 
-# A file that we create
+# Store files created by our migrations
 
 
 def test_new_file_has_the_tables_of_the_original(scratch, file, tmp_path):
@@ -144,7 +144,7 @@ def test_new_file_works_in_the_original(scratch, file):
     assert [len(rows) for rows in contents(file).values()] == [1, 12, 7]
 
 
-# A file that the original created
+# Store files created by the original program
 
 
 def test_migration_changes_no_value_of_the_file(scratch, original):

@@ -23,7 +23,7 @@ def ids(queryset):
 
 
 def selected(queryset):
-    """Return the columns that a query reads in full."""
+    """Return the names of the columns that the query reads in full."""
     columns, _, _ = str(queryset.query).removeprefix("SELECT ").partition(" FROM ")
     return re.findall(r'(?:^|, )"task_records"\."(\w+)"', columns)
 
@@ -54,7 +54,7 @@ def test_unknown_status_reads_as_running(stored, status, is_terminal):
 
 @pytest.fixture
 def threads(store):
-    """Thread x with three tasks, y with two updated at the same time, and z with one."""
+    """Thread x has three tasks, y has two that were updated at the same time, and z has one."""
     for task_id, thread_id, updated_at in [
         ("x1", "x", OLD),
         ("x3", "x", NEW),
@@ -135,7 +135,7 @@ def test_for_list_reads_no_whole_history(store):
     queryset = TaskRecord.objects.for_list()
     on_their_own = (
         large_values.TRAILING if store.vendor == "sqlite" else ()
-    )  # SQLite reads these in a separate statement
+    )  # SQLite reads these columns in a separate statement
     assert selected(queryset) == [
         c for c in TABLES["task_records"] if c not in left_out and c not in on_their_own
     ]
@@ -271,7 +271,7 @@ def test_str_of_rows(store):
     assert (str(task("a")), str(checkpoint(task("b"), 7))) == ("a", "b step 7")
 
 
-# Typed views of JSON columns
+# Decoded values of JSON columns
 
 
 def test_history_is_decoded_on_first_access(store, monkeypatch):
@@ -344,7 +344,7 @@ def test_corrupt_column_raises_on_every_access(store):
     record = task(execution_history_json="{}")
     for _ in range(2):
         with pytest.raises(ValueError, match=r"^JSON is not an array$"):
-            record.execution_history  # noqa: B018 (the access raises)
+            record.execution_history  # noqa: B018 (accessing it raises the error)
     assert record.execution_history_json == "{}"
 
 
@@ -361,7 +361,7 @@ def test_items_are_decoded(store):
 def test_record_that_was_decoded_can_be_pickled(store):
     record = task(execution_history_json=RAW)
     assert record.execution_history == history("hi")
-    twin = pickle.loads(pickle.dumps(record))  # noqa: S301 (our own data)
+    twin = pickle.loads(pickle.dumps(record))  # noqa: S301 (the data is ours)
     assert (twin, twin.execution_history) == (record, history("hi"))
 
 
@@ -371,7 +371,7 @@ def test_typed_view_on_the_class_is_itself():
 
 
 def count_decoding(monkeypatch, view):
-    """Return a list that collects the texts the view decodes from now on."""
+    """Return a list to which every value that the view decodes from now on is added."""
     calls, decode = [], view.decode
 
     def counted(raw):

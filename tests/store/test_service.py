@@ -1,4 +1,4 @@
-"""The store's verbs, on both databases."""
+"""Tests for the store's verbs on SQLite and PostgreSQL."""
 
 import re
 from collections.abc import Callable
@@ -37,7 +37,7 @@ TIMES = ("created_at", "updated_at", "completed_at")
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.(\d{3}){1,3})?\+00:00", re.ASCII)
 
 
-# The same results and rows as the original
+# Verbs return and store the same as the original program
 
 
 @pytest.mark.parametrize("sequence", data("store.json"), ids=lambda sequence: "")
@@ -70,7 +70,7 @@ def perform(operation: dict[str, Any]) -> Any:
 
 
 def as_in_vectors(result: Any) -> Any:
-    """Return the result as the test vectors have it, with times only relative to `updated_at`."""
+    """Convert a result to the form used in store.json, with times relative to `updated_at`."""
     if isinstance(result, tuple):
         return {"turns": msgspec.to_builtins(result[0]), "note": result[1]}
     plain = msgspec.to_builtins(result)
@@ -495,7 +495,7 @@ def test_asynchronous_verbs_match_their_twins(store, clock):
 
 
 LOAD = {"sqlite": ["SELECT", "SELECT"], "postgresql": ["SELECT"]}
-LOCKS = {"sqlite": [], "postgresql": ["SELECT"] * 2}  # advisory locks, then row locks
+LOCKS = {"sqlite": [], "postgresql": ["SELECT"] * 2}  # advisory locks first, then row locks
 
 
 @pytest.mark.parametrize(
@@ -523,7 +523,7 @@ def test_verbs_need_few_statements(store, call, locks, expected):
 
 
 def statements(captured: CaptureQueriesContext) -> list[str]:
-    """Return the captured statements, one line each, except those that control transactions."""
+    """Return the captured SQL, one line per statement, without transaction control statements."""
     transactions = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE SAVEPOINT")
     asked = (" ".join(query["sql"].split()) for query in captured.captured_queries)
     return [sql for sql in asked if not sql.startswith(transactions)]

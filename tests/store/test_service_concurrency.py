@@ -1,4 +1,4 @@
-"""Concurrent programs: on SQLite also the original, sharing a file with ours."""
+"""Tests with programs that write concurrently; on SQLite, one may be the original program."""
 
 import sqlite3
 import threading
@@ -64,7 +64,7 @@ def checkpoint_as_the_original(connection: sqlite3.Connection, step_index: int) 
 
 
 def in_threads(*calls: Callable[[], None]) -> list[Exception]:
-    """Run the calls in concurrent threads and return the exceptions they raise."""
+    """Run all calls concurrently in threads and return the exceptions that they raise."""
     errors: list[Exception] = []
 
     def run(call: Callable[[], None]) -> None:
@@ -126,7 +126,7 @@ def test_reading_verbs_take_no_lock_and_see_one_state(store, store_file, verb):
 
     def write_after(execute, sql, *arguments):
         result = execute(sql, *arguments)
-        if sql.lstrip().startswith("SELECT"):  # the verb has just read
+        if sql.lstrip().startswith("SELECT"):  # the verb has just read the store
             checkpoint_as_the_original(agent, len(writes))
             writes.append(sql)
         return result
@@ -155,7 +155,7 @@ def test_writing_verbs_take_the_lock_with_their_first_statement(store, store_fil
 
     def try_to_write_after(execute, sql, *arguments):
         result = execute(sql, *arguments)
-        if sql == "BEGIN":  # which takes no lock yet
+        if sql == "BEGIN":  # BEGIN does not take a lock yet
             return result
         try:
             agent.executescript("BEGIN IMMEDIATE; ROLLBACK")
@@ -213,7 +213,7 @@ def test_writes_commit_in_the_order_of_their_times(store, monkeypatch, is_new):
         now = now_rfc3339()
         if threading.current_thread() is threading.main_thread():
             other.start()
-            other.join(timeout=0.3)  # long enough to commit first, unless it has to wait for us
+            other.join(timeout=0.3)  # enough for the other write to commit, unless it must wait
         return now
 
     monkeypatch.setattr(transactions, "now_rfc3339", slow_clock)

@@ -1,4 +1,4 @@
-"""Invalid input to the verbs: the error names the field, and nothing is written."""
+"""Tests that verbs given invalid input name the field in the error and write nothing."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Large and unusual values: stored exactly, or refused with an error that names the field."""
+"""Tests that unusual values are stored exactly or refused with an error that names the field."""
 
 import random
 import string
@@ -27,8 +27,8 @@ from tests.support.factories import (
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 MB = 1_000_000
-# Random, so that PostgreSQL cannot compress it to the 2,704 bytes that fit in an index entry.
-_ANY = random.Random(1)  # noqa: S311 (seeded, to make failures reproducible)
+# Random text, which PostgreSQL cannot compress to the 2,704 bytes that an index entry can hold.
+_ANY = random.Random(1)  # noqa: S311 (seeded to make failures reproducible)
 INCOMPRESSIBLE = "".join(_ANY.choices(string.printable, k=9_000))
 CONTROLS = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0xFEFF, 0xFFFF]))
 IDS = {

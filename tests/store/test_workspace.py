@@ -1,4 +1,4 @@
-"""Preparing and checking the store at startup, and naming its location."""
+"""Tests how the store is prepared and checked at startup, and how its location is displayed."""
 
 import stat
 from pathlib import Path

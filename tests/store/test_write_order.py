@@ -1,4 +1,4 @@
-"""Write times follow the order of commits, whatever the clock does."""
+"""Tests that write times follow the order of commits, whatever the system clock does."""
 
 import threading
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def time_of(task_id: str) -> str:
 @pytest.mark.parametrize("then", [NOON, EARLIER], ids=["stands still", "goes back"])
 def test_later_write_is_the_latest_of_its_thread_when_the_clock(store, set_clock, write, then):
     set_clock(NOON)
-    write("z", "thread")  # would be the latest if only the ids decided
+    write("z", "thread")  # would count as the latest if only ids were compared
     set_clock(then)
     write("a", "thread")
     assert loaded("thread").task_id == "a"
@@ -151,7 +151,7 @@ def test_tasks_of_the_same_time_sort_by_id(store):
 
 @pytest.mark.django_db(databases="__all__", transaction=True)
 def test_writes_of_a_thread_commit_in_the_order_of_their_times(store, set_clock):
-    """Concurrent tasks of one thread get distinct times even if the clock stands still."""
+    """Concurrent tasks in one thread get distinct times even if the clock has stopped."""
     set_clock(NOON)
 
     def work(task_id: str) -> None:
@@ -170,5 +170,5 @@ def test_writes_of_a_thread_commit_in_the_order_of_their_times(store, set_clock)
         thread.join()
     times = [row["created_at"] for row in rows(store, "task_checkpoints")]
     assert len(set(times)) == len(times) == 45
-    assert times == sorted(times)  # rows are in id order, and ids are assigned under the same lock
+    assert times == sorted(times)  # rows are sorted by id, which is assigned under the same lock
     assert times[-1] == loaded("thread").updated_at
