@@ -1,4 +1,4 @@
-"""The project's packages: which may import which, and how ARCHITECTURE.md describes them."""
+"""Tests the import rules between packages, and that ARCHITECTURE.md describes the packages."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""Static checks, and the README's commands and example."""
+"""Runs the static checks, and tests the commands and the example in the README."""
 
 import re
 from pathlib import Path

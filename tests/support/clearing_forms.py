@@ -1,4 +1,4 @@
-"""Helpers that confirm clearings as a person would, with the fields of the page's form."""
+"""Helpers that confirm a clearing as a user would, by submitting the confirmation form."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ from tasks.addresses import thread_url
 
 
 def form_of(page: Any, **more: str) -> dict[str, str]:
-    """Return the hidden fields of a confirmation page's form, plus the fields in `more`."""
+    """Return the hidden fields of the form on a confirmation page, plus the fields in `more`."""
     confirmation = page.context["confirmation"]
     seen = {"seen": confirmation.signed} if confirmation.only else {}
     return {"version": confirmation.version, **seen, **more}
 
 
 def clear_thread(client: Client, thread_id: str = "telegram_42", **more: str) -> Any:
-    """Open the confirmation page for a thread, and submit its form."""
+    """Open the page that confirms clearing a thread, submit its form, and return the response."""
     address = thread_url("clear", thread_id)
     return client.post(address, form_of(client.get(address), **{"with_running": "on"} | more))
 
 
 def confirm(client: Client, redirect: Any, **more: str) -> Clearing:
-    """Follow the redirect to a draft's page, submit its form, and continue to the end."""
+    """Confirm the draft clearing that `redirect` leads to, and continue until it is finished."""
     page = client.get(redirect["Location"])
     client.post(f"{redirect['Location']}confirm/", form_of(page, **more))
     clearing = Clearing.objects.latest("pk")

@@ -1,4 +1,4 @@
-"""Test data: arguments for the store's verbs, and rows as any program may have written them."""
+"""Creates test data: arguments for the store's verbs, and rows written without the verbs."""
 
 import json
 import os
@@ -56,18 +56,18 @@ ORDER = {"task_records": "task_id", "task_checkpoints": "id"}
 
 
 def skip(reason: str) -> NoReturn:
-    """Skip the test because this machine lacks something, or fail it in CI."""
+    """Skip a test that this machine cannot run. In CI, fail the test instead."""
     (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     raise AssertionError(reason)
 
 
 def data(name: str) -> Any:
-    """Return the contents of a JSON file in tests/data."""
+    """Return the parsed contents of a JSON file in tests/data."""
     return json.loads((DATA / name).read_text(encoding="utf-8"))
 
 
 def history(*contents: str) -> list[ChatMessage]:
-    """Return a history in which user and assistant take turns."""
+    """Return a history with these messages, sent alternately by the user and the assistant."""
     roles = ("user", "assistant")
     return [ChatMessage(roles[i % 2], content) for i, content in enumerate(contents)]
 
@@ -103,7 +103,7 @@ def update(**fields: Any) -> TaskCheckpointUpdate:
 
 
 def task(task_id: str = "telegram_42", **fields: Any) -> TaskRecord:
-    """Store a task, bypassing the verbs; its thread has the same id by default."""
+    """Store a task without using the verbs. By default, the task and its thread share an id."""
     defaults = {**TASK, "task_id": task_id, "thread_id": task_id, "status": "running"}
     return TaskRecord.objects.create(**defaults | fields)
 
@@ -114,13 +114,13 @@ def checkpoint(task: TaskRecord, step_index: int = 1, **fields: Any) -> TaskChec
 
 
 def overwrite(store: BaseDatabaseWrapper, table: str, column: str, value: Any) -> None:
-    """Set a column of all rows to a value, as a program that ignores the rules might."""
+    """Set a column to the same value in all rows, bypassing the checks that the verbs make."""
     with store.cursor() as cursor:
         cursor.execute(f"UPDATE {table} SET {column} = %s", (value,))
 
 
 def rows(store: BaseDatabaseWrapper, table: str) -> list[dict[str, Any]]:
-    """Return all rows of a table as stored, ordered by key."""
+    """Return all rows of a table as they are stored, sorted by primary key."""
     columns = TABLES[table]
     with store.cursor() as cursor:
         cursor.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {ORDER[table]}")

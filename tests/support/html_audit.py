@@ -1,4 +1,4 @@
-"""What a page may contain: anything else comes from the text of an agent or a visitor."""
+"""Checks that all HTML on a page was written by our templates and not by untrusted text."""
 
 import re
 from html.parser import HTMLParser
@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.transcript import invisible
 
-# All elements and attributes that our own code generates; any other comes from a hostile text.
+# All elements and attributes that our code generates. Any others come from hostile text.
 
 OURS = {
     *("html", "head", "meta", "title", "link", "script", "body", "header", "nav", "main", "aside"),
@@ -47,14 +47,14 @@ OF_ADMIN_COMMENTS = {
     " DIV needed for valid HTML ",
 }
 ADDRESSES = {"href", "src", "action", "formaction", "hx-get", "hx-post"}
-EXACT = {"value", "data-text", "data-query", "datetime"}  # sent or copied verbatim
-LOCAL = re.compile(r"(?:/(?![/\\])|\?|#|\.\./password/$|$)")  # the password link is Django's own
+EXACT = {"value", "data-text", "data-query", "datetime"}  # values are sent or copied verbatim
+LOCAL = re.compile(r"(?:/(?![/\\])|\?|#|\.\./password/$|$)")  # ../password/ is Django's link
 REMOTE = re.compile(r"https?://|mailto:", re.IGNORECASE)
 UNSEEN = re.compile(rf"(?!\r\n)(?:{invisible.INVISIBLE.pattern})")
 
 
 class HtmlAudit(HTMLParser):
-    """A parser of a page or a part of one; `problems` lists what our templates did not write."""
+    """Parses a page or a fragment; `problems` lists everything that our templates do not write."""
 
     def __init__(self, html: str, *, is_admin: bool = False) -> None:
         super().__init__(convert_charrefs=True)

@@ -1,4 +1,4 @@
-"""Small payloads for code that renders text, and a parser for the resulting HTML."""
+"""Small attack payloads for code that renders text, and a parser for the resulting HTML."""
 
 from html.parser import HTMLParser
 
@@ -38,7 +38,7 @@ PAYLOADS = [
 
 
 class Markup(HTMLParser):
-    """The elements and texts of some HTML, which must contain no comments or declarations."""
+    """Parses HTML into elements and text. The HTML must not contain comments or declarations."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)

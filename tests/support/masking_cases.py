@@ -1,6 +1,6 @@
-"""Texts that each contain a secret, and texts without one.
+"""Sample text to test masking with: some strings contain secrets, others do not.
 
-Tokens are assembled from parts, so that secret scanners find nothing in this file.
+Tokens are assembled from parts to keep secret scanners from reporting this file.
 """
 
 _ALNUM = "q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeUoKiYbVxMzPwCrEdSgFhJlAn0O"
@@ -23,7 +23,7 @@ def _lines(text: str) -> list[str]:
     return text.strip("\n").split("\n")
 
 
-# Tokens that are recognizable by themselves, in any context.
+# Tokens that can be recognized by their format, whatever the text around them.
 TOKENS = [
     *(f"gh{letter}_" + alnum(36) for letter in "pousr"),
     "github_" + "pat_" + alnum(22) + "_" + alnum(59),
@@ -95,7 +95,7 @@ TOKENS = [
     "lsv2" + "_pt_" + hexa(32) + "_" + hexa(10),
 ]
 
-# Texts in which "«" and "»", which are not part of the text, enclose the secret.
+# Strings that contain a secret. The marks "«" and "»" around it are removed before use.
 NAMED = _lines(r"""
 password=«a1B2c3»
 password: «Letmein»
@@ -294,7 +294,7 @@ PresharedKey = «yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=»
 password: «correct-horse-battery-staple»
 """)
 
-# Texts with a marked secret and with line breaks or control characters.
+# Strings that contain a secret between "«" and "»", and line breaks or control characters.
 NAMED_IN_LINES = [
     '["X-Api-Key",\n   "«abcdef123456»"]',
     '{"client_secret":\n "«abcdefgh»"}',
@@ -313,7 +313,7 @@ NAMED_IN_LINES = [
     "password: |\n  «hunter2»\nuser: x",
 ]
 
-# Texts with a marked secret, to be masked both as they are and nested in JSON strings.
+# Strings with a secret between "«" and "»", tested both unchanged and nested in JSON strings.
 NAMED_IN_JSON = [
     *_lines(r"""
 {"password":["«hunter2»"]}
@@ -412,12 +412,12 @@ NAMED_IN_JSON += _lines(r"""
 {"a": "https://maya:«\u001b[31mHunter22\u001b[0m»@h"}
 """)
 
-# Texts with more than one secret, to be masked both as they are and nested in JSON strings.
+# Strings with several secrets, tested both unchanged and nested in JSON strings.
 NAMED_TWICE = _lines(r"""
 Authorization: Digest username="maya", realm="r", response="«0123456789abcdef0123456789abcdef»"
 Authorization: OAuth oauth_consumer_key="«key12345678»", oauth_token="«tok12345678»", oauth_nonce="a1b2c3d4", oauth_signature="«sig12345678»"
 curl -H 'Authorization: OAuth oauth_token="«tok12345678»", oauth_signature="«sig12345678»"' https://x
-""")  # noqa: E501 - texts as they occur in practice
+""")  # noqa: E501 - realistic lines are long
 
 CLEAN_IN_LINES = [
     '{"password": ["This field is required."]}',
@@ -720,7 +720,7 @@ password_policy cookie_name session ключ session_id sessionId XDG_SESSION_ID
 """.replace(" ", "\n")
 )
 
-# Pieces that property tests combine into random texts.
+# Substrings that property tests combine at random.
 PIECES = [
     "password", "token", "api_key", "=", ": ", ":", '"', "'", "\\", "\\n", "\n", " ", ",", ";", "&",
     "?", "{", "}", "[", "]", "(", ")", "$", "<", ">", "`", "hunter2", "Letmein", "abc", "1", "é",
@@ -734,7 +734,7 @@ PIECES = [
     "\x1b[K", "sqlplus a/", "aws configure set my_secret ", "setx API_TOKEN ",
 ]  # fmt: skip
 
-# Pieces that are each repeated into a long text, which must be masked in reasonable time.
+# Each of these is repeated many times; masking the result must not take too long.
 HOSTILE = [
     "password=", '"', "a:a@", "\\\\", "\\", "eyJ.", "eyJ", "-----BEGIN", "sk-", " ", "password='",
     'password="\\"', "://a:", "curl -u a:a", "password=$(", "Cookie: a=", "<password>", "auth\n",

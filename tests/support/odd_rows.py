@@ -1,4 +1,4 @@
-"""Ids and rows as other programs may have written them to a store."""
+"""Unusual ids and rows that other programs may have written to a store."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ NASTY = "t'\"; DROP TABLE x;-- 🦉"
 
 
 def fill(store: BaseDatabaseWrapper) -> list[str]:
-    """Insert rows as other programs may have written them; return the thread ids that are text."""
+    """Insert unusual rows into the store and return all thread ids that are stored as text."""
     if store.vendor == "sqlite":
         script = (DATA / "original.sql").read_text(encoding="utf-8").split("INSERT INTO task_")[1:]
         with store.cursor() as cursor:
@@ -54,7 +54,7 @@ def thread_ids(store: BaseDatabaseWrapper) -> list[str]:
 
 
 def dump(store: BaseDatabaseWrapper) -> dict[str, list[tuple[Any, ...]]]:
-    """Return every column of both tables with its type; on SQLite, texts as bytes."""
+    """Return all rows of both tables. On SQLite, add each value's type and return text as bytes."""
     return {table: _dump(store, table) for table in TABLES}
 
 

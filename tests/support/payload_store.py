@@ -1,4 +1,4 @@
-"""A store and a site database in which every field holds a payload."""
+"""Fills the store and the site database so that every field holds an attack payload."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -20,12 +20,12 @@ from tasks.store.workspace import store_connection
 from tests.support import payloads
 from tests.support.factories import TABLES
 
-Text = Callable[[], str]  # returns the text for the next field
+Text = Callable[[], str]  # a function that returns the text for the next field
 STATUSES = ("failed", "running", "completed", "timed_out")
 
 
 def history(text: str) -> list[dict[str, str]]:
-    """Return a history with the text in every field, in both forms of tool calls."""
+    """Return a history with the text in every field and with both kinds of tool calls."""
     return _history(lambda: text)
 
 
@@ -69,12 +69,12 @@ def tag_call(name: str, arguments: Any) -> str:
 
 
 def thread_id_of(text: str, number: int) -> str:
-    """Return the text as a thread id; for even numbers, append the number."""
+    """Return the text for use as a thread id, with the number appended if it is even."""
     return text if number % 2 else f"{text} {number}"
 
 
 def task_row(text: str, number: int) -> dict[str, Any]:
-    """Return a task with the text in all columns; in every fifth, the history is not JSON."""
+    """Return a task row with the text in all columns. For some numbers, a history is not JSON."""
     return _task_row(lambda: text, text, number)
 
 
@@ -121,7 +121,7 @@ def _checkpoint_rows(text: Text, task: dict[str, Any], number: int) -> Iterator[
                 "success": True,
                 "output": text(),
             },
-        ][: 2 if step < 3 else 1]  # pages compare the arguments of steps 3 and 4
+        ][: 2 if step < 3 else 1]  # steps 3 and 4 have one item each because pages compare them
         stored = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
         yield {
             "task_id": task["task_id"],
@@ -133,13 +133,13 @@ def _checkpoint_rows(text: Text, task: dict[str, Any], number: int) -> Iterator[
 
 
 def fill_store(store: BaseDatabaseWrapper, texts: Iterable[str]) -> None:
-    """Add a thread for each text, bypassing the verbs."""
+    """Add one thread per given text to the store, without using the verbs."""
     for number, text in enumerate(_storable(store, texts)):
         _insert_thread(store, partial(str, text), text, number)
 
 
 def fill_mixed(store: BaseDatabaseWrapper, texts: Iterable[str], threads: int) -> None:
-    """Add threads with a different text in each field, taking the texts in turn."""
+    """Add threads whose fields hold the given texts in turn, a different one in each field."""
     turns = cycle(_storable(store, texts))
     for number in range(threads):
         _insert_thread(store, partial(next, turns), next(turns), number)
@@ -147,7 +147,7 @@ def fill_mixed(store: BaseDatabaseWrapper, texts: Iterable[str], threads: int) -
 
 def _storable(store: BaseDatabaseWrapper, texts: Iterable[str]) -> Iterable[str]:
     if store.vendor == "postgresql":
-        return [text.replace("\0", "\ufffd") for text in texts]  # its texts cannot hold NUL
+        return [text.replace("\0", "\ufffd") for text in texts]  # PostgreSQL cannot store NUL
     return texts
 
 
@@ -159,7 +159,7 @@ def _insert_thread(store: BaseDatabaseWrapper, text: Text, id_: str, number: int
 
 
 def fill_huge(store: BaseDatabaseWrapper, texts: list[str]) -> None:
-    """Add a thread for each large text, with the text in every field that may be large."""
+    """Add one thread per large text, with that text in every field that may be large."""
     for number, text in enumerate(texts):
         said = [{"role": role, "content": text} for role in ("user", "assistant", "tool")]
         item = {"tool_name": "shell", "arguments": {"command": text}, "success": False}
@@ -174,7 +174,7 @@ def fill_huge(store: BaseDatabaseWrapper, texts: list[str]) -> None:
 
 
 def fill_together(store: BaseDatabaseWrapper, kinds: list[list[str]]) -> None:
-    """Add one thread with all texts: long fields hold all texts of a kind, short ones one each."""
+    """Add one thread with all texts: all of one kind per long field, one per short field."""
     messages: list[dict[str, str]] = []
     task = task_row("together", 1) | {"task_id": "together", "thread_id": "together"}
     steps = []
@@ -215,7 +215,7 @@ def insert(store: BaseDatabaseWrapper, table: str, row: dict[str, Any]) -> None:
 
 
 def fill_site(text: str, more: list[str]) -> None:
-    """Add the site's own rows: an administrator, groups, admin log, clearings and reveals."""
+    """Fill the site database with an administrator, groups, log entries, clearings and reveals."""
     user = User.objects.filter(is_superuser=True).first() or User(is_superuser=True, is_staff=True)
     user.username, user.first_name, user.email = text[:150], text[:150], text[:254]
     user.save()
@@ -275,7 +275,7 @@ def _fill_clearings(user: User, texts: list[str]) -> None:
 
 
 def fill(host: str) -> None:
-    """Fill both databases with payloads that call the page's sentinel and contact this host."""
+    """Fill both databases with attack payloads. Those that contact a server contact `host`."""
     aimed = partial(payloads.aimed, host=host)
     store = store_connection()
     with transaction.atomic(using=store.alias):

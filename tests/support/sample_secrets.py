@@ -1,6 +1,6 @@
-"""Secrets such as an agent may come across, each in a text that shows what it is."""
+"""Fake secrets, each with a sentence that makes it recognizable as a secret."""
 
-LETTERS = "a1B2c3D4e5F6g7H8i9J0kLmNoPqRsTuVwXyZ"  # 36 characters, from no real token
+LETTERS = "a1B2c3D4e5F6g7H8i9J0kLmNoPqRsTuVwXyZ"  # 36 characters, not a real token
 
 
 def text_with(secret: str) -> str:

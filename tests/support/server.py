@@ -14,7 +14,7 @@ from tests.support.processes import ROOT
 
 
 class Server:
-    """A server whose workspace and site.sqlite3 are in one folder."""
+    """A `manage.py serve` process whose workspace and site database are in one folder."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.port = folder, port
@@ -25,7 +25,7 @@ class Server:
     @classmethod
     @contextmanager
     def on_free_port(cls, folder: Path) -> Iterator["Server"]:
-        """Yield a server that is not started yet, and stop it at the end."""
+        """Yield a server that has not been started yet. If it is running at the end, stop it."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             server = cls(folder, probe.getsockname()[1])
@@ -59,24 +59,24 @@ class Server:
         return self.process
 
     def link(self) -> str:
-        """Wait for the sign-in link, which the server prints when it is ready."""
+        """Wait until the server is ready and prints its sign-in link; return the link."""
         for line in self.running.stdout or ():
             if match := re.search(r"https?://\S+token=\S+", line):
                 return match[0]
         raise AssertionError(self.running.communicate())
 
     def stop(self, signal_: signal.Signals = signal.SIGINT) -> tuple[str, str]:
-        """Stop the server, by default as Ctrl-C does, and return its output since the link."""
+        """Stop the server (by default as if with Ctrl-C) and return its remaining output."""
         with self.running as process:
             process.send_signal(signal_)
-            # not communicate(), which loses buffered output
+            # communicate() would lose buffered output
             output = process.stdout.read() if process.stdout else ""
             error = process.stderr.read() if process.stderr else ""
             process.wait(timeout=30)
         return output, error
 
     def refusal(self) -> str:
-        """Wait for a server that fails to start, and return its one-line error."""
+        """Wait until the server has failed to start, and return its one-line error message."""
         _, error = self.running.communicate(timeout=30)
         assert (self.running.returncode, error.count("\n")) == (1, 1), error
         return error.strip()

@@ -1,4 +1,4 @@
-"""Faults to test with: a store at another path, other programs, small and read-only disks."""
+"""Simulates faults for tests, such as locks held by other programs, and full disks."""
 
 import os
 import sqlite3
@@ -15,7 +15,7 @@ from tests.support.factories import skip
 
 @contextmanager
 def store_at(file: Path, store: BaseDatabaseWrapper) -> Iterator[None]:
-    """Use this file, new or existing, as the store, opened as the server and an agent open it."""
+    """Use `file`, which may not exist yet, as the store, opened as the server would open it."""
     before = store.settings_dict["NAME"], store.settings_dict["OPTIONS"]
     store.close()
     store.settings_dict["NAME"], store.settings_dict["OPTIONS"] = file, dict(before[1])
@@ -30,7 +30,7 @@ def store_at(file: Path, store: BaseDatabaseWrapper) -> Iterator[None]:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Hold the store's write lock, as another program might."""
+    """Hold the store's write lock during the block, as another program might."""
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -53,7 +53,7 @@ def remount(folder: Path, options: str) -> None:
 
 @contextmanager
 def unchangeable(path: Path) -> Iterator[None]:
-    """Make a file or folder unwritable for everybody, including root."""
+    """Make a file or folder read-only for everybody, including root, during the block."""
     mode = path.stat().st_mode
     if os.geteuid() == 0:
         _as_root("chattr", "+i", str(path))
@@ -68,7 +68,7 @@ def unchangeable(path: Path) -> Iterator[None]:
 
 
 def _as_root(*command: str) -> None:
-    """Run a command that needs root, or skip the test if it cannot be run."""
+    """Run a command that needs root, or skip the test if the command fails."""
     if os.geteuid() == 0:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode == 0:
@@ -78,7 +78,7 @@ def _as_root(*command: str) -> None:
 
 
 def contents(file: Path) -> list[tuple[str, int, int]]:
-    """Return (task id, count, checkpoints) of each task, as another program sees them."""
+    """Return each task's id, stored checkpoint count and actual count, using a new connection."""
     with closing(sqlite3.connect(file)) as other:
         assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         return other.execute(

@@ -1,4 +1,4 @@
-"""Strategies for property tests: messages with valid and broken tool calls."""
+"""Hypothesis strategies that generate messages with valid and broken tool calls."""
 
 from hypothesis import strategies as st
 

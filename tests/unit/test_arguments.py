@@ -1,4 +1,4 @@
-"""Tool call arguments and diffs."""
+"""Tests for displaying the arguments of tool calls, including diffs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Syntax highlighting."""
+"""Tests for syntax highlighting."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""The resumable turns of a stored thread."""
+"""Tests for the turns with which a stored thread can be resumed."""
 
 from tasks.messages import ChatMessage
 from tasks.models import TaskRecord

@@ -1,4 +1,4 @@
-"""Masking secrets: what is masked, what is left alone, and properties of masking any text."""
+"""Tests what masking replaces and what it leaves alone, with sample text and random text."""
 
 import json
 import re

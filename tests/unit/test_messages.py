@@ -39,7 +39,7 @@ item_lists = st.lists(
 
 
 def exactly(value: Any) -> str:
-    """Return a string for comparing values that `==` does not distinguish, such as 1 and True."""
+    """Return the repr, which distinguishes values that `==` considers equal, such as 1 and True."""
     return repr(value)
 
 
@@ -80,7 +80,7 @@ def with_sorted_keys(value: Any) -> Any:
             output=value.output,
         )
     if isinstance(value, dict):
-        # in code point order, which is also the order of the UTF-8 bytes
+        # Keys are sorted by code point, which is also the order of their UTF-8 bytes.
         return {key: with_sorted_keys(value[key]) for key in sorted(value)}
     return [with_sorted_keys(child) for child in value] if isinstance(value, list) else value
 
@@ -319,7 +319,7 @@ def test_items_that_lack_or_repeat_a_field_are_refused(raw):
         decode_items(raw)
 
 
-# Nesting depth, to which the list and the item contribute one level each
+# Nesting depth: the list of items and each item count as one level each
 
 
 @pytest.mark.parametrize("form", ["by name", "by position"])
@@ -355,7 +355,7 @@ def test_cyclic_arguments_are_refused():
         encode_items([item(arguments=arguments)], "items")
 
 
-# Errors name the field
+# Errors name the invalid field
 
 
 @pytest.mark.parametrize(

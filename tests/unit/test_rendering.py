@@ -1,4 +1,4 @@
-"""Safe HTML from untrusted text."""
+"""Tests that untrusted text is rendered as safe HTML."""
 
 import pytest
 from django.template import Context, Template
@@ -30,7 +30,7 @@ def assert_harmless(html: str) -> None:
 
 
 def everything(text: str) -> list[str]:
-    """Return the text as rendered by every renderer."""
+    """Render the text with every renderer, and return all results."""
     return [
         rendering.plain(text),
         rendering.output(terminal.replay(text)),

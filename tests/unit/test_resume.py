@@ -1,4 +1,4 @@
-"""The turns with which an agent would resume."""
+"""Tests for the resume tab, which shows the turns that an agent would continue from."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Sanitization against the original's vectors, a simple reference, and hostile input."""
+"""Tests that tool calls are removed as in the original program, even from hostile text."""
 
 import json
 import math
@@ -54,7 +54,7 @@ def _nested(depth: int) -> str:
     return "[" * depth + "]" * depth
 
 
-# The original's vectors
+# Test vectors from the original program
 
 
 def test_strip_equals_the_original() -> None:
@@ -105,7 +105,7 @@ def test_strip_keeps_what_is_not_white_space(other: str) -> None:
     assert strip_tool_call_tags(f" {other}a{other} ") == f"{other}a{other}"
 
 
-# JSON, as serde_json reads it
+# JSON is parsed the way Rust's serde_json parses it
 
 
 @pytest.mark.parametrize(
@@ -166,13 +166,13 @@ def test_strip_removes_json_that_parses(container: str) -> None:
         "[1e]",
         "[18446744073709551616.]",
         "[1e999]",
-        "[17976931348623156391e289]",  # in range, but overflows in the original, which rounds twice
-        "[17976931348623156507992e286]",  # likewise, after cutting it to twenty digits
+        "[17976931348623156391e289]",  # in range, but the original rounds twice and overflows
+        "[17976931348623156507992e286]",  # likewise, but the original first cuts it to 20 digits
         "[-1e309]",
         "[1e99999999999]",
         f"[1e{'9' * 5000}]",
         "[1.7976931348623159e308]",
-        "[17976931348623158e292]",  # also rounded twice; the nearest float is finite
+        "[17976931348623158e292]",  # the same double rounding; the nearest float is finite
         f"[1{'0' * 309}]",
         f"[{'9' * 400}e-5]",
         f"[0.{'0' * 400}1e710]",
@@ -202,7 +202,7 @@ def test_strip_counts_the_depth_of_each_branch() -> None:
     assert strip_tool_call_tags(f"<tool>[[[]],{deep}]") == f",{deep}]"
 
 
-# Any text, against a simple and slow reference
+# Random text, compared with a simple but slow reference implementation
 
 _PIECES = st.sampled_from(
     [f"<{slash}{name}>" for name in TAG_NAMES for slash in ("", "/")]
@@ -240,7 +240,7 @@ def _reference_json_end(text: str) -> int | None:
         if character in "[{":
             try:
                 value, end = _JSON.raw_decode(text, start)
-                json.dumps(value, ensure_ascii=False).encode()  # raises for lone surrogates
+                json.dumps(value, ensure_ascii=False).encode()  # fails on lone surrogates
             except ValueError:
                 continue
             return end
@@ -319,7 +319,7 @@ def test_strip_takes_linear_time(start: str, repeated: str) -> None:
 
 
 def _calls_made(message: str) -> int:
-    """Return the number of function calls, including built-ins: about one per JSON token."""
+    """Return how many functions, including built-ins, are called to strip a message."""
     calls = 0
 
     def count(frame: FrameType, event: str, argument: object) -> None:
@@ -337,7 +337,7 @@ def _calls_made(message: str) -> int:
 
 @pytest.mark.parametrize(("start", "repeated"), _HOSTILE)
 def test_strip_finishes_within_the_test_run(start: str, repeated: str) -> None:
-    # Call counts miss the work inside a regular expression; a quadratic one would take minutes.
+    # Call counts do not reveal a slow regular expression, but a quadratic one would take minutes.
     message = start + repeated * (400_000 // len(repeated))
     assert len(strip_tool_call_tags(message)) <= len(message)
 

@@ -1,4 +1,4 @@
-"""Matching search terms in SQL and in messages."""
+"""Tests for matching search terms, both in SQL and in decoded messages."""
 
 import json
 import sqlite3
@@ -17,14 +17,14 @@ SQLITE = sqlite3.connect(":memory:")
 
 
 def escaped(text: str, depth: int, ascii_only: bool = False) -> str:
-    """Return the text JSON-escaped `depth` times."""
+    """Escape the text for a JSON string `depth` times, and return the result."""
     for _ in range(depth):
         text = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
     return text
 
 
 def may_match(term: Term, stored: str) -> bool:
-    """Return whether the term's SQL patterns match a stored text."""
+    """Return whether any of the term's SQL patterns matches the stored text."""
     lookups: list[Any] = list(term.in_histories().children)
     patterns = [value for _, value in lookups]
     return any(
@@ -62,7 +62,7 @@ def test_other_texts_are_not_found(text: str, content: str):
 @pytest.mark.parametrize("text", ['\\"', "\\", '"', "\\n", "\n", "é", "a" * 200, '\\"' * 100])
 @pytest.mark.parametrize("content", ["\\" * 300_000, "a" * 300_000, '\\"' * 150_000])
 def test_search_of_a_hostile_text_is_linear(text: str, content: str):
-    Term(text + "§").is_in(content)  # would take hours if it were quadratic
+    Term(text + "§").is_in(content)  # would take hours if the search were quadratic
 
 
 def test_hit_has_its_context():

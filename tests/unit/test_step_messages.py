@@ -1,4 +1,4 @@
-"""Matching steps to the messages that requested them."""
+"""Tests for matching each step to the message that requested it."""
 
 import json
 

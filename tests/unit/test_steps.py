@@ -1,4 +1,4 @@
-"""Steps: attempts, outcomes, durations, and changes."""
+"""Tests for the attempts, outcomes, durations and changes of steps."""
 
 import json
 import re
@@ -102,7 +102,7 @@ def stored_task(**fields: Any) -> TaskRecord:
 
 
 def outline_rows(*times: float, **fields: Any):
-    """Return the outlines of steps that end `times` seconds after the task began, and the task."""
+    """Create a task with steps ending after `times` seconds; return the step outlines and task."""
     record = stored_task(**fields)
     for number, seconds in enumerate(times, 1):
         checkpoint(record, number, created_at=at(seconds))

@@ -1,4 +1,4 @@
-"""Replaying terminal output."""
+"""Tests for replaying and displaying terminal output."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Texts as displayed on a page, folded or truncated."""
+"""Tests how long text is folded or truncated on a page."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The layout of a timeline."""
+"""Tests for the layout of a thread's timeline."""
 
 import itertools
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def steps(*seconds: float | None, attempt: int = 1, first: int = 1, **fields) -> list[Outline]:
-    """Return consecutive steps of these durations; None means that a step's start is unknown."""
+    """Return consecutive steps that take this many seconds; None means an unknown start time."""
     moment: datetime = START
     outlines: list[Outline] = []
     for number, duration in enumerate(seconds, first):
@@ -58,7 +58,7 @@ def laid_out(outlines: list[Outline], listed: Sequence[Outline] = (), **fields) 
 
 
 def extents(row: Row) -> list[tuple[float, float]]:
-    """Return the start and end of each bar, in percent."""
+    """Return where each bar of the row starts and ends, in percent of the width."""
     return [(float(bar.x[:-1]), float(bar.x[:-1]) + float(bar.width[:-1])) for bar in row.bars]
 
 

@@ -1,4 +1,4 @@
-"""Thread titles and note summaries."""
+"""Tests for thread titles and summaries of notes."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from tasks.transcript import titles
 
 
 def row(history_start: str, resumable_start: str = "[]") -> TaskRecord:
-    """Return a record like those that `for_list()` yields."""
+    """Return a task record with the fields that `for_list()` would add."""
     record = TaskRecord()
     vars(record).update(history_start=history_start, resumable_start=resumable_start)
     return record

@@ -1,4 +1,4 @@
-"""Tool calls and results in messages."""
+"""Tests for finding tool calls and their results in messages."""
 
 import json
 
