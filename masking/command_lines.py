@@ -1,16 +1,16 @@
-"""Find secrets in command arguments (`mysql -psecret`), statements and name/value pairs."""
+"""Find secrets in command-line arguments (`mysql -psecret`), statements and name/value pairs."""
 
 import re
 from collections.abc import Iterator
 
 from masking.values import SPACE, Span, is_placeholder, is_secret_name, stands_out
 
-_FAR = 600  # maximum characters from a program to its argument
+_FAR = 600  # maximum number of characters between a program's name and its argument
 _QUOTED = (
     r"(?:(?P<open>\\{0,15}[\"'])(?!\s*[:,\]}])(?P<quoted>[^\"'\\\n]{1,1024}+)(?:(?P=open)|\Z)"
     r"|(?P<bare>[^\s\"'\\`;|&<>]{1,1024}+))"
 )
-# Programs, and patterns for what comes right before the secret.
+# Each program's name, with a pattern for the option that comes right before its secret.
 _COMMANDS = tuple(
     (program, re.compile(flag + _QUOTED))
     for program, flag in (
@@ -36,7 +36,7 @@ _COMMANDS = tuple(
         ("curl", r"(?:-b|--cookie)[ ](?=[\\\"']{1,4}[^\s=]{0,100}=)"),
     )
 )
-# Programs whose secret follows `-p`: searching for the flag is faster than for each program.
+# Programs that take a secret after `-p`. Searching for the flag first is faster.
 _WITH_P = (
     "docker login", "podman login", "az login", "mongo", "hydra", "medusa", "evil-winrm",
     "crackmapexec", "nxc", "netexec",
@@ -82,13 +82,13 @@ def find_name_value_pairs(text: str, lower: str) -> Iterator[Span]:
         name = name or _NAME_AFTER.match(text, match.end())
         part = _part(match)
         if part == "bare" and not match[0].startswith("value:"):
-            continue  # such as a number in JSON
+            continue  # an unquoted value, such as a JSON number
         if name and is_secret_name(name["name"]) and not is_placeholder(match[part]):
             yield Span(*match.span(part))
 
 
 def find_statement_values(text: str, lower: str) -> Iterator[Span]:
-    """Yield values set by statements: `IDENTIFIED BY '...'`, `requirepass`, `password "..."`."""
+    """Yield values set in statements such as `IDENTIFIED BY '...'` or `requirepass ...`."""
     for match in _SET.finditer(lower):
         part = _part(match)
         sure = match[0].startswith("identified" if match["open"] else "requirepass")
@@ -99,7 +99,7 @@ def find_statement_values(text: str, lower: str) -> Iterator[Span]:
 
 
 def find_command_arguments(text: str, lower: str) -> Iterator[Span]:
-    """Yield secrets in program arguments, in .netrc or .pgpass lines, and after `bearer`."""
+    """Yield secrets in command-line arguments, in .netrc and .pgpass lines, and after `bearer`."""
     for program, pattern in _COMMANDS:
         if program in lower:
             yield from _arguments(text, lower, (program,), pattern)
@@ -122,7 +122,7 @@ def find_command_arguments(text: str, lower: str) -> Iterator[Span]:
 def _arguments(
     text: str, lower: str, programs: tuple[str, ...], pattern: re.Pattern[str]
 ) -> Iterator[Span]:
-    """Yield the values that a pattern matches after one of these programs."""
+    """Yield the values that the pattern matches in arguments to one of the programs."""
     for match in pattern.finditer(text):
         part = _part(match)
         if is_placeholder(match[part]) or _NO_ARGUMENT.fullmatch(match[part]):
@@ -132,7 +132,7 @@ def _arguments(
 
 
 def _part(match: re.Match[str]) -> str:
-    """Return the name of the `_QUOTED` group that holds the value."""
+    """Return the name of the `_QUOTED` group that matched the value."""
     return "quoted" if match["open"] else "bare"
 
 
@@ -143,7 +143,7 @@ def _values(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
 
 
 def _is_argument(lower: str, program: str, position: int) -> bool:
-    """Return whether an argument starts at a position, after the program on the same line."""
+    """Return whether the position starts an argument of a program named earlier on the line."""
     if (
         position
         and lower[position - 1] not in " \t\n\"'"

@@ -1,4 +1,4 @@
-"""Find secrets in settings such as NAME_KEY=value and in table rows."""
+"""Find secrets in table rows and in settings such as NAME_KEY=value."""
 
 import re
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ _KEY = re.compile(
     r"(?:(?P<open>\\{0,15}[\"'])(?P<quoted>[^\s\"'\\]{8,1024}+)(?=(?P=open)|\Z)"
     r"|(?P<bare>[^\s\"'\\`;|&<>,]{8,1024}+))"
 )
-# Words before _KEY whose keys are not secret: database keys, cache keys, public keys.
+# Words before _KEY that show the key is not secret, as in PUBLIC_KEY or CACHE_KEY.
 _OTHER_KEYS = re.compile(
     "GPG|PGP|PRIMARY|FOREIGN|PUBLIC|PUB|SORT|PARTITION|CACHE|ROUTING|INDEX|HASH|UNIQUE|OBJECT|LOOKUP|"
     "GROUP|MAP|DICT|ITEM|ROW|COLUMN|REGISTRY|PROJECT|SHORTCUT|HOT|IDEMPOTENCY|SHARD|STORE|STORAGE"
 )
-_PARTS = re.compile(  # such as "users:find_named_values:v2"
+_PARTS = re.compile(  # matches names such as "users:find_all:v2"
     r"(?:[A-Za-z]{1,24}[0-9]{0,2}|[0-9]{1,4})(?:[_.:/-](?:[A-Za-z]{1,24}[0-9]{0,2}|[0-9]{1,4})){1,9}"
 )
 _ROW = re.compile(
@@ -57,7 +57,7 @@ def find_in_table_rows(text: str, lower: str) -> Iterator[Span]:
 
 
 def _is_in_row(name: str, value: str) -> bool:
-    """Return whether a row holds a secret and is not a table header."""
+    """Return whether a table row contains a secret and is not a header row."""
     if not is_secret_name(name) or not stands_out(value) or is_secret_name(value):
         return False
     return (is_password_name(name) or len(value) >= 8) and _is_random(value)
@@ -83,7 +83,7 @@ def find_key_settings(text: str, lower: str) -> Iterator[Span]:
 
 
 def _is_random(value: str) -> bool:
-    """Return whether a value looks random, unlike a word, name or call."""
+    """Return whether a value looks random rather than like a word, a name or a function call."""
     if value.startswith(("/", "~", ".")) or MASK in value:
         return False
     if not has_digit_and_letter(value) or is_placeholder(value) or is_code(value):

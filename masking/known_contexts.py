@@ -1,4 +1,4 @@
-"""Find secrets by the contexts they appear in: after a prompt, before a pipe, in a call."""
+"""Find secrets by their context: after a prompt, before a pipe or in a function call."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _READERS = (
 _PROMPTED = "|".join(
     f"(?<={name} for )" for name in ("password", "passphrase", "passwd", "token", "secret", "key")
 )
-# The patterns are lowercase and start with a literal, which makes searching much faster.
+# The patterns are lowercase and start with literal text, which makes searching much faster.
 _PROMPT = (
     rf"[ ]for[ ](?:{_PROMPTED})[^\s:]{{1,100}}+(?:[ ][^\s:]{{1,40}}+){{0,2}}"
     rf"(?::(?=//)[^\s:]{{1,200}}+)?:[ ]{{1,8}}{_BARE}"
@@ -40,7 +40,7 @@ _SPANISH = rf"contrase{_N}a(?:{_O}|[ ]es[ ]){_BARE}"
 _FRENCH = rf"mot de passe(?:{_O}|[ ]est[ ]){_BARE}"
 _GERMAN = rf"passwort (?:lautet|ist)(?:{_O}|[ ]){_BARE}"
 _DIGEST = r"response=(?:\\{0,15}[\"'])(?P<bare>[0-9a-f]{16,128}+)"
-# (literal that the text must contain, pattern, whether its value must stand out from prose)
+# (literal that the text must contain, pattern, whether the value must stand out from prose)
 _CONTEXTS = tuple(
     (marker, re.compile(pattern), must_stand_out)
     for marker, pattern, must_stand_out in (
@@ -66,7 +66,7 @@ _CONTEXTS = tuple(
 
 
 def find_in_contexts(text: str, lower: str) -> Iterator[Span]:
-    """Yield secrets that are recognized by their surroundings."""
+    """Yield secrets that can be recognized from the text around them."""
     for marker, pattern, must_stand_out in _CONTEXTS:
         if marker in lower:
             for match in pattern.finditer(lower):

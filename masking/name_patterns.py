@@ -1,4 +1,4 @@
-"""Patterns for a secret's name and for the syntax between it and its value."""
+"""Patterns that match a secret's name and the syntax between the name and the value."""
 
 import re
 
@@ -9,7 +9,7 @@ _STEMS = (
     "psk", "sig", "pw", "sessid", "sessionid", "connectionstring",
     "connection_string", "kennwort",
 )  # fmt: skip
-# Every part is bounded or possessive, so that matching takes linear time.
+# Every quantifier is bounded or possessive, so matching takes linear time.
 _BLANK = rf"(?:[ \t\u00a0]|\\{{1,15}}(?:t|u00a0)|{ANSI})"
 NAMED = re.compile(
     "(?:"

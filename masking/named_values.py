@@ -25,7 +25,7 @@ from masking.values import (
 _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 _LONGEST_NAME = 64
 
-_TESTED = 256  # characters of an unquoted value that are examined
+_TESTED = 256  # maximum number of characters to examine in an unquoted value
 _COLOUR = re.compile(ANSI)
 _ESCAPE = r"\\++(?![\\nrtbfu/\"'\s`]|(?:[xX]1[bB]|033|e)\[)"
 _RUN = re.compile(rf"(?:[^\s\"'`<>\\\x1b]|{_ESCAPE}.|\\++/(?=[^\s\"']))*+", re.DOTALL)
@@ -39,7 +39,7 @@ _SCHEME = re.compile(
 _CREDENTIALS = re.compile(
     r"[^\s\"'\\]++(?![ \t]++[A-Za-z]{2})|[\w-]{2,40}+[ ](?=[^\s\"'\\=]{0,40}[0-9=])[^\s\"'\\]{8}"
 )
-# Authorization headers that consist of named parts.
+# Authorization headers that consist of named parameters, such as Digest headers.
 _WITH_NAMES = re.compile(r"(?i)(?:Digest|OAuth)[ ]++[a-z_]{2,40}+=\\{0,15}[\"']")
 _IN_LINES = re.compile(r"[^\"'`\\]{1,1024}+(?=[\"'][ \t]*+(?:\n|\Z))")
 _TEXT_IN_JSON = re.compile(r"\[?\\{0,15}[\"']|\[\s")
@@ -62,7 +62,7 @@ _HEADER_END = re.compile(rf"(?:[^\r\n\"'\\`\x1b]|{_ESCAPE}|\\/)*+")
 
 
 def find_named_values(text: str, lower: str) -> Iterator[Span]:
-    """Yield the values of all secret names in a text."""
+    """Yield the values that follow secret names in the text."""
     names = _Names(text)
     done = 0
     for match in NAMED.finditer(lower):
@@ -79,18 +79,18 @@ def find_named_values(text: str, lower: str) -> Iterator[Span]:
 
 
 class _Names:
-    """The secret names in one text, and the values that follow them."""
+    """Finds the secret names in a piece of text and the values that follow them."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.in_json = is_json(text)
-        # The last run that each pattern matched, and the last unquoted value, as (start, end).
-        # Without these caches, many names in one run would take quadratic time.
+        # The (start, end) of each pattern's latest match and of the latest unquoted value.
+        # Without these caches, many names in one run of text would take quadratic time.
         self.last_runs: dict[re.Pattern[str], tuple[int, int]] = {}
         self.last_value = 0, 0
 
     def spans(self, match: re.Match[str]) -> Iterator[Span]:
-        """Yield the secret after a name, or several if they form a list."""
+        """Yield the secret that follows a name, or all the secrets if a list follows."""
         field = self._field(match)
         if not field:
             return
@@ -104,7 +104,7 @@ class _Names:
             yield span
 
     def _start(self, match: re.Match[str]) -> int:
-        """Return where a name starts; the match may begin inside it, as at `key` in `apikey`."""
+        """Return where a name starts; the match may begin later, as with `key` in `apikey`."""
         text, position = self.text, match.start()
         before = text[max(0, position - _LONGEST_NAME) : position]
         start = position - (len(before) - len(before.rstrip(_NAME_CHARACTERS)))
@@ -121,7 +121,7 @@ class _Names:
         return start
 
     def _field(self, match: re.Match[str]) -> Field | None:
-        """Return the name with its syntax, or None unless it is the name of a secret."""
+        """Return the matched name and its syntax, or None if it does not name a secret."""
         text, start = self.text, self._start(match)
         name, closed = text[start : match.end("name")], match["closed"] or ""
         if not is_secret_name(name):
@@ -130,9 +130,9 @@ class _Names:
                 return None
         is_flush = text[max(0, start - 1) : start] in ("", "\n")
         if name == "PASS" and is_flush and match["sep"] == ":":
-            return None  # a test result
+            return None  # a test result, as in "PASS: test_login"
         if name.lower() == "pwd" and _PATH.match(text, match.end()):
-            return None  # the working directory
+            return None  # PWD means the working directory here
         if name == "sig" and text[start - 1 : start] not in ("?", "&"):
             return None
         if match["is"] and closed:
@@ -164,7 +164,7 @@ class _Names:
             item = _NEXT_ITEM.match(self.text, end)
 
     def _end(self, pattern: re.Pattern[str], start: int) -> int:
-        """Return where a pattern's match from `start` ends; starts in one run share its end."""
+        """Return where a match from `start` ends, reusing the last match if it covers `start`."""
         since, end = self.last_runs.get(pattern, (0, 0))
         if not since <= start < end:
             run = pattern.match(self.text, start)
@@ -173,7 +173,7 @@ class _Names:
         return end
 
     def _field_end(self, start: int) -> int:
-        """Return where an unquoted value ends: with its run, or earlier, before the next field."""
+        """Return where an unquoted value ends: at a space, at a quote or before the next field."""
         since, end = self.last_value
         if not since <= start < end:
             end = self._end(_RUN, start)
@@ -183,7 +183,7 @@ class _Names:
         return end
 
     def _in_element(self, field: Field) -> Span | None:
-        """Return the span of an XML element's content if its tag or `name` names a secret."""
+        """Return the span of an XML element's content if its tag or attribute names a secret."""
         end = self.text.index("<", field.value_start)
         content = self.text[field.value_start : end]
         before = self.text[max(0, field.start - 24) : field.start]
@@ -200,20 +200,20 @@ class _Names:
             if "cookie" in name and field.sep == ":":
                 pair = _COOKIE.match(text, field.value_start)
                 if pair and name.startswith("set") and text[pair.end() : pair.end() + 1] == ";":
-                    return None  # a cookie being deleted
+                    return None  # the header deletes a cookie
                 return self._header(field, field.value_start) if pair else None
             if "authorization" in name:
                 if _WITH_NAMES.match(text, field.value_start):
                     return None
                 scheme = _SCHEME.match(text, field.value_start)
                 if not scheme and not _CREDENTIALS.match(text, field.value_start):
-                    return None  # such as "see section 4"
+                    return None  # prose, as in "Authorization: see section 4"
                 return self._header(field, scheme.end() if scheme else field.value_start)
         if not opening:
             return self._unquoted(field, field.value_start)
         quote = opening["slashes"] + opening["quote"]
         if not field.quote and text.startswith(quote, max(0, field.start - len(quote))):
-            return None  # the quote closes the text around the name
+            return None  # the quote closes the string that contains the name
         if field.on_next_line and not field.quote and field.sep != ":":
             return None
         start, end = opening.end(), end_of_quoted(text, opening, self.in_json)
@@ -235,13 +235,13 @@ class _Names:
             and not is_same_quote(opening, field.quote)
             and ENDS_JSON.match(text, opening.end())
         ):
-            return None  # likewise in JSON
+            return None  # the quote closes the JSON string that contains the name
         if is_quoted_secret(field, text[start:end], opening["quote"]):
             return Span(start, end)
         return None
 
     def _header(self, field: Field, start: int) -> Span | None:
-        """Return the span of the rest of a header line if it is a secret."""
+        """Return the span of a header's value, up to the end of the line, if it is a secret."""
         text, end = self.text, self._end(_HEADER_END, start)
         value = text[start : min(end, start + _TESTED)].rstrip()
         if not value or is_placeholder(value) or is_code(value) or value.endswith(("(", "{", "[")):
@@ -257,7 +257,7 @@ class _Names:
         return Span(start, max(end, start + len(value)))
 
     def _unquoted(self, field: Field, start: int, unclosed: bool = False) -> Span | None:
-        """Return the span of an unquoted or unclosed value if it is a secret."""
+        """Return the span of a value without quotes or a closing quote, if it is a secret."""
         text, end = self.text, self._field_end(start)
         value = text[start : min(end, start + _TESTED)]
         block = _BLOCK.match(text, start) if field.sep == ":" else None

@@ -17,8 +17,8 @@ from masking.values import (
 )
 
 _QUOTE = r"\\{0,15}[\"']"
-_NEAR = 160  # maximum characters between a field and the text typed into it
-_FAR = 2000  # characters searched in an object
+_NEAR = 160  # maximum number of characters between a field's name and the text typed into it
+_FAR = 2000  # maximum number of characters to search in an object
 _LONGEST = 1024
 _FIELDS = ("password", "passwd", "passphrase", "passcode", "pwd", "otp")
 _MARKERS = ("passw", "passphrase", "passcode", "pwd", "otp")
@@ -69,7 +69,7 @@ def find_in_objects(text: str, lower: str) -> Iterator[Span]:
 
 
 def _quoted_span(text: str, start: int, closed: str, in_json: bool) -> tuple[int, int] | None:
-    """Return the start and end of a quoted value, or None if it is unclosed or masked."""
+    """Return the start and end of a quoted value, or None if it is already masked or never ends."""
     part = text[start : start + _LONGEST]
     opening = OPENING_QUOTE.match(part)
     if not opening or (closed and not is_same_quote(opening, closed)):
@@ -81,7 +81,7 @@ def _quoted_span(text: str, start: int, closed: str, in_json: bool) -> tuple[int
 
 
 def _find_in_records(text: str, lower: str, in_json: bool) -> Iterator[Span]:
-    """Yield the text in `{"selector": "#password", "text": "..."}`, with keys in either order."""
+    """Yield the text typed in records such as `{"selector": "#password", "text": "..."}`."""
     for match in _TYPED.finditer(lower):
         ends = _quoted_span(text, match.end(), match["closed"], in_json)
         if not ends:
@@ -100,7 +100,7 @@ def _find_in_records(text: str, lower: str, in_json: bool) -> Iterator[Span]:
 
 
 def _find_in_calls(text: str, lower: str, in_json: bool) -> Iterator[Span]:
-    """Yield the text in `page.fill("#password", "...")` or `find_element(...).send_keys("...")`."""
+    """Yield the text typed by calls such as `page.fill("#password", "...")`."""
     for match in _CALL.finditer(lower):
         field = match["field"]
         if field is None:
@@ -120,7 +120,7 @@ def _is_typed(value: str) -> bool:
 
 
 def _find_in_object(text: str, match: re.Match[str], in_json: bool) -> Iterator[Span]:
-    """Yield the top-level strings of an object that look like secrets."""
+    """Yield those top-level strings in an object that look like secrets."""
     position, end = match.end(), match.end() + _FAR
     while key := _KEY.match(text, position, end):
         ends = _quoted_span(text, key.end(), match["closed"], in_json)
@@ -142,7 +142,7 @@ def _find_in_object(text: str, match: re.Match[str], in_json: bool) -> Iterator[
 
 
 def _is_object_secret(value: str) -> bool:
-    """Return whether a string in an object of secrets is a secret."""
+    """Return whether a string in an object such as `"tokens": {...}` is a secret."""
     if len(value) < 6 or " " in value or not stands_out(value) or is_identifier(value):
         return False
     return not (is_placeholder(value) or _NO_SECRET.fullmatch(value) or "://" in value)

@@ -1,20 +1,20 @@
-"""Find the bodies of private keys: complete, truncated, or with a prefix on each line."""
+"""Find the bodies of private keys, even if they are truncated or each line has a prefix."""
 
 import re
 from collections.abc import Iterator
 
 from masking.values import ANSI, Span
 
-_LONGEST = 16_384  # characters before a footer that may belong to its key
+_LONGEST = 16_384  # maximum number of characters to search before a key's footer
 _HEAD = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _FOOT = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_DASH = r"-(?!----[^-])"  # not the first of a footer's five dashes
+_DASH = r"-(?!----[^-])"  # any dash except the first of the five that start a footer
 _EDGE = r"(?:[\s-]|\\++[nrt])"
 _BODY = re.compile(
     rf"(?:\s|{_DASH}|\\++[nrt])*+(?P<value>(?:[A-Za-z0-9+/=\s:,.]|{_DASH}|\\++[nrt/])*+)(?=-----END)"
 )
 _TAIL = re.compile(rf"{_EDGE}+\Z")
-# What may separate the lines of a key: code, diff and quotation marks, line numbers.
+# What may separate a key's lines: code punctuation, diff markers, quotes and line numbers.
 _MARKERS = (
     rf"(?:[\s\"',+;(>|#*$→]|{_DASH}|\\++[nrt\"']|{ANSI}|<br ?/?>"
     r"|\\++u2192|[0-9]{1,6}+(?=[ ]*+(?:[|→:\t]|\\++(?:t|u2192)))|(?<=[0-9]):)"
@@ -27,7 +27,7 @@ _LINE = re.compile(
     rf"(?:{_MARKERS}|{_HEADER})*+(?P<value>{_NO_NUMBER}(?:{_LETTER}{{16,}}+"
     rf"|[A-Za-z0-9+/=]{{1,16}}+(?={_MARKERS}*+-----END)|=[A-Za-z0-9+/]{{4}}))"
 )
-# Not inside a run of letters, unless right after an escape or a colour sequence.
+# A key's line may not start inside a run of letters, except after an escape or colour sequence.
 _NEW = r"(?:(?<![A-Za-z0-9+/=\\\[<])|(?<=\\[nrt])|(?<=\\u2192)|(?<=[0-9\[]m)|(?<=\[K))"
 _LAST_LINES = re.compile(
     rf"{_NEW}{_NO_NUMBER}(?:{_LETTER}{{30,}}+"
@@ -53,7 +53,7 @@ def find_private_keys(text: str) -> Iterator[Span]:
 
 
 def _trimmed_body(text: str, start: int, end: int) -> Iterator[Span]:
-    """Yield the body without the line breaks around it."""
+    """Yield the span of a key's body, without the line breaks around it."""
     tail = _TAIL.search(text, max(start, end - 64), end)
     end = tail.start() if tail else end
     while end > start and text[end - 1] == "\\":
@@ -63,7 +63,7 @@ def _trimmed_body(text: str, start: int, end: int) -> Iterator[Span]:
 
 
 def _last_lines(text: str, since: int, end: int) -> list[Span]:
-    """Return the lines of the key that directly precede its footer."""
+    """Return the lines of a key that come right before its footer."""
     spans: list[Span] = []
     for line in _LAST_LINES.finditer(text, since, end + 8):
         between = _BETWEEN.match(text, spans[-1].end) if spans else None

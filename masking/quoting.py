@@ -1,4 +1,4 @@
-"""Find where quoted values begin and end, however often their quotes are escaped."""
+"""Find where quoted values begin and end, at any level of backslash escaping."""
 
 import re
 
@@ -12,14 +12,14 @@ _QUOTES = {quote: re.compile(rf"(?P<slashes>\\*+)(?P<quote>[\"{quote}])|\n") for
 
 
 def is_json(text: str) -> bool:
-    """Return whether a text starts like JSON."""
+    """Return whether the text appears to be JSON, judging by its first character."""
     return text[:200].lstrip()[:1] in ("{", "[", '"')
 
 
 def end_of_quoted(text: str, opening: re.Match[str], in_json: bool) -> int | None:
     """Return where a quoted value ends, or None if its line ends first.
 
-    The level of escaping decides which later quote closes it.
+    How deeply the opening quote is escaped decides which later quote closes the value.
     """
     quote, slashes = opening["quote"], len(opening["slashes"])
     for match in _QUOTES[quote].finditer(text, opening.end()):
@@ -39,11 +39,11 @@ def end_of_quoted(text: str, opening: re.Match[str], in_json: bool) -> int | Non
 
 
 def is_same_quote(opening: re.Match[str], closed: str) -> bool:
-    """Return whether a quote is of the same kind as the name's, and escaped at least as deeply."""
+    """Return whether a value's quote matches its name's quote and is escaped at least as deeply."""
     is_deep = _level(len(opening["slashes"])) >= _level(len(closed) - 1) if closed else False
     return is_deep and opening["quote"] == closed[-1]
 
 
 def _level(slashes: int) -> int:
-    """Return how many times a quote was escaped: 0, 1, 3 or 7 backslashes mean 0 to 3 times."""
+    """Return how many times a quote was escaped: 0, 1, 3 and 7 backslashes mean 0, 1, 2 and 3."""
     return (~slashes & (slashes + 1)).bit_length() - 1

@@ -1,6 +1,6 @@
-"""Find secrets by their format: tokens of known services, keys, hashes, URLs with credentials.
+"""Find secrets by their format: service tokens, keys, hashes and URLs with credentials.
 
-The formats are those that the services document and that common secret scanners look for.
+The formats come from the services' documentation and from common secret scanners.
 """
 
 import re
@@ -13,7 +13,7 @@ _W = r"[A-Za-z0-9_-]"
 _A = r"[A-Za-z0-9]"
 _H = r"[0-9a-f]"
 _NO_WORDS = rf"(?![a-z0-9]{{0,15}}(?:-[a-z0-9]{{0,15}}){{0,9}}+(?!{_W}))"
-# (kind, literal prefixes, pattern for the rest)
+# (kind of token, literal prefixes, pattern for the rest of the token)
 _TOKEN_FORMATS = (
     ("github", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), rf"{_A}{{30,255}}+"),
     ("github", ("github_pat_",), r"\w{22,255}+"),
@@ -112,14 +112,14 @@ _TOKEN_FORMATS = (
      rf"\d{{5,16}}:{_W}{{30,50}}+"),
     ("azure", ("AccountKey=", "SharedAccessKey=", "accountkey="), r"[A-Za-z0-9+/]{20,100}+={0,2}"),
 )  # fmt: skip
-# Prefixes that are not secret: they show what the secret is for, so they stay visible.
+# Prefixes to leave visible: they are not secret, and they show what the token is for.
 _PUBLIC = ("hooks.slack.com/", ".webhook.office", "discord", "api.telegram", "Acc", "Shared", "acc")
-# Kinds that need no further check; the others must mix digits and letters, or cases.
+# Kinds that need no further check. Other tokens must mix digits and letters, or mix cases.
 _CERTAIN = {"aws", "age", "teams", "slack", "discord", "telegram", "azure", "octopus", "1password"}
 
 
 def _alternation(literals: list[str]) -> str:
-    """Return a pattern for any of the literals, grouped by first character to match faster."""
+    """Return a pattern that matches any of the literals, grouped by first character for speed."""
     firsts = sorted({literal[0] for literal in literals})
     return "|".join(
         re.escape(first)
@@ -144,7 +144,7 @@ _ESCAPES = "nrtbf"
 
 
 def _is_token_start(text: str, start: int) -> bool:
-    """Return whether a token may start here: not after a letter or digit, except in an escape."""
+    """Return whether a token may start here, which is not inside a word unless after an escape."""
     if start == 0:
         return True
     before = text[start - 1]
@@ -153,18 +153,18 @@ def _is_token_start(text: str, start: int) -> bool:
     return before in _ESCAPES and start > 1 and text[start - 2] == "\\"
 
 
-# No token has fewer than 18 characters; searching only such runs takes half the time.
+# Every token has at least 18 characters. Skipping shorter runs halves the search time.
 _RUN = re.compile(r"[\w.~:/+=-]{18,}+", re.ASCII)
 
 
 def find_tokens(text: str) -> Iterator[Span]:
-    """Yield tokens of known services."""
+    """Yield tokens in the formats of known services."""
     for run in _RUN.finditer(text):
         yield from _tokens_in(text, *run.span())
 
 
 def _tokens_in(text: str, position: int, end: int) -> Iterator[Span]:
-    """Yield the tokens of one run, without overlaps."""
+    """Yield the tokens between two positions in the text, without overlaps."""
     while prefix := _PREFIX.search(text, position, end):
         start, rest = prefix.span()
         kind, pattern = _FORMAT_BY_PREFIX[prefix[0]]
@@ -181,8 +181,8 @@ def _has_both_cases(token: str) -> bool:
     return token != token.lower() and token != token.upper() and "-" not in token
 
 
-# (kind, literal marker, pattern, characters that may precede the marker, allowed counts of them).
-# Checking for the literal first is many times faster than always matching the pattern.
+# (kind, literal marker, pattern, characters expected before the marker, how many are expected)
+# Checking for the marker first is many times faster than always running the pattern.
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 _NEW = r"(?:(?<![A-Za-z0-9_-]eyJ)|(?<=\\[nrtbf]eyJ))"
 _MARKED_FORMATS = tuple(
@@ -204,7 +204,7 @@ _MARKED_FORMATS = tuple(
 
 
 def find_tokens_by_marker(text: str) -> Iterator[Span]:
-    """Yield secrets recognized by a literal marker, which may be in their middle."""
+    """Yield secrets recognized by a literal marker, which may be in the middle of the secret."""
     for kind, marker, pattern, before, counts in _MARKED_FORMATS:
         if marker in text:
             for match in pattern.finditer(text):
@@ -214,7 +214,7 @@ def find_tokens_by_marker(text: str) -> Iterator[Span]:
 
 
 def _run_length_before(text: str, end: int, characters: str) -> int:
-    """Count the consecutive `characters` before a position, excluding an escape's letter."""
+    """Count the consecutive `characters` right before a position, ignoring an escape's letter."""
     if not characters:
         return 0
     start = max(0, end - 40)
@@ -247,7 +247,7 @@ def find_url_credentials(text: str) -> Iterator[Span]:
             yield Span(*match.span(part))
 
 
-# (literal that the lowercase text must contain, finder)
+# (literal that the lowercased text must contain, function that finds the secrets)
 TOKEN_FINDERS: tuple[tuple[str, Callable[[str], Iterator[Span]]], ...] = (
     ("", find_tokens),
     ("", find_tokens_by_marker),

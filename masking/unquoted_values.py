@@ -1,4 +1,4 @@
-"""Decide from its context whether an unquoted value is a secret."""
+"""Decide from the context whether an unquoted value is a secret."""
 
 import re
 
@@ -17,7 +17,7 @@ from masking.values import (
     stands_out,
 )
 
-_TEXT = rf"[\"']{SPACE}[:,]{SPACE}\\{{0,15}}\""  # the start of a JSON string
+_TEXT = rf"[\"']{SPACE}[:,]{SPACE}\\{{0,15}}\""  # the punctuation before the text of a JSON string
 _LINE_START = re.compile(
     rf"(?:^|\n|\\n|{_TEXT})(?:[ \t>|+-]|{ANSI})*"
     r"(?:(?:export|set|env|ENV|ARG|local|declare -x|setx)[ ]+)?[\"']?\Z"
@@ -41,7 +41,7 @@ def is_at_line_start(text: str, start: int) -> bool:
 
 
 def opens_expression(field: Field, value: str) -> bool:
-    """Return whether a value opens a list, object or call, unlike the password "(Xy9zQabc"."""
+    """Return whether a value begins a list, object or call, unlike the password "(Xy9zQabc"."""
     if not value.startswith(("(", "[", "{", "<", "|", "&", "$(", "${")):
         return False
     is_whole = field.sep == "=" and not field.is_spaced and is_password_name(field.name)
@@ -49,7 +49,7 @@ def opens_expression(field: Field, value: str) -> bool:
 
 
 def is_unquoted_secret(field: Field, text: str, value: str, whole: str, end: int) -> bool:
-    """Return whether a value is a secret; `whole` includes its trailing punctuation."""
+    """Return whether a value is a secret; `whole` is the value with any trailing punctuation."""
     if not _may_be_secret(field, text, value, end) or is_reference(field.name, value):
         return False
     if is_placeholder(value) or (whole != value and is_placeholder(whole)):
@@ -60,7 +60,7 @@ def is_unquoted_secret(field: Field, text: str, value: str, whole: str, end: int
 
 
 def _is_plain_setting(field: Field, text: str, value: str, end: int) -> bool:
-    """Return whether the context is a setting, not code: NAME=value or a "Password: A.B.C" line."""
+    """Return whether the value is part of a setting, not code: NAME=value or "Password: A.B.C"."""
     if not is_password_name(field.name) and not field.name.isupper():
         return False
     if field.sep == "=":
@@ -74,7 +74,7 @@ def _is_plain_setting(field: Field, text: str, value: str, end: int) -> bool:
 
 
 def _is_form_line(field: Field, text: str, end: int) -> bool:
-    """Return whether the line is just "Password: value"."""
+    """Return whether the entire line has the form "Password: value"."""
     return (
         field.sep == ":"
         and field.name.istitle()
@@ -84,7 +84,7 @@ def _is_form_line(field: Field, text: str, end: int) -> bool:
 
 
 def _may_be_secret(field: Field, text: str, value: str, end: int) -> bool:
-    """Return whether a value may be a secret, given its name and separator."""
+    """Return whether a value may be a secret, judging by its name and separator."""
     password = is_password_name(field.name)
     if field.sep in (",", "||", "??"):
         return False
@@ -101,7 +101,7 @@ def _may_be_secret(field: Field, text: str, value: str, end: int) -> bool:
     if text[field.value_start - 1] == ":" and text[field.start - 1 : field.start] == '"':
         return stands_out(value) and has_digit_and_letter(
             value
-        )  # not "passwd:gecos" in a list of fields
+        )  # excludes "passwd:gecos" in a list of fields
     in_line = bool(_LINE_END.match(text, end)) and is_at_line_start(text, field.start)
     if stands_out(value) and not is_variable_name(value):
         if value.isdigit() and not password:
@@ -119,14 +119,14 @@ def _may_be_secret(field: Field, text: str, value: str, end: int) -> bool:
 
 
 def _fills_line(text: str, value: str, end: int) -> bool:
-    """Return whether a value is alone on its line, as below a "Password:" label."""
+    """Return whether a value is alone on its line, as it would be below a "Password:" label."""
     if len(value) < 6 or ":" in value or not stands_out(value) or is_identifier(value):
         return False
     return bool(_LINE_END.match(text, end)) and text[end : end + 1] not in (",", ";", ":")
 
 
 def _may_be_field_secret(field: Field, text: str, value: str, end: int) -> bool:
-    """Return whether the value in `name=value` may be a secret, in a form, call or setting."""
+    """Return whether the value in `name=value` may be a secret in a URL, a call or a setting."""
     before = text[max(0, field.start - 2) : field.start]
     is_variable = is_variable_name(value)
     if before[-1:] in ("?", "&", ";", "/") or field.name.startswith("-"):

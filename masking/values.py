@@ -1,21 +1,21 @@
-"""Tell secret names from others, and secret values from code, placeholders and words."""
+"""Recognize secret names, and tell secret values from code, placeholders and ordinary words."""
 
 import re
 from functools import lru_cache
 from typing import NamedTuple
 
 MASK = "[masked]"
-# A terminal colour sequence, raw or escaped within another text.
+# A terminal colour sequence, either raw or escaped in a string.
 ANSI = r"(?:\x1b|\\{1,15}(?:[uU]001[bB]|x1[bB]|033|e))\[[0-9;]{0,12}[mKk]"
-SPACE = r"(?:\s|\\{1,15}[rnt]){0,40}+"  # raw or escaped
+SPACE = r"(?:\s|\\{1,15}[rnt]){0,40}+"  # raw or escaped whitespace
 
 
 class Span(NamedTuple):
-    """The position in a text of a secret value, without its name."""
+    """The position of a secret value in the text, not including its name."""
 
     start: int
     end: int  # exclusive
-    quote: str = ""  # added to the mask of a JSON number, to keep the JSON valid
+    quote: str = ""  # put around the mask of a JSON number to keep the JSON valid
 
     @property
     def mask(self) -> str:
@@ -23,7 +23,7 @@ class Span(NamedTuple):
 
     @property
     def cut(self) -> tuple[int, int, str]:
-        """Start, end and replacement, for `replace_ranges`."""
+        """The start, end and replacement to pass to `replace_ranges`."""
         return self.start, self.end, self.mask
 
 
@@ -31,7 +31,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Names are split into words at case changes and punctuation; their last words decide.
+# Names are split at case changes and punctuation. The last words show if a name is secret.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _NEUTRAL = _words(
     "value raw plain text old new current prev previous confirm confirmation again base prod dev "
@@ -51,7 +51,7 @@ _KEYS = _words(
     "accountkey storage admin app application client consumer deploy license licence session "
     "shared preshared subscription webhook bot openai anthropic functions host webapp wep wpa"
 )
-# Words that make a following "token" or "secret" harmless: paging, parsing, language models.
+# Words before "token" or "secret" that show it is harmless, as in "page token".
 _HARMLESS = _words(
     "page pagination continuation next sync resume cancel cancellation stop max min num no pad eos "
     "bos unk cls mask sep special per total input output prompt first last end start missing "
@@ -62,7 +62,7 @@ _HARMLESS = _words(
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Return whether a field's name implies a secret: "apiKey", "DB_PASSWORD", "Set-Cookie"."""
+    """Return whether a field's name implies a secret, as "apiKey" and "DB_PASSWORD" do."""
     words = _words_of(name)
     if not words:
         return False
@@ -83,7 +83,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def _is_password(words: list[str]) -> bool:
-    """Return whether a name ends in a word for password."""
+    """Return whether the words of a name end with one that means password."""
     if not words:
         return False
     if words[-1] == "word" and words[-2:-1] == ["pass"]:
@@ -93,12 +93,12 @@ def _is_password(words: list[str]) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_password_name(name: str) -> bool:
-    """Return whether a field with this name holds a password, which may be an ordinary word."""
+    """Return whether the field holds a password, so that even an ordinary word may be a secret."""
     return _is_password(_words_of(name))
 
 
 def _words_of(name: str) -> list[str]:
-    """Split a name into lowercase words, dropping meaningless ones at the end."""
+    """Split a name into lowercase words, dropping trailing words such as "value" or "old"."""
     words = [word.lower() for word in _WORD.findall(name)]
     while words and (words[-1] in _NEUTRAL or words[-1].isdigit()):
         words.pop()
@@ -127,13 +127,13 @@ _PLACEHOLDER = re.compile(
     """
 )  # fmt: skip
 _VARIABLE = re.compile(
-    r"\$(?:env:)?(?:[A-Z][A-Z0-9_]*|[A-Za-z_]+[0-9]?[A-Za-z_]*)|\$\d"  # not "$ecret123"
+    r"\$(?:env:)?(?:[A-Z][A-Z0-9_]*|[A-Za-z_]+[0-9]?[A-Za-z_]*)|\$\d"  # does not match "$ecret123"
 )
 _CONSTANT_VARIABLE = re.compile(r"\$[A-Z][A-Z0-9_]*")
 
 
 def is_placeholder(value: str, quote: str = "") -> bool:
-    """Return whether a value is a placeholder: "<password>", "${TOKEN}", "****", "null"."""
+    """Return whether a value is a placeholder such as "<password>", "${TOKEN}" or "null"."""
     if len(value) > _LONGEST_PLACEHOLDER:
         return False
     value = value.replace(MASK, "").strip()
@@ -165,7 +165,7 @@ _CAPITAL_INSIDE = re.compile(r"[a-z][A-Z]")
 
 
 def is_code(value: str) -> bool:
-    """Return whether an unquoted value reads as code: a call, an attribute, a container."""
+    """Return whether an unquoted value looks like code: a call, an attribute or a container."""
     if len(value) > 2000:
         return False
     if not _CODE.fullmatch(value):
@@ -182,7 +182,7 @@ _TYPE = re.compile(r"(?:[A-Z][a-z]{2,}+){2,}+")
 
 
 def is_identifier(value: str) -> bool:
-    """Return whether a value is an identifier made of words: "same-origin", "SimpleCookie"."""
+    """Return whether a value is an identifier made of words, such as "SimpleCookie"."""
     if len(value) > 60:
         return False
     joined = any(marker in value for marker in "_./:-") and _JOINED_WORDS.fullmatch(value)
@@ -190,11 +190,11 @@ def is_identifier(value: str) -> bool:
 
 
 def is_variable_name(value: str) -> bool:
-    """Return whether an unquoted value is the name of a variable that holds the secret."""
+    """Return whether an unquoted value looks like the name of a variable that holds a secret."""
     if not (_IDENTIFIER.fullmatch(value) and _PART_OF_NAME.search(value)):
         return False
     digits = len(_DIGIT.findall(_NUMBERED.sub("", value)))
-    return digits == 0 or (digits == 1 and not value[0].isupper())  # not "Passw0rd2026"
+    return digits == 0 or (digits == 1 and not value[0].isupper())  # excludes "Passw0rd2026"
 
 
 _REFERENCE = re.compile(r"(?:id|type|src|source|env|name)=.*|[a-z]{4,20}[0-9]{0,2}")
@@ -204,7 +204,7 @@ _PART_OF_PATH = re.compile(r"[A-Za-z]?[a-z]{0,24}[0-9]{0,4}")
 
 
 def is_reference(name: str, value: str) -> bool:
-    """Return whether a value only refers to a secret: a path, "id=npm", "credentials: include2"."""
+    """Return whether a value only refers to a secret, as a path or "id=npm" does."""
     if is_password_name(name) or len(value) > 200:
         return False
     if value.startswith(_STORES) or _COLOUR_OR_LINK.fullmatch(value):
@@ -220,14 +220,14 @@ def has_digit_and_letter(value: str) -> bool:
 
 
 def stands_out(value: str) -> bool:
-    """Return whether a value cannot be a word of prose, because of its digits or symbols."""
+    """Return whether a value's digits or symbols show that it is not an ordinary word."""
     if _DIGITS.fullmatch(value):
         return len(value) >= 5
     return len(value) >= 4 and bool(_RANDOM.match(value) or _SYMBOL.search(value))
 
 
 def is_mixed(value: str) -> bool:
-    """Return whether a value has a capital inside a word, or both digits and letters."""
+    """Return whether a value has a capital letter inside a word, or both digits and letters."""
     return bool(_RANDOM.match(value) or _CAPITAL_INSIDE.search(value))
 
 
@@ -243,18 +243,18 @@ def strip_end(value: str) -> str:
 
 
 class Field(NamedTuple):
-    """A name that may be followed by a secret value, and the syntax around it."""
+    """A name that may be followed by a secret value, and the syntax between the two."""
 
     name: str
-    start: int  # of the name
-    value_start: int  # of the value, including its opening quote if it has one
-    sep: str  # between name and value; "is" in a sentence, "flag" for --name value
-    is_spaced: bool  # blanks precede the separator
-    quote: str  # the one that ends the name, with its backslashes, or ""
-    on_next_line: bool = False  # the value is on a line after the name
+    start: int  # where the name starts
+    value_start: int  # where the value starts, with its opening quote if it has one
+    sep: str  # separator such as "=" or ":", "is" in a sentence, or "flag" after a flag
+    is_spaced: bool  # whether blanks come before the separator
+    quote: str  # the quote that ends the name, with its backslashes, or ""
+    on_next_line: bool = False  # whether the value is on a later line than the name
 
 
-# Quoted values that are not secrets: code between two string literals, and sentences.
+# Quoted text that is not a secret: code between two string literals, and sentences.
 _JOINED = re.compile(r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+")
 _SAID = re.compile(r"[A-Z][a-z']+(?: [A-Za-z][a-z']*+){2,}.{0,400}[.!?:]", re.DOTALL)
 _SENTENCE = re.compile(r"[A-Z][a-z']*(?: [A-Za-z][a-z']*){2,}.{0,400}[a-z.!?:]", re.DOTALL)
@@ -262,31 +262,31 @@ _SNAKE = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)+")
 
 
 def is_quoted_secret(field: Field, value: str, quote: str) -> bool:
-    """Return whether a quoted value after a secret name is a secret."""
+    """Return whether a quoted value that follows a secret name is a secret."""
     if is_placeholder(value, quote) or not value.strip():
         return False
     if quote == "`" and not (stands_out(value) and len(value) >= 6):
         return False
     if not field.quote and _JOINED.match(value):
-        return False  # the code between two concatenated literals
+        return False  # code between two concatenated string literals
     if field.sep in (",", "==", "===", "||", "??"):
         return (
             stands_out(value)
             and " " not in value
             and not is_identifier(value)
             and not is_secret_name(value)
-            and not (field.on_next_line and _SNAKE.fullmatch(value))  # a list of names
+            and not (field.on_next_line and _SNAKE.fullmatch(value))  # one of a list of names
         )
     if field.name.lower() == "pass" and " " in value.strip():
-        return False  # as in "PASS: all tests are green"
+        return False  # a test result, as in "PASS: all tests are green"
     if is_password_name(field.name):
         return not (" " in value.strip() and field.sep == ":" and _SAID.fullmatch(value))
     if is_reference(field.name, value):
         return False
     if field.name == "token" and value.isalpha() and value.islower() and len(value) <= 12:
-        return False  # a parser's token
+        return False  # the type of a parser's token
     if _CAPITAL_INSIDE.search(value) and is_secret_name(value) and not has_digit_and_letter(value):
-        return False  # a name: "InvalidIdToken"
+        return False  # the name of a class or error, such as "InvalidIdToken"
     if " " in value.strip():
         return stands_out(value) and not _SENTENCE.match(value)
     if len(value) < (3 if field.name.isupper() else 4) or is_identifier(value):
