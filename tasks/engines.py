@@ -1,8 +1,8 @@
-"""The differences between SQLite and PostgreSQL.
+"""Handles the differences between SQLite and PostgreSQL.
 
 Only this module checks which of the two a connection uses. Other code checks a capability, such as
-`engine(connection).is_file`, or defines both statements in a `PerEngine`; Django expressions define
-`as_sqlite` and `as_postgresql`.
+`engine(connection).is_file`, or writes the SQL for both in a `PerEngine`. Django expressions define
+`as_sqlite` and `as_postgresql` instead.
 """
 
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from typing import Any, NamedTuple
 
 @dataclass(frozen=True)
 class Engine:
-    """The capabilities of a database."""
+    """The capabilities and SQL dialect of a database engine."""
 
-    # The database is a local file that agents open too, and all writers share one lock. Otherwise,
-    # rows are locked individually.
+    # Whether the database is a local file, which agents also open and which has a single write
+    # lock. On a database server, rows are locked individually.
     is_file: bool
-    # Columns only hold values of their type, and text is UTF-8 without NUL. SQLite stores any value
-    # in any column.
+    # Whether columns hold only values of their declared type, and text is UTF-8 without NUL. SQLite
+    # can store any value in any column.
     is_strictly_typed: bool
-    # At the default isolation level, all reads in a transaction see the same state.
+    # Whether all reads in a transaction see the same state at the default isolation level.
     has_snapshot_reads: bool
-    # Large values must be read through blob handles, since `substr` and `length` read all of them.
+    # Whether large values need blob handles, since `substr` and `length` read the entire value.
     has_blob_handles: bool
-    timestamp_type: str  # the type of a timestamp column, which must sort bytewise
-    like: str  # the operator for a case-insensitive LIKE
+    timestamp_type: str  # the SQL type of timestamp columns, which must sort by byte value
+    like: str  # the SQL operator for a case-insensitive LIKE
 
 
 _ENGINES = {
@@ -48,7 +48,7 @@ _ENGINES = {
 
 
 class PerEngine(NamedTuple):
-    """A statement in each engine's SQL dialect."""
+    """One SQL statement, written in each engine's dialect."""
 
     sqlite: str
     postgresql: str
@@ -58,14 +58,14 @@ class PerEngine(NamedTuple):
 
 
 def engine(connection: Any) -> Engine:
-    """Return the engine of a Django connection."""
+    """Return the `Engine` that a Django connection uses."""
     return _ENGINES[connection.vendor]
 
 
 def storable(value: Any, connection: Any) -> Any:
-    """Return the value in a form that the database can store: PostgreSQL needs U+FFFD for NUL.
+    """Return the value in a form that the database can store: on PostgreSQL, NUL becomes U+FFFD.
 
-    An id has to be converted before a lookup, too.
+    Ids must also be converted before they are looked up.
     """
     if isinstance(value, str) and "\0" in value and engine(connection).is_strictly_typed:
         return value.replace("\0", "\ufffd")

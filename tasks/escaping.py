@@ -1,4 +1,4 @@
-"""Escaping of text from agents and visitors for terminals and logs."""
+"""Escapes text from agents and visitors before it goes to terminals and logs."""
 
 
 def one_line(text: object) -> str:

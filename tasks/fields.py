@@ -22,7 +22,7 @@ else:
 
 T = TypeVar("T")
 
-_LONGEST_QUOTE = 1_000  # characters of an invalid timestamp quoted in an error
+_LONGEST_QUOTE = 1_000  # maximum characters of an invalid timestamp quoted in an error
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CANONICAL = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}|\.\d{6}|\.\d{9})?\+00:00", re.ASCII
@@ -33,7 +33,7 @@ _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:
 def rfc3339(seconds: int, nanoseconds: int) -> str:
     """Format a Unix time in UTC with 0, 3, 6 or 9 fractional digits, as Rust's chrono does.
 
-    Texts in this form sort in chronological order.
+    Strings in this form sort chronologically.
     """
     whole = _to_seconds(seconds)
     fraction = f".{nanoseconds:09d}" if nanoseconds else ""
@@ -48,12 +48,12 @@ def _to_seconds(seconds: int) -> str:
 
 
 def now_rfc3339() -> str:
-    """Return the current time as text in UTC, with nanosecond precision."""
+    """Return the current UTC time as RFC 3339 text with nanosecond precision."""
     return rfc3339(*divmod(time.time_ns(), 10**9))
 
 
 def next_nanosecond(text: str) -> str:
-    """Return the time one nanosecond later, or the same time if that would be out of range."""
+    """Return the timestamp plus one nanosecond, or unchanged if that would be out of range."""
     whole, _, fraction = text.removesuffix("+00:00").partition(".")
     seconds = (datetime.fromisoformat(f"{whole}+00:00") - _EPOCH) // timedelta(seconds=1)
     try:
@@ -63,13 +63,13 @@ def next_nanosecond(text: str) -> str:
 
 
 class Timestamp(datetime):
-    """An aware datetime that remembers the stored text, which may hold nanoseconds."""
+    """An aware datetime that keeps its stored text, which may have nanosecond precision."""
 
     text: str | None = None
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Parse a date and time with an offset. Raises ValueError for other text."""
+        """Parse an RFC 3339 date and time with an offset. Raises ValueError for any other text."""
         if not _TIMESTAMP.fullmatch(text):
             raise ValueError(f"{text[:_LONGEST_QUOTE]!r} is no RFC 3339 timestamp")
         try:
@@ -84,7 +84,7 @@ class Timestamp(datetime):
 
 
 def parse_stored(text: str) -> Timestamp | str:
-    """Parse a stored text as a timestamp, or return the text itself if it is not one."""
+    """Parse stored text as a timestamp, or return the text unchanged if that fails."""
     try:
         return Timestamp.from_text(text)
     except ValueError:
@@ -92,7 +92,7 @@ def parse_stored(text: str) -> Timestamp | str:
 
 
 def is_canonical(text: str) -> bool:
-    """Return whether a text is a timestamp in exactly the form that `rfc3339` returns."""
+    """Return whether the text is a timestamp in exactly the form that `rfc3339` returns."""
     if not _CANONICAL.fullmatch(text) or text.endswith("000+00:00"):
         return False
     try:
@@ -109,9 +109,9 @@ def check_rfc3339(text: str) -> None:
 
 
 def to_text(moment: Any) -> str:
-    """Return the stored form of a datetime; a naive one is taken to be in the current time zone.
+    """Return a datetime's stored form; a naive datetime is assumed to be in the current time zone.
 
-    Any other value that a column holds is converted with `str`.
+    A value of any other type is converted with `str`.
     """
     if not isinstance(moment, datetime):
         return str(moment)
@@ -124,7 +124,7 @@ def to_text(moment: Any) -> str:
 
 
 def to_value(moment: Any) -> models.Value:
-    """Return the stored form as a text expression for comparison with a column."""
+    """Return a datetime's stored form as a text expression to compare with a column."""
     return models.Value(to_text(moment), output_field=models.TextField())
 
 
@@ -133,9 +133,9 @@ def now() -> Timestamp:
 
 
 class Rfc3339Field(DateTimeField):
-    """A text column of RFC 3339 timestamps in UTC, compared and ordered as text.
+    """A text column that holds RFC 3339 timestamps in UTC and is compared and sorted as text.
 
-    Values are aware datetimes that carry their stored text, so writing one back changes nothing.
+    Values are aware datetimes that keep their stored text, so saving them again changes nothing.
     A stored value that is not a timestamp is returned unchanged.
     """
 
@@ -170,16 +170,16 @@ class Rfc3339Field(DateTimeField):
 
 
 class AsDateTime(models.Func):
-    """A timestamp text as the database's native datetime, or NULL if the text is invalid."""
+    """Converts a text timestamp to the database's native datetime, or to NULL if it is invalid."""
 
     arity = 1
     output_field = models.DateTimeField()
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
         text, params = compiler.compile(self.get_source_expressions()[0])
-        # "2026-11-02T11:07:52.161973069+00:00" → "2026-11-02 11:07:52.161973", Django's own form
+        # "2026-11-02T11:07:52.161973069+00:00" → "2026-11-02 11:07:52.161973", as Django stores it
         sql = (
-            # "+0 days" makes SQLite compute the date, which rejects 29 February in a common year
+            # "+0 days" makes SQLite normalize dates, so 29 February in a non-leap year is rejected
             f"CASE WHEN strftime('%%Y-%%m-%%dT%%H:%%M:%%S', substr({text}, 1, 19), '+0 days')"
             f" = substr({text}, 1, 19)"
             f" AND (substr({text}, 20) = '+00:00' OR (substr({text}, 20) GLOB '.[0-9]*+00:00'"
@@ -190,7 +190,7 @@ class AsDateTime(models.Func):
 
     def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
         text, params = compiler.compile(self.get_source_expressions()[0])
-        # The cast would fail the whole query for an impossible date, so the pattern rejects those.
+        # Casting an impossible date would fail the query, so the pattern matches only real dates.
         leap_year = r"(?:\d\d(?:0[48]|[2468][048]|[13579][26])|(?:[2468][048]|[13579][26]|0[48])00)"
         date = (
             r"(?!0000)(?:\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])"
@@ -203,7 +203,7 @@ class AsDateTime(models.Func):
 
 
 def _on_datetime(self: Any, compiler: Any, connection: Any, **context: Any) -> Any:
-    """Compile Trunc… and Extract…, converting a text timestamp to a datetime first."""
+    """Compile a Trunc or Extract function, converting a text timestamp to a datetime first."""
     if not isinstance(self.lhs.output_field, Rfc3339Field):
         return self.as_sql(compiler, connection, **context)
     if self.output_field is self.lhs.output_field:
@@ -214,16 +214,16 @@ def _on_datetime(self: Any, compiler: Any, connection: Any, **context: Any) -> A
 
 
 def support_datetime_functions() -> None:
-    """Make Django's datetime functions work on Rfc3339Field; called when the app is ready."""
+    """Make Django's datetime functions support Rfc3339Field. Called when the app is ready."""
     for function in (Extract, TruncBase):
         for vendor in ("as_sqlite", "as_postgresql"):
             setattr(function, vendor, _on_datetime)
 
 
 class DecodedJson(Generic[T]):
-    """A typed view of a raw JSON column, decoded on first access and cached until it changes.
+    """A typed attribute for a raw JSON column, decoded on first access and cached until it changes.
 
-    Raises ValueError if the column cannot be decoded. Setting the view sets the raw column.
+    Reading it raises ValueError if the column cannot be decoded. Assigning to it sets the column.
     """
 
     def __init__(self, column: str, decode: Callable[[str], T], encode: Callable[[T, str], str]):

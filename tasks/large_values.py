@@ -1,6 +1,6 @@
-"""Access to the beginnings and lengths of stored values without reading them in full.
+"""Reads the beginnings and lengths of large stored values without reading the values in full.
 
-A history may take hundreds of megabytes, and SQLite's `substr` and `length` read a text in full. A
+A history may take up hundreds of megabytes, and SQLite's `substr` and `length` read all of it. A
 blob handle reads only the requested pages, finds the length in the row's header, and can open
 values that are too large for SQLite to return (`untrusted.MAX_VALUE_SIZE`). PostgreSQL stores large
 values out of line, knows their lengths, and decompresses only the beginning.
@@ -23,22 +23,22 @@ from tasks.engines import engine
 M = TypeVar("M", bound=models.Model)
 Q = TypeVar("Q", bound=models.QuerySet[Any])
 
-Beginnings = Mapping[str, tuple[str, int]]  # name → (column, number of characters)
+Beginnings = Mapping[str, tuple[str, int]]  # name → (column, number of characters to read)
 
-CHUNK_SIZE = 32_000_000  # bytes of a text per streamed chunk
-# The columns stored after the histories, which SQLite has to read through to reach them.
+CHUNK_SIZE = 32_000_000  # bytes per chunk when a value is streamed
+# The columns stored after the histories. To reach them, SQLite must read through the histories.
 TRAILING = ("checkpoint_count", "created_at", "updated_at", "completed_at")
-_FIXED_SIZE = ("null", "integer", "real")  # types of a few bytes, without blob handles
-_READ_WHOLE = 80_000  # bytes; a smaller value is read with the rest of its row
+_FIXED_SIZE = ("null", "integer", "real")  # small types that blob handles cannot open
+_READ_WHOLE = 80_000  # bytes; values up to this size are read with the rest of the row
 
 
 def is_unusable_key(key: Any) -> bool:
-    """Return whether an id cannot be used for a lookup: SQLite allows NULL and any bytes as ids."""
+    """Return whether the id cannot be looked up. SQLite allows ids that are NULL or not UTF-8."""
     return not isinstance(key, str) or "\ufffd" in key
 
 
 class RowId(Func):
-    """The rowid of the row that holds the given column; NULL on PostgreSQL."""
+    """An expression for the SQLite rowid of the row that a column is in; NULL on PostgreSQL."""
 
     arity = 1
     output_field = models.BigIntegerField()
@@ -56,7 +56,7 @@ class _OctetLength(Func):
 
 
 class Beginning(NamedTuple):
-    """The first characters of a value, and its full length in bytes; both None for NULL."""
+    """The first characters of a value and its full length in bytes. For NULL, both are None."""
 
     start: Any
     length: int | None
@@ -65,10 +65,10 @@ class Beginning(NamedTuple):
 class BoundedQuerySet(models.QuerySet[M]):
     """A queryset that can load the beginnings of large columns instead of their full values."""
 
-    _beginnings: Beginnings = MappingProxyType({})  # to read with blob handles
+    _beginnings: Beginnings = MappingProxyType({})  # the beginnings to read with blob handles
 
     def with_beginnings(self, **beginnings: tuple[str, int]) -> Self:
-        """Annotate `NAME_start` and `NAME_length` (in bytes) for each NAME=(column, characters)."""
+        """For each NAME=(column, characters), add `NAME_start` and `NAME_length` (in bytes)."""
         rows = self.defer(*(column for column, _ in beginnings.values()))
         if engine(connections[self.db]).has_blob_handles:
             rows = rows.defer(*TRAILING).annotate(rowid=RowId("pk"))
@@ -118,9 +118,9 @@ def _attributes(connection: Any, row: Any, wanted: Beginnings) -> dict[str, Any]
 
 @contextmanager
 def snapshot(connection: BaseDatabaseWrapper) -> Iterator[sqlite3.Connection]:
-    """Yield SQLite's own connection in a transaction with a consistent view. Takes no lock.
+    """Yield the raw SQLite connection in a transaction with a consistent view. Takes no lock.
 
-    Its errors are converted to Django's. Keep it short: SQLite cannot reset its WAL meanwhile.
+    SQLite errors become Django errors. Keep the block short, since it delays resetting the WAL.
     """
     connection.ensure_connection()
     raw: sqlite3.Connection = connection.connection
@@ -138,10 +138,10 @@ def snapshot(connection: BaseDatabaseWrapper) -> Iterator[sqlite3.Connection]:
 def read_row(
     raw: sqlite3.Connection, table: str, rowid: int, wanted: Mapping[str, int], *others: str
 ) -> tuple[dict[str, Beginning], tuple[Any, ...]]:
-    """Return the beginnings of some columns of an SQLite row, and the values of others.
+    """Return the beginnings of some columns of a SQLite row, and the full values of others.
 
-    `wanted` maps columns to numbers of characters. Must be called in a `snapshot`. To get past a
-    large value, SQLite reads all of its pages, so all short values are read in one statement.
+    `wanted` maps each column to the number of characters to read. Call this inside a `snapshot`.
+    To get past a large value, SQLite reads all its pages, so one statement reads all short values.
     """
     values = _values(raw, table, rowid, wanted)
     lengths = {column: value.length(raw) for column, value in values.items()}
@@ -163,7 +163,7 @@ def read_row(
 def lengths(
     raw: sqlite3.Connection, table: str, rowid: int, columns: Collection[str]
 ) -> dict[str, int]:
-    """Return the bytes in each column of an SQLite row (0 for NULL) without reading the values."""
+    """Return the size of each value in a SQLite row in bytes (0 for NULL), without reading it."""
     values = _values(raw, table, rowid, columns)
     return {column: value.length(raw) or 0 for column, value in values.items()}
 
@@ -185,7 +185,7 @@ def _select(
 
 
 class _Value(NamedTuple):
-    """A stored value; `kind` is its own type, which may differ from its column's."""
+    """A stored SQLite value. Its actual type, `kind`, may differ from the column's type."""
 
     table: str
     column: str
@@ -202,7 +202,7 @@ class _Value(NamedTuple):
             return len(blob)
 
     def start(self, raw: sqlite3.Connection, most: int, whole: bytes | None) -> Any:
-        """Return the first characters (bytes of a blob), taken from `whole` unless it is None."""
+        """Return the first `most` characters (or bytes of a blob), from `whole` if it is given."""
         if self.kind == "null":
             return None
         if whole is None:
@@ -214,14 +214,14 @@ class _Value(NamedTuple):
             return whole[:most]
         else:
             text = whole.decode("utf-8", "replace")
-        return text.partition("\0")[0][:most]  # ends at the first NUL, as in `substr`
+        return text.partition("\0")[0][:most]  # ends at the first NUL, as SQLite's `substr` does
 
     def _open(self, raw: sqlite3.Connection) -> sqlite3.Blob:
         return raw.blobopen(self.table, self.column, self.rowid, readonly=True)
 
 
 def _decoded(blob: sqlite3.Blob, most: int) -> str:
-    """Return at least `most` characters if the text has them, reading few bytes beyond those."""
+    """Decode at least `most` characters, or all if there are fewer, reading few extra bytes."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text, left = "", len(blob)
     while left and len(text) < most:
@@ -232,9 +232,9 @@ def _decoded(blob: sqlite3.Blob, most: int) -> str:
 
 
 def stream(row: Any, column: str) -> Iterator[bytes]:
-    """Yield a column's full text in chunks, with no transaction or handle open between them.
+    """Yield a column's full text in chunks, with no transaction or handle open between chunks.
 
-    Raises OperationalError if the row is written or deleted meanwhile.
+    Raises OperationalError if the row is changed or deleted in the meantime.
     """
     connection, position, before = connections[row._state.db], 0, None
     read = _blob_chunk if engine(connection).has_blob_handles else _text_chunk
@@ -271,12 +271,12 @@ def _text_chunk(
 
 
 def _version_columns(row: Any) -> list[str]:
-    """Return the columns that show whether a row was replaced or updated; checkpoints never are."""
+    """Return the columns that change when a row is replaced or updated; checkpoints never are."""
     return [f.column for f in row._meta.concrete_fields if f.column in ("task_id", "updated_at")]
 
 
 def without_text(rows: Q, column: str, text: str, most: int) -> Q:
-    """Filter SQLite rows to those without the text in the first `most` characters of a column."""
+    """Keep only the SQLite rows whose column lacks the text in its first `most` characters."""
     table = rows.model._meta.db_table
     rows = rows.annotate(rowid=RowId("pk"))
     with snapshot(connections[rows.db]) as raw:

@@ -9,13 +9,13 @@ from tasks.models import TaskRecord
 from tasks.store.daemon import Daemon
 from tasks.store.workspace import store_connection, store_file
 
-MAX_AGE = 60  # seconds until the token changes regardless, as threads stall without a write
+MAX_AGE = 60  # seconds until the token changes anyway, since threads can stall without a write
 
 
 def change_token(daemon: Daemon) -> str:
-    """Return the token without reading the list.
+    """Return the thread list's current token, without reading the list.
 
-    Compute it before reading the list, so that a change in between is not missed.
+    Call this before reading the list, so that a change in between is not missed.
     """
     is_file = engine(store_connection()).is_file
     store = _file_state(store_file()) if is_file else _newest_row()
@@ -24,7 +24,7 @@ def change_token(daemon: Daemon) -> str:
 
 
 def _file_state(file: Path) -> list[tuple[int, int] | None]:
-    """Stat the store's file and its WAL; each commit writes to one of them."""
+    """Stat the store's file and its WAL, since every commit writes to one of the two."""
     return [_stat(file), _stat(file.with_name(f"{file.name}-wal"))]
 
 
@@ -33,7 +33,7 @@ def _stat(file: Path) -> tuple[int, int] | None:
         stat = os.stat(file)
     except OSError:
         return None
-    # an empty WAL comes and goes with readers, so it counts as missing
+    # readers create and remove an empty WAL, so an empty WAL counts as missing
     return (stat.st_mtime_ns, stat.st_size) if stat.st_size else None
 
 

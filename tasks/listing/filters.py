@@ -21,13 +21,13 @@ PERIOD_LENGTHS = {
     "30d": timedelta(days=30),
 }
 TEXT_FILTERS = ("channel", "provider", "model")
-RECENT_TASKS = 1_000  # tasks whose channels, providers and models are offered as choices
-MAX_CURSOR_TEXT = 2_000  # characters of a stored value in a URL
+RECENT_TASKS = 1_000  # newest tasks whose channels, providers and models are offered as choices
+MAX_CURSOR_TEXT = 2_000  # maximum characters of a stored value in a URL
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """A position for keyset paging: a row's value in the sort column, as stored, and its id."""
+    """A position for keyset paging: a row's stored value in the sort column, and the row's id."""
 
     value: str | int
     task_id: str
@@ -38,7 +38,7 @@ class Cursor:
 
     @classmethod
     def parse(cls, query: QueryDict, name: str) -> Self | None:
-        """Parse a cursor written by `params()`, if present. Raise BadRequest if it is invalid."""
+        """Parse the cursor that `params()` wrote, if any. Raise BadRequest if it is invalid."""
         if name not in query:
             return None
         value, task_id = str(query[name]), str(query.get("task", ""))
@@ -50,9 +50,9 @@ class Cursor:
         return cls(int(value), task_id)
 
     def params(self, name: str) -> dict[str, str]:
-        """Return the query parameters of this cursor.
+        """Return this cursor as query parameters.
 
-        Long values are truncated, so rows that share the truncated text are skipped or repeated.
+        Long values are truncated, so rows with the same truncated value may be skipped or repeated.
         """
         texts = {name: str(self.value), "task": str(self.task_id)}
         return {name: text[:MAX_CURSOR_TEXT] for name, text in texts.items()}
@@ -104,7 +104,7 @@ class Filters:
 
     @property
     def is_live(self) -> bool:
-        """Whether new activity is listed first and is cheap to poll for."""
+        """Whether the list shows new activity first and is cheap to poll."""
         return self.sort == "activity" and not self.is_heavy
 
     @property
@@ -122,9 +122,9 @@ class Filters:
 
 
 def recent_values(max_length: int) -> dict[str, list[str]]:
-    """Return the channels, providers and models of the newest tasks, latest first.
+    """Return the channels, providers and models of the newest tasks, most recent first.
 
-    Values longer than `max_length` characters are left out, without being read in full.
+    Values longer than `max_length` characters are omitted and never read in full.
     """
     starts = (Left(name, max_length + 1) for name in TEXT_FILTERS)
     rows = TaskRecord.objects.newest_first().values_list(*starts)[:RECENT_TASKS]

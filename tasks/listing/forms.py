@@ -34,7 +34,7 @@ SORTS = {
 
 
 class FilterForm(forms.Form):
-    """The list's query string. Every value is validated; unknown keys are ignored."""
+    """Validates the thread list's query string. Unknown keys are ignored."""
 
     status = forms.ChoiceField(choices=list(STATES.items()), required=False)
     channel = forms.CharField(max_length=300, strip=False, required=False)

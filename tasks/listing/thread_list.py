@@ -1,7 +1,7 @@
-"""Pages of the thread list, filtered and sorted.
+"""Fetches pages of the filtered and sorted thread list.
 
-A page costs the same anywhere in the list. Filters that an index covers take one query. Any others
-scan the list in batches for a limited time, and the next request can continue the scan.
+A page is equally fast anywhere in the list. Filters that an index covers need only one query. Other
+filters scan the list in batches for a limited time, and the next request can continue the scan.
 """
 
 import time
@@ -21,11 +21,11 @@ from tasks.models import TaskRecord, TaskRecordQuerySet, TaskStatus
 from tasks.store.daemon import Daemon, daemon
 from tasks.transcript.search import ROLES, Hit, Term
 
-BATCH, HEAVY_BATCH = 20_000, 100  # rows per query without, and with, large columns
+BATCH, HEAVY_BATCH = 20_000, 100  # rows per query, without and with large columns
 SCAN_SECONDS, NEIGHBOUR_SECONDS = 1.5, 0.2
-SECONDS_PER_HISTORY = 3.0  # to search one
-MAX_COUNT = 1_000  # threads counted per state
-# keeps SQLite from using the status index and then having to sort everything it returns
+SECONDS_PER_HISTORY = 3.0  # time limit for searching one history
+MAX_COUNT = 1_000  # maximum number of threads counted per state
+# Keeps SQLite from using the status index, whose rows it would then have to sort.
 _UNINDEXED_STATUS = Concat("status", Value(""), output_field=TextField())
 
 
@@ -34,12 +34,12 @@ class Page:
     records: list[TaskRecord]
     has_more: bool = False
     stopped_at: Cursor | None = None  # where the scan ran out of time, if it did
-    too_large: int = 0  # threads not searched completely
+    too_large: int = 0  # number of threads that were not fully searched
     hits: dict[str, list[Hit]] = field(default_factory=dict)  # by task id
 
 
 class ThreadList:
-    """The threads that match the filters at one moment."""
+    """The list of threads that match the filters at one point in time."""
 
     def __init__(
         self, filters: Filters, daemon_: Daemon | None = None, seconds: float | None = None
@@ -50,16 +50,16 @@ class ThreadList:
         self._term = Term(filters.q) if filters.q else None
 
     def page(self, size: int, after: Cursor | None = None, before: Cursor | None = None) -> Page:
-        """Return the page of threads after, or before, a cursor in the list's order."""
+        """Return the page of threads that follows `after` or precedes `before` in the list."""
         page = self._scan(size, before or after, forwards=before is None)
         if before is not None:
             page.records.reverse()
         return page
 
     def counts(self) -> dict[str, int]:
-        """Count the threads in each state that match the other filters, up to `MAX_COUNT` + 1.
+        """For each state, count the threads that match the other filters, up to `MAX_COUNT` + 1.
 
-        With a channel, provider or model filter, only the newest `BATCH` tasks are counted.
+        If a channel, provider or model is selected, only the newest `BATCH` tasks are counted.
         """
         rows = TaskRecord.objects.latest_per_thread().filter(self._equalities & self._times)
         newest = TaskRecord.objects.newest_first()
@@ -104,14 +104,14 @@ class ThreadList:
 
     @staticmethod
     def _batch_end(rows: TaskRecordQuerySet, column: str, size: int) -> Cursor | None:
-        """Return the cursor of the last row in a batch, or None if there are fewer rows."""
+        """Return a cursor for the last row of the batch, or None if the batch is not full."""
         last = rows.values_list(column, "task_id")[size - 1 : size]
         return next((Cursor.of_row(*row) for row in last), None)
 
     def _add_matches(
         self, page: Page, rows: TaskRecordQuerySet, limit: int, deadline: float
     ) -> None:
-        """Add to the page the first of these rows that match the filters."""
+        """Add the first rows that match the filters to the page, up to `limit` rows."""
         rows = rows.latest_per_thread().alias(unindexed_status=_UNINDEXED_STATUS)
         rows = rows.filter(self._conditions)
         if self.filters.resume:
@@ -142,7 +142,7 @@ class ThreadList:
         return ids
 
     def _without_too_large(self, page: Page, rows: TaskRecordQuerySet) -> TaskRecordQuerySet:
-        """Exclude the rows whose histories are too large to read, and count them."""
+        """Exclude and count the rows whose histories are too large to read."""
         large = large_values.larger_than(rows, "execution_history_json", settings.MAX_HISTORY_SIZE)
         page.too_large += len(large)
         return rows.exclude(pk__in=large) if large else rows
@@ -163,7 +163,7 @@ class ThreadList:
         return (self.filters.where,) if self.filters.where in ROLES else ()
 
     def _ordered(self, descending: bool) -> TaskRecordQuerySet:
-        """Return all rows in the list's order, after applying the filters that its index covers."""
+        """Return the rows in the list's order, applying only the filters that the index covers."""
         rows = TaskRecord.objects.in_order(self.filters.sort_column, descending=descending)
         if self.filters.sort_column == "updated_at":
             rows = rows.filter(self._state(self.filters.status) & self._times)
@@ -171,7 +171,7 @@ class ThreadList:
 
     @cached_property
     def _conditions(self) -> Q:
-        """The filters not covered by the index that the list is ordered by."""
+        """The filters that are not covered by the index used to sort the list."""
         conditions = self._equalities
         if self._term and self.filters.where == "ids":
             conditions &= self._term.in_ids()
@@ -196,7 +196,7 @@ class ThreadList:
         return times
 
     def _state(self, state: str, column: str = "status") -> Q:
-        """Return the condition for a state; a running task counts as stalled after a while."""
+        """Return the condition for a state. A running task not updated recently is stalled."""
         if not state:
             return Q()
         stalled_before = to_value(self.daemon.stalled_before)
@@ -208,12 +208,12 @@ class ThreadList:
 
 
 def neighbours(filters: Filters, record: TaskRecord) -> tuple[str | None, str | None]:
-    """Return the ids of the threads before and after this one in the list, or None.
+    """Return the ids of the threads before and after the given one in the list, or None.
 
-    The thread itself need not match the filters (any more); only its position in the order
-    matters. A neighbour that is too far away to find quickly is also None.
+    The given thread does not have to match the filters; only its position in the sort order
+    matters. A neighbour that cannot be found quickly is also returned as None.
     """
-    if record.task_id is None:  # a corrupt row has no position
+    if record.task_id is None:  # a corrupt row has no position in the list
         return None, None
     threads, cursor = ThreadList(filters, seconds=NEIGHBOUR_SECONDS), filters.cursor(record)
     pages = (threads.page(1, before=cursor), threads.page(1, after=cursor))

@@ -12,7 +12,7 @@ _SIZE_ON_POSTGRESQL = """
 
 @dataclass(frozen=True)
 class Space:
-    """Sizes in bytes. `free` space is part of the file and is reused before the file grows."""
+    """Disk usage in bytes. `free` is unused space in the file, filled before the file grows."""
 
     file: int
     log: int
@@ -34,13 +34,13 @@ def measure() -> Space:
 
 
 def vacuum() -> None:
-    """Rewrite SQLite's file without free pages, blocking writers; on PostgreSQL, run VACUUM."""
+    """Rewrite the SQLite file without free pages, blocking writers. On PostgreSQL, run VACUUM."""
     connection = workspace.store_connection()
     with connection.cursor() as cursor:
         if not engine(connection).is_file:
             cursor.execute("VACUUM task_records, task_checkpoints")
             return
-        cursor.execute("PRAGMA temp_store = FILE")  # avoid a copy of the store in memory
+        cursor.execute("PRAGMA temp_store = FILE")  # keeps VACUUM from using memory for its copy
         cursor.execute("VACUUM")
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         cursor.fetchall()

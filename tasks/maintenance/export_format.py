@@ -1,4 +1,4 @@
-"""The lines of an export file, and their validation."""
+"""Defines and validates the lines of an export file."""
 
 from typing import Annotated, Any
 
@@ -14,10 +14,10 @@ Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class TransferError(Exception):
-    """A task cannot be transferred; the message says which one and why."""
+    """Raised when a task cannot be transferred. The message says which task and why."""
 
     def __str__(self) -> str:
-        return one_line(super().__str__())  # it may quote a file or a row
+        return one_line(super().__str__())  # the message may quote untrusted data
 
 
 class Header(msgspec.Struct, forbid_unknown_fields=True, tag_field="line", tag="header"):
@@ -58,7 +58,7 @@ class Task(msgspec.Struct, forbid_unknown_fields=True, tag_field="line", tag="ta
 
 
 class End(msgspec.Struct, forbid_unknown_fields=True, tag_field="line", tag="end"):
-    """The last line of an export. If it is missing, the file is truncated."""
+    """The last line of an export. A file without this line was cut off."""
 
     tasks: int = 0
     checkpoints: int = 0
@@ -68,7 +68,7 @@ _decoder: msgspec.json.Decoder[Header | Task | End] = msgspec.json.Decoder(Heade
 
 
 def parse_line(line: bytes) -> Header | Task | End:
-    """Decode a line. Raises TransferError, naming the field, for anything the store cannot hold."""
+    """Decode a line. Raises TransferError, naming the field, if the store cannot hold a value."""
     try:
         parsed = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -79,13 +79,13 @@ def parse_line(line: bytes) -> Header | Task | End:
 
 
 def reason(error: Exception) -> str:
-    """Return msgspec's message with the field first: `field created_at: Expected …`."""
+    """Return msgspec's error message with the field first: `field created_at: Expected …`."""
     message, _, path = str(error).partition(" - at `$")
     return f"field {path.strip('.`')}: {message}" if path else message
 
 
 def _validate(task: Task) -> None:
-    """Check what the types cannot: JSON columns, timestamps, and that no count is negative."""
+    """Check what the types cannot: valid JSON, valid timestamps and no negative numbers."""
     _check_field("execution_history_json", decode_history, task.execution_history_json)
     _check_field("resumable_history_json", decode_history, task.resumable_history_json)
     _check_field("checkpoint_count", _check_natural, task.checkpoint_count)

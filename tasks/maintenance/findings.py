@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 
 class Finding(NamedTuple):
-    """One result of a check: a problem, or a note if `wrong` is False."""
+    """One result of a store check: a problem, or just a note if `wrong` is False."""
 
     kind: str
     text: str

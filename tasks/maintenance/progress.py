@@ -11,7 +11,7 @@ INTERVAL = 0.1  # seconds between redraws
 
 
 class Progress:
-    """Draws the bar, writes messages above it, and counts failures."""
+    """Draws the progress bar, writes messages above it, and counts failures."""
 
     def __init__(self, stream: OutputWrapper, total: int | None = None):
         self.failures = 0
@@ -20,7 +20,7 @@ class Progress:
         self._drawn_at = 0.0
 
     def show(self, done: int, text: str) -> None:
-        """Draw the bar, if the total is known, and the text."""
+        """Draw the text, with the progress bar before it if the total is known."""
         now = time.monotonic()
         if self._is_terminal and now - self._drawn_at >= INTERVAL:
             self._drawn_at = now
