@@ -1,4 +1,4 @@
-"""Fixtures: the store on SQLite and on PostgreSQL, a predictable clock, clients and a server."""
+"""Fixtures shared by all tests: the store on two databases, a clock, clients and a server."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -49,7 +49,7 @@ def django_db_modify_db_settings(
 
 @pytest.fixture(params=list(ALIASES))
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> BaseDatabaseWrapper:
-    """The store's database connection; a test that uses it runs on both databases."""
+    """The store's database connection. Tests that use this fixture run on both databases."""
     if request.param == "postgresql" and (reason := missing_postgres()):
         skip(reason)
     monkeypatch.setattr(routers, "STORE", ALIASES[request.param])
@@ -58,13 +58,13 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ba
 
 @pytest.fixture
 def store_file(store: BaseDatabaseWrapper) -> Path:
-    """The SQLite file of the store, for a second program to open."""
+    """The path of the store's SQLite file, for tests that open it as another program would."""
     return Path(store.settings_dict["NAME"])
 
 
 @pytest.fixture(autouse=True)
 def request_slots(monkeypatch: pytest.MonkeyPatch) -> limits.RequestSlots:
-    """Fresh slots for heavy requests, because users in different tests have the same ids."""
+    """Fresh request slots for each test, because users in different tests have the same ids."""
     slots = limits.RequestSlots()
     monkeypatch.setattr(limits, "_slots", slots)
     return slots
@@ -72,7 +72,7 @@ def request_slots(monkeypatch: pytest.MonkeyPatch) -> limits.RequestSlots:
 
 @pytest.fixture(autouse=True)
 def site_slots() -> None:
-    """Free the slots of forms and of strangers' URLs, because all tests share one IP address."""
+    """Free all slots for forms and sign-ins, because all tests share one IP address."""
     for slots in (request_body._strangers, request_body._known, middleware._pending_sign_ins):
         slots._held.clear()
 
@@ -94,7 +94,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of the store's verbs: the first write is at `clock.at(1)`, the next at `at(2)`."""
+    """The clock used by the store's verbs: the first write is at `at(1)`, the second at `at(2)`."""
     clock = Clock()
     monkeypatch.setattr(transactions, "now_rfc3339", clock)
     return clock
@@ -110,7 +110,7 @@ def _client(*permissions: str, is_staff: bool = False) -> Client:
 
 @pytest.fixture
 def stranger(db: None) -> Client:
-    """A client signed in as a user without any permission."""
+    """A client signed in as a user without any permissions."""
     return _client()
 
 
@@ -137,6 +137,6 @@ def store_queries() -> Callable[[], CaptureQueriesContext]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """`manage.py serve` on a free port, not started yet; stopped at the end of the test."""
+    """A `manage.py serve` process on a free port. Tests start it, and the fixture stops it."""
     with Server.on_free_port(tmp_path) as server:
         yield server

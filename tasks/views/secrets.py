@@ -1,4 +1,4 @@
-"""Views that reveal a thread's secrets for a limited time, and list who revealed which."""
+"""Views that reveal a thread's secrets for a limited time, and list who has revealed secrets."""
 
 from urllib.parse import urlsplit
 
@@ -23,18 +23,18 @@ ACTIONS = {"show": reveal.begin, "hide": reveal.end}
 @can_view
 @can_reveal
 def secrets(request: HttpRequest) -> HttpResponse:
-    """Show or hide the secrets of a thread, and redirect to the page that the form was on."""
+    """Show or hide a thread's secrets, and redirect to the page that the form was on."""
     action = ACTIONS.get(request.POST.get("do", ""))
     if action is None:
         raise BadRequest("The form says neither “show” nor “hide”.")
     record = get_task(request, requested_tasks(request).only("thread_id"))
     action(request, str(record.thread_id))
-    # not HttpResponseRedirect, which refuses URLs over 16,384 characters
+    # HttpResponseRedirect is not used because it refuses URLs over 16,384 characters
     return HttpResponse(status=302, headers={"Location": _return_url(request)})
 
 
 def _return_url(request: HttpRequest) -> str:
-    """Return the form's `back` URL if it is on the thread page, otherwise the page's own URL."""
+    """Return the form's `back` URL if it leads to the thread's page, otherwise that page's URL."""
     back, thread_id = request.POST.get("back", ""), requested_thread_id(request)
     if url_has_allowed_host_and_scheme(back, allowed_hosts=None):
         url = urlsplit(back)
@@ -48,7 +48,7 @@ def _return_url(request: HttpRequest) -> str:
 @can_view
 @can_reveal
 def reveals(request: HttpRequest) -> HttpResponse:
-    """List who revealed the secrets of which thread in this store, newest first."""
+    """List who has revealed which thread's secrets in this store, newest first."""
     rows = Reveal.objects.filter(store=workspace.identity()).order_by("-pk")
     if before := parse_number(request.GET.get("before", "")):
         rows = rows.filter(pk__lt=before)

@@ -1,4 +1,4 @@
-"""Views of one thread: its page, more entries for a tab, and the parts that change live."""
+"""Views of one thread: its page, more entries for a tab, and the parts that update live."""
 
 import hashlib
 
@@ -29,14 +29,14 @@ def thread(request: HttpRequest) -> HttpResponse:
     """Render the thread page or, with `piece=`, just the entries before or after those shown."""
     if "piece" in request.GET:
         return render(request, "tasks/thread/_entries.html", {"page": _page(request)})
-    tag = _live_tag(request)  # computed before reading the page: an outdated tag is harmless
+    tag = _live_tag(request)  # computed before the page is read, so that no change is missed
     return render(request, "tasks/thread/page.html", {"page": _page(request, tag)})
 
 
 @require_safe
 @thread_view
 def live(request: HttpRequest) -> HttpResponse:
-    """Render the parts of the thread page that change live, or return 304 if none changed."""
+    """Render the live parts of the thread page, or return 304 if none of them has changed."""
     tag = _live_tag(request)
     if request.headers.get("If-None-Match") == tag:
         return HttpResponse(status=304, headers={"ETag": tag})
@@ -53,7 +53,7 @@ def _page(request: HttpRequest, live_tag: str = "") -> ThreadPage:
 
 
 def _live_tag(request: HttpRequest) -> str:
-    """Return an ETag for the contents of the thread page, without reading anything large."""
+    """Return an ETag for the thread page, computed without reading any large columns."""
     columns = ("task_id", "updated_at", "status", "checkpoint_count")
     tasks = list(requested_tasks(request).only(*columns)[:MAX_TASKS])
     now = daemon()
@@ -67,9 +67,9 @@ def _live_tag(request: HttpRequest) -> str:
 @require_safe
 @can_view
 def step(request: HttpRequest) -> HttpResponse:
-    """Redirect from a checkpoint number to that step on the thread page.
+    """Redirect from a checkpoint number to its step on the thread page.
 
-    Pages with many steps link here to stay small: a thread id may be thousands of bytes long.
+    Thread ids may be thousands of bytes long, so pages with many steps link here to stay small.
     """
     number = checkpoint_number(request)
     ids = TaskCheckpoint.objects.filter(pk=number).values_list("task__thread_id", "task_id")
@@ -77,6 +77,6 @@ def step(request: HttpRequest) -> HttpResponse:
         has_others = TaskRecord.objects.for_thread(thread_id).exclude(pk=task_id).exists()
         params = {"task": task_id if has_others else None, "list": request.GET.get("list")}
         url = thread_url("thread", thread_id, **params, step=number)
-        # not HttpResponseRedirect, which refuses URLs over 16,384 characters
+        # HttpResponseRedirect is not used because it refuses URLs over 16,384 characters
         return HttpResponse(status=302, headers={"Location": f"{url}#step-{number}"})
     raise Http404(f"There is no checkpoint {number}.")

@@ -1,4 +1,4 @@
-"""The template context of the thread page."""
+"""The template context for the thread page."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,13 +25,13 @@ from tasks.transcript.timeline import Timeline, build_timeline
 from tasks.transcript.titles import task_title
 from tasks.views.thread_tabs import MAX_OUTLINED_HISTORY, TABS, CheckpointsTab, Tab
 
-MAX_TASKS = 50  # tasks read per thread
-MAX_FAILURES = 8  # listed in the sidebar
+MAX_TASKS = 50  # the maximum number of tasks read per thread
+MAX_FAILURES = 8  # failed steps listed in the sidebar
 MAX_ERROR_LINE = 300  # characters of the error shown next to the status
 
 
 class ListLinks(NamedTuple):
-    """URLs of the list the thread was opened from, and of its neighbours in that list."""
+    """URLs of the list that the thread was opened from, and of the threads before and after it."""
 
     list: str
     previous: str | None
@@ -40,18 +40,18 @@ class ListLinks(NamedTuple):
 
 class Resumability(NamedTuple):
     can_resume: bool
-    turn_count: int | None = None  # None if the history is too large to count them
+    turn_count: int | None = None  # None if the history is too large to count its turns
     problem: str = ""
 
 
 @dataclass
 class ThreadPage:
-    """The variable `page` in the `tasks/thread/` templates. Values are computed on first use."""
+    """The `page` variable of the `tasks/thread/` templates. Values are computed on first use."""
 
     request: HttpRequest
     record: TaskRecord
-    url: str  # of this page; templates append parameters for a tab or an entry
-    live_tag: str = ""  # the ETag of the page's contents
+    url: str  # the page's URL; templates append parameters for a tab or an entry
+    live_tag: str = ""  # the ETag for the page's contents
 
     export_formats: ClassVar = FORMATS
 
@@ -61,7 +61,7 @@ class ThreadPage:
 
     @cached_property
     def outlines(self) -> list[Outline]:
-        # not record.checkpoints: a corrupt row may have no id
+        # record.checkpoints would fail for a corrupt row without an id
         checkpoints = TaskCheckpoint.objects.filter(task_id=self.record.task_id)
         return build_outlines(checkpoints.outline_rows(), self.record)
 
@@ -75,7 +75,7 @@ class ThreadPage:
 
     @property
     def direction(self) -> str | None:
-        """The direction of a request for more entries, "earlier" or "later"; otherwise None."""
+        """The direction in which more entries are requested, "earlier" or "later", or None."""
         return self.request.GET.get("piece")
 
     @property
@@ -191,13 +191,13 @@ class ThreadPage:
 
     @property
     def step_url(self) -> str:
-        """The URL of a step, without the checkpoint number that ends it."""
+        """The start of every step's URL; templates append the checkpoint number."""
         params = {} if self.list_query is None else {"list": self.list_query}
         return f"{reverse('step')}?{urlencode(params | {'checkpoint': ''})}"
 
     @property
     def latest_url(self) -> str:
-        """The URL of the last message or step, or "" if there is none."""
+        """The URL of the last message or step, or "" if the tab has no entries."""
         if self.tab_name == "transcript":
             last = [message.number for message in self.thread.messages[-1:]]
             return "".join(f"{self.url}&message={n}#message-{n}" for n in last)
@@ -210,7 +210,7 @@ class ThreadPage:
 
     @property
     def return_url(self) -> str:
-        """The URL to return to after showing or hiding the secrets."""
+        """The URL to return to after the secrets are shown or hidden."""
         is_page = self.request.path == reverse("thread")
         return self.request.get_full_path() if is_page else f"{self.url}&show={self.tab_name}"
 
@@ -227,5 +227,5 @@ def tab_name(request: HttpRequest) -> str:
 
 
 def preserved_params(request: HttpRequest) -> dict[str, str]:
-    """Return the parameters that every link on the page preserves: the task and list query."""
+    """Return the query parameters that every link on the page preserves: `task` and `list`."""
     return {name: request.GET[name] for name in ("task", "list") if name in request.GET}

@@ -1,4 +1,4 @@
-"""The tabs of the thread page, each built from the request, the thread and its steps."""
+"""The tabs of the thread page. Each one is built from the request, the thread and its steps."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
@@ -20,10 +20,10 @@ from tasks.transcript.search import Hit
 from tasks.transcript.step_messages import fill_outcomes, messages_by_step, steps_by_message
 from tasks.transcript.steps import Outline, Step, build_steps
 
-MAX_OUTLINED_HISTORY = 4_000_000  # bytes; a larger history is read only for its own tab
-MAX_OUTCOMES_SOURCE = 4_000_000  # characters of steps read to fill in missing outcomes
-ENTRY_OVERHEAD = 800  # characters added to an entry's weight for its markup
-STEP_DISPLAY_LENGTH = 2 * DISPLAY_LENGTH  # a step has two texts, arguments and output
+MAX_OUTLINED_HISTORY = 4_000_000  # bytes; only the tab that shows the history reads a larger one
+MAX_OUTCOMES_SOURCE = 4_000_000  # characters; limits the steps read to fill in missing outcomes
+ENTRY_OVERHEAD = 800  # characters added to the weight of each entry for its markup
+STEP_DISPLAY_LENGTH = 2 * DISPLAY_LENGTH  # a step shows two values: arguments and output
 HITS_PER_PAGE = 50
 SHORT_COLUMNS = (
     "task_id",
@@ -41,7 +41,7 @@ SHORT_COLUMNS = (
 
 @dataclass(frozen=True)
 class Pager:
-    """Where the pages before and after start, and how many entries precede and follow this page."""
+    """The starts of the adjacent pages, and the number of entries before and after this page."""
 
     earlier: int | None
     earlier_count: int
@@ -51,7 +51,7 @@ class Pager:
 
 @dataclass(frozen=True)
 class Search:
-    """The hits of a search within the thread, and the number of the current one, from 1."""
+    """The hits of a search in the thread, and the number of the current hit, counting from 1."""
 
     query: str
     hits: find.Hits
@@ -107,7 +107,7 @@ class ResumeTab:
 
 @dataclass(frozen=True)
 class StoredText:
-    """The start of a long column and its length in bytes; both are None if it is null."""
+    """The start of a long column and its length in bytes; both are None if the column is null."""
 
     name: str
     start: Any
@@ -133,7 +133,7 @@ Tab = TranscriptTab | CheckpointsTab | ResumeTab | RawTab
 
 
 def transcript(request: HttpRequest, thread: Thread, outlines: Sequence[Outline]) -> TranscriptTab:
-    """Build the page of messages that contains the requested message or hit."""
+    """Build the page of messages that contains the requested message or search hit."""
     messages = thread.messages
     search = _search(request, thread)
     hit = search.hits[search.number - 1] if search and search.hits else None
@@ -149,7 +149,7 @@ def transcript(request: HttpRequest, thread: Thread, outlines: Sequence[Outline]
 def _steps_with_outcomes(
     thread: Thread, outlines: Sequence[Outline], shown: Sequence[Message]
 ) -> dict[int, Step]:
-    """Return steps by message number, and fill in missing outcomes in the messages shown."""
+    """Map message numbers to steps, and fill in missing outcomes in the messages shown."""
     sizes = list(accumulate(outline.length for outline in reversed(outlines)))
     latest = outlines[len(outlines) - bisect_right(sizes, MAX_OUTCOMES_SOURCE) :]
     if not latest or thread.length > MAX_OUTLINED_HISTORY:
@@ -169,7 +169,7 @@ def _search(request: HttpRequest, thread: Thread) -> Search | None:
         return None
     history = [] if thread.problem else thread.record.execution_history
     hits = find.find_hits(query, history)
-    # defaults to the first hit at or after the requested message
+    # the current hit defaults to the first one at or after the requested message
     message = _number(request.GET, "message", 0)
     default = 1 + bisect_left(hits, message, key=lambda hit: hit.number)
     number = min(max(_number(request.GET, "hit", default), 1), max(len(hits), 1))
@@ -179,7 +179,7 @@ def _search(request: HttpRequest, thread: Thread) -> Search | None:
 def checkpoints(
     request: HttpRequest, thread: Thread, outlines: Sequence[Outline]
 ) -> CheckpointsTab:
-    """Build the page that contains the requested step; pair each step with its message."""
+    """Build the page that contains the requested step. Each step is paired with its message."""
     position = bisect_left(outlines, _number(request.GET, "step", 0), key=lambda step: step.id)
     weights = (min(step.length, STEP_DISPLAY_LENGTH) + ENTRY_OVERHEAD for step in outlines)
     page = paging.page_at(position, weights)
@@ -198,7 +198,7 @@ def checkpoints(
 
 
 def resumable_turns(request: HttpRequest, thread: Thread, outlines: Sequence[Outline]) -> ResumeTab:
-    """Build a page of the turns the agent would resume with, each with its source messages."""
+    """Build a page of the turns that the agent would resume from, each with its source messages."""
     history = [] if thread.resume_problem else thread.record.resumable_history
     turns = resume.build_turns(history)
     first = turns[0].number if turns else 0
@@ -224,7 +224,7 @@ def short_values(record: TaskRecord) -> list[tuple[str, str]]:
 
 
 def stored_texts(record: TaskRecord) -> list[StoredText]:
-    """Return the long columns of a row read by `with_stored_texts()`."""
+    """Return the long columns of a task that was read using `with_stored_texts()`."""
     return [
         StoredText(name, getattr(record, f"{name}_start"), getattr(record, f"{name}_length"))
         for name in STORED_TEXTS
@@ -245,7 +245,7 @@ def _number(query: QueryDict, name: str, default: int) -> int:
 
 
 def _pager(page: paging.Page, entries: Sequence[Any], key: str) -> Pager:
-    """Return the pager of this page; `key` is the attribute that identifies entries in links."""
+    """Return the pager for a page; `key` is the attribute that identifies entries in links."""
     return Pager(
         earlier=getattr(entries[page.previous_start], key) if page.has_earlier else None,
         earlier_count=page.start,

@@ -27,7 +27,7 @@ from tasks.views.limits import limit_concurrency_if
 
 THREADS_PER_PAGE = 50
 HITS_PER_THREAD = 2
-MAX_CHOICES, MAX_CHOICE_LENGTH = 50, 200  # in the channel, provider and model menus
+MAX_CHOICES, MAX_CHOICE_LENGTH = 50, 200  # limits for the channel, provider and model menus
 SORT_HEADINGS = {"steps": "Steps", "activity": "Active", "age": "Age"}
 
 
@@ -39,7 +39,7 @@ def _searches_messages(request: HttpRequest) -> bool:
 @can_view
 @limit_concurrency_if(_searches_messages)
 def threads(request: HttpRequest) -> HttpResponse:
-    """Render a page of the list. A poll (`seen=`) gets only the list, or 204 if unchanged."""
+    """Render the list page. Polls (`seen=`) get only the list, or status 204 if nothing changed."""
     now = daemon()
     token = change_token(now)
     if request.GET.get("seen") == token:
@@ -55,7 +55,7 @@ def _list_context(request: HttpRequest, thread_list: ThreadList) -> dict[str, An
     after, before = Cursor.parse(request.GET, "after"), Cursor.parse(request.GET, "before")
     page = thread_list.page(THREADS_PER_PAGE, after, before)
     if before and not page.has_more and not page.stopped_at:
-        after = before = None  # less than a page of newer threads: show the first page
+        after = before = None  # the newer threads do not fill a page, so show the first page
         page = thread_list.page(THREADS_PER_PAGE)
     mark_returned(page.records)
     filters = thread_list.filters
@@ -86,7 +86,7 @@ class Row:
     is_stalled: bool
     cannot_resume: bool
     is_unreadable: bool
-    is_too_long: bool  # the id does not fit in a URL or a form
+    is_too_long: bool  # the thread id does not fit in a URL or a form
     error: str
     note: str
     hits: list[tuple[Hit, str]]
@@ -95,7 +95,8 @@ class Row:
 
 def _row(record: Any, page: Page, thread_list: ThreadList, query: str) -> Row:
     hits = page.hits.get(record.task_id, [])
-    hits = sorted(hits, key=lambda hit: hit.role == "system")  # common to all threads: list it last
+    # all threads may share the system prompt, so list its hits last
+    hits = sorted(hits, key=lambda hit: hit.role == "system")
     back = {"list": query} if query else {}
     term = thread_list.filters.q
     return Row(
@@ -115,13 +116,13 @@ def _row(record: Any, page: Page, thread_list: ThreadList, query: str) -> Row:
 
 
 def _key(record: TaskRecord) -> str:
-    """Return an HTML id that is stable across polls; a thread id may contain any characters."""
+    """Return an HTML id for a row that is stable across polls and valid for any thread id."""
     identity = repr((record.thread_id, record.task_id is None))
     return f"thread-{blake2b(identity.encode(), digest_size=8).hexdigest()}"
 
 
 def _message_url(record: TaskRecord, hit: Hit, term: str, back: dict[str, str]) -> str:
-    """Return the URL of the hit's message, with a search for the term if it is readable."""
+    """Return the URL of the hit's message; it repeats the search if the message is readable."""
     find = {"find": term} if hit.role != UNREADABLE else {}
     url = thread_url("thread", record.thread_id, message=hit.number, **find, **back)
     return f"{url}#message-{hit.number}"
@@ -132,7 +133,7 @@ def _first_line(text: Any) -> str:
 
 
 def _states(thread_list: ThreadList) -> list[dict[str, Any]]:
-    """Return a link for each state, with its count unless counting would be slow."""
+    """Return a link for each state, with a thread count unless counting would be slow."""
     filters = thread_list.filters
     counts = {} if filters.q or filters.resume else thread_list.counts()
     return [
@@ -154,7 +155,7 @@ def _count_label(count: int | None) -> str:
 
 
 def _sorts(filters: Filters) -> list[dict[str, str]]:
-    """Return the sortable column headings; the current one's link reverses the order."""
+    """Return the sortable column headings; the current sort column's link reverses the order."""
     return [
         {
             "name": name,
@@ -216,7 +217,7 @@ def _form_context(filters: Filters) -> dict[str, Any]:
 
 
 def _active_filters(filters: Filters) -> list[dict[str, str]]:
-    """Return each filter in use, with the URL of the list without it."""
+    """Return each active filter, with the URL of the list without that filter."""
     params = filters.params()
     labels = {
         "status": STATES.get(filters.status, ""),

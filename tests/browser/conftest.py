@@ -1,4 +1,4 @@
-"""One server and one Chromium for all browser tests of a process, reset before each test."""
+"""One server and one Chromium, shared by all browser tests of a process and reset for each test."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "needs Chromium and its driver: apt-get install chromium chromium-driver"
 ARGUMENTS = (
     "headless=new",
-    "no-sandbox",  # the sandbox fails for root, and the pages are our own
+    "no-sandbox",  # the sandbox does not work for root, and all pages are ours
     "disable-gpu",
     "disable-quic",
     "disable-dev-shm-usage",
@@ -26,9 +26,9 @@ ARGUMENTS = (
     "disable-sync",
     "window-size=1400,1000",
 )
-# Runs before a page's own scripts. Calls by payloads and violations of the content security policy
-# are reported as console errors. Timers of 2 s, with which pages poll, and of 200 ms, with which
-# htmx checks what has come into view, run ten times as fast.
+# This runs before each page's scripts, and logs payload calls and CSP violations as errors.
+# It also runs two kinds of timers ten times as fast: the 2 s timers that pages poll with,
+# and the 200 ms timers that htmx uses to check which elements have come into view.
 BEFORE_PAGE = """
     const report = (what) => console.error(`SENTINEL ${what} ${location.href}`);
     for (const name of ["pwned", "alert", "confirm", "prompt", "print", "open"]) {
@@ -83,7 +83,7 @@ def running_site(
         server.store_file = server.workspace / "state" / "tasks.db"
         server.store_file.parent.mkdir(parents=True)
         server.start()
-        server.link()  # waits until the server is ready
+        server.link()  # this waits until the server is ready
         yield Site(server, django_db_blocker)
 
 
@@ -96,8 +96,9 @@ def site(running_site: Site) -> Site:
 
 @pytest.fixture
 def bare_browser(chromium: webdriver.Chrome, running_site: Site) -> Iterator[webdriver.Chrome]:
-    """The browser with no cookies, one window, and a page that makes no requests."""
-    chromium.get(f"{running_site.origin}/static/tasks/icon.svg")  # about:blank starts a process
+    """The browser without cookies, showing a page that makes no requests in its only window."""
+    # about:blank would be slower, because Chromium starts another process for it
+    chromium.get(f"{running_site.origin}/static/tasks/icon.svg")
     chromium.execute_cdp_cmd("Network.clearBrowserCookies", {})
     chromium.get_log("browser")
     chromium.get_log("performance")
@@ -113,7 +114,7 @@ def bare_browser(chromium: webdriver.Chrome, running_site: Site) -> Iterator[web
 
 @pytest.fixture
 def browser(bare_browser: webdriver.Chrome, site: Site) -> Iterator[webdriver.Chrome]:
-    """The browser of a signed-in operator; fails on script errors and requests to other sites."""
+    """The browser of a signed-in operator; script errors and outside requests fail the test."""
     everything = {"origin": site.origin, "storageTypes": "local_storage"}
     bare_browser.execute_cdp_cmd("Storage.clearDataForOrigin", everything)
     bare_browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})

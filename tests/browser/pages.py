@@ -1,4 +1,4 @@
-"""Helpers for browser tests, on top of Selenium."""
+"""Selenium helpers for the browser tests."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.browser.site import Site
 
-LOOKS = [(1400, False), (390, True)]  # (width, dark): each width and each theme once
+LOOKS = [(1400, False), (390, True)]  # (width, dark): covers each width and each theme once
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 RUN_AXE = """
     const done = arguments[arguments.length - 1];
@@ -36,8 +36,8 @@ def sign_in(browser: webdriver.Chrome, site: Site, user: str = "operator") -> No
 
 
 def wait(browser: webdriver.Chrome, seconds: float = 60) -> WebDriverWait[webdriver.Chrome]:
-    """Return a wait with a long timeout, because a loaded machine is slow."""
-    gone = [NoSuchElementException, StaleElementReferenceException]  # from the previous page
+    """Return a WebDriverWait whose default timeout is long enough for a busy machine."""
+    gone = [NoSuchElementException, StaleElementReferenceException]  # while the page is changing
     return WebDriverWait(browser, seconds, poll_frequency=0.03, ignored_exceptions=gone)
 
 
@@ -50,13 +50,13 @@ def every(browser: webdriver.Chrome, selector: str) -> list[WebElement]:
 
 
 def texts(browser: webdriver.Chrome, selector: str) -> list[str]:
-    """Return the visible texts of these elements, in one script call because that is fast."""
+    """Return the visible text of each matching element, using a single script call for speed."""
     read: list[str] = browser.execute_script(TEXTS, selector)
     return read
 
 
 def follow(browser: webdriver.Chrome, element: WebElement) -> None:
-    """Click an element that leads to another page, and wait for that page."""
+    """Click an element that leads to another page, and wait until that page has loaded."""
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
     before = browser.find_element(By.TAG_NAME, "html")
     element.click()
@@ -65,13 +65,13 @@ def follow(browser: webdriver.Chrome, element: WebElement) -> None:
 
 
 def press(browser: webdriver.Chrome, *keys: str) -> None:
-    """Press keys one after another, each in whichever element has the focus by then."""
+    """Press keys one after another, each in the element that has focus at that moment."""
     for key in keys:
         browser.switch_to.active_element.send_keys(key)
 
 
 def look(browser: webdriver.Chrome, *, width: int = 1400, dark: bool = False) -> None:
-    """Set the width of the page, and whether the system's theme is dark or light."""
+    """Set the page width, and emulate a dark or light system theme."""
     theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [theme]})
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
@@ -93,7 +93,7 @@ def is_in_view(browser: webdriver.Chrome, selector: str) -> bool:
 
 
 def accessibility_problems(browser: webdriver.Chrome) -> list[str]:
-    """Return the problems that axe-core finds in the current page, one line per rule."""
+    """Return the problems that axe-core finds on the current page, one line per rule."""
     if not browser.execute_script("return typeof axe === 'object'"):
         browser.execute_script(AXE.read_text(encoding="utf-8"))
     problems: list[str] = browser.execute_async_script(RUN_AXE)
@@ -101,7 +101,7 @@ def accessibility_problems(browser: webdriver.Chrome) -> list[str]:
 
 
 def problems(browser: webdriver.Chrome) -> list[str]:
-    """Return the problems of the current page: those axe-core finds, and excessive width."""
+    """Return the current page's problems: those that axe-core finds, and horizontal overflow."""
     found = accessibility_problems(browser)
     if browser.execute_script(IS_SCROLLED_SIDEWAYS):
         found.append("the page is wider than the window")
@@ -109,7 +109,7 @@ def problems(browser: webdriver.Chrome) -> list[str]:
 
 
 def strange_errors(browser: webdriver.Chrome) -> list[str]:
-    """Return script errors, violations of the content security policy, and calls by payloads."""
+    """Return script errors, content security policy violations, and calls made by payloads."""
     entries = browser.get_log("browser")
     return [
         entry["message"]
@@ -119,7 +119,7 @@ def strange_errors(browser: webdriver.Chrome) -> list[str]:
 
 
 def strange_requests(browser: webdriver.Chrome, site: Site) -> list[str]:
-    """Return the addresses outside the site that the browser requested."""
+    """Return the URLs outside the site that the browser requested."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = [event for event in events if event["method"] == "Network.requestWillBeSent"]
     urls = [event["params"]["request"]["url"] for event in sent]

@@ -15,14 +15,14 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from tests.support.server import Server
 
-# Every page shows the name of the workspace, so that is a payload, too.
+# Every page shows the workspace's name, so the name is a payload, too.
 WORKSPACE_NAME = "ws'\"><img src=x onerror=pwned(1)>\u202e"
 
 Snapshot = dict[Path, sqlite3.Connection]
 
 
 class Site:
-    """A running server, whose databases the tests fill and read from their own process."""
+    """A running server. The tests fill and read its databases from their own process."""
 
     def __init__(self, server: Server, blocker: DjangoDbBlocker) -> None:
         self.origin = f"http://127.0.0.1:{server.port}"
@@ -39,7 +39,7 @@ class Site:
 
     @contextmanager
     def databases(self) -> Iterator[None]:
-        """Point Django's models, and so the store's verbs, at the server's databases."""
+        """Make Django's models, and thus the store's verbs, use the server's databases."""
         own = {alias: connections[alias] for alias in self._files}
         for alias, file in self._files.items():
             connections[alias] = type(own[alias])(own[alias].settings_dict | {"NAME": file}, alias)
@@ -54,7 +54,7 @@ class Site:
             ContentType.objects.clear_cache()
 
     def execute(self, statement: str, rows: Iterable[Any] = ((),)) -> None:
-        """Execute a statement on the store for each row, in one transaction, without the verbs."""
+        """Run SQL on the store once per row, in one transaction, bypassing the store's verbs."""
         with closing(sqlite3.connect(self._files["tasks"])) as connection, connection:
             connection.executemany(statement, rows)
 
@@ -79,7 +79,7 @@ class Site:
 
 
 def _session(user: User) -> str:
-    """Sign the user in, and return the session key."""
+    """Create a signed-in session for the user, and return the session key."""
     session = SessionStore()
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"

@@ -1,4 +1,4 @@
-"""The admin in a real browser: its lists, task and checkpoint pages, and links to clearing."""
+"""Tests of the admin in a real browser: lists, task and checkpoint pages, links to clearing."""
 
 import pytest
 from selenium import webdriver
@@ -11,7 +11,7 @@ from tests.browser.site import Site
 
 
 def page_problems(browser: webdriver.Chrome) -> list[str]:
-    """Return the page's problems at each width and theme, then restore the default look."""
+    """Return the problems that the page has in each of LOOKS, then restore the default look."""
     lines = []
     for width, dark in LOOKS:
         look(browser, width=width, dark=dark)
@@ -26,7 +26,7 @@ def click(browser: webdriver.Chrome, text: str) -> None:
 
 @pytest.fixture
 def admin(browser: webdriver.Chrome, site: Site) -> webdriver.Chrome:
-    """The admin's home page, with ten of the demo threads in the store."""
+    """The admin's home page, with ten demo threads in the store."""
     with site.databases():
         demo.fill()
         failed = TaskRecord.objects.filter(status="failed").values_list("pk", flat=True)[:3]

@@ -1,4 +1,4 @@
-"""Clearing in a real browser: one thread or thousands, concurrent changes, and restoring."""
+"""Tests of clearing in a real browser: one thread or thousands, concurrent changes, restoring."""
 
 import json
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ POST = """
 
 
 def add_threads(site: Site, *numbers: int, status: str = "failed") -> None:
-    """Add threads: higher numbers are newer, and running threads are the newest."""
+    """Add one thread per number: higher numbers are newer, and running threads are the newest."""
     day = 2 if status == "running" else 1
     site.execute(
         INSERT,
@@ -60,12 +60,12 @@ def count(site: Site) -> int:
 
 
 def at(browser: webdriver.Chrome, selector: str) -> WebElement:
-    """Wait until the page has this element, and return it."""
+    """Wait until the page has an element that matches the selector, and return the element."""
     return wait(browser).until(lambda b: one(b, selector))
 
 
 def press(browser: webdriver.Chrome, selector: str) -> None:
-    """Press a button that leads to another page, and wait for that page."""
+    """Press a button that leads to another page, and wait until that page has loaded."""
     follow(browser, one(browser, selector))
 
 
@@ -74,7 +74,7 @@ def heading(browser: webdriver.Chrome) -> str:
 
 
 def cleared(browser: webdriver.Chrome) -> int:
-    """Return the number in a heading such as "Cleared 1,234 of 5,000 threads"."""
+    """Return the first number in a heading such as "Cleared 1,234 of 5,000 threads"."""
     return int(heading(browser).split()[1].replace(",", ""))
 
 
@@ -138,7 +138,7 @@ def test_all_that_match_are_cleared_with_progress_and_can_be_cancelled(
     wait(browser).until(lambda b: site.query(AT_WORK, "default") == [])
 
     def has_counted(browser: webdriver.Chrome) -> bool:
-        browser.refresh()  # a request in flight may have cleared one more
+        browser.refresh()  # a request still in flight may have cleared one more thread
         return cleared(browser) == 5_001 - count(site)
 
     wait(browser).until(has_counted)
@@ -246,7 +246,7 @@ def test_clearing_works_without_script(browser: webdriver.Chrome, site: Site):
 
     def is_cleared(b: webdriver.Chrome) -> bool:
         for go_on in every(b, "#progress .main"):
-            go_on.click()  # each click clears for at most a second
+            go_on.click()  # each click runs the clearing for at most one second
         return heading(b) == "Cleared 120 threads"
 
     wait(browser).until(is_cleared)

@@ -1,4 +1,4 @@
-"""A new user's first steps: start the server, sign in, open a thread, and clear it."""
+"""Tests of a new user's first steps: start the server, sign in, open a thread, and clear it."""
 
 import sqlite3
 from contextlib import closing
@@ -25,7 +25,7 @@ INSERT_CHECKPOINT = """
 
 @pytest.fixture
 def server(server: Server) -> Server:
-    """A server whose store has two threads, as gloamy would have written them."""
+    """A server whose store contains two threads, written the way gloamy writes them."""
     with closing(sqlite3.connect(server.store_file)) as connection, connection:
         connection.executescript((DATA / "original.sql").read_text(encoding="utf-8"))
         connection.execute("DELETE FROM task_checkpoints")

@@ -1,4 +1,4 @@
-"""A store full of payloads in a real browser: none runs, and no other server gets a request."""
+"""Tests in a real browser that payloads in the store never run or send requests elsewhere."""
 
 import json
 import re
@@ -67,7 +67,7 @@ AUDIT = """
     if (window.gloamy && !(window.gloamy.keys instanceof Map)) say("clobbered", window.gloamy);
     return [found, [...links]];
 """
-# Parts of a page load as they come into view; the page is complete once none of those is pending.
+# True once the parts of the page that load when they come into view have all loaded.
 IS_LOADED = """
     const isInView = (element) => {
       const box = element.getBoundingClientRect();
@@ -76,10 +76,10 @@ IS_LOADED = """
     return !document.querySelector(".htmx-request") &&
       ![...document.querySelectorAll("[hx-trigger*=revealed]")].some(isInView);
 """
-WITH_OWN_PAGES = ("show", "format", "text")  # each value of these parameters has its own page
-# Attributes that the pages' own scripts set.
+WITH_OWN_PAGES = ("show", "format", "text")  # each value of these parameters opens a different page
+# Attributes that the site's scripts set.
 BY_SCRIPT = {"data-told", "data-theme", "data-hx-revealed"}
-# Addresses that only accept forms, and Django's own pages, which show nothing from an agent.
+# Names of URLs that only accept forms, and of Django's pages, which show no text from agents.
 NOT_OPENED = {
     *("clear-selected", "clearing-confirm", "clearing-go-on", "clearing-cancel"),
     *("clearing-restore", "sign-out", "logout", "jsi18n", "autocomplete", "view_on_site"),
@@ -105,7 +105,7 @@ PARAMETERS = {
         *("containing", "thread_id"),
     ),
 }
-SHOWN_AGAIN = {"id", "q", "find", "list", "token", "containing"}  # each is also tested alone
+SHOWN_AGAIN = {"id", "q", "find", "list", "token", "containing"}  # also tested one at a time
 IN_A_PATH = quote('"><img src=x onerror=pwned(1)>')
 # Pages that no other page links to.
 ODD_PAGES = (
@@ -136,12 +136,12 @@ UPDATE = """
 
 
 def known_id(other: "Other") -> str:
-    """Return the id of a running thread, as `payload_store.task_row()` creates it."""
+    """Return the id of a running thread that was created by `payload_store.task_row()`."""
     return payloads.aimed(payloads.ALL[9], host=other.host)
 
 
 class Other(ThreadingHTTPServer):
-    """Another server, which records the requests it gets, and serves pages whose payloads run."""
+    """A second server. It records the requests it receives, and serves pages whose payloads run."""
 
     daemon_threads = True
 
@@ -155,7 +155,7 @@ class Other(ThreadingHTTPServer):
         return f"127.0.0.1:{self.server_port}"
 
     def page(self, path: str) -> str:
-        """Return a page that contains an unescaped payload, or one that frames all those pages."""
+        """Return a page with an unescaped payload or, for `/teeth`, one that frames all of them."""
         if path == "/teeth":
             frames = (f"<iframe src=/teeth/{n}></iframe>" for n in range(len(payloads.MARKUP)))
             return "".join(frames)
@@ -170,7 +170,7 @@ class Handler(BaseHTTPRequestHandler):
         body = b""
         if re.fullmatch(r"/teeth(/\d+)?", self.path):
             body = self.server.page(self.path).encode()
-        elif not self.path.startswith("/teeth"):  # payloads in frames request /teeth/x
+        elif not self.path.startswith("/teeth"):  # ignore /teeth/x, which framed payloads request
             self.server.requests.append(self.path)
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -180,7 +180,7 @@ class Handler(BaseHTTPRequestHandler):
     do_POST = do_GET
 
     def log_message(self, *args: Any) -> None:
-        """Print nothing."""
+        """Do not log requests to the console."""
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def site(running_site: Site, payload_snapshot: Snapshot, other: Other) -> Site:
 
 
 class Visitor:
-    """A visitor that opens pages, uses them as a person would, and collects the problems."""
+    """Opens pages, uses them the way a person would, and collects the problems found."""
 
     def __init__(self, browser: webdriver.Chrome, site: Site, other: Other) -> None:
         self.browser, self.site, self.other = browser, site, other
@@ -223,7 +223,7 @@ class Visitor:
         return self.look()
 
     def look(self) -> list[str]:
-        """Use and audit the open page, and return the addresses that it links to."""
+        """Exercise and audit the open page, and return the addresses that it links to."""
         if self.browser.execute_script("return document.contentType") != "text/html":
             return []
         is_admin = urlsplit(self.browser.current_url).path.startswith("/admin/")
@@ -239,7 +239,7 @@ class Visitor:
         return [link.removeprefix(self.site.origin) for link in links]
 
     def read_on(self, address: str, next_page: str) -> None:
-        """Open a page, then follow the links that match `next_page` to the last page."""
+        """Open a page, then follow links that match `next_page` until there are no more."""
         following: str | None = address
         while following:
             self.open(following)
@@ -257,7 +257,7 @@ class Visitor:
                     waiting.append(link)
 
     def check(self) -> None:
-        """Fail with a list of all problems, if there are any."""
+        """Fail if there are any problems, and list them all."""
         refused = re.compile(r"^\S+ - Failed to load resource: the server responded with a status")
         entries = self.browser.get_log("browser")
         errors = [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
@@ -267,7 +267,7 @@ class Visitor:
 
 
 def traits_of(address: str) -> set[tuple[str, ...]]:
-    """Return the traits that set a page apart: its path, and each of its parameters."""
+    """Return the traits that distinguish a page: its path and each of its query parameters."""
     parts = urlsplit(address)
     path = re.sub(r"(?<=taskrecord/)[^/]+(?=/)|\d+", "N", parts.path)
     query = parse_qs(parts.query, keep_blank_values=True)
@@ -285,7 +285,7 @@ def name_of(address: str) -> str | None:
 
 
 def names(patterns: list[Any]) -> Iterator[str]:
-    """Yield the names of all addresses, including the admin's."""
+    """Yield the names of all URL patterns, including those of the admin."""
     for pattern in patterns:
         if hasattr(pattern, "url_patterns"):
             yield from names(pattern.url_patterns)
@@ -328,7 +328,7 @@ def test_nothing_runs_and_nobody_else_is_asked(visitor: Visitor):
 
 
 def test_nothing_runs_of_large_texts(visitor: Visitor):
-    # the first, one long word, takes Chromium seconds to lay out; tests/security covers it
+    # skip the first text, one long word: Chromium is slow with it, and tests/security covers it
     for number in range(1, len(payloads.HUGE)):
         tab = TABS[number % len(TABS)]
         visitor.open(thread_url("thread", f"huge {number}", show=tab))

@@ -1,4 +1,4 @@
-"""The thread list in a real browser: filters, going back, live rows, keys, phones, no script."""
+"""Tests of the thread list in a real browser: filters, live rows, keys, phones, no JavaScript."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -46,7 +46,7 @@ SEVERAL_POLLS_LATER = """
 
 
 def row(number: int) -> dict[str, str | None]:
-    """Return a thread as gloamy writes it; they are ten minutes apart, and every third failed."""
+    """Return a thread's row. Threads are ten minutes apart, and every third one has failed."""
     failed = number % 3 == 2
     moment = datetime.now(UTC) - timedelta(minutes=10 * number)
     request = f'{{"role":"user","content":"Task {number}: say \\"hi\\" to Zoë"}}'
@@ -66,14 +66,14 @@ def row(number: int) -> dict[str, str | None]:
 
 @pytest.fixture
 def empty(browser: webdriver.Chrome, site: Site) -> webdriver.Chrome:
-    """The thread list of an empty store."""
+    """The browser, showing the thread list of an empty store."""
     browser.get(site.origin)
     return browser
 
 
 @pytest.fixture
 def page(browser: webdriver.Chrome, site: Site) -> webdriver.Chrome:
-    """The thread list of a store with forty threads."""
+    """The browser, showing the thread list of a store with forty threads."""
     site.execute(INSERT, map(row, range(40)))
     browser.get(site.origin)
     return browser
@@ -93,7 +93,7 @@ def focused(browser: webdriver.Chrome) -> str:
 
 
 def write(site: Site, thread_id: str) -> None:
-    """Write one more checkpoint, as an agent would."""
+    """Add a checkpoint to a thread, as an agent would."""
     history = [ChatMessage("user", "Watch the kettle")]
     update = TaskCheckpointUpdate(
         task_id=thread_id,
@@ -166,7 +166,7 @@ def test_new_activity_appears_and_disturbs_nothing(page: webdriver.Chrome, site:
     first = one(page, ".list tbody tr").text
     assert ("running" in first, "telegram_30" in first) == (True, True)
     assert one(page, "#state-running").text.split() == ["running", "2"]
-    assert abs(moved) < 1  # scrolling makes up for the new row above
+    assert abs(moved) < 1  # the page has scrolled to make up for the new row above
     assert page.execute_script("return window.stays")
     assert one(page, "#search").get_property("value") == "half typed"
 
@@ -199,7 +199,7 @@ def test_polling_stops_while_the_page_is_hidden(page: webdriver.Chrome, site: Si
     write(site, "slack_1")
     page.execute_async_script(SEVERAL_POLLS_LATER)
     assert titles(page)[0] != "Watch the kettle"
-    assert page.execute_script(POLLS) <= before + 1  # one may already have been in flight
+    assert page.execute_script(POLLS) <= before + 1  # a poll may have been in flight
 
     page.execute_script(
         "delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))"
@@ -249,7 +249,7 @@ def test_keys_lead_through_the_list(page: webdriver.Chrome):
     page.back()
     wait(page).until(lambda b: b.title == "Threads · gloamy tasks")
     press(page, "j")
-    assert focused(page).startswith("Task 1:")  # the one after the opened thread
+    assert focused(page).startswith("Task 1:")  # the thread after the opened one
 
 
 def test_keys_can_be_turned_off(page: webdriver.Chrome):
@@ -277,7 +277,7 @@ def test_theme_is_kept_and_there_before_the_page_is_drawn(page: webdriver.Chrome
 
 def test_list_works_without_script(page: webdriver.Chrome):
     allow_script(page, False)
-    page.implicitly_wait(10)  # without script, a click does not wait for the next page
+    page.implicitly_wait(10)  # without JavaScript, a click does not wait for the next page
     page.refresh()
     Select(page.find_element(By.NAME, "channel")).select_by_visible_text("slack")
     page.find_element(By.NAME, "q").send_keys("greet number 3")
@@ -294,7 +294,7 @@ def test_list_works_without_script(page: webdriver.Chrome):
 
 
 def test_every_state_is_accessible(browser: webdriver.Chrome, site: Site):
-    site.execute(INSERT, map(row, range(6)))  # all statuses and channels
+    site.execute(INSERT, map(row, range(6)))  # covers all statuses and channels
     queries = ["", "?status=stalled", "?q=greet", "?q=nowhere&channel=slack", "?status=bad"]
     for width, dark in LOOKS:
         look(browser, width=width, dark=dark)

@@ -1,4 +1,4 @@
-"""Revealing a thread's secrets in a real browser, until they are hidden or the time is over."""
+"""Tests of revealing secrets in a real browser, until they are hidden or the time runs out."""
 
 import json
 from datetime import timedelta
@@ -39,7 +39,7 @@ def add_thread(site: Site, status: str = "failed", messages: int = 1) -> None:
 
 
 def end_in(site: Site, seconds: float) -> None:
-    """Make the secrets revealed to the operator expire in this many seconds."""
+    """Let the operator see the revealed secrets for only this many more seconds."""
     with site.databases():
         session = SessionStore(site.sessions["operator"])
         session[reveal.SESSION_KEY]["until"] = (
@@ -51,7 +51,7 @@ def end_in(site: Site, seconds: float) -> None:
 
 def button(browser: webdriver.Chrome, do: str) -> WebElement:
     element = one(browser, f"button[name=do][value={do}]")
-    if not element.is_displayed():  # on a phone, the panel is collapsed
+    if not element.is_displayed():  # the panel is collapsed on phones
         one(browser, "#card-secrets summary").click()
     return element
 
@@ -96,7 +96,7 @@ def test_secrets_are_shown_and_hidden(browser: webdriver.Chrome, site: Site, has
 
 
 def test_pages_left_open_hide_secrets_when_the_time_is_over(browser: webdriver.Chrome, site: Site):
-    """Three windows wait together: a page with script, one without, and a raw text."""
+    """Three windows stay open: a page with JavaScript, one without it, and a page of raw text."""
     add_thread(site)
     show_secrets(browser, site)
     with_script = browser.current_window_handle
@@ -117,7 +117,7 @@ def test_pages_left_open_hide_secrets_when_the_time_is_over(browser: webdriver.C
         browser.execute_script(AS_LOADED)
         return all(shown)
 
-    for seconds in (3, 10, 60):  # a loaded machine may need longer to open all three pages
+    for seconds in (3, 10, 60):  # a busy machine may need more time to open all three pages
         end_in(site, seconds)
         if open_all():
             break

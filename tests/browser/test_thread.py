@@ -1,4 +1,4 @@
-"""The thread page in a real browser: timeline, tabs, search, live updates, keys, phones."""
+"""Tests of the thread page in a real browser: timeline, tabs, search, live updates and keys."""
 
 import json
 import re
@@ -57,7 +57,7 @@ def add_thread(
     messages: int = 4,
     **fields: Any,
 ) -> None:
-    """Add a thread as gloamy writes it, with a checkpoint every ten seconds."""
+    """Add a thread the way gloamy writes it, with a checkpoint every ten seconds."""
     start = NOW - timedelta(seconds=10 * steps)
     history = [
         {"role": ("user", "assistant")[n % 2 == 0], "content": f"message {n}"}
@@ -103,7 +103,7 @@ def tool_call(step: int, success: bool) -> dict[str, Any]:
 
 @pytest.fixture
 def page(browser: webdriver.Chrome, site: Site) -> webdriver.Chrome:
-    """A browser, and a store with a failed thread, a long one and a running one."""
+    """The browser, with a failed thread, a long thread and a running thread in the store."""
     resumable = [
         {"role": "user", "content": "Fix the build"},
         {"role": "assistant", "content": 'Yes.<tool_call>{"name":"shell"}</tool_call>'},
@@ -120,24 +120,24 @@ def show(browser: webdriver.Chrome, site: Site, query: str) -> None:
 
 
 def bars(browser: webdriver.Chrome, selector: str = ".step-bar") -> dict[str, WebElement]:
-    """Return the bars of the timeline, keyed by their names up to the first colon."""
+    """Return the timeline's bars, keyed by the part of their names before the first colon."""
     elements = every(browser, selector)
     return {(bar.accessible_name or "").partition(":")[0]: bar for bar in elements}
 
 
 def bar(browser: webdriver.Chrome, name: str) -> WebElement:
-    """Return the bar with this accessible name, once the browser has computed the names."""
+    """Wait until the timeline has a bar with this accessible name, and return the bar."""
     wait(browser).until(lambda b: name in bars(b))
     return bars(browser)[name]
 
 
 def here(browser: webdriver.Chrome) -> str:
-    """Return the title of the entry that the page's cursor is on, such as "STEP 2"."""
+    """Return the title of the current entry on the page, such as "STEP 2"."""
     return (texts(browser, ".message.here .speaker b") or [""])[0].upper()
 
 
 def write(site: Site, thread_id: str, step: int, messages: int) -> None:
-    """Write one more checkpoint, as an agent would."""
+    """Add a checkpoint to a thread, as an agent would."""
     call = ExecutionCheckpointItem("fresh_tool", {"command": "date"}, True, "today")
     update = TaskCheckpointUpdate(
         task_id=thread_id,
@@ -154,7 +154,7 @@ def write(site: Site, thread_id: str, step: int, messages: int) -> None:
 
 
 def put_history(site: Site, name: str, messages: list[dict[str, str]], *, later: int = 1) -> None:
-    """Replace a task's history, with an update time `later` seconds after `NOW`."""
+    """Replace a task's history, and set its update time to `later` seconds after `NOW`."""
     moment = to_text(NOW + timedelta(seconds=later))
     site.execute(UPDATE_HISTORY, [(compact(messages), moment, name)])
 
@@ -224,7 +224,7 @@ def test_find_steps_through_hits_of_pieces_that_are_not_loaded(page: webdriver.C
 
 def test_link_to_a_hit_in_a_result_shows_the_hit(page: webdriver.Chrome, site: Site):
     call = '<tool_call>{"name":"shell","arguments":{}}</tool_call>'
-    # the result is shown with its call, above the message that contains it
+    # the result is shown with its tool call, above the message that contains the result
     output = "\n".join(["the needle", *(f"line {n}" for n in range(200))])
     result = f'[Tool results]\n<tool_result name="shell">\n{output}\n</tool_result>'
     history = [{"role": "user", "content": "find it"}, {"role": "assistant", "content": call}]
@@ -331,7 +331,7 @@ def test_result_that_arrives_later_is_shown_with_its_call(
     result = '[Tool results]\n<tool_result name="slow_tool">\nat last\n</tool_result>'
     history = [{"role": "user", "content": f"message {n}"} for n in range(1, 59 + between)]
     history += [{"role": "assistant", "content": call}]
-    history += [{"role": "user", "content": "be quick"}] * between  # starts a new piece
+    history += [{"role": "user", "content": "be quick"}] * between  # starts the page's next piece
     put_history(site, "running", history)
     show(page, site, "id=running&message=1")
     for _ in range(2):
@@ -408,7 +408,7 @@ def test_paper_leaves_no_text_out(page: webdriver.Chrome, site: Site):
     assert not one(page, "#head .button.danger").is_displayed()
 
     show(page, site, "id=long")
-    # read this immediately: once it comes into view, the messages after it replace it
+    # read the link now: once it scrolls into view, the later messages replace it
     left = page.execute_script("return document.querySelector('#entries .later').innerText")
     assert re.fullmatch(r"\d+ after these", left.strip())
 
@@ -432,7 +432,7 @@ def test_phone_shows_the_last_failure_and_the_first_message_at_once(
 
 def test_page_is_whole_without_script(page: webdriver.Chrome, site: Site):
     allow_script(page, False)
-    page.implicitly_wait(10)  # without script, a click does not wait for the next page
+    page.implicitly_wait(10)  # without JavaScript, a click does not wait for the next page
     show(page, site, "id=long")
     page.find_element(By.LINK_TEXT, "Later").click()
     wait(page).until(lambda b: every(b, "#message-61"))
@@ -459,8 +459,8 @@ def test_page_is_accessible_and_fits_every_screen(page: webdriver.Chrome, site: 
         "id=failing&show=checkpoints",
         "id=failing&show=raw",
         "id=running&show=resume",
-        "id=pieces&step=61",  # in the second piece, which is short
-        "id=pieces&find=message&hit=2",  # with one piece before it and one after it
+        "id=pieces&step=61",  # step 61 is on the second page of steps, which is short
+        "id=pieces&find=message&hit=2",  # there is a page before and after the hit's page
     ):
         show(page, site, query)
         for width, dark in LOOKS:

@@ -1,4 +1,4 @@
-"""What a clearing deletes, keeps and records, on both databases."""
+"""Tests of what a clearing deletes, keeps and records, on both databases."""
 
 from datetime import timedelta
 from typing import Any
@@ -104,7 +104,7 @@ def test_thread_that_changed_or_disappeared_after_confirmation_is_kept(store):
 
 
 def test_thread_that_changes_between_archive_and_deletion_is_kept(store, monkeypatch):
-    """This holds even if the program that changes it leaves `updated_at` unchanged."""
+    """The thread is kept even if the program that changes it leaves `updated_at` unchanged."""
     ended("telegram_42")
     pack = thread_rows.pack
 

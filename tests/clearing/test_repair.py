@@ -1,4 +1,4 @@
-"""A crash at any point leaves no thread half cleared, and the record is repaired."""
+"""Tests that a crash at any point leaves no thread half cleared, and that records are repaired."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from tests.support.processes import ROOT
 
 THREADS = ("first", "second", "third")
 
-# Clears all threads in one batch, and kills itself at the point named by its last argument.
+# This program clears all threads in one batch, but kills itself at the point named by argv[2].
 PROGRAM = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
@@ -51,7 +51,7 @@ lifecycle.clear(["first", "second", "third"], lifecycle.Actor(Source.COMMAND))
 
 
 class Site:
-    """A site with a workspace of three threads."""
+    """A site whose workspace has three threads."""
 
     before: dict[str, list[Any]]
 
@@ -92,7 +92,7 @@ class Site:
         return done.stdout
 
     def rows(self) -> dict[str, list[Any]]:
-        """Return the task and checkpoints of each thread."""
+        """Return the task row and the checkpoint rows of each thread."""
         with closing(sqlite3.connect(self.file)) as connection:
             tasks = connection.execute("SELECT * FROM task_records").fetchall()
             steps = connection.execute("SELECT * FROM task_checkpoints").fetchall()
@@ -100,7 +100,7 @@ class Site:
         return {task[0]: [task, *(s for s in steps if s[1] == task[0])] for task in tasks}
 
     def record(self) -> dict[str, tuple[str, bool]]:
-        """Return each thread's recorded fate, and whether it is archived."""
+        """Return the recorded fate of each thread, and whether the thread is archived."""
         with closing(sqlite3.connect(self.folder / "site.sqlite3")) as connection:
             rows = connection.execute(
                 "SELECT stored_id, fate, EXISTS (SELECT 1 FROM archive_threadarchive a"

@@ -1,4 +1,4 @@
-"""Restored threads are identical byte for byte, and replace newer data only on request."""
+"""Tests that restoring is exact to the byte, and replaces newer data only on request."""
 
 from datetime import timedelta
 
@@ -61,15 +61,14 @@ def test_thread_that_came_back_is_not_overwritten_unless_told_so(store):
         restoring.restore(row, by=BY)
     assert loaded().final_response == "new"
 
-    with pytest.raises(restoring.CameBackError):  # it is running
+    with pytest.raises(restoring.CameBackError):  # the thread is running
         restoring.restore(row, by=BY, replace=True)
     assert loaded().final_response == "new"
 
     restoring.restore(row, by=BY, replace=True, with_running=True)
     assert loaded().final_response == "old"
-    assert (
-        ClearedThread.objects.exclude(pk=row.pk).restorable().count() == 1
-    )  # the replaced version
+    # the version that was replaced can be restored, too
+    assert ClearedThread.objects.exclude(pk=row.pk).restorable().count() == 1
 
 
 @pytest.mark.parametrize("is_unchanged", [True, False])
@@ -83,7 +82,7 @@ def test_only_what_was_seen_is_replaced(store, is_unchanged):
         with pytest.raises(restoring.CameBackError, match="has changed"):
             restoring.restore(row, by=BY, replace=True, expected=fingerprint)
         assert loaded().final_response == "newer"
-        assert Clearing.objects.count() == 1  # the refused restore recorded no clearing
+        assert Clearing.objects.count() == 1  # the refused restore did not record a clearing
         return
 
     restoring.restore(row, by=BY, replace=True, expected=fingerprint)

@@ -29,7 +29,7 @@ ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
 
 @pytest.fixture
 def file(tmp_path, monkeypatch, django_db_blocker):
-    """A separate SQLite store, with the schema and rows that gloamy writes."""
+    """A separate SQLite store, with a schema and rows written by gloamy."""
     file = tmp_path / "tasks.db"
     build(file, ORIGINAL)
     settings = connections.settings["tasks"] | {"NAME": file}
@@ -47,7 +47,7 @@ def build(file, script):
 
 
 def check(capsys, *options):
-    """Return the exit status, and the output without machine-dependent notes."""
+    """Run `check_store`; return its exit status, and its output without machine-dependent notes."""
     capsys.readouterr()
     try:
         call_command("check_store", *options)
@@ -62,7 +62,7 @@ def check(capsys, *options):
 def test_reports_every_problem_of_the_original_store(file, capsys):
     status, lines = check(capsys, "--limit", "100")
     expected = (DATA / "original_findings.txt").read_text(encoding="utf-8").splitlines()
-    # the number of findings depends on SQLite's version
+    # the number of integrity findings depends on the SQLite version
     ours = [line for line in lines if not line.startswith("integrity: ")]
     wrong = 50 + len(lines) - len(ours)
     assert (status, ours[:-1]) == (1, expected)
@@ -120,7 +120,7 @@ def at_rest(file):
 
 
 def rewrite(file):
-    """Move every row to other pages, as another program would, leaving no WAL behind."""
+    """Move every row to other database pages, as another program might, and leave no WAL behind."""
     with closing(sqlite3.connect(file)) as writer, writer:
         writer.execute("UPDATE task_records SET execution_history_json = '[]'")
         writer.execute("UPDATE task_records SET execution_history_json = ?", (large(50_000),))
@@ -211,7 +211,7 @@ def test_unexpected_table_schema(file, capsys):
 
 @pytest.fixture
 def odd(store):
-    """A function that executes SQL while a second PostgreSQL schema shadows the store's."""
+    """Yield a function that executes SQL while a second schema shadows the store's schema."""
     with store.cursor() as cursor:
         cursor.execute("CREATE SCHEMA odd")
         for table in ("task_records", "task_checkpoints"):

@@ -1,4 +1,4 @@
-"""The clearing commands: what they clear and print, and how they exit."""
+"""Tests of the clearing commands: what they clear and print, and their exit statuses."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def threads(store) -> None:
     checkpoint(task("old", status="completed", updated_at=old, channel="telegram", model="m"))
     task("failed", status="failed", channel="discord", provider="other")
     task("running", updated_at=old)
-    task("odd", status="Paused", updated_at=old)  # which the store reads as running
+    task("odd", status="Paused", updated_at=old)  # the store reads this status as running
 
 
 @pytest.mark.parametrize(

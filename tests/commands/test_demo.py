@@ -1,4 +1,4 @@
-"""The demo workspace and its simulated agent."""
+"""Tests of the demo workspace and its simulated agent."""
 
 import json
 import logging
@@ -147,7 +147,7 @@ def test_outputs_are_long_colored_and_redrawn():
 
 
 def wait_for(condition):
-    """Wait until the agent's stored task meets the condition, and return it."""
+    """Wait until the agent's task in the store meets the condition, and return the task."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         task = TaskRecord.objects.filter(thread_id=THREAD).first()

@@ -1,4 +1,4 @@
-"""`manage.py serve` sets everything up, or explains in one line why it cannot."""
+"""Tests that `manage.py serve` sets everything up, or explains in one line why it cannot."""
 
 import html
 import os
@@ -29,7 +29,7 @@ def make_store(file: Path, change: str = "") -> None:
 
 
 def dump(file: Path) -> list[tuple[object, ...]]:
-    """Return the schema and the rows, for comparison."""
+    """Return a database's schema and task rows, for comparison."""
     with closing(sqlite3.connect(file)) as connection:
         connection.text_factory = bytes
         rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
@@ -112,9 +112,8 @@ def test_killed_server_leaves_no_worker_behind(server: Server):
     address = server.link()
     with process:
         process.kill()
-        output = (
-            process.stdout.read() if process.stdout else ""
-        )  # returns when the worker has ended
+        # read() returns once the worker has ended
+        output = process.stdout.read() if process.stdout else ""
 
     assert "Stopped." not in output
     with pytest.raises(urllib.error.URLError, match="refused"):
@@ -143,7 +142,7 @@ def test_server_opens_every_row_of_a_damaged_store(server: Server):
     _, error = server.stop()
 
     assert len(links) > 20
-    assert set(statuses) <= {200, 404}  # an id that is not text has no page
+    assert set(statuses) <= {200, 404}  # a task whose id is not text has no page
     assert statuses.count(200) > statuses.count(404)
     assert (broken[0], "The store is not available" in broken[1]) == (503, True)
     assert "no such table: task_records" in error
@@ -158,7 +157,7 @@ def test_server_survives_a_deleted_replaced_or_truncated_file(server: Server):
 
     def status_with(content: bytes | None) -> int:
         for file in server.store_file.parent.glob("tasks.db*"):
-            file.unlink(missing_ok=True)  # the server may have deleted it
+            file.unlink(missing_ok=True)  # the server may already have deleted it
         if content is not None:
             server.store_file.write_bytes(content)
         return browser(page)[0]
@@ -174,7 +173,7 @@ def test_server_survives_a_deleted_replaced_or_truncated_file(server: Server):
 
 
 def signed_in(link: str) -> Callable[[str], tuple[int, str]]:
-    """Sign in, and return a function that requests a URL and returns status and page."""
+    """Sign in, and return a function that fetches a URL and returns the status and the page."""
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
     page = opener.open(link).read().decode()
     fields = dict(re.findall(r'name="(csrfmiddlewaretoken|token)" value="([^"]*)"', page))
@@ -324,15 +323,15 @@ def test_serve_warns_that_a_read_only_store_cannot_be_cleared(server: Server):
 
 @contextmanager
 def read_only(file: Path) -> Iterator[None]:
-    """Make a file read-only, even for root if the file system supports it."""
+    """Make a file read-only within the block, even for root if the file system supports that."""
     file.chmod(0o444)
     if not os.access(file, os.W_OK):
         yield
         return
-    chattr = subprocess.run(["chattr", "+i", file], capture_output=True)  # noqa: S607 - a system command
+    chattr = subprocess.run(["chattr", "+i", file], capture_output=True)  # noqa: S607 - chattr is a system command
     if chattr.returncode:
         skip("root may write any file here: run the tests as another user")
     try:
         yield
     finally:
-        subprocess.run(["chattr", "-i", file], check=True)  # noqa: S607 - a system command
+        subprocess.run(["chattr", "-i", file], check=True)  # noqa: S607 - chattr is a system command

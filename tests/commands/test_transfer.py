@@ -1,4 +1,4 @@
-"""Exporting, importing and copying threads."""
+"""Tests of exporting, importing and copying threads."""
 
 import gc
 import io
@@ -53,7 +53,7 @@ TIME = "2026-01-01T00:00:00+00:00"
 
 
 def run(command, *args, **options):
-    """Run a command; return (success, standard output, standard error)."""
+    """Run a management command, and return (success, standard output, standard error)."""
     out, err = io.StringIO(), io.StringIO()
     try:
         call_command(command, *map(str, args), stdout=out, stderr=err, **options)
@@ -71,12 +71,12 @@ def fill():
 
 
 def stored(store):
-    """Return the rows of both tables, with checkpoints ordered by id but without their ids."""
+    """Return the rows of both tables, leaving out the checkpoints' ids but keeping their order."""
     steps = [
         {name: value for name, value in row.items() if name != "id"}
         for row in rows(store, "task_checkpoints")
     ]
-    # the sort is stable, so the checkpoints of a task stay in the order of their ids
+    # the sort is stable, so the checkpoints of each task stay in id order
     return rows(store, "task_records"), sorted(steps, key=lambda row: row["task_id"])
 
 
@@ -323,7 +323,7 @@ def test_import_into_new_workspace_and_export_from_missing_one(tmp_path):
 
 
 def test_killed_import_can_be_repeated(store, file, tmp_path):
-    """Feed only half of the file through a pipe, then kill the process."""
+    """Kill an import that has received only part of the file, then import the complete file."""
     history, when = json.dumps([{"role": "user", "content": "x" * 200_000}]), 8
     lines = [msgspec.json.encode(Header())]
     for number in range(60):
@@ -367,7 +367,7 @@ def test_killed_import_can_be_repeated(store, file, tmp_path):
 
 
 def count_tasks(url):
-    """Count the tasks from another connection; 0 if there is no table yet."""
+    """Count the tasks over a separate connection; return 0 if there is no table yet."""
     open_ = psycopg.connect if url.startswith("postgres") else sqlite3.connect
     name = url if url.startswith("postgres") else url.removeprefix("sqlite:///")
     with closing(open_(name)) as connection:
@@ -387,7 +387,7 @@ def wait_for_tasks(url, number):
 
 @contextmanager
 def peak_of_memory():
-    """Yield a list to which the block's peak memory, in bytes, is added at its end."""
+    """Yield a list; when the block ends, its peak memory use in bytes is added to the list."""
     peaks: list[int] = []
     gc.collect()
     tracemalloc.start()
@@ -417,7 +417,7 @@ def test_memory_does_not_grow_with_the_number_of_tasks(store, file, tmp_path, ot
         peaks += peak
         empty(store)
     assert size < peaks[0]
-    assert peaks[1] < peaks[0] + size / 2  # with ten more tasks
+    assert peaks[1] < peaks[0] + size / 2  # the second run had ten more tasks
 
 
 # Copying between databases
@@ -425,7 +425,7 @@ def test_memory_does_not_grow_with_the_number_of_tasks(store, file, tmp_path, ot
 
 @pytest.fixture
 def other(monkeypatch):
-    """Let a test connect to a database that Django has not prepared."""
+    """Let a test connect to a database that the test framework has not prepared."""
     usual = BaseDatabaseWrapper.ensure_connection
 
     def ensure_connection(self):
@@ -551,7 +551,7 @@ def test_nul_is_replaced_where_the_database_cannot_store_it(store, file):
     assert run("import_threads", file)[0]
     held = {"sqlite": f"a{NUL}", "postgresql": "a\ufffd"}[store.vendor]
     assert TaskRecord.objects.get(task_id="n").last_error == held
-    assert run("import_threads", file)[0]  # recognized as already imported
+    assert run("import_threads", file)[0]  # the thread is recognized as already imported
 
 
 # The progress bar

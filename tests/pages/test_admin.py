@@ -1,4 +1,4 @@
-"""The admin pages of both tables, which are read-only except for clearing threads."""
+"""Tests of the admin pages for both tables, which are read-only except for clearing threads."""
 
 import html
 import re
@@ -46,7 +46,7 @@ QUERIES = [
 
 
 def order_of(address: str, query: dict[str, str]) -> dict[str, str]:
-    """Return the query with "o" set to the one column by which this list can be sorted."""
+    """Return the query. For checkpoints, which only one column can sort, set "o" to that column."""
     return query | {"o": "0"} if "o" in query and address == CHECKPOINTS else query
 
 
@@ -113,7 +113,7 @@ def test_lists_sort_nothing_and_scan_no_table(
 @pytest.mark.parametrize("query", ["", "?o=5", "?status=failed", "?channel=telegram", "?q=thread"])
 def test_windows_lead_through_all_tasks(admin_client: Client, query: str, store):
     for number in range(8):
-        at = f"2026-01-01T00:00:0{number // 2}+00:00"  # two tasks share each time
+        at = f"2026-01-01T00:00:0{number // 2}+00:00"  # two tasks per timestamp
         task(f"thread {number}", status="failed", updated_at=at)
     address, windows = TASKS + query.replace("o=5", f"o={ACTIVE}"), []
     while address:
@@ -229,7 +229,7 @@ def test_what_a_list_does_not_know_is_refused_plainly(
 @pytest.mark.parametrize("tab", ["transcript", "checkpoints", "resume", "raw"])
 def test_every_row_opens(admin_client: Client, tab: str, store, monkeypatch):
     fill(store)
-    if store.vendor == "sqlite":  # as in the running site
+    if store.vendor == "sqlite":  # as the live site does
         monkeypatch.setattr(store.connection, "text_factory", untrusted.display_text)
     listed = admin_client.get(TASKS).content.decode()
     addresses = set(re.findall('href="(/admin/tasks/taskrecord/[^"?]+/change/)"', listed))

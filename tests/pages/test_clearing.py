@@ -1,4 +1,4 @@
-"""The clearing pages: what they ask for, refuse and show."""
+"""Tests of the clearing pages: what they ask for, refuse and show."""
 
 import json
 import re
@@ -149,7 +149,7 @@ def test_thread_is_summarized_once_when_shown_and_once_when_confirmed(operator: 
 
 @pytest.fixture
 def spy_read(monkeypatch) -> list[Any]:
-    """The thread ids passed to each call of `summaries.read`."""
+    """A list of the thread ids passed to each call to `summaries.read`."""
     calls, read = [], summaries.read
 
     def spy(thread_ids):
@@ -189,9 +189,8 @@ def test_many_of_which_some_changed_are_shown_again(operator: Client, store):
     changes = {change.thread_id: change.now for change in response.context["confirmation"].changes}
     assert (changes["a"], changes["b"][:7], set(changes)) == ("", "running", {"a", "b"})
     assert response.context["confirmation"].count == 2
-    assert (
-        operator.post(f"{address}confirm/", form).status_code == 409
-    )  # a form from an outdated page
+    # the form is from an outdated page
+    assert operator.post(f"{address}confirm/", form).status_code == 409
     assert TaskRecord.objects.count() == 2
 
 

@@ -1,4 +1,4 @@
-"""Export to JSON, JSON Lines, Markdown and ATIF."""
+"""Tests of export to JSON, JSON Lines, Markdown and ATIF."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def body(response: StreamingHttpResponse) -> str:
 
 
 def assert_is_atif(document: Any) -> None:
-    """Assert that a document follows every known rule of ATIF v1.4."""
+    """Assert that a document follows all known rules of ATIF v1.4."""
     assert document["schema_version"] == "ATIF-v1.4"
     assert isinstance(document["session_id"], str)
     assert document.keys() <= {
@@ -428,7 +428,7 @@ def test_markdown_loads_nothing_and_links_only_to_web_pages(viewer: Client, evil
     messages = history(evil, f"first\n```\n{evil}", f"{evil}\n\nlast", f"```\n{evil}\n```")
     task(execution_history_json=encode_history(messages, "history"), final_response=evil)
 
-    reader = MarkdownIt("commonmark", {"html": True})  # lenient: keeps HTML and any link
+    reader = MarkdownIt("commonmark", {"html": True})  # a lenient reader: keeps HTML and every link
     reader.validateLink = lambda url: True  # type: ignore[method-assign]
     html = reader.render(body(fetch(viewer, "md")))
 

@@ -1,4 +1,4 @@
-"""How messages and tool calls are rendered."""
+"""Tests of how messages and tool calls are rendered."""
 
 import json
 import re

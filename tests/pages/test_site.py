@@ -1,4 +1,4 @@
-"""The site's pages: who may open them, what they show, and how they answer odd requests."""
+"""Tests of who may open the site's pages, what they show, and how they answer odd requests."""
 
 import html
 import re

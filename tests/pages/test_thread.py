@@ -1,4 +1,4 @@
-"""The thread page: its tabs, its loading in pieces, and its live updates during a run."""
+"""Tests of the thread page: its tabs, loading in pieces, and live updates while a task runs."""
 
 import html
 import json
@@ -54,12 +54,12 @@ def text(content: str) -> str:
 
 
 def message_numbers(response: Any) -> list[int]:
-    """Return the numbers of the messages on a page."""
+    """Return the numbers of the messages shown on a page."""
     return [message.number for message, _ in response.context["page"].tab.entries]
 
 
 def run(count: int, failed: tuple[int, ...] = (), **fields: Any) -> TaskRecord:
-    """Record a task with `count` steps, where those numbered in `failed` failed."""
+    """Record a task with `count` steps. The steps whose numbers are in `failed` have failed."""
     for number in range(1, count + 1):
         made = item(tool_name=f"tool{number}", success=number not in failed)
         service.record_checkpoint(update(step_index=number, items=[made], **fields))
@@ -67,7 +67,7 @@ def run(count: int, failed: tuple[int, ...] = (), **fields: Any) -> TaskRecord:
 
 
 def stored(content: str) -> str:
-    """Return a stored history that consists of one user message."""
+    """Return a history of one user message, encoded as the store writes it."""
     return json.dumps([{"role": "user", "content": content}], separators=(",", ":"))
 
 
@@ -129,7 +129,7 @@ def shell(command: str, **fields: Any) -> ExecutionCheckpointItem:
 
 
 def outcomes(content: str) -> list[tuple[str, str]]:
-    """Return the step link and the outcome badges of each message with tool calls."""
+    """Return the step link and the outcome badges of each message that has tool calls."""
     messages = content.split('<article class="message')[1:]
     return [
         (
@@ -396,7 +396,7 @@ def test_raw_links_of_a_chosen_task_open_its_own_texts(viewer: Client):
     links = re.findall(r'href="(/thread/message/[^"]*)"', content)
     opened = [viewer.get(html.unescape(link)).content.decode() for link in links]
 
-    assert len(links) == 4  # three messages and one truncated output
+    assert len(links) == 4  # links to three messages and one truncated output
     assert [("old" in each, "new" in each) for each in opened] == [(False, False)] + [
         (True, False)
     ] * 3

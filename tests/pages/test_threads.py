@@ -1,4 +1,4 @@
-"""The thread list: its rows, filters, search and paging, and the cost of its queries."""
+"""Tests of the thread list: its rows, filters, search and paging, and the cost of its queries."""
 
 import html
 import json
@@ -159,7 +159,7 @@ def test_list_of_an_empty_store_says_how_to_begin(viewer: Client):
 
 @pytest.fixture
 def mixed() -> None:
-    """Threads that differ in every filterable property; most ids name the status or state."""
+    """Add threads that differ in every filterable property. Most are named after their status."""
     task("running", updated_at=ago(minutes=1))
     task("stalled", updated_at=ago(minutes=20), checkpoint_count=1)
     task("failed", status="failed", updated_at=ago(hours=2), channel="slack", checkpoint_count=9)
@@ -315,7 +315,7 @@ def test_choices_are_of_the_newest_tasks_and_hold_what_is_asked_for(viewer: Clie
 
 
 def find(client: Client, **query: str) -> list[tuple[str, int, str, str]]:
-    """Return the thread, message number, role and highlighted text of every hit shown."""
+    """Return the task id, message number, role and highlighted text of every hit shown."""
     rows = client.get(f"/?{urlencode(query)}").context["rows"]
     return [
         (row.record.task_id, hit.number, hit.role, hit.match) for row in rows for hit, _ in row.hits
@@ -407,7 +407,7 @@ def test_search_shows_where_a_history_that_cannot_be_read_holds_the_text(viewer:
     task(execution_history_json='[{"role":"user","content":"a needle"')
 
     assert find(viewer, q="needle") == [("telegram_42", 1, "unreadable", "needle")]
-    # an unreadable history cannot be searched on the thread page
+    # the thread page cannot search an unreadable history
     assert "find=" not in viewer.get("/?q=needle").context["rows"][0].hits[0][1]
 
 
@@ -580,7 +580,7 @@ def test_neighbours_are_those_of_the_filtered_list(store):
 
 @pytest.fixture
 def beat(tmp_path, monkeypatch):
-    """A function that writes a text to the heartbeat file."""
+    """A function that writes text to the heartbeat file."""
     file = tmp_path / "daemon_state.json"
     monkeypatch.setattr(daemon, "_heartbeat_file", lambda: file)
     return file.write_text
@@ -629,8 +629,8 @@ def test_heartbeat_lies_beside_the_workspace(store, monkeypatch, tmp_path):
         ("", 11, True),
         (beat_of(seconds=1), 9, False),
         (beat_of(seconds=1), 11, True),
-        (beat_of(minutes=5), 6, True),  # left running by a daemon that died
-        (beat_of(minutes=5), 4, False),  # updated since, so by another agent
+        (beat_of(minutes=5), 6, True),  # the thread was left running by a daemon that died
+        (beat_of(minutes=5), 4, False),  # updated after the daemon died, so by another agent
         (beat_of(minutes=30), 11, True),
     ],
 )

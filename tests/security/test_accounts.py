@@ -1,4 +1,4 @@
-"""Sign-in: the first administrator, one-time links and passwords."""
+"""Tests of sign-in: the first administrator, one-time links and passwords."""
 
 from urllib.parse import quote
 
@@ -75,7 +75,7 @@ def test_link_works_once(client: Client, user: User):
 
 
 def test_link_expires(client: Client, user: User, monkeypatch: pytest.MonkeyPatch):
-    from sesame import settings as sesame_settings  # noqa: PLC0415 - importing it reads Django's settings
+    from sesame import settings as sesame_settings  # noqa: PLC0415 - the import reads Django's settings
 
     link = sign_in_link(user, SERVER)
     monkeypatch.setattr(sesame_settings, "MAX_AGE", sesame_settings.MAX_AGE * 0)

@@ -1,4 +1,4 @@
-"""Text from agents and visitors never breaks out into markup, headers or file names."""
+"""Tests that text from agents and visitors never breaks out into markup, headers or file names."""
 
 import json
 import re
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 
 ALL = [*map(payloads.aimed, payloads.ALL)]
 SHARP = [*map(payloads.aimed, [*payloads.POLYGLOTS, *payloads.LINES, *payloads.UNSEEN])]
-# Payloads to put in addresses: each polyglot, all LINES joined, and all UNSEEN joined.
+# Payloads to put in URLs: each polyglot, all of LINES joined, and all of UNSEEN joined.
 IN_ADDRESSES = [
     *map(payloads.aimed, payloads.POLYGLOTS),
     *(payloads.aimed("".join(texts)) for texts in (payloads.LINES, payloads.UNSEEN)),
@@ -42,7 +42,7 @@ TABS = ("transcript", "checkpoints", "resume", "raw")
 
 
 def problems(answer: Any, address: str) -> list[str]:
-    """Return the problems found in the response from an address."""
+    """Return the problems found in the response from this address."""
     found = _header_problems(answer)
     if answer["Content-Type"].startswith("text/html"):
         is_admin = address.startswith("/admin/")
@@ -70,7 +70,7 @@ def look(client: Client, addresses: list[str]) -> list[str]:
 
 
 def pages_of(record: TaskRecord) -> list[str]:
-    """Return the addresses of all pages of a thread; the transcript, the fullest, is first."""
+    """Return the addresses of a thread's pages, with the transcript first because it shows most."""
     thread_id, task_id = record.thread_id, record.task_id
     step = TaskCheckpoint.objects.filter(task_id=task_id).values_list("pk", flat=True)[0]
     key = id_to_path(task_id)
@@ -92,7 +92,7 @@ def pages_of(record: TaskRecord) -> list[str]:
 
 
 def test_no_text_becomes_a_part_of_a_thread_s_page(store, admin_client: Client):
-    """Each field of a thread holds a different payload, and each payload is in several fields."""
+    """Each field of a thread holds a different payload; each payload appears in several fields."""
     fill_mixed(store, ALL, threads=40 if store.vendor == "sqlite" else 8)
 
     for number, record in enumerate(TaskRecord.objects.without_histories()):

@@ -1,4 +1,4 @@
-"""Heavy requests: each user gets a few slots, and every request releases its slot at the end."""
+"""Tests that heavy requests are limited to a few slots per user, and always release their slots."""
 
 import gc
 import time
@@ -52,7 +52,7 @@ def test_closing_a_stream_releases_its_slot():
     list(first)
     assert open_responses(streaming, 1)[0].status_code == 429
 
-    request_finished.disconnect(close_old_connections)  # it closes our connections
+    request_finished.disconnect(close_old_connections)  # it would close the test's connections
     first.close()
     request_finished.connect(close_old_connections)
 

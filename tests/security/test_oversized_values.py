@@ -1,4 +1,4 @@
-"""Every page answers even if a short column holds a huge value or one of the wrong type."""
+"""Tests that every page answers even if short columns hold huge values or the wrong types."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 
 LONG, LARGEST_PAGE = "9z" * 600_000, 1_000_000
 ITEM = {"tool_name": LONG, "arguments": {LONG: 1}, "success": False, "output": ""}
-WITHIN = {  # values inside JSON columns that should be short
+WITHIN = {  # huge values in JSON columns, where short ones are expected
     ("task_records", "execution_history_json"): [{"role": LONG, "content": "hi"}],
     ("task_checkpoints", "items_json"): [ITEM],
 }
@@ -35,7 +35,7 @@ SHORT: dict[tuple[str, str], Any] = {
     **{place: json.dumps(value, separators=(",", ":")) for place, value in WITHIN.items()},
 }
 PLAIN = {place for place in SHORT if place not in WITHIN}
-# Which values are long: all of them, or all except those that decide what a page shows.
+# The columns that hold huge values, for each test case.
 LONG_ONES = {
     "all": {*SHORT},
     "all but ids": {place for place in PLAIN if not place[1].endswith("_id")},
@@ -66,7 +66,7 @@ def pages(thread_id: str) -> Iterator[str]:
 
 
 def clearings() -> Iterator[str]:
-    """Yield the pages of two clearing drafts and a finished clearing, and the list of clearings."""
+    """Yield the addresses of two clearing drafts, a finished clearing and the list of clearings."""
     by = lifecycle.Actor(Source.CODE)
     ids = list(TaskRecord.objects.order_by().values_list("thread_id", flat=True))
     yield reverse("clearing", args=[lifecycle.draft(lifecycle.plan(ids), by).pk])
@@ -100,7 +100,7 @@ def test_long_id_of_a_task_leaves_pages_small(store, admin_client: Client):
 
 
 def too_large(client: Client, thread_id: str) -> dict[str, tuple[int, int]]:
-    """Return the status and length of each page that fails or is too large, by its address."""
+    """Return the status and length of each page that fails or is too large, keyed by address."""
     wrong = {}
     for address in chain(pages(thread_id), clearings()):  # clearings() deletes threads
         answer = client.get(address)
@@ -193,6 +193,6 @@ def test_step_without_a_number_fails_no_page(store, admin_client: Client, row: s
         address: answer.status_code
         for address in [*pages("kept"), thread_url("export", "kept", format="json")]
         if (answer := admin_client.get(address)).status_code not in (200, 302, 404)
-    }  # the admin redirects if it finds no such row
+    }  # the admin redirects if a row does not exist
 
     assert failed == {}

@@ -1,6 +1,6 @@
-"""Permissions for every address of the site, with every method and every kind of user.
+"""Tests of who may use each address of the site, for every method and every kind of user.
 
-`LADDER`, `DOORS` and `ADMIN` hold the expected answers; an address in none of them fails the test.
+`LADDER`, `DOORS` and `ADMIN` hold the expected answers. Every address must be in one of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,10 +29,11 @@ from tests.support.factories import snapshot, update
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
-METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "POST")  # POST may end the session
-NEVER = ("PUT", "PATCH", "DELETE")  # refused before anybody is asked to sign in
+# POST comes last because it may end the session
+METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "POST")
+NEVER = ("PUT", "PATCH", "DELETE")  # refused before the visitor is asked to sign in
 RANKS = {"anonymous": 0, "disabled": 0, "stranger": 1, "viewer": 2, "staff": 2, "operator": 3}
-RANKS |= {"superuser": 4}  # staff may view, too, and may also use the admin
+RANKS |= {"superuser": 4}  # staff rank like viewers, but may also use the admin
 PEOPLE = tuple(RANKS)
 SIGN_IN, NO, OK, AWAY, WRONG, ABSENT = "sign in", 403, 200, 302, 405, 404
 ID = "telegram_42"
@@ -40,9 +41,9 @@ ID = "telegram_42"
 
 @dataclass(frozen=True)
 class Rule:
-    """Who may use an address, and which statuses they get."""
+    """Who may use an address, and which response statuses each kind of user gets."""
 
-    least: str  # the lowest-ranking of PEOPLE who may use it
+    least: str  # the lowest-ranking kind of user who may use the address
     safe: int = OK  # GET and HEAD
     post: int = WRONG
     query: str = ""
@@ -87,11 +88,11 @@ OF_ADMIN: dict[str, list[Any]] = {"admin:view_on_site": [1, 1], "admin:app_list"
 
 @dataclass(frozen=True)
 class Door:
-    """How a public page answers signed-out and signed-in users; HEAD gets the same as GET."""
+    """How a public page responds to signed-out and signed-in users. HEAD works like GET."""
 
     outside: dict[str, Any]
     inside: dict[str, Any]
-    staff: dict[str, Any] | None = None  # if staff get different answers
+    staff: dict[str, Any] | None = None  # set only if staff get different responses
 
     def expected(self, person: str, method: str) -> Any:
         answers = self.inside if RANKS[person] else self.outside
@@ -102,12 +103,12 @@ class Door:
 
 @dataclass(frozen=True)
 class AdminRule:
-    """How an admin page answers staff with view permissions, superusers, and everyone else."""
+    """How an admin page responds to staff with view permissions, superusers, and everyone else."""
 
-    get: Any = (OK, OK)  # staff, superuser
-    post: Any = None  # if different from GET
+    get: Any = (OK, OK)  # for staff and for superusers
+    post: Any = None  # set only if POST differs from GET
     options: Any = None
-    others: Any = SIGN_IN  # what other signed-in users get
+    others: Any = SIGN_IN  # the response to other signed-in users
 
     def expected(self, person: str, method: str) -> Any:
         if method in NEVER:
@@ -121,7 +122,7 @@ class AdminRule:
 ALL = dict.fromkeys(("GET", "POST", "OPTIONS"), OK)
 DOORS = {
     "sign-in": Door(ALL, dict.fromkeys(ALL, AWAY)),
-    "sign-in-link": Door({"GET": NO, "POST": NO}, {"GET": NO, "POST": NO}),  # no token given
+    "sign-in-link": Door({"GET": NO, "POST": NO}, {"GET": NO, "POST": NO}),  # the URL has no token
     "sign-out": Door(dict.fromkeys(ALL, SIGN_IN), {"OPTIONS": OK, "POST": SIGN_IN}),
     "favicon": Door({"GET": AWAY}, {"GET": AWAY}),
     "/admin/login/": Door({"GET": SIGN_IN}, {"GET": NO}, {"GET": SIGN_IN}),
@@ -177,7 +178,7 @@ def _walk(resolver: URLResolver, path: str, space: str) -> Iterator[tuple[str, s
 
 
 def client_of(name: str, codenames: tuple[str, ...]) -> Client:
-    """Create a user, and return its signed-in client, whose requests undergo CSRF checks."""
+    """Create a user, and return a client that is signed in as the user and enforces CSRF checks."""
     user = get_user_model().objects.create_user(
         name, is_superuser=name == "superuser", is_staff=name in ("staff", "superuser")
     )
@@ -210,7 +211,7 @@ def people(db: None) -> dict[str, Client]:
 
 @pytest.fixture
 def place() -> Callable[[str], str]:
-    """A function that returns the full address for a name, where an object exists to show."""
+    """A function that returns the full address for a URL name, with the ids of existing objects."""
     service.record_checkpoint(update())
     service.save_snapshot(snapshot())
     clearing = lifecycle.draft(lifecycle.plan([ID]), Actor(Source.COMMAND))
@@ -264,7 +265,7 @@ def test_each_person_gets_what_is_declared_and_no_more(name: str, people, place)
 
 @contextmanager
 def rolled_back() -> Iterator[None]:
-    """Roll back all changes made in the block, in both databases."""
+    """Roll back all changes that the block makes to either database."""
     with transaction.atomic("default"), transaction.atomic("tasks"):
         yield
         for alias in ("default", "tasks"):
@@ -278,13 +279,13 @@ def assert_leads_to_a_page(client: Client, address: str) -> None:
         seen.append(address)
         answer = client.get(address)
         if answer.status_code != AWAY:
-            answer.getvalue()  # reads a file to its end, which closes it
+            answer.getvalue()  # reads a streamed file to its end, which closes the file
             return
         address = answer["Location"]
 
 
 def state() -> tuple[Any, ...]:
-    """Return everything that a request could change."""
+    """Return the state of everything that a request could change."""
     users = get_user_model().objects.order_by("pk").values_list("pk", "username", "is_active")
     clearings = Clearing.objects.order_by("pk").values_list("pk", "stage")
     models = (TaskRecord, TaskCheckpoint, Group, Reveal)

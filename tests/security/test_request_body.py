@@ -1,4 +1,4 @@
-"""Forms that never end block neither pages nor the forms of known browsers."""
+"""Tests that forms that never end block neither pages nor the forms of known browsers."""
 
 import http.client
 import select
@@ -59,7 +59,7 @@ def known(request: HttpRequest) -> Any:
 
 
 def statuses_of(*requests: Any) -> list[int]:
-    """Return the statuses of requests that start while the previous body is still being read."""
+    """Return the statuses of requests that each start while the previous body is being read."""
     statuses: list[int] = []
 
     def start(remaining: list[Any]) -> None:
