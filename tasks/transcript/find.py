@@ -1,4 +1,4 @@
-"""Text search within one history."""
+"""Searches for text within a single message history."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -15,11 +15,11 @@ CONTEXT = 70  # characters shown on either side of a match
 
 
 class Hits(list[Hit]):
-    is_truncated = False  # True if there may be more hits
+    is_truncated = False  # True if the search stopped early, so there may be more hits
 
 
 def find_hits(query: str, history: Iterable[ChatMessage], seconds: float = MAX_SECONDS) -> Hits:
-    """Return the first occurrences of a text, regardless of case and of JSON escapes."""
+    """Find the first matches for a query, ignoring case and JSON escaping."""
     term = Term(query[:MAX_QUERY_LENGTH])
     deadline = time.monotonic() + seconds
     hits = Hits(islice(_hits(term, history, deadline), MAX_HITS) if query else ())

@@ -1,4 +1,4 @@
-"""Syntax highlighting: source code split into spans by token type."""
+"""Syntax highlighting: splits source code into spans by token type."""
 
 import time
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from pygments.token import _TokenType as TokenType
 
 from tasks.transcript.terminal import Span
 
-MAX_LENGTH = 12_000  # characters; some lexers take quadratic time
-_MAX_SECONDS = 0.15  # of processor time per text
+MAX_LENGTH = 12_000  # characters, because some lexers take quadratic time
+_MAX_SECONDS = 0.15  # seconds of CPU time per piece of source code
 
 _CLASS_OF = {
     Comment: "h-comment",
@@ -66,7 +66,7 @@ _ALIASES = {
     "rust": ("rs",),
     "sql": ("sqlite", "psql", "postgresql"),
     "swift": (),
-    "toml": ("ini", "cfg", "conf", "service", "timer"),  # as the INI lexer can take seconds
+    "toml": ("ini", "cfg", "conf", "service", "timer"),  # because the INI lexer can take seconds
     "typescript": ("ts", "tsx", "mts"),
     "xml": ("svg", "xsl", "plist"),
     "yaml": ("yml",),
@@ -75,13 +75,13 @@ _LANGUAGES = {alias: name for name, aliases in _ALIASES.items() for alias in (na
 
 
 def language_of(path: str) -> str:
-    """Return the language of a file according to its extension, or ""."""
+    """Guess a file's language from its extension. Return "" if it is unknown."""
     name = PurePosixPath(path[-200:]).name.lower()
     return _LANGUAGES.get(name.rpartition(".")[2], "")
 
 
 def spans(text: str, language: str, seconds: float = _MAX_SECONDS) -> Iterator[Span]:
-    """Split source code into spans; when time runs out, the rest becomes one plain span."""
+    """Split source code into spans. If time runs out, the rest becomes a single plain span."""
     name = _LANGUAGES.get(language.lower())
     if name is None or len(text) > MAX_LENGTH:
         yield "", text
@@ -103,5 +103,5 @@ def _lexer(name: str) -> Lexer:
 
 @cache
 def _class_of(kind: TokenType) -> str:
-    ancestors = reversed(kind.split())  # from the kind itself up to the root
+    ancestors = reversed(kind.split())  # from the token type itself up to the root type
     return next((_CLASS_OF[each] for each in ancestors if each in _CLASS_OF), "")

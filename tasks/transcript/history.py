@@ -1,4 +1,4 @@
-"""A task's execution history as messages, with each tool result paired with its call."""
+"""Reads a task's execution history as messages, and pairs each tool result with its call."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,18 +15,18 @@ from tasks.transcript.text_preview import Text, format_size
 from tasks.transcript.titles import message_title
 from tasks.transcript.tool_calls import Call, Part, Result
 
-LARGE_HISTORY_DISPLAY = PREFIX_LENGTH - MARGIN  # characters shown of a history too large to read
+LARGE_HISTORY_DISPLAY = PREFIX_LENGTH - MARGIN  # characters to show of an oversized history
 
 
 class Exchange:
-    """An assistant message and its tool results: all messages up to the next assistant message."""
+    """An assistant message and the messages that follow it, up to the next assistant message."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self._is_paired = False
 
     def pair(self) -> None:
-        """Attach the results to the calls of the first message."""
+        """Attach the tool results in this exchange to the calls in its first message."""
         if self._is_paired:
             return
         self._is_paired = True
@@ -39,16 +39,16 @@ class Exchange:
 
 @dataclass
 class Message:
-    """One message of a history, parsed on demand together with the rest of its exchange."""
+    """One message in a history. It is parsed on demand, together with the rest of its exchange."""
 
-    number: int  # starting at 1
+    number: int  # the message's position in the history, starting at 1
     role: str
     text: Text
     exchange: Exchange = field(repr=False, compare=False)
 
     @property
     def anchor(self) -> str:
-        """The message's element id on a page, which is permanent, as messages are only appended."""
+        """The message's HTML id. It never changes, because messages are only ever appended."""
         return f"message-{self.number}"
 
     @cached_property
@@ -58,7 +58,7 @@ class Message:
 
     @cached_property
     def calls(self) -> list[Call]:
-        """The tool calls; their results are known once the exchange is paired."""
+        """The tool calls in the message. Pairing the exchange fills in the calls' results."""
         return [part for part in self._parsed[1] if isinstance(part, Call)]
 
     @cached_property
@@ -67,7 +67,7 @@ class Message:
 
     @property
     def parts(self) -> list[Part]:
-        """The text and tool calls of an assistant message, with results attached to the calls."""
+        """The text and tool calls of an assistant message. Each call holds its result, if any."""
         self.exchange.pair()
         return self._parsed[1]
 
@@ -79,29 +79,29 @@ class Message:
 
     @property
     def orphaned_results(self) -> list[Result]:
-        """The results without a call; all others are displayed with their calls."""
+        """The tool results that belong to no call. All others are displayed with their calls."""
         return [result for result in self.results if result.call_number is None]
 
     @property
     def call_number(self) -> int | None:
-        """The number of the message whose calls this message answers, or None."""
+        """The number of the message whose tool calls this message has results for, or None."""
         return next((r.call_number for r in self.results if r.call_number is not None), None)
 
     @property
     def prose(self) -> Text | None:
-        """The message's text without tool calls and results, or None."""
+        """The message's text without tool calls and results, or None if there is no other text."""
         if self.role != "assistant":
             return None if self.is_tool_output else self.text
         return next((part for part in self.parts if isinstance(part, Text)), None)
 
     @property
     def is_absorbed(self) -> bool:
-        """Whether the entire message is displayed with the calls that it answers."""
+        """Whether the message holds only tool results that are all displayed with their calls."""
         return bool(self.results) and not self.orphaned_results
 
     @property
     def reasoning(self) -> Text | None:
-        """The reasoning before the answer, if the provider reports it."""
+        """The model's reasoning before its answer, if the provider reported any."""
         reasoning = self._parsed[0]
         return Text(reasoning) if reasoning.strip() else None
 
@@ -116,7 +116,7 @@ class Message:
 
 
 def read_messages(history: Iterable[ChatMessage]) -> list[Message]:
-    """Return the messages in order, grouped into exchanges but not yet parsed."""
+    """Number the messages of a history and group them into exchanges, without parsing them."""
     messages: list[Message] = []
     exchange = Exchange()
     for number, message in enumerate(history, start=1):
@@ -128,7 +128,7 @@ def read_messages(history: Iterable[ChatMessage]) -> list[Message]:
 
 
 class Thread:
-    """A task with its histories, or with the reasons why they cannot be read."""
+    """A task with its message histories, or the reasons why they cannot be read."""
 
     def __init__(self, record: TaskRecord) -> None:
         self.record = record
@@ -144,15 +144,15 @@ class Thread:
 
     @property
     def length(self) -> int:
-        """The size of the execution history in bytes if the row comes from `for_page()`, else 0.
+        """The size of the execution history in bytes, or 0 if the query did not measure it.
 
-        Queries that load full histories must limit their size themselves.
+        Queries that load entire histories must limit their size themselves.
         """
         return getattr(self.record, "history_length", None) or 0
 
     @property
     def resumable_length(self) -> int:
-        """The size of the resumable history in bytes if the row comes from `for_page()`, else 0."""
+        """The size of the resumable history in bytes, or 0 if the query did not measure it."""
         return getattr(self.record, "resumable_length", None) or 0
 
     @property
@@ -166,22 +166,22 @@ class Thread:
 
     @cached_property
     def problem(self) -> str:
-        """Why the execution history cannot be read, or ""."""
+        """Why the execution history cannot be read, or "" if it can."""
         return _problem(self.length, lambda: self.record.execution_history)
 
     @cached_property
     def resume_problem(self) -> str:
-        """Why the resumable history cannot be read, or ""."""
+        """Why the resumable history cannot be read, or "" if it can."""
         return _problem(self.resumable_length, lambda: self.record.resumable_history)
 
     @cached_property
     def resumable_turns(self) -> list[ChatMessage]:
-        """The turns that the agent would resume with."""
+        """The turns that the agent would resume the thread with, or [] if they cannot be read."""
         return [] if self.resume_problem else resumable_turns_from_task_record(self.record)
 
     @property
     def raw(self) -> Text:
-        """The execution history as stored, or only its start if it is too large."""
+        """The execution history exactly as stored, or only its start if it is too large."""
         if self.is_too_large:
             start = str(self.record.history_start)  # type: ignore[attr-defined]
             return Text(start, LARGE_HISTORY_DISPLAY)

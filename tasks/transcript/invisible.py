@@ -1,9 +1,9 @@
-"""Invisible and reordering characters in text, and their escapes, such as `[U+202E]`."""
+"""Finds invisible and reordering characters in text and escapes them, such as `[U+202E]`."""
 
 import re
 
-# Controls, bidirectional marks, zero-width spaces, fillers, tags. Joiners are legitimate between
-# the letters of some scripts, and between emoji.
+# These are control characters, bidirectional marks, zero-width spaces, fillers and tags.
+# Joiners are listed separately because some scripts and emoji need them.
 _CHARACTERS = (
     "\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200e\u200f"
     "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff"
@@ -15,8 +15,8 @@ INVISIBLE = re.compile(
     f"[{_JOINERS}]"
 )
 INVISIBLE_RUN = re.compile(rf"(?P<one>{INVISIBLE.pattern})(?P=one)*+")
-_CANDIDATE = re.compile(f"[{_CHARACTERS}{_JOINERS}]")  # matches more, but five times faster
-# In HTML, skip line ends, and attributes whose exact values forms or scripts need.
+_CANDIDATE = re.compile(f"[{_CHARACTERS}{_JOINERS}]")  # five times faster, but less precise
+# In HTML, line endings and the attributes that forms and scripts rely on are left alone.
 _IN_HTML = re.compile(
     r'(?P<exact> (?:value|data-text|data-query|datetime)="[^"]*+"|\r\n)'
     f"|(?:{INVISIBLE_RUN.pattern})"
@@ -24,7 +24,7 @@ _IN_HTML = re.compile(
 
 
 def describe(run: str) -> str:
-    """Return a short name for a run of one invisible character, such as "ESC" or "U+202E"."""
+    """Describe a run of one invisible character, for example as "ESC" or "U+202E"."""
     name = "ESC" if run[0] == "\x1b" else f"U+{ord(run[0]):04X}"
     return f"{name} \u00d7 {len(run)}" if len(run) > 1 else name
 
@@ -35,7 +35,7 @@ def escape_invisible(text: str) -> str:
 
 
 def escape_invisible_in_html(html: str) -> str:
-    """Escape the invisible characters in HTML, whose attributes must all be double-quoted."""
+    """Escape invisible characters in HTML. All attribute values must be in double quotes."""
     if not _CANDIDATE.search(html):
         return html
     return _IN_HTML.sub(lambda match: match["exact"] or _escape(match), html)

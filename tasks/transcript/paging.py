@@ -1,15 +1,15 @@
-"""Splitting a long list of entries into pages of bounded size."""
+"""Splits a long list of entries into pages of limited size."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_ENTRIES = 60  # per page
-MAX_WEIGHT = 120_000  # characters per page, unless its only entry has more
+MAX_WEIGHT = 120_000  # characters per page; a longer entry gets a page to itself
 
 
 @dataclass(frozen=True)
 class Page:
-    """The entries from `start` up to but not including `end`, of `count` in all; counted from 0."""
+    """A page that shows `entries[start:end]` of a list with `count` entries."""
 
     start: int
     end: int
@@ -26,9 +26,9 @@ class Page:
 
 
 def page_at(position: int, weights: Iterable[int]) -> Page:
-    """Return the page that holds this position or, if it is out of range, the nearest one.
+    """Return the page that contains a position, or the nearest page if it is out of range.
 
-    Pages are filled from the start, so appending entries changes only the last page.
+    Pages are filled from the start, so appending an entry does not change the earlier pages.
     """
     weights = list(weights)
     position = min(max(position, 0), max(len(weights) - 1, 0))

@@ -1,8 +1,8 @@
-"""Safe HTML from text written by agents: plain text, terminal output, code and Markdown.
+"""Turns text from agents into safe HTML: plain text, terminal output, code and Markdown.
 
-All of it is untrusted. Text becomes HTML in one place, `html_of()`, which escapes everything;
-Markdown also goes through a sanitiser. The Markdown and highlighting libraries take quadratic time
-on some inputs, so the length of their input is limited and they share a time budget per page.
+Text from agents is untrusted. Only `html_of()` turns text into HTML, and it escapes everything.
+Rendered Markdown also goes through a sanitiser. The Markdown and highlighting libraries take
+quadratic time on some inputs, so input length is limited and each page has a time budget.
 """
 
 import itertools
@@ -23,10 +23,10 @@ from tasks.transcript import highlighting, terminal
 from tasks.transcript.invisible import INVISIBLE_RUN, describe
 from tasks.transcript.terminal import Span
 
-MARKDOWN_LENGTH = 20_000  # characters; longer texts are not rendered as Markdown
-_MAX_BRACKETS, _MAX_CELLS = 1_000, 5_000  # beyond these, Markdown is too slow or its HTML too big
-_MAX_NESTING = 50  # levels of quotes and lists
-_MAX_SPANS, _MAX_INVISIBLE = 4_000, 400  # per text; the rest gets no markup
+MARKDOWN_LENGTH = 20_000  # characters; anything longer is shown as plain text
+_MAX_BRACKETS, _MAX_CELLS = 1_000, 5_000  # above these, Markdown is too slow or its HTML too big
+_MAX_NESTING = 50  # levels of nested quotes and lists
+_MAX_SPANS, _MAX_INVISIBLE = 4_000, 400  # per piece of text; any more are left without markup
 
 _IMAGE_MARKER = re.compile(r"\[(?:IMAGE|Image|image):[^\[\]\n<>]{1,400}\]")
 
@@ -52,7 +52,7 @@ _SANITISER = nh3.Cleaner(
 
 
 class Budget:
-    """The processor time left for Markdown and highlighting on one page, in seconds."""
+    """The CPU time left, in seconds, to render Markdown and highlight code on one page."""
 
     def __init__(self, seconds: float = 1.0) -> None:
         self.left = seconds
@@ -71,25 +71,25 @@ def plain(text: str) -> SafeString:
 
 
 def output(text: str) -> SafeString:
-    """Render replayed terminal output with its colours."""
+    """Render terminal output, already processed by `terminal.replay()`, with its colours."""
     return html_of(terminal.spans(text))
 
 
 def code(text: str, language: str, budget: Budget) -> SafeString:
-    """Render code with highlighting, or plain if the language is unknown or the budget spent."""
+    """Render code, highlighted unless the language is unknown or the time budget is spent."""
     with budget.spend():
         return html_of(highlighting.spans(text, language, budget.left))
 
 
 def markdown(text: str, budget: Budget) -> SafeString:
-    """Render Markdown, or plain text if that would take too long."""
+    """Render text as Markdown, or as plain text if Markdown would take too long."""
     if budget.left <= 0 or not _is_quick(text):
         return _paragraph(text)
     with budget.spend():
         env = {"budget": budget}
         tokens = _markdown.parse(text, env)
         if max((token.level for token in tokens), default=0) >= _MAX_NESTING - 1:
-            return _paragraph(text)  # the parser drops anything deeper
+            return _paragraph(text)  # the parser drops anything nested more deeply
         html = _markdown.renderer.render(tokens, _markdown.options, env)
         return mark_safe(_SANITISER.clean(html))  # noqa: S308 - already sanitised
 
@@ -106,7 +106,7 @@ def _paragraph(text: str) -> SafeString:
 
 
 def html_of(spans: Iterable[Span]) -> SafeString:
-    """Join spans of text into HTML. This is the only place where text becomes HTML."""
+    """Join spans of text into HTML, escaping everything. No other function turns text into HTML."""
     parts, marks = [], itertools.count(1)
     for number, (classes, text) in enumerate(spans):
         escaped = _escape(text, marks)
@@ -116,7 +116,7 @@ def html_of(spans: Iterable[Span]) -> SafeString:
 
 
 def _escape(text: str, marks: Iterator[int]) -> str:
-    """Escape text and mark its images and invisible characters; `marks` counts the latter."""
+    """Escape text, marking images and invisible characters; `marks` counts the invisible ones."""
     escaped = escape(text, quote=False)
     if "[" in escaped:
         escaped = _IMAGE_MARKER.sub(r'<span class="picture">\g<0></span>', escaped)
@@ -132,7 +132,7 @@ def _escape(text: str, marks: Iterator[int]) -> str:
 
 
 class _Renderer(RendererHTML):
-    """A Markdown renderer that highlights code blocks and replaces images with markers."""
+    """A Markdown renderer that highlights code blocks and replaces images with text labels."""
 
     def text(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
         return plain(tokens[idx].content)
@@ -149,7 +149,7 @@ class _Renderer(RendererHTML):
     code_block = fence
 
     def heading_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
-        """Render a paragraph, as an agent's headings must not enter the page outline."""
+        """Render a heading as a paragraph, to keep agents' headings out of the page outline."""
         return f'<p class="{tokens[idx].tag}">'
 
     def heading_close(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:

@@ -1,4 +1,4 @@
-"""The turns that an agent would resume with, alongside the stored messages they come from."""
+"""The turns that an agent would resume a thread with, and the stored messages behind them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from tasks.sanitization import normalize_resumable_turns, strip_tool_call_tags, 
 from tasks.secrets import request_masking
 from tasks.transcript.text_preview import Text
 
-_ROLES = "assistant", "user"  # of turns with even and odd numbers
+_ROLES = "assistant", "user"  # the roles of even-numbered and odd-numbered turns
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a stored message, and whether it is removed before the agent gets the message."""
+    """Part of a stored message, flagged if it is removed before the agent sees the message."""
 
     text: str
     is_removed: bool
@@ -22,14 +22,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Source:
-    """A stored message, and the reason why it is dropped, or ""."""
+    """A stored message, and the reason why it is dropped ("" if it is kept)."""
 
     message: ChatMessage
     drop_reason: str
 
     @property
     def segments(self) -> list[Segment]:
-        """The message split into segments, up to the length that a page displays."""
+        """The message split into segments, cut off at the maximum length that a page displays."""
         text = self.message.content
         if self.drop_reason or self.message.role != "assistant":
             start = request_masking.truncate(text, DISPLAY_LENGTH)
@@ -38,7 +38,7 @@ class Source:
 
     @property
     def text(self) -> Text | None:
-        """The message if the agent gets it unchanged, else None."""
+        """The text of the message if the agent gets it unchanged, otherwise None."""
         is_changed = self.drop_reason or any(segment.is_removed for segment in self.segments)
         return None if is_changed else Text(self.message.content)
 
@@ -53,9 +53,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Turn:
-    """A turn as the agent gets it, and the stored messages it comes from.
+    """A turn as the agent would see it, and the stored messages it was built from.
 
-    Turn 0 has no message; its sources are those before the first turn.
+    Turn 0 has no message; it holds the stored messages that come before the first turn.
     """
 
     number: int
@@ -74,17 +74,17 @@ class Turn:
 
     @property
     def is_changed(self) -> bool:
-        """Whether the agent gets anything other than a single unchanged stored message."""
+        """Whether the turn is anything other than a single stored message, unchanged."""
         stored = [source.message for source in self.sources]
         return self.message is None or stored != [self.message]
 
 
 def build_turns(history: Iterable[ChatMessage]) -> list[Turn]:
-    """Return the turns that the agent would get from a resumable history.
+    """Build the turns that an agent would resume with from a resumable history.
 
-    A dropped message counts as a source of the turn before it, or of turn 0.
+    A dropped message is listed with the turn before it, or with turn 0 if there is none.
     """
-    groups: list[list[Source]] = [[]]  # the sources of each turn
+    groups: list[list[Source]] = [[]]  # the source messages of each turn
     kept: list[ChatMessage] = []
     for message in history:
         cleaned, drop_reason = _clean(message)
@@ -101,7 +101,7 @@ def build_turns(history: Iterable[ChatMessage]) -> list[Turn]:
 
 
 def _clean(message: ChatMessage) -> tuple[ChatMessage, str]:
-    """Return the message cleaned for a turn, and the reason to drop it ("" to keep it)."""
+    """Return the message as the agent would see it, and the reason to drop it ("" to keep it)."""
     if message.role == "user":
         return message, ""
     if message.role != "assistant":

@@ -1,4 +1,4 @@
-"""Search terms, which match ids and messages regardless of case and of JSON escapes."""
+"""Search terms that match ids and messages, ignoring case and JSON escaping."""
 
 import math
 import re
@@ -16,13 +16,13 @@ from tasks.secrets.request_masking import SearchedText
 from tasks.transcript.tool_calls import RESULTS_HEAD
 
 SNIPPET_BEFORE, SNIPPET_AFTER = 60, 140  # characters
-LIKE_LENGTH = 24  # characters of a term used in SQL, where matching time grows with it
-# Characters searched in one go, while other requests wait. A pattern that allows for escapes may
-# take a hundred times as long as a literal, which takes linear time.
+LIKE_LENGTH = 24  # characters of a term matched in SQL, where longer patterns are slower
+# The number of characters to search in one go, which makes other requests wait. Searching for
+# patterns that allow for JSON escapes can be a hundred times slower than for literal text.
 CHUNK, PATTERN_CHUNK = 1_000_000, 20_000
 ROLES = ("user", "assistant", "tool", "system")
 UNREADABLE = "unreadable"  # the role reported for a history that cannot be decoded
-DELETE = "\x7f"  # some JSON encoders escape it
+DELETE = "\x7f"  # the DEL character, which some JSON encoders escape
 _SHORT_ESCAPES = {"\n": "n", "\t": "t", "\r": "r", "\b": "b", "\f": "f"}
 
 
@@ -35,7 +35,7 @@ else:
 @CharField.register_lookup
 @TextField.register_lookup
 class Like(LookupBase):
-    """Case-insensitive LIKE on every database, with backslash as the escape character."""
+    """A LIKE lookup that ignores case on every database and uses a backslash for escaping."""
 
     lookup_name = "like"
     prepare_rhs = False
@@ -47,9 +47,9 @@ class Like(LookupBase):
 
 @dataclass(frozen=True)
 class Hit:
-    """A match in a message, with its context."""
+    """A search match in a message, with the text around it."""
 
-    number: int  # of the message in its history
+    number: int  # the message's position in its history, starting at 1
     role: str
     before: str
     match: str
@@ -57,7 +57,7 @@ class Hit:
 
 
 class Term:
-    """A text to search for, regardless of case."""
+    """Text to search for, ignoring case."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -70,7 +70,7 @@ class Term:
         return Q(thread_id__like=pattern) | Q(task_id__like=pattern)
 
     def in_histories(self) -> Q:
-        """Match every row whose history contains the text, and possibly a few others."""
+        """Return a filter for rows whose history contains the text; a few others may also match."""
         start = self.text[:LIKE_LENGTH]
         rows = Q(execution_history_json__like=f"%{''.join(map(_like_json, start))}%")
         if not start.isascii():
@@ -91,7 +91,7 @@ class Term:
                 yield span
 
     def _spans_and_chunks(self, text: str) -> Iterator[tuple[int, int] | None]:
-        """Yield None before each chunk of the text, then each match in the chunk."""
+        """For each chunk of the text, yield None and then each match in that chunk."""
         spans = self._literal_spans if self._literal else self._pattern_spans
         end = 0
         for start in range(0, len(text), CHUNK if self._literal else PATTERN_CHUNK):
@@ -101,7 +101,7 @@ class Term:
                 end = span[1]
 
     def _literal_spans(self, text: str, start: int, after: int) -> Iterator[tuple[int, int]]:
-        """Yield the matches that begin in the chunk at `start`, but not before `after`."""
+        """Yield the matches that begin in the chunk at `start`, skipping any before `after`."""
         size = len(self._literal)
         chunk = lowercase(text[start : start + CHUNK + size - 1])
         at = chunk.find(self._literal, max(0, after - start))
@@ -120,7 +120,7 @@ class Term:
     def hits(
         self, history_json: str, roles: tuple[str, ...], deadline: float = math.inf
     ) -> list[Hit]:
-        """Return the first match in each message, or in the stored text of an invalid history."""
+        """Return the first match in each message, or in the stored JSON if it is invalid."""
         try:
             history = decode_history(history_json)
         except (TypeError, ValueError):
@@ -148,20 +148,20 @@ class Term:
 
 
 def _role(message: ChatMessage) -> str:
-    """Return the role, which is "tool" for a user message with tool results in tagged format."""
+    """Return a message's role, or "tool" for a user message that contains tagged tool results."""
     return "tool" if message.content.startswith(RESULTS_HEAD) else message.role
 
 
 def _has_escapes(text: str) -> bool:
-    """Return whether JSON may escape part of the text."""
+    """Return whether JSON encoding may escape any of the text."""
     return not (text.isascii() and text.isprintable()) or '"' in text or "\\" in text
 
 
 def _regex(text: str) -> str:
-    """Return a pattern that matches the text unescaped or JSON-escaped any number of times.
+    """Return a regex that matches the text unescaped, or JSON-escaped any number of times.
 
-    To stay linear, it never scans a run of backslashes twice: the first backslash in the pattern
-    matches one of them, and any later one matches the entire run.
+    To run in linear time, the regex never scans a run of backslashes twice: its first backslash
+    matches a single one, and each later backslash matches an entire run.
     """
     pattern, backslashes = "", r"\\"
     for atom in re.findall(r'\\*"|\\+|.', text, re.DOTALL):
@@ -171,7 +171,7 @@ def _regex(text: str) -> str:
 
 
 def _atom_pattern(atom: str, backslashes: str) -> str:
-    """Return a pattern for one character, or for a run of backslashes and any quote after it."""
+    """Return a regex for a single character, or for backslashes followed by an optional quote."""
     if atom == '"':
         return '"' if backslashes == r"\\" else r"\\*+" + '"'
     if atom.startswith("\\"):
@@ -187,7 +187,7 @@ def _atom_pattern(atom: str, backslashes: str) -> str:
 
 
 def _like_literal(character: str) -> str:
-    """Return a LIKE pattern for a character; SQLite ignores the case of ASCII letters only."""
+    """Return a LIKE pattern for a character: "_" if SQLite cannot ignore the character's case."""
     if character in "\\%_":
         return "\\" + character
     has_case = character.lower() != character.upper()
@@ -195,13 +195,13 @@ def _like_literal(character: str) -> str:
 
 
 def _like_json(character: str) -> str:
-    """Return a LIKE pattern for a character in JSON, escaped any number of times if at all."""
+    """Return a LIKE pattern for a character in JSON, whether or not it is escaped there."""
     is_escaped = character in f'"\\{DELETE}' or character < " "
     return "%" if is_escaped else _like_literal(character)
 
 
 def _like_ascii_json(character: str) -> str:
-    """Return a LIKE pattern for a character in ASCII-only JSON."""
+    """Return a LIKE pattern for a character in JSON that escapes all non-ASCII characters."""
     if character.isascii():
         return _like_json(character)
     return "\\\\%u____" * (len(character.encode("utf-16-be", "surrogatepass")) // 2)

@@ -1,4 +1,4 @@
-"""Match a task's steps with the messages that requested their tool calls."""
+"""Matches a task's steps with the messages that requested their tool calls."""
 
 import math
 from collections import defaultdict
@@ -14,11 +14,11 @@ from tasks.transcript.tool_calls import Call
 def messages_by_step(
     steps: Sequence[Step], messages: Iterable[Message], *, are_last: bool
 ) -> dict[int, Message]:
-    """Return the message of each step that has one, by checkpoint id.
+    """Map each step's checkpoint id to the message that requested the step's tool calls.
 
-    The history keeps only what the model still sees, so some steps have no message. As calls may
-    be repeated, steps are matched from the end. Unless `steps` are the last ones of the task, only
-    those whose calls were requested exactly once are matched.
+    The history keeps only what the model still sees, so some steps have no message. Because calls
+    may be repeated, steps are matched from the end. If `steps` are not the task's last steps, a
+    step is matched only if exactly one message requested its calls.
     """
     candidates_of: dict[bytes, list[Message]] = defaultdict(list)
     for message in messages:
@@ -37,16 +37,16 @@ def messages_by_step(
 
 
 def steps_by_message(steps: Sequence[Step], messages: Iterable[Message]) -> dict[int, Step]:
-    """Return the step of each message that has one, by message number.
+    """Map the number of each message to the step that recorded the message's tool calls.
 
-    `steps` must be the last ones of the task, and `messages` its entire history.
+    `steps` must be the task's last steps, and `messages` its entire history.
     """
     matches = messages_by_step(steps, messages, are_last=True)
     return {matches[s.checkpoint.id].number: s for s in steps if s.checkpoint.id in matches}
 
 
 def fill_outcomes(message: Message, step: Step) -> None:
-    """Fill in outcomes and outputs that the message's calls lack, using the recorded step."""
+    """Copy any outcomes and outputs that the message's calls lack from the recorded step."""
     message.exchange.pair()
     for call, recorded in zip(message.calls, step.calls, strict=True):
         if call.success is None:

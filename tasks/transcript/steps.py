@@ -1,4 +1,4 @@
-"""The steps of a task: their attempts, their outcomes, and how each differs from the last."""
+"""A task's steps, with their attempts, outcomes and differences from the previous step."""
 
 import math
 import re
@@ -17,15 +17,15 @@ from tasks.transcript.text_preview import Output, Text, format_size
 from tasks.transcript.tool_calls import Call
 
 OK, FAILED, NO_TOOL, UNREADABLE = "ok", "failed", "none", "unreadable"
-MAX_FIRST_STEP = 600  # seconds until the first checkpoint; if it took longer, the start is unknown
-MAX_ITEMS_LENGTH = 8_000_000  # characters; of longer items, a page reads only the start
+MAX_FIRST_STEP = 600  # seconds; if the first checkpoint took longer, the start time is unknown
+MAX_ITEMS_LENGTH = 8_000_000  # characters; a page reads only the start of anything longer
 
 _FIRST_TOOL = re.compile(r'\[\{"tool_name":("(?:[^"\\]|\\.)*+")')
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A step without its items, which is all that the timeline needs."""
+    """A step without its items. The timeline needs nothing more."""
 
     id: int
     step_index: Any
@@ -43,12 +43,12 @@ class Outline:
 
     @property
     def is_too_large(self) -> bool:
-        """Whether only the start of the items is read."""
+        """Whether the items are so large that only their start is read."""
         return self.length > MAX_ITEMS_LENGTH
 
     @property
     def seconds(self) -> float | None:
-        """The duration; None if the start or the end is unknown."""
+        """The step's duration, or None if its start or end is unknown."""
         if self.started_at is None or self.ended_at is None:
             return None
         return max(0.0, (self.ended_at - self.started_at).total_seconds())
@@ -59,14 +59,14 @@ class Outline:
 
 
 def number_attempts(checkpoints: Iterable[tuple[int, Any]]) -> dict[int, int]:
-    """Return each checkpoint's attempt, starting at 1, given (id, step_index) pairs in id order.
+    """Map each checkpoint id to its attempt number, given (id, step_index) pairs in id order.
 
-    Step numbers restart with each attempt, so a new attempt begins where they do not increase.
+    Step numbers start over with each attempt, so one that does not increase marks a new attempt.
     """
     attempts: dict[int, int] = {}
     attempt, previous = 1, -math.inf
     for id_, step_index in checkpoints:
-        if isinstance(step_index, int):  # SQLite allows values of any type
+        if isinstance(step_index, int):  # SQLite may store other types in this column
             attempt += step_index <= previous
             previous = step_index
         attempts[id_] = attempt
@@ -74,9 +74,9 @@ def number_attempts(checkpoints: Iterable[tuple[int, Any]]) -> dict[int, int]:
 
 
 def build_outlines(rows: Iterable[tuple[Any, ...]], task: TaskRecord) -> list[Outline]:
-    """Return the outlines of a task's steps, given rows of `outline_rows()`.
+    """Build the outlines of a task's steps from the rows of `outline_rows()`.
 
-    Rows without an id, which only a table rebuilt by other tools can have, are skipped.
+    Rows without an id are skipped. They occur only in tables that other tools have rebuilt.
     """
     rows = [row for row in rows if isinstance(row[0], int)]
     attempt_of = number_attempts((id_, step_index) for id_, step_index, *_ in rows)
@@ -107,7 +107,7 @@ def build_outlines(rows: Iterable[tuple[Any, ...]], task: TaskRecord) -> list[Ou
 
 
 def _first_call(start: Any) -> tuple[str, str]:
-    """Return the first tool and the likely outcome of a step, given the start of its items."""
+    """Read a step's first tool and likely outcome from the start of its stored items."""
     if start == "[]":
         return "", NO_TOOL
     match = isinstance(start, str) and _FIRST_TOOL.match(start)
@@ -120,7 +120,7 @@ def _first_call(start: Any) -> tuple[str, str]:
 
 
 def _start_of(task: TaskRecord, first: datetime | None) -> datetime | None:
-    """Return when the first attempt began; None if unsure: a reused thread keeps `created_at`."""
+    """Return when the first attempt began, or None if `created_at` may be from an earlier run."""
     created = _datetime(task.created_at)
     if created is None or first is None:
         return None
@@ -132,7 +132,7 @@ def _datetime(value: Any) -> datetime | None:
 
 
 def last_attempt_seconds(steps: Sequence[Outline], task: TaskRecord) -> float | None:
-    """Return the last attempt's duration, since its first checkpoint if its start is unknown."""
+    """Return how long the last attempt took, from its first checkpoint if its start is unknown."""
     last = [step for step in steps if step.attempt == steps[-1].attempt]
     if not last:
         return None
@@ -143,7 +143,7 @@ def last_attempt_seconds(steps: Sequence[Outline], task: TaskRecord) -> float | 
 
 
 class Step:
-    """A checkpoint with its items, or with the reason they cannot be read."""
+    """A checkpoint with its items, or the reason why they cannot be read."""
 
     def __init__(self, outline: Outline, checkpoint: TaskCheckpoint, before: "Step | None") -> None:
         self.outline, self.checkpoint = outline, checkpoint
@@ -170,7 +170,7 @@ class Step:
 
     @property
     def problem(self) -> str:
-        """Why the items cannot be read, or ""."""
+        """Why the items cannot be read, or "" if they can."""
         return self._parsed[1]
 
     @property
@@ -179,7 +179,7 @@ class Step:
 
     @property
     def raw(self) -> Text:
-        """The items as stored, or only their start if they are too large."""
+        """The items exactly as stored, or only their start if they are too large."""
         if self.outline.is_too_large:
             return Text(str(self.checkpoint.items_start))  # type: ignore[attr-defined]
         return Text(str(self.checkpoint.items_json))
@@ -190,7 +190,7 @@ class Step:
 
     @cached_property
     def changes(self) -> "Changes | None":
-        """The changes from the previous step; None for the first step of an attempt."""
+        """The changes from the previous step, or None for the first step of an attempt."""
         return Changes(self.before, self) if self.before else None
 
 
@@ -202,7 +202,7 @@ class Changes:
 
     @property
     def tools(self) -> tuple[str, str] | None:
-        """The tools before and after if they differ and are known, else None."""
+        """The tools of the previous step and this step, or None if they are unknown or the same."""
         if self.before.problem or self.after.problem:
             return None
         before, after = (_tool_names(step) for step in (self.before, self.after))
@@ -210,13 +210,13 @@ class Changes:
 
     @property
     def is_repeat(self) -> bool:
-        """Whether the same calls were made again."""
+        """Whether the step made the same calls as the previous step."""
         before, after = (_formatted_calls(step) for step in (self.before, self.after))
         return bool(after) and before == after
 
     @property
     def outcome(self) -> str:
-        """The outcome compared with that of the previous step, or "" if both succeeded."""
+        """How the outcome compares with the previous step's, or "" if both steps succeeded."""
         before, after = self.before.failed, self.after.failed
         if not (self.before.calls and self.after.calls and (before or after)):
             return ""
@@ -224,7 +224,7 @@ class Changes:
 
     @cached_property
     def arguments(self) -> list[tuple[str, str]]:
-        """The changed lines of the arguments if both steps are single calls to the same tool."""
+        """The argument lines that changed, if both steps made a single call to the same tool."""
         if self.tools or len(self.before.calls) != 1 or len(self.after.calls) != 1:
             return []
         before, after = (step.calls[0].arguments for step in (self.before, self.after))
@@ -244,7 +244,7 @@ def _formatted_calls(step: Step) -> list[tuple[str, str]]:
 
 
 def _format_arguments(arguments: Any) -> str:
-    """Return the only argument if it is a text, such as a command, else all as indented JSON."""
+    """Return a sole string argument, such as a command, unchanged, or else indented JSON."""
     if isinstance(arguments, str):
         return arguments
     if isinstance(arguments, dict) and len(arguments) == 1:
@@ -257,7 +257,7 @@ def _format_arguments(arguments: Any) -> str:
 def build_steps(
     outlines: Sequence[Outline], rows: Mapping[int, TaskCheckpoint], before: Outline | None
 ) -> list[Step]:
-    """Return a step for each outline that has a row; `before` is the preceding outline."""
+    """Build a step for each outline that has a row. `before` is the outline that precedes them."""
     previous = Step(before, rows[before.id], None) if before and before.id in rows else None
     steps: list[Step] = []
     for outline in outlines:

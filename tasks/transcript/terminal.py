@@ -1,6 +1,6 @@
-"""Terminal output: the text left on the screen at the end, split into spans by colour and style.
+"""Turns terminal output into the text finally left on the screen, with its colours and styles.
 
-Everything here runs in linear time.
+Everything in this module runs in linear time.
 """
 
 import re
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 Span = tuple[str, str]  # CSS class names, and the text they apply to
 
-# ECMA-48: control strings (OSC, used for titles and links, DCS, APC, PM, SOS), control sequences,
-# single escapes. An unterminated string ends with its line; a terminal would swallow more.
+# Matches ECMA-48 control strings (such as OSC, used for titles), control sequences and escapes.
+# An unterminated control string ends with its line, although a terminal would swallow more.
 _CONTROL = re.compile(
     "(?:\x1b[\\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*+(?:\x07|\x9c|\x1b\\\\|(?=\x1b|\n|\\Z))"
     "|(?:\x1b\\[|\x9b)(?P<parameters>[0-?]*+)(?P<middle>[ -/]*+)(?P<final>[@-~]?)"
@@ -17,11 +17,11 @@ _CONTROL = re.compile(
 )
 _SGR = re.compile("\x1b\\[([0-9;:]*+)m")
 
-_CUT_CODE = re.compile("\x1b(?:\\[[0-9;:]*+)?\\Z")  # an incomplete code left by truncation
+_CUT_CODE = re.compile("\x1b(?:\\[[0-9;:]*+)?\\Z")  # an escape sequence cut off by truncation
 
 _STYLES = {1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 9: "strike"}
 _ENDED_STYLES = {21: "bold", 23: "italic", 24: "underline", 27: "inverse", 29: "strike"}
-_BASIC = (  # common RGB values of the 16 colours
+_BASIC = (  # the usual RGB values of the 16 basic colours
     (0, 0, 0), (205, 0, 0), (0, 205, 0), (205, 205, 0),
     (0, 0, 238), (205, 0, 205), (0, 205, 205), (229, 229, 229),
     (127, 127, 127), (255, 0, 0), (0, 255, 0), (255, 255, 0),
@@ -30,7 +30,7 @@ _BASIC = (  # common RGB values of the 16 colours
 
 
 def replay(output: str) -> str:
-    """Return the final text: each line as last drawn, without controls other than colours."""
+    """Return the text left on the screen at the end, with no control codes except colours."""
     text = _CONTROL.sub(_only_colors, output.replace("\r\n", "\n"))
     if "\r" not in text and "\b" not in text:
         return text
@@ -45,7 +45,7 @@ def _only_colors(sequence: re.Match[str]) -> str:
 
 
 def _last_drawn(line: str) -> str:
-    """Return the last state of a redrawn line, with the colours in effect at that point."""
+    """Return the final state of a redrawn line, with the colours in effect at that point."""
     states = line.rstrip("\r").split("\r")
     colors = "".join(code[0] for state in states[:-1] for code in _SGR.finditer(state))
     return colors + _without_backspaces(states[-1])
@@ -64,7 +64,7 @@ def _without_backspaces(text: str) -> str:
 
 
 def spans(text: str) -> Iterator[Span]:
-    """Split replayed text into spans of uniform style."""
+    """Split text from `replay()` into spans, each in a single style."""
     text = _CUT_CODE.sub("", text)
     pen, position = _Pen(), 0
     for code in _SGR.finditer(text):
@@ -77,7 +77,7 @@ def spans(text: str) -> Iterator[Span]:
 
 
 class _Pen:
-    """The text style in effect after the SGR codes applied so far."""
+    """The text style that results from the SGR codes applied so far."""
 
     def __init__(self) -> None:
         self._reset()
@@ -121,7 +121,7 @@ class _Pen:
         if "inverse" in styles:
             ink, on = on, 7 if ink is None else ink
         names = [f"t-{style}" for style in sorted(styles - {"inverse"})]
-        # On a coloured background we choose the text colour: the agent's might not be legible.
+        # On a coloured background, ignore the agent's text colour, which might not be legible.
         if on is not None:
             names.append(f"t-on{on}")
         elif ink is not None:
@@ -130,7 +130,7 @@ class _Pen:
 
 
 def _extended_color(rest: Iterator[int]) -> int | None:
-    """Read an indexed or RGB colour and return the nearest of the 16 colours, or None."""
+    """Read an indexed or RGB colour. Return the nearest basic colour, or None if it is invalid."""
     kind = next(rest, 0)
     if kind == 5:
         return _nearest_to_indexed(min(next(rest, 0), 255))

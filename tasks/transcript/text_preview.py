@@ -1,4 +1,4 @@
-"""A text of any length, and the start of it that fits on a page."""
+"""Stored text of any length, and the part of it that a page shows."""
 
 import re
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from tasks.models import DISPLAY_LENGTH
 from tasks.secrets import request_masking
 from tasks.transcript import terminal
 
-PREVIEW_LENGTH, PREVIEW_LINES = 900, 12  # shown of a folded text
-_PROCESSED_LENGTH = 400_000  # characters of a text that are processed for a page
+PREVIEW_LENGTH, PREVIEW_LINES = 900, 12  # characters and lines shown while text is folded
+_PROCESSED_LENGTH = 400_000  # at most this many characters are processed for display
 _DATA_URL = re.compile(
     r"data:(?P<type>[\w.+-]{1,80}/[\w.+-]{1,80})(?:;(?!base64,)[\w=.+-]{1,80}){0,3};base64,"
     r"(?P<data>[A-Za-z0-9+/=_-]++)"
@@ -32,7 +32,7 @@ def collapse_data_urls(text: str) -> str:
 
 @dataclass(frozen=True)
 class Text:
-    """A text as stored, and the start of it that a page shows."""
+    """Stored text, and the part of it that a page shows."""
 
     whole: str
     limit: int = DISPLAY_LENGTH
@@ -43,7 +43,7 @@ class Text:
 
     @cached_property
     def body(self) -> str:
-        """The text to display, not yet truncated to the limit."""
+        """The text to display, before it is truncated to `limit`."""
         return self._collapsed[:_PROCESSED_LENGTH].replace("\r\n", "\n")
 
     @cached_property
@@ -61,7 +61,7 @@ class Text:
 
     @property
     def is_long(self) -> bool:
-        """Whether the text is long enough to be worth folding behind its preview."""
+        """Whether the text is long enough to be folded, so that only a preview shows at first."""
         return len(self.body) > PREVIEW_LENGTH + 300 or self.display.count("\n") > PREVIEW_LINES + 8
 
     @property
@@ -70,20 +70,20 @@ class Text:
 
     @property
     def extent(self) -> str:
-        """How much unfolding the text shows, for example "all, 7.6 KB, 210 lines"."""
+        """How much of the text appears when unfolded, for example "all, 7.6 KB, 210 lines"."""
         start = f"the first {format_size(self.limit)} of" if self.is_cut else "all,"
         return f"{start} {self.size}"
 
     @cached_property
     def size(self) -> str:
-        """The size of the whole text as stored, for example "7.6 KB, 210 lines"."""
+        """The size of the complete stored text, for example "7.6 KB, 210 lines"."""
         lines = self.whole.rstrip("\n").count("\n") + 1
         size = format_size(len(self.whole.encode(errors="replace")))
         return f"{size}, {lines:,} lines" if lines > 1 else size
 
 
 class Output(Text):
-    """The output of a tool, displayed in the final state that a terminal would show."""
+    """A tool's output, shown as it would finally look in a terminal."""
 
     @cached_property
     def body(self) -> str:
@@ -91,5 +91,5 @@ class Output(Text):
 
     @property
     def full(self) -> str:
-        """The complete output as a terminal would show it, for export to a file."""
+        """The complete output as it would finally look in a terminal, for export to a file."""
         return terminal.replay(self._collapsed).rstrip("\n")

@@ -1,7 +1,7 @@
-"""A task's timeline: a row for each attempt and a bar for each step along a time axis.
+"""A task's timeline, with a row for each attempt and a bar for each step along a time axis.
 
-Positions and widths are percentages, so that the drawing fits any screen while its text keeps its
-size. The screen width only determines which labels are shown.
+Positions and widths are percentages, so the drawing scales to any screen while its text stays the
+same size. The screen width only determines which labels are shown.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,22 +22,22 @@ from tasks.transcript.timeline_labels import (
 )
 from tasks.transcript.timeline_scale import Axis, Ending, Span, ending_of, group_steps
 
-NARROW, WIDE = 320, 900  # minimum widths in pixels, for few steps and for many
-FEW_STEPS = 4  # or fewer get a narrow timeline
+NARROW, WIDE = 320, 900  # minimum timeline widths in pixels, for few and for many steps
+FEW_STEPS = 4  # a task with this many steps or fewer gets a narrow timeline
 MAX_BARS, MAX_ROWS = 120, 5
-MIN_FAILED_SHARE = 0.25  # of a bar's height, so that a single failure is visible
-TOUCH_WIDTH = 96  # average bar width on a phone, in pixels
-PHONE_WIDTHS = (900, 1280, 1920, 2560, 3840)  # in pixels; repeated in timeline.css
+MIN_FAILED_SHARE = 0.25  # minimum share of a bar to show as failed, so that one failure is visible
+TOUCH_WIDTH = 96  # minimum average bar width on a phone, in pixels
+PHONE_WIDTHS = (900, 1280, 1920, 2560, 3840)  # in pixels; timeline.css repeats these widths
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
 TICK_WIDTH = 62  # pixels
-LAST_TICK_ROOM = 30  # pixels between the last tick and the right edge
+LAST_TICK_ROOM = 30  # minimum pixels between the last tick and the right edge
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One step, or several consecutive ones if there are too many to give each its own bar.
+    """A bar for one step, or for several consecutive steps if there are too many for one bar each.
 
-    `label_from` and `number_from` are the smallest timeline widths at which each text fits.
+    `label_from` and `number_from` are the timeline widths from which the label and number fit.
     """
 
     steps: Sequence[Outline]
@@ -53,7 +53,7 @@ class Bar:
 
     @property
     def target(self) -> Outline:
-        """The step that the bar links to: the first failed one, or else the first one."""
+        """The step the bar links to: the first failed step, or the first step if none failed."""
         return next((step for step in self.steps if step.failed), self.first)
 
     @property
@@ -66,7 +66,7 @@ class Bar:
 
     @property
     def passed_share(self) -> str:
-        """The height of the passed part if only some of the bar's steps failed, else ""."""
+        """The height of the bar's passed part, or "" if none or all of its steps failed."""
         share = 1 - self.failures / len(self.steps)
         return _percent(min(share, 1 - MIN_FAILED_SHARE)) if 0 < share < 1 else ""
 
@@ -82,7 +82,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Gap:
-    """A folded stretch of time in which nothing was recorded."""
+    """A long stretch of time without any checkpoint, which the timeline folds."""
 
     x: str
     width: str
@@ -93,7 +93,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Tail:
-    """The time from the last step until the task ended, or until now."""
+    """The time from the last step to the end of the task, or to now if it is still running."""
 
     x: str
     width: str
@@ -109,7 +109,7 @@ class Tick:
 
 @dataclass
 class Row:
-    """One attempt, or the earliest of many attempts combined."""
+    """A timeline row for one attempt, or for the earliest attempts combined if there are many."""
 
     first_attempt: int
     last_attempt: int
@@ -126,12 +126,12 @@ class Row:
 @dataclass(frozen=True)
 class Timeline:
     rows: list[Row]
-    detail: Row | None  # the steps listed on the page, if some bars in the rows hold several
+    detail: Row | None  # a row for the steps listed on the page, if other bars combine steps
     is_wide: bool
 
     @property
     def phone_width(self) -> int:
-        """The width in pixels on a phone, where each bar must be wide enough to tap."""
+        """The timeline's width on a phone, in pixels. It makes bars wide enough to tap."""
         rows = [*self.rows, self.detail] if self.detail else self.rows
         needed = TOUCH_WIDTH * max(len(row.bars) for row in rows)
         return next((width for width in PHONE_WIDTHS if width >= needed), PHONE_WIDTHS[-1])
@@ -140,9 +140,9 @@ class Timeline:
 def build_timeline(
     steps: Sequence[Outline], task: TaskRecord, now: datetime, listed: Sequence[Outline] = ()
 ) -> Timeline | None:
-    """Lay out the steps of a task, or return None if it has no steps.
+    """Lay out a timeline of a task's steps, or return None if there are no steps.
 
-    `listed` holds the steps listed on the page. The last row of a running task ends at `now`.
+    `listed` holds the steps that the page lists. The last row of a running task ends at `now`.
     """
     if not steps:
         return None
@@ -165,7 +165,7 @@ def build_timeline(
 
 
 def _group_attempts(steps: Sequence[Outline]) -> list[list[Outline]]:
-    """Return the steps of each row; if there are many attempts, the earliest share a row."""
+    """Group steps into a row per attempt. If there are many attempts, the earliest share a row."""
     attempts = [list(group) for _, group in groupby(steps, lambda step: step.attempt)]
     if len(attempts) <= MAX_ROWS:
         return attempts
@@ -180,7 +180,7 @@ def _seconds_between(before: Outline, after: Outline) -> float | None:
 
 
 def _duration(steps: Sequence[Outline], ending: Ending | None) -> float | None:
-    """Return how long an attempt took, or None for several, as time may lie between them."""
+    """Return the duration of one attempt, or None if the steps span several attempts."""
     if steps[0].attempt != steps[-1].attempt:
         return None
     after = ending.seconds if ending and ending.status != TaskStatus.RUNNING else 0
@@ -232,7 +232,7 @@ def _bar(span: Span, x: float, width: float, base: int) -> Bar:
 
 
 def _number_bars(bars: list[Bar], base: int) -> list[Bar]:
-    """Let some bars that are too narrow for their number show it, overflowing under later bars."""
+    """Show numbers for some bars that are too narrow, letting the text extend past the bar."""
     numbers = [
         (float(bar.x[:-1]) / 100 * base, bar.number, bar.number_from in WIDTHS) for bar in bars
     ]
@@ -246,7 +246,7 @@ def _number_bars(bars: list[Bar], base: int) -> list[Bar]:
 
 
 def _ticks(segments: list[tuple[float, float, float, float]], axis: Axis) -> Iterator[Tick]:
-    """Yield the row's ticks; a segment is the (x, width, elapsed, seconds) of a bar or the tail."""
+    """Yield a row's ticks. A segment is the (x, width, elapsed, seconds) of a bar or the tail."""
     max_ticks = axis.base // TICK_WIDTH
     interval = next((tick for tick in TICKS if axis.seconds / tick <= max_ticks), TICKS[-1])
     free, last = 0.0, -1.0

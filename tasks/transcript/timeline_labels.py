@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from tasks.transcript.invisible import escape_invisible
 from tasks.transcript.steps import NO_TOOL, UNREADABLE, Outline
 
-LETTER, PADDING = 6.7, 12  # pixels: width of a letter, and space around a label
-WIDTHS = (320, 480, 900, 1180)  # pixels at which labels may appear; repeated in timeline.css
-SCROLLED_WIDTHS = (1920, 3840)  # further such widths, for a timeline that scrolls on a phone
-MIN_LABEL = 4  # minimum letters of a truncated label
-NUMBER_INTERVAL = 5  # if there is no room for every step's number, every fifth is shown
+LETTER, PADDING = 6.7, 12  # the width of a letter and the space around a label, in pixels
+WIDTHS = (320, 480, 900, 1180)  # breakpoints in pixels for showing labels, as in timeline.css
+SCROLLED_WIDTHS = (1920, 3840)  # extra label breakpoints for timelines that scroll on a phone
+MIN_LABEL = 4  # the fewest letters that a truncated label may keep
+NUMBER_INTERVAL = 5  # when space is short, every fifth step shows its number
 
 
 def fit_label(label: str, share: float, base: int) -> tuple[str, int | None]:
-    """Return the label, truncated if no width fits it, and the smallest width that fits it."""
+    """Return the label, shortened if necessary, and the smallest timeline width where it fits."""
     width = fitting_width(label, share, base)
     letters = int((WIDTHS[-1] * share - PADDING) / LETTER) - 1
     if (width is None or width > WIDTHS[-1]) and MIN_LABEL <= letters < len(label):
@@ -28,7 +28,7 @@ def label_of(steps: Sequence[Outline]) -> str:
         return "no tool" if steps[0].outcome == NO_TOOL else "unreadable"
     return escape_invisible(steps[0].tool) + (
         " +" if steps[0].has_more else ""
-    )  # escapes count as letters
+    )  # escaped characters count towards the label's length
 
 
 def number_of(steps: Sequence[Outline]) -> str:
@@ -38,7 +38,7 @@ def number_of(steps: Sequence[Outline]) -> str:
 
 
 def fitting_width(text: str, share: float, base: int) -> int | None:
-    """Return the smallest timeline width at which the text fits a bar of this share, or None."""
+    """Return the smallest width at which text fits a bar with this share of the timeline."""
     needed = len(text) * LETTER + PADDING
     widths = (width for width in WIDTHS + SCROLLED_WIDTHS if width >= base)
     return next((width for width in widths if text and width * share >= needed), None)
@@ -47,10 +47,10 @@ def fitting_width(text: str, share: float, base: int) -> int | None:
 def choose_numbers(
     numbers: Sequence[tuple[float, str, bool]], candidates: Sequence[bool], base: int
 ) -> list[bool]:
-    """Return which bars show a number wider than themselves, chosen so that no numbers overlap.
+    """Choose which bars show a number wider than the bar itself, so that no numbers overlap.
 
-    For each bar, `numbers` gives its position in pixels, its number, and whether the number fits;
-    `candidates` gives whether the bar may show a number that does not fit.
+    For each bar, `numbers` gives its position in pixels, its number, and whether the number fits.
+    `candidates` tells whether each bar may show a number that does not fit.
     """
     fitting = [x for x, _, fits in numbers if fits]
     chosen, free = [], 0.0

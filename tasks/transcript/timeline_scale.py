@@ -1,4 +1,4 @@
-"""The timeline's scale: steps become spans, long gaps are folded, and seconds become pixels."""
+"""The timeline's scale: groups steps into spans, folds long gaps and maps seconds to pixels."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from typing import Any
 from tasks.models import TaskRecord, TaskStatus
 from tasks.transcript.steps import Outline
 
-MIN_GAP, MEDIANS = 600, 8  # a folded gap exceeds these seconds and this many median steps
+MIN_GAP, MEDIANS = 600, 8  # to be folded, a gap must exceed this many seconds and median steps
 MAX_GAPS = 6
 GAP_WIDTH = 70  # pixels
-BAR_WIDTH = 38.0  # pixels for a bar without duration, if there is room
+BAR_WIDTH = 38.0  # pixels for a bar of zero duration, if there is room
 
 
 @dataclass(frozen=True)
 class Span:
-    """The steps of one bar, the folded gap before them, and the seconds that the bar shows."""
+    """The steps in one bar, the folded gap before them, and the number of seconds they took."""
 
     steps: Sequence[Outline]
     gap: float
@@ -26,7 +26,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Ending:
-    """The time from the last step to the end of the task, or to now while it runs."""
+    """The time from the last step to the end of the task, or to now if it is still running."""
 
     seconds: float
     status: str
@@ -35,16 +35,16 @@ class Ending:
 
 @dataclass(frozen=True)
 class Axis:
-    """The time axis of a row, in pixels for a timeline that is `base` pixels wide."""
+    """The time axis of one row, measured on a timeline that is `base` pixels wide."""
 
     spans: list[Span]
     ending: Ending | None
     base: int
-    is_alone: bool  # whether this is the only row
+    is_alone: bool  # whether the timeline has only this row
 
     @property
     def min_bar_width(self) -> float:
-        """The width of a bar without duration, which takes all the space if it is the only bar."""
+        """The width of a bar of zero duration. If it is the only bar, it takes up all the space."""
         if self.is_alone and len(self.spans) == 1 and not self.seconds:
             return self.base - self.gap_count * self.gap_width
         return max(3.0, min(BAR_WIDTH, self.base * 0.5 / max(len(self.spans), 1)))
@@ -68,7 +68,7 @@ class Axis:
 
     @property
     def scale(self) -> float:
-        """The pixels per second at which the row fills the timeline."""
+        """The number of pixels per second that makes the row fill the timeline."""
         bars = len(self.spans) + self.has_tail
         room = self.base - bars * self.min_bar_width - self.gap_count * self.gap_width
         return max(room, 0) / self.seconds if self.seconds else 0
@@ -98,7 +98,7 @@ def _span(steps: list[Outline], gap: float) -> Span:
 
 
 def _gap_threshold(steps: Iterable[Outline]) -> float:
-    """Return the seconds beyond which a step counts as a gap: the agent may have been idle."""
+    """Return the duration in seconds above which a step counts as a gap in the agent's activity."""
     durations = sorted((s.seconds for s in steps if s.seconds is not None), reverse=True)
     if not durations:
         return MIN_GAP
@@ -107,7 +107,7 @@ def _gap_threshold(steps: Iterable[Outline]) -> float:
 
 
 def ending_of(steps: Sequence[Outline], task: TaskRecord, now: datetime) -> Ending | None:
-    """Return the time after the last step, or None if there is none or either end is unknown."""
+    """Return the time after the last step, or None if it is zero or its start or end is unknown."""
     status = TaskStatus.read(task.status)
     end: Any = task.completed_at if status.is_terminal else now
     last = steps[-1].ended_at

@@ -1,4 +1,4 @@
-"""Titles: the line of a user message that states the request, and summaries of notes."""
+"""Picks the line of a user message that states the request, as a title, and summarises notes."""
 
 import contextlib
 import re
@@ -13,12 +13,12 @@ from tasks.secrets import request_masking
 from tasks.transcript.text_preview import collapse_data_urls
 
 TITLE_LENGTH = 200
-_MESSAGE_LENGTH = TITLE_LENGTH * 12  # characters of a message that are read
-_NOTE_BOILERPLATE = "- Continue from the latest confirmed state"  # in every note that gloamy writes
+_MESSAGE_LENGTH = TITLE_LENGTH * 12  # characters of a message that are searched for a title
+_NOTE_BOILERPLATE = "- Continue from the latest confirmed state"  # gloamy adds it to every note
 
 _USER_MESSAGE = re.compile(r'\{"role":"user","content":"((?:[^"\\]|\\u[0-9a-f]{4}|\\[^u])*+)')
 
-# A line that only labels the next one: "ISSUE:", "# Task", "--- Question ---".
+# A line that is only a label for the next, such as "ISSUE:", "# Task" or "--- Question ---".
 _LABEL = re.compile(
     r"(?:[#*\-=\s]*)(?:the )?(?:issue|task|title|subject|problem|question|goal|request|objective"
     r"|query|summary)(?: (?:text|title|description|statement))?[\s:*#\-=]*",
@@ -46,7 +46,7 @@ _NAME = re.compile(r"\b(?:named|called|titled|entitled) [\"“']([^\"”'\n]{2,8
 
 
 def task_title(record: TaskRecord) -> str:
-    """Return the title of the first user message, or ""; `record` is a row of `for_list()`."""
+    """Return the title of the first user message, or "". `record` must come from `for_list()`."""
     for start in (record.history_start, record.resumable_start):  # type: ignore[attr-defined]
         match = isinstance(start, str) and _USER_MESSAGE.search(start)
         if match and (title := message_title(_decode_start(match[1]))):
@@ -55,9 +55,9 @@ def task_title(record: TaskRecord) -> str:
 
 
 def _decode_start(json_text: str) -> str:
-    """Decode the start of a JSON string, which may end inside an escape."""
-    text = json_text[: _MESSAGE_LENGTH + MARGIN]  # the margin keeps a secret at the cut intact
-    for _ in range(3):  # a surrogate pair is two escapes, and the cut may be in either
+    """Decode the start of a JSON string, which may be cut off in the middle of an escape."""
+    text = json_text[: _MESSAGE_LENGTH + MARGIN]  # the margin avoids cutting a secret in half
+    for _ in range(3):  # the cut may be inside either escape of a surrogate pair
         with contextlib.suppress(msgspec.DecodeError):
             return msgspec.json.decode(f'"{text}"', type=str)
         text = text[: text.rfind("\\")]
@@ -65,7 +65,7 @@ def _decode_start(json_text: str) -> str:
 
 
 def message_title(message: str) -> str:
-    """Return the line that states a message's request, prefixed with any name introduced above."""
+    """Return the line that states the request, prefixed with any name given in an earlier line."""
     lines = list(_lines(request_masking.truncate(message, _MESSAGE_LENGTH)))
     title = _labelled_line(lines) or next(filter(_is_request, lines), "") or "".join(lines[:1])
     title = _strip_label(title)
@@ -77,7 +77,7 @@ def message_title(message: str) -> str:
 
 
 def _shorten(line: str) -> str:
-    """Truncate a line that is too long, at the end of a word if possible."""
+    """Truncate a line that is too long, ending at a word boundary if possible."""
     if len(line) <= TITLE_LENGTH:
         return line
     start = line[: TITLE_LENGTH - 1]
@@ -87,7 +87,7 @@ def _shorten(line: str) -> str:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Yield the non-blank lines, stripped of markup and greetings."""
+    """Yield the non-blank lines of the text, without markup or greetings."""
     for line in collapse_data_urls(text).split("\n"):
         if not _IMAGE.sub("", line).strip():
             continue
@@ -98,7 +98,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _labelled_line(lines: list[str]) -> str:
-    """Return the line after the first label, or ""."""
+    """Return the line after the first line that is only a label, or "" if there is none."""
     for label, line in pairwise(lines):
         if _LABEL.fullmatch(label):
             return line
@@ -115,7 +115,7 @@ def _is_request(line: str) -> bool:
 
 
 def note_summary(note: str) -> str:
-    """Return the first line of a note that is neither a heading nor boilerplate."""
+    """Return a note's first line that is neither a heading nor boilerplate."""
     lines = [line.strip() for line in request_masking.mask(note).splitlines() if line.strip()]
     specific = (line for line in lines if not line.startswith(("#", _NOTE_BOILERPLATE)))
     return _shorten(next(specific, "".join(lines[:1])).lstrip("-*# "))

@@ -1,4 +1,4 @@
-"""Parse the tool calls and results in messages, in both formats that the agent writes.
+"""Parses tool calls and results in messages, in both of the formats that the agent writes.
 
 In the tagged format, an assistant message contains `<tool_call>{json}</tool_call>`, and one user
 message holds the results. In the native format, an assistant message is JSON with `tool_calls`,
@@ -18,7 +18,7 @@ from tasks.secrets import request_masking
 from tasks.transcript.arguments import Arguments
 from tasks.transcript.text_preview import Output, Text
 
-MAX_CALLS = 200  # per message or element; the rest is kept as text
+MAX_CALLS = 200  # per message or per tag; any further calls are kept as text
 
 RESULTS_HEAD = "[Tool results]"
 _RESULT_TAG = re.compile(
@@ -36,8 +36,8 @@ class Call:
     arguments: Any  # any JSON value
     success: bool | None = None
     output: Output | None = None
-    anchor: str = ""  # unique on a page
-    id: str = ""  # in the native format only
+    anchor: str = ""  # an HTML id that is unique on the page
+    id: str = ""  # set only in the native format
     result_number: int | None = None  # the number of the message that holds the result
 
     @cached_property
@@ -50,7 +50,7 @@ class Call:
 
     @property
     def is_file_read(self) -> bool:
-        """Whether the output is the content of a file."""
+        """Whether the call's output is probably the contents of a file."""
         name, output = self.tool_name.lower(), self.output.body if self.output else ""
         return self.success is not False and "read" in name and "\x1b" not in output
 
@@ -62,7 +62,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Broken:
-    """Text of a malformed tool call, or of the calls beyond the limit."""
+    """The text of a malformed tool call, or of all calls beyond the limit."""
 
     text: Text
     problem: str
@@ -94,7 +94,7 @@ def parse_assistant(message: str) -> tuple[str, list[Part]]:
 
 
 def parse_tagged(message: str) -> list[Part]:
-    """Return the text and the tool calls of a tagged message, in order and losslessly."""
+    """Split a tagged message into its text and tool calls, in order and without losing anything."""
     parts: list[Part] = []
     position = count = 0
     for tag, end in tool_calls(message):
@@ -117,13 +117,13 @@ def _prose(text: str) -> list[Part]:
 
 
 def _parse_element(open_tag: str, element: str) -> list[Part]:
-    """Return the parts of an element, which may hold an array of calls or further elements."""
+    """Parse a tool call element, which may contain an array of calls or nested elements."""
     close_tag = f"</{open_tag[1:]}"
     body = element[len(open_tag) :].removesuffix(close_tag)
     value = _decode_json(body.strip())
     is_closed = element.endswith(close_tag)
     if value is None and is_closed and OPEN_TAG.match(body.lstrip()):
-        return parse_tagged(body)  # the body has no element of this name, so the recursion ends
+        return parse_tagged(body)  # the body cannot contain the same tag, so recursion ends
     if value is None and not is_closed:
         value = _decode_json(body[: max(body.rfind("}"), body.rfind("]")) + 1].strip())
     values: list[Any] = value if isinstance(value, list) else [value]
@@ -155,7 +155,7 @@ def _arguments(value: Any) -> Any:
 
 
 def _parse_native(message: str) -> tuple[str, list[Part]] | None:
-    """Return the reasoning and the parts of a native message, or None for any other message."""
+    """Return a native message's reasoning and parts, or None if the message is not native."""
     if not message.startswith("{") or '"tool_calls"' not in message:
         return None
     value = _decode_json(message)
@@ -181,7 +181,7 @@ def _native_call(value: Any) -> Part:
 
 
 def parse_results(role: str, message: str) -> list[Result]:
-    """Return the tool results in a message of this role."""
+    """Return the tool results in a message that has the given role."""
     if role == "tool":
         return [_native_result(message)]
     if role == "user" and message.startswith(RESULTS_HEAD):
@@ -199,7 +199,7 @@ def _native_result(message: str) -> Result:
 
 
 def _tagged_results(message: str) -> Iterator[Result]:
-    """Yield the results; each ends at its last end tag, as the output may contain end tags."""
+    """Yield tool results. Each extends to its last end tag, as its output may contain end tags."""
     tags = list(_RESULT_TAG.finditer(message))
     before = message[len(RESULTS_HEAD) : tags[0].start() if tags else None]
     if before.strip():
@@ -221,9 +221,9 @@ def _tagged_results(message: str) -> Iterator[Result]:
 
 
 def pair(calls: list[Call], results: list[Result], call_number: int, result_number: int) -> None:
-    """Attach each result to its call: the one with its id, or else the first with its tool name.
+    """Attach each result to the call with the same id, or else to the first with the same tool.
 
-    The two numbers identify the messages that hold the calls and the results.
+    `call_number` and `result_number` identify the messages that hold the calls and the results.
     """
     for result in results:
         call = _call_for(result, calls)
@@ -243,7 +243,7 @@ def _call_for(result: Result, calls: list[Call]) -> Call | None:
 
 
 def _decode_json(text: str) -> Any:
-    """Decode a JSON text, or return None if it is invalid."""
+    """Decode JSON, or return None if it is invalid."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeError):

@@ -1,1 +1,1 @@
-"""The views. They read through QuerySets, and change the store only through `tasks.clearing`."""
+"""Views that read the store through QuerySets and change it only through `tasks.clearing`."""

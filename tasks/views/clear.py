@@ -1,4 +1,4 @@
-"""Views that clear threads, after showing exactly which ones."""
+"""Views that show exactly which threads will be cleared, and then clear them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,14 +32,14 @@ from tasks.views.limits import limit_concurrency
 CONFLICT = 409
 LISTED_THREADS = 20
 THREADS_PER_READ = 500
-SECONDS, SECONDS_WITHOUT_SCRIPT = 1.0, 5.0  # of clearing per request
+SECONDS, SECONDS_WITHOUT_SCRIPT = 1.0, 5.0  # seconds spent clearing per request
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @can_view
 @can_clear
 def clear(request: HttpRequest) -> HttpResponse:
-    """Ask for confirmation, then clear a thread if it has not changed since it was shown."""
+    """Ask the user to confirm, then clear the thread unless it has changed in the meantime."""
     thread_id = requested_thread_id(request)
     if request.method == "POST":
         return _clear_thread(request, thread_id)
@@ -68,7 +68,7 @@ def _clear_thread(request: HttpRequest, thread_id: str) -> HttpResponse:
 
 
 def _clear_at_once(clearing: Clearing) -> str:
-    """Clear a single thread, and return the reason if it was not cleared."""
+    """Clear a single thread. Return "" on success, or the reason why it was not cleared."""
     try:
         lifecycle.run(clearing)
     except Error as error:
@@ -82,7 +82,7 @@ def _clear_at_once(clearing: Clearing) -> str:
 @can_clear
 @limit_concurrency
 def clear_selected(request: HttpRequest) -> HttpResponse:
-    """Draft a clearing of the selected threads or the whole list; redirect to its confirmation."""
+    """Draft a clearing of the selected threads or of all listed ones, and ask for confirmation."""
     if request.POST.get("all"):
         query = request.POST.get("query", "")
         ids = _listed_ids(Filters.parse(QueryDict(query)))
@@ -97,7 +97,7 @@ def clear_selected(request: HttpRequest) -> HttpResponse:
 
 
 def _listed_ids(filters: Filters) -> list[str]:
-    """Return the ids of all threads that match the filters, without a time limit."""
+    """Return the ids of all threads that match the filters, however long that takes."""
     ids, thread_list, after = [], ThreadList(filters), None
     while True:
         page = thread_list.page(THREADS_PER_READ, after)
@@ -114,7 +114,7 @@ def _listed_ids(filters: Filters) -> list[str]:
 @can_view
 @can_clear
 def confirm(request: HttpRequest, pk: int) -> HttpResponse:
-    """Start clearing the threads in a draft, or ask again."""
+    """Start clearing the threads in a draft, or ask the user to confirm again."""
     refuse_read_only()
     clearing = get_clearing(pk)
     if clearing.stage != Stage.DRAFT:
@@ -130,7 +130,7 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
 @can_view
 @can_clear
 def go_on(request: HttpRequest, pk: int) -> HttpResponse:
-    """Clear for about a second; the page repeats the request until the clearing is done."""
+    """Continue a clearing for about a second. The page repeats the request until all is done."""
     refuse_read_only()
     clearing = get_clearing(pk)
     if request.headers.get("HX-Request") != "true":
@@ -147,7 +147,7 @@ def _run(request: HttpRequest, clearing: Clearing, seconds: float) -> None:
     try:
         lifecycle.run(clearing, seconds)
     except lifecycle.BusyError:
-        clearing.refresh_from_db()  # another window is running it
+        clearing.refresh_from_db()  # another request is already running this clearing
     except Error as error:
         messages.error(request, f"Broken off: {error}")
         clearing.refresh_from_db()
@@ -162,9 +162,9 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _confirm(request: HttpRequest, draft: Clearing, **context: Any) -> HttpResponse | None:
-    """Confirm a draft and return None, or return the page that asks again and says why.
+    """Confirm a draft and return None, or return a page that says why not and asks again.
 
-    A draft is confirmed only if its threads are those shown and are unchanged in the store.
+    A draft is confirmed only if it holds the threads that the user saw, unchanged in the store.
     """
     current = Confirmation.of(draft)
     current.is_stale = request.POST.get("version") != current.version
@@ -193,7 +193,7 @@ def confirm_page(
 
 
 def _with_titles(threads: Sequence[ClearedThread]) -> Sequence[ClearedThread]:
-    """Set the threads' current titles, so that the user can recognise them."""
+    """Give each thread its current title, so that the user can recognise it."""
     store = workspace.store_connection()
     ids = [storable(thread.thread_id, store) for thread in threads]
     latest = TaskRecord.objects.filter(thread_id__in=ids).latest_per_thread().for_list()
@@ -204,7 +204,7 @@ def _with_titles(threads: Sequence[ClearedThread]) -> Sequence[ClearedThread]:
 
 
 def _is_stalled(confirmation: Confirmation) -> bool:
-    """Return whether the only thread to clear is stalled."""
+    """Return whether there is only one thread to clear and it is stalled."""
     if confirmation.only is None:
         return False
     tasks = TaskRecord.objects.for_thread(confirmation.only.thread_id)

@@ -46,13 +46,13 @@ def clearing_list(request: HttpRequest) -> HttpResponse:
 
 
 def _page(rows: Any, length: int) -> tuple[list[Any], int | None]:
-    """Return a page of rows, and the primary key of its last row if more follow."""
+    """Return a page of rows, and the primary key of its last row if more rows follow it."""
     page = list(rows[: length + 1])
     return page[:length], page[length - 1].pk if len(page) > length else None
 
 
 def _set_only_thread(page: list[Clearing]) -> None:
-    """Set `only` on each clearing: its thread if it has exactly one, otherwise None."""
+    """Set `only` on each clearing to its thread if it has exactly one, otherwise to None."""
     single = [clearing.pk for clearing in page if clearing.planned == 1]
     threads = ClearedThread.objects.filter(clearing__in=single)
     only = {thread.clearing_id: thread for thread in threads}
@@ -93,7 +93,7 @@ def _context(request: HttpRequest, clearing: Clearing) -> dict[str, Any]:
 
 
 def _with_returned(threads: list[ClearedThread]) -> list[tuple[ClearedThread, Any]]:
-    """Pair each thread with a description of what now exists under its id, or None."""
+    """Pair each thread with a description of any new thread that has the same id, or with None."""
     cleared_ids = [thread.thread_id for thread in threads if thread.fate == Fate.CLEARED]
     since = summaries.first_created(cleared_ids) if cleared_ids else {}
     current = summaries.read(list(since)) if since else {}
@@ -109,7 +109,7 @@ def _returned(thread: ClearedThread, summary: summaries.Summary | None, since: s
     created = parse_stored(since)
     is_later = isinstance(created, datetime) and thread.cleared_at and created > thread.cleared_at
     return {
-        "since": created if is_later else None,  # an imported thread keeps its old time
+        "since": created if is_later else None,  # imported threads keep their original time
         "now": describe(summary),
         "fingerprint": summary.fingerprint,
         "is_running": summary.was_running,
@@ -121,7 +121,7 @@ def _returned(thread: ClearedThread, summary: summaries.Summary | None, since: s
 @can_clear
 @limit_concurrency
 def restore(request: HttpRequest, pk: int) -> HttpResponse:
-    """Restore one thread of a clearing, or as many as possible within a few seconds."""
+    """Restore one of a clearing's threads, or as many as possible within a few seconds."""
     refuse_read_only()
     clearing, by = get_clearing(pk), actor(request, Source.PAGE)
     if "thread" in request.POST:

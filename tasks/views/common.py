@@ -1,4 +1,4 @@
-"""Helpers shared by the views: permissions, and looking up the thread that a URL names."""
+"""Helpers shared by the views: permission checks, and lookups of the thread named in a URL."""
 
 from collections.abc import Sequence
 
@@ -21,24 +21,24 @@ can_reveal = permission_required(reveal.PERMISSION, raise_exception=True)
 
 
 def thread_view(view: reveal.View) -> reveal.View:
-    """Decorate a thread view: check the permission, and reload when revealed secrets expire."""
+    """Decorate a thread view to check permissions and to reload when revealed secrets expire."""
     return can_view(reveal.reload_when_over(view))
 
 
 def may_clear(request: HttpRequest) -> bool:
-    """Return whether to offer clearing to the user."""
+    """Return whether the user may clear threads in this store."""
     return request.user.has_perm("tasks.clear_thread") and not settings.TASKS_READ_ONLY
 
 
 def mark_returned(records: Sequence[TaskRecord]) -> None:
-    """Set `came_back` to the last clearing of each thread that exists again, with one query."""
+    """Set each record's `came_back` to the last clearing of its thread, or None, in one query."""
     cleared = last_clearings([str(r.thread_id) for r in records], workspace.identity())
     for record in records:
         record.came_back = cleared.get(str(record.thread_id))  # type: ignore[attr-defined]
 
 
 def requested_thread_id(request: HttpRequest) -> str:
-    """Return the thread id in the URL, which may be empty. Raise BadRequest if it is missing."""
+    """Return the URL's thread id, which may be empty. Raise BadRequest if the URL has none."""
     if "too-long" in request.GET:
         raise BadRequest("The id of this thread, or of its task, is too long for an address.")
     if "id" not in request.GET:
@@ -53,13 +53,13 @@ def requested_tasks(request: HttpRequest) -> TaskRecordQuerySet:
 
 
 def get_task(request: HttpRequest, tasks: TaskRecordQuerySet) -> TaskRecord:
-    """Return the first of these tasks of the requested thread, or raise Http404.
+    """Return the first of the requested thread's tasks, or raise Http404 if there is none.
 
-    Lifts the masking of its secrets if the user has revealed them.
+    If the user has revealed the thread's secrets, they are no longer masked.
     """
     record = tasks.first()
     if record is not None and is_unusable_key(record.pk):
-        record = tasks.defer(None).first()  # a corrupt id cannot find it again: load it all now
+        record = tasks.defer(None).first()  # load all fields now: a corrupt id cannot be looked up
     if record is None:
         raise no_such_thread(requested_thread_id(request))
     reveal.lift_if_revealed(request, requested_thread_id(request))
@@ -75,7 +75,7 @@ def checkpoint_number(request: HttpRequest) -> int:
 
 
 def list_url(request: HttpRequest) -> str:
-    """Return the URL of the list that the thread was opened from; `list=` is its query string."""
+    """Return the URL of the thread list that the user came from, given by the `list` parameter."""
     query = QueryDict(request.GET.get("list", "")).urlencode()
     return f"{reverse('threads')}?{query}" if query else reverse("threads")
 

@@ -1,4 +1,4 @@
-"""Error pages."""
+"""Views that show error pages."""
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import (

@@ -1,4 +1,4 @@
-"""A limit on one user's concurrent heavy requests, so that others are still served."""
+"""Limits each user's concurrent heavy requests, so that other users are still served."""
 
 import threading
 import time
@@ -13,16 +13,16 @@ from django.http.response import HttpResponseBase
 
 from tasks.views.errors import too_many_requests
 
-SERVER_THREADS = 16  # per process; many may be waiting for a slow disk or the agent's lock
+SERVER_THREADS = 16  # per process, because many may be waiting for a slow disk or the agent's lock
 SLOTS_PER_USER = 4
-SLOT_LIFETIME = 10 * 60  # seconds, after which a response that was never closed stops counting
+SLOT_LIFETIME = 10 * 60  # seconds after which a slot is freed even if its response was never closed
 RETRY_AFTER = 5  # seconds
 
 View = Callable[..., HttpResponseBase]
 
 
 class RequestSlots:
-    """A concurrency limit: `per_key` slots for each key, `total` for all of them together.
+    """A concurrency limit with `per_key` slots for each key and `total` slots for all keys.
 
     A slot that is never released expires after `lifetime` seconds.
     """
@@ -31,11 +31,11 @@ class RequestSlots:
         self, per_key: int = SLOTS_PER_USER, total: float = inf, lifetime: float = SLOT_LIFETIME
     ) -> None:
         self.per_key, self.total, self.lifetime = per_key, total, lifetime
-        self._lock = threading.RLock()  # the garbage collector may release a slot while we hold it
+        self._lock = threading.RLock()  # reentrant because garbage collection may release slots
         self._held: dict[object, tuple[Any, float]] = {}
 
     def acquire(self, key: Any) -> Callable[[], None] | None:
-        """Take a slot and return the function that releases it, or None if none is free."""
+        """Take a slot and return a function that releases it, or return None if no slot is free."""
         slot, now = object(), time.monotonic()
         with self._lock:
             for other, (_, since) in self._held.copy().items():
@@ -56,7 +56,7 @@ _slots = RequestSlots()
 
 
 def limit_concurrency_if(is_heavy: Callable[[HttpRequest], bool]) -> Callable[[View], View]:
-    """Decorate a view to answer 429 while its user has `SLOTS_PER_USER` heavy requests running.
+    """Make a view respond with 429 while its user has `SLOTS_PER_USER` heavy requests running.
 
     A streaming response counts until it is closed. Apply this below the permission decorator.
     """
@@ -87,7 +87,7 @@ def _respond(
         response = view(*args, **kwargs)
         if is_open := response.streaming:
             response._resource_closers.append(release)  # type: ignore[attr-defined]
-            weakref.finalize(response, release)  # in case it is never closed
+            weakref.finalize(response, release)  # in case the response is never closed
         return response
     finally:
         if not is_open:

@@ -1,4 +1,4 @@
-"""Views that return the stored texts of a thread as plain text."""
+"""Views that return a thread's stored data as plain text."""
 
 from django.conf import settings
 from django.core.exceptions import BadRequest
@@ -36,7 +36,7 @@ def message(request: HttpRequest) -> HttpResponseBase:
 @thread_view
 @limit_concurrency
 def raw(request: HttpRequest) -> HttpResponseBase:
-    """Return one stored text of a task, or its history if the URL names no text."""
+    """Return the text stored in one column of a task, by default its execution history."""
     return _stored_text(request)
 
 
@@ -56,7 +56,7 @@ def _stored_text(request: HttpRequest) -> HttpResponseBase:
 @thread_view
 @limit_concurrency
 def checkpoint(request: HttpRequest) -> HttpResponse:
-    """Return the items of one checkpoint."""
+    """Return the stored items of one checkpoint."""
     number = checkpoint_number(request)
     rows = TaskCheckpoint.objects.filter(pk=number)
     for items, thread_id in rows.values_list("items_json", "task__thread_id"):
