@@ -26,7 +26,7 @@ from tasks.transcript.titles import task_title
 from tasks.views.thread_tabs import MAX_OUTLINED_HISTORY, TABS, CheckpointsTab, Tab
 
 MAX_TASKS = 50  # the maximum number of tasks read per thread
-MAX_FAILURES = 8  # failed steps listed in the sidebar
+MAX_FAILURES = 8  # the maximum number of failed steps listed in the sidebar
 MAX_ERROR_LINE = 300  # characters of the error shown next to the status
 
 

@@ -41,7 +41,7 @@ SHORT_COLUMNS = (
 
 @dataclass(frozen=True)
 class Pager:
-    """The starts of the adjacent pages, and the number of entries before and after this page."""
+    """Where the adjacent pages start, and how many entries there are before and after this page."""
 
     earlier: int | None
     earlier_count: int

@@ -114,7 +114,7 @@ def bare_browser(chromium: webdriver.Chrome, running_site: Site) -> Iterator[web
 
 @pytest.fixture
 def browser(bare_browser: webdriver.Chrome, site: Site) -> Iterator[webdriver.Chrome]:
-    """The browser of a signed-in operator; script errors and outside requests fail the test."""
+    """The browser of a signed-in operator. Script errors or requests elsewhere fail the test."""
     everything = {"origin": site.origin, "storageTypes": "local_storage"}
     bare_browser.execute_cdp_cmd("Storage.clearDataForOrigin", everything)
     bare_browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})

@@ -155,7 +155,7 @@ class Other(ThreadingHTTPServer):
         return f"127.0.0.1:{self.server_port}"
 
     def page(self, path: str) -> str:
-        """Return a page with an unescaped payload or, for `/teeth`, one that frames all of them."""
+        """Return a page with one unescaped payload or, for `/teeth`, one that frames them all."""
         if path == "/teeth":
             frames = (f"<iframe src=/teeth/{n}></iframe>" for n in range(len(payloads.MARKUP)))
             return "".join(frames)
@@ -247,7 +247,7 @@ class Visitor:
             following = next((link.removeprefix(self.site.origin) for link in links), None)
 
     def crawl(self, *addresses: str) -> None:
-        """Open these addresses, then each linked page that has a trait not seen before."""
+        """Open these addresses, then each linked page with a trait that has not been seen yet."""
         waiting = deque(addresses)
         seen = {trait for address in addresses for trait in traits_of(address)}
         while waiting:

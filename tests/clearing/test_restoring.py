@@ -1,4 +1,4 @@
-"""Tests that restoring is exact to the byte, and replaces newer data only on request."""
+"""Tests that restoring is byte-for-byte exact, and replaces newer data only on request."""
 
 from datetime import timedelta
 

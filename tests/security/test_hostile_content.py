@@ -70,7 +70,7 @@ def look(client: Client, addresses: list[str]) -> list[str]:
 
 
 def pages_of(record: TaskRecord) -> list[str]:
-    """Return the addresses of a thread's pages, with the transcript first because it shows most."""
+    """Return the addresses of a thread's pages, starting with the transcript, the fullest page."""
     thread_id, task_id = record.thread_id, record.task_id
     step = TaskCheckpoint.objects.filter(task_id=task_id).values_list("pk", flat=True)[0]
     key = id_to_path(task_id)
