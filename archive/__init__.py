@@ -1,1 +1,1 @@
-"""The record and archive of cleared threads: a separate app, as it uses the site's database."""
+"""The app that records and archives cleared threads. Its tables are in the site's own database."""

@@ -1,7 +1,7 @@
-"""Records of who cleared which threads and who saw which secrets, and the archived threads.
+"""Records of who cleared threads and who viewed secrets, and the archive of cleared threads.
 
-All of them are in the site's own database. A clearing is recorded before anything is deleted, and
-its results afterwards; the record is kept after the archived threads are deleted.
+Their tables are in the site's database, not the agent's. A clearing is recorded before any thread
+is deleted, and its results are added afterwards. The record outlives the archived threads.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ class Stage(models.TextChoices):
 
 class Fate(models.TextChoices):
     PLANNED = "planned", "waiting"
-    STARTED = "started", "being cleared"  # intent recorded; may or may not be deleted yet
+    STARTED = "started", "being cleared"  # the thread may or may not have been deleted yet
     CLEARED = "cleared", "cleared"
     KEPT = "kept", "kept"
     RESTORED = "restored", "restored"
@@ -51,35 +51,35 @@ class ClearingQuerySet(models.QuerySet["Clearing"]):
         return self.exclude(stage=Stage.DRAFT)
 
     def unclaimed(self) -> Self:
-        """Exclude clearings that a process is working on."""
+        """Return the clearings that no process is currently working on."""
         return self.filter(Q(busy_until=None) | Q(busy_until__lt=timezone.now()))
 
 
 class Clearing(models.Model):
-    """Threads cleared together: who asked for what, and the result."""
+    """A request to clear one or more threads: who made it, what it covered and how it went."""
 
-    store = models.TextField()  # `workspace.identity()`
+    store = models.TextField()  # the store's `workspace.identity()`
     stage = models.CharField(max_length=20, choices=Stage, default=Stage.DRAFT)
-    is_erasing = models.BooleanField(default=False)  # deletes without archiving
+    is_erasing = models.BooleanField(default=False)  # delete the threads without archiving them
     with_running = models.BooleanField(default=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
-    user_name = models.TextField(blank=True)  # kept when the account is deleted
+    user_name = models.TextField(blank=True)  # kept even if the account is deleted
     source = models.CharField(max_length=30, choices=Source)
-    address = models.TextField(blank=True)  # IP address, or the host a command ran on
+    address = models.TextField(blank=True)  # client's IP address, or the host a command ran on
     reason = models.TextField(blank=True)
-    filter = models.TextField(blank=True)  # the list's query string, or a command's options
+    filter = models.TextField(blank=True)  # thread list's query string, or command-line options
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
-    busy_until = models.DateTimeField(null=True)  # when the lease of the working process expires
+    busy_until = models.DateTimeField(null=True)  # when the current process's lease expires
     planned = models.PositiveBigIntegerField(default=0)  # threads
     cleared = models.PositiveBigIntegerField(default=0)
     kept = models.PositiveBigIntegerField(default=0)
     tasks = models.PositiveBigIntegerField(default=0)  # deleted rows
     checkpoints = models.PositiveBigIntegerField(default=0)
-    size = models.PositiveBigIntegerField(default=0)  # bytes of deleted texts
+    size = models.PositiveBigIntegerField(default=0)  # bytes of text deleted
 
     objects = ClearingQuerySet.as_manager()
 
@@ -102,7 +102,7 @@ class Clearing(models.Model):
 
     @property
     def archived_until(self) -> datetime:
-        """When the first of its threads are deleted from the archive."""
+        """The earliest time at which threads of this clearing are deleted from the archive."""
         return self.created_at + settings.ARCHIVE_RETENTION
 
     @property
@@ -123,21 +123,21 @@ class ClearedThreadQuerySet(models.QuerySet["ClearedThread"]):
 
 
 class ClearedThread(models.Model):
-    """One thread of a clearing, described as it was when confirmed or deleted."""
+    """A thread in a clearing, as it was when the clearing was confirmed or the thread deleted."""
 
     clearing = models.ForeignKey(Clearing, on_delete=models.CASCADE, related_name="threads")
-    key = models.CharField(max_length=32)  # digest of the id, which may be too long to index
-    stored_id = models.BinaryField()  # UTF-8; binary because an id may contain NUL
+    key = models.CharField(max_length=32)  # digest of the thread id, which may be too long to index
+    stored_id = models.BinaryField()  # UTF-8 thread id; binary because it may contain NUL
     title = models.TextField(blank=True)
     status = models.TextField(blank=True)
     was_running = models.BooleanField(default=False)
     fingerprint = models.CharField(max_length=32)
-    active = models.TextField(blank=True)  # latest `updated_at`, as stored
+    active = models.TextField(blank=True)  # the latest `updated_at` of its tasks, as stored
     tasks = models.PositiveBigIntegerField(default=0)
     checkpoints = models.PositiveBigIntegerField(default=0)
     size = models.PositiveBigIntegerField(null=True)  # bytes; None until measured
     fate = models.CharField(max_length=20, choices=Fate, default=Fate.PLANNED)
-    why = models.TextField(blank=True)  # the reason it was kept
+    why = models.TextField(blank=True)  # why the thread was kept
     marks = models.BinaryField(default=bytes)  # see `ThreadRows.marks`
     cleared_at = models.DateTimeField(null=True)
     restored_at = models.DateTimeField(null=True)
@@ -160,7 +160,7 @@ class ClearedThread(models.Model):
 
 
 class ThreadArchive(models.Model):
-    """The packed rows of a cleared thread, in a separate table so its fate is cheap to update."""
+    """A cleared thread's packed rows, in a separate table to keep ClearedThread cheap to update."""
 
     thread = models.OneToOneField(ClearedThread, on_delete=models.CASCADE, related_name="archive")
     data = models.BinaryField()
@@ -173,25 +173,25 @@ class ThreadArchive(models.Model):
 
 
 class Reveal(models.Model):
-    """One reveal of a thread's secrets to a user, recorded before any secret is shown."""
+    """Records that a user revealed a thread's secrets. It is saved before any secret is shown."""
 
-    store = models.TextField()  # `workspace.identity()`
-    stored_id = models.BinaryField()  # as in ClearedThread
+    store = models.TextField()  # the store's `workspace.identity()`
+    stored_id = models.BinaryField()  # UTF-8 thread id, as in ClearedThread
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
-    user_name = models.TextField(blank=True)  # kept when the account is deleted
+    user_name = models.TextField(blank=True)  # kept even if the account is deleted
     address = models.TextField(blank=True)
     at = models.DateTimeField(default=timezone.now)
-    until = models.DateTimeField()  # when they are hidden, unless hidden earlier
-    hidden_at = models.DateTimeField(null=True)  # if hidden early, by the user or by signing out
-    exports = models.PositiveIntegerField(default=0)  # files downloaded while they were shown
+    until = models.DateTimeField()  # when secrets are hidden, unless the user hides them earlier
+    hidden_at = models.DateTimeField(null=True)  # set if the user hid them early or signed out
+    exports = models.PositiveIntegerField(default=0)  # files exported while secrets were shown
 
     class Meta:
         default_permissions = ()
 
     def __str__(self) -> str:
-        # PostgreSQL text cannot contain NUL
+        # PostgreSQL cannot store NUL characters in text
         return f"Secrets of {self.thread_id}".replace("\0", "\ufffd")
 
     @property
@@ -213,7 +213,7 @@ class LastClearing(NamedTuple):
 
 
 def last_clearings(thread_ids: Sequence[str], store: str) -> dict[str, LastClearing]:
-    """Return the last clearing of each thread that was cleared and not restored since."""
+    """Return the latest clearing of each thread that has not been restored since it was cleared."""
     threads = ClearedThread.objects.for_threads(thread_ids).filter(
         clearing__store=store, fate__in=WAS_CLEARED
     )

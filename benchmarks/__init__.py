@@ -1,1 +1,1 @@
-"""Comparisons with other stores, stress tests and crash tests. See README.md."""
+"""Benchmarks against other stores, stress tests and crash tests. See README.md."""

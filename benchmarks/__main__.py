@@ -1,4 +1,4 @@
-"""`python -m benchmarks` compares the store's verbs with plain drivers and other stores."""
+"""`python -m benchmarks` times the store's verbs against plain drivers and other stores."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from benchmarks.audit import Store
 from benchmarks.isolation import in_new_process, temporary_folder
 from tests.support.postgres import running_postgres, unavailable_reason
 
-SECONDS, QUICK_SECONDS = 2.5, 0.25  # per row of the table
+SECONDS, QUICK_SECONDS = 2.5, 0.25  # time to spend on each row of the results
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Invariants of a store, checked through a plain driver."""
+"""Checks a store's invariants through a plain database driver."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_data
 
 @dataclass(frozen=True)
 class Store:
-    """A store's URL for Django, and its file or connection string for a driver."""
+    """A store's URL for Django, and its file path or connection string for a plain driver."""
 
     url: str
     address: str
@@ -34,7 +34,7 @@ class Store:
 
     @classmethod
     def on_postgresql(cls, server: dict[str, str]) -> "Store":
-        """Return the store on a server, given as an entry of DATABASES."""
+        """Return the store on a PostgreSQL server; `server` is an entry of Django's DATABASES."""
         return cls(
             "postgres://{USER}@/{NAME}?host={HOST}".format(**server),
             "host={HOST} port={PORT} user={USER} dbname={NAME}".format(**server),
@@ -53,7 +53,7 @@ class Store:
 
 
 def inconsistencies(store: Store) -> Iterator[str]:
-    """Report wrong checkpoint counts, and checkpoints without a task."""
+    """Report tasks with a wrong checkpoint count, and checkpoints whose task is missing."""
     for task_id, count, actual in store.rows(COUNTS):
         if count != actual:
             yield f"{task_id}: checkpoint_count is {count}, of {actual} checkpoints"
@@ -69,7 +69,7 @@ def damage(store: Store) -> Iterator[str]:
 
 
 def deadlocks(store: Store) -> Iterator[str]:
-    """Report deadlocks since PostgreSQL was started."""
+    """Report the number of deadlocks since PostgreSQL was started."""
     [(count,)] = store.rows(DEADLOCKS)
     if count:
         yield f"{count} deadlocks"

@@ -1,4 +1,4 @@
-"""The measured verbs, and timed calls."""
+"""The store verbs to measure, and helpers that time calls to them."""
 
 import time
 from collections.abc import Callable
@@ -19,25 +19,25 @@ VERBS = [
 
 @dataclass(frozen=True)
 class Call:
-    """A call to measure: `timed` makes it, after the untimed `setup`, and returns the seconds."""
+    """A call to measure. `setup` prepares it untimed; `timed` makes it and returns its seconds."""
 
     timed: Callable[[], float]
     setup: Callable[[], object] = lambda: None
 
 
 class Contender(Protocol):
-    """A store to compare, with its name in the table."""
+    """A store in the comparison, with its name in the results table."""
 
     name: str
 
     def calls(self, size: Size) -> dict[str, Call]:
-        """Return a call for each verb, on threads with histories of this size."""
+        """Return a call to each verb, on threads whose histories have this size."""
 
 
 class Clock:
-    """Wall time in seconds, or, with `use_cpu_time`, this process's CPU time.
+    """A clock for wall time or, if `use_cpu_time` is set, this process's CPU time, in seconds.
 
-    CPU time excludes other programs, but also the time spent waiting for the disk.
+    CPU time excludes the work of other programs, but also the time spent waiting for the disk.
     """
 
     use_cpu_time = False
@@ -50,7 +50,7 @@ clock = Clock()
 
 
 def clocked(function: Callable[..., object], *arguments: Any) -> Callable[[], float]:
-    """Return a function that makes the call and returns the seconds it took."""
+    """Return a function that makes this call and returns how many seconds it took."""
 
     def timed() -> float:
         start = clock()

@@ -1,4 +1,4 @@
-"""Measures how clearing many threads delays the daemon's writes, and whether any are lost.
+"""Measures how long the daemon's writes wait, and how many are lost, while threads are cleared.
 
 python -m benchmarks.clearing [--threads 10000] [--megabytes 1000] [--folder FOLDER]
 """
@@ -25,7 +25,7 @@ MAX_WAIT = 0.5  # seconds
 
 @dataclass
 class Update:
-    """A checkpoint written by the daemon's stand-in."""
+    """A checkpoint that the benchmark's writer saves in place of the daemon."""
 
     step_index: int
     execution_history: Any
@@ -39,7 +39,7 @@ class Update:
 
 
 def write(file: Path, stop: Event, results: Any) -> None:
-    """Write until `stop` is set, giving up on a write after 5 seconds as the daemon does."""
+    """Keep writing until `stop` is set. Like the daemon, give up on a write after 5 seconds."""
     store = original.on_sqlite(file)
     history = [original.Message("user", "x" * TEXT_SIZE)]
     waits: list[float] = []
@@ -57,7 +57,7 @@ def write(file: Path, stop: Event, results: Any) -> None:
 
 
 def fill(file: Path, threads: int, size: int) -> None:
-    """Create completed threads with `size` bytes in total, half of them in histories."""
+    """Create completed threads with `size` bytes of text in total, half of it in histories."""
     store = original.on_sqlite(file)
     thread_size = size // threads
     texts = [f"{number} " + os.urandom(thread_size // 8).hex() for number in range(16)]
@@ -80,7 +80,7 @@ def fill(file: Path, threads: int, size: int) -> None:
 
 
 def set_up(file: Path, site: Path) -> None:
-    """Create the site's tables and the store's indexes before anything competes for the lock."""
+    """Create the site's tables and the store's indexes before the benchmark's writer starts."""
     os.environ["SITE_DATABASE_URL"] = f"sqlite:///{site}"
     from gloamy_site import connect
 
@@ -117,12 +117,12 @@ def main() -> None:
 
 
 def measure(file: Path) -> int:
-    """Print the results; return 1 if the writer lost a write or waited too long."""
+    """Clear threads during writes and print the results. Return 1 if writes were lost or slow."""
     spawn = get_context("spawn")
     stop, results = spawn.Event(), spawn.Queue()
     writer = spawn.Process(target=write, args=(file, stop, results))
     writer.start()
-    time.sleep(2)  # let it write alone at first
+    time.sleep(2)  # let the writer run alone at first
     clearing, seconds = clear()
     stop.set()
     waits, lost = results.get()

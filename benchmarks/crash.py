@@ -1,9 +1,9 @@
-"""`python -m benchmarks.crash` kills a writing process with SIGKILL, again and again.
+"""`python -m benchmarks.crash` repeatedly kills a process while it writes to a store.
 
-After each kill, every acknowledged write must be stored, and at most one other, the write in
-progress; counts must match rows, and the file must be intact. Exits with status 1 otherwise.
+After each kill, the store must contain every acknowledged write and at most one more, the write in
+progress. Otherwise, or if counts are wrong or the file is damaged, the program exits with status 1.
 
-Django is set up once and the writers are forked, so that starting one is quick.
+Django is set up once and each writer is forked from this process, so that writers start quickly.
 """
 
 import argparse
@@ -30,11 +30,11 @@ from gloamy_site import connect
 
 KILLS = 500
 LONGEST_LIFE = 0.04  # seconds
-START_TIMEOUT = 10  # seconds for a writer to begin
+START_TIMEOUT = 10  # seconds that a writer may take to start
 HISTORY = Size(40, 500)  # 20 KB
 MAX_FAULTS_SHOWN = 20
 
-# The steps a writer repeats: "keep" appends to the task `kept`, the others change the task `run`.
+# Writers repeat these steps. "keep" adds to the task `kept`; all others change the task `run`.
 STEPS = ["clear", "record", "complete", "keep", "start", "record", "keep"]
 KEPT_NOTES = "SELECT checkpoint_note FROM task_checkpoints WHERE task_id = 'kept' ORDER BY id"
 RUN_TASK = """
@@ -42,7 +42,7 @@ RUN_TASK = """
     FROM task_records WHERE task_id = 'run'"""
 
 Write = Callable[[str, str], None]
-Run = tuple[str, int, str] | None  # status, checkpoint count and note of the task `run`
+Run = tuple[str, int, str] | None  # the `run` task's status, checkpoint count and note
 State = tuple[list[str], Run]
 
 
@@ -50,12 +50,12 @@ State = tuple[list[str], Run]
 class Outcome:
     lives: int = 0
     acknowledged: int = 0
-    unacknowledged: int = 0  # stored, but the writer was killed before it acknowledged
+    unacknowledged: int = 0  # writes stored, but not acknowledged before the kill
     faults: list[str] = field(default_factory=list)
 
 
 def run(store: Store, kills: int, seed: int) -> Outcome:
-    """Kill writers of a new SQLite store, one after another. Sets up Django in this process."""
+    """Start and kill writers on a new SQLite store, one by one. Set up Django in this process."""
     connect(database_url=store.url)
     write, outcome, rng = _make_writer(), Outcome(), random.Random(seed)
     before = _state(store)
@@ -74,9 +74,9 @@ def run(store: Store, kills: int, seed: int) -> Outcome:
 
 
 def count_writes(store: Store, life: int, before: State, acknowledged: int) -> int | None:
-    """Return the number of writes stored in this life, or None if the state is wrong.
+    """Return how many of one writer's writes were stored, or None if the store's state is wrong.
 
-    Only the acknowledged writes and the next one can have been stored.
+    The store may contain the acknowledged writes and one more, which was in progress.
     """
     stored = _state(store)
     for writes in (acknowledged, acknowledged + 1):
@@ -87,7 +87,7 @@ def count_writes(store: Store, life: int, before: State, acknowledged: int) -> i
 
 
 def expected(life: int, writes: int, task: Run) -> State:
-    """Return the notes that the first writes of a life add, and the resulting `run` task."""
+    """Return the notes added by a writer's first `writes` writes, and the resulting `run` task."""
     notes: list[str] = []
     for number in range(writes):
         note, step = f"{life}:{number}", STEPS[number % len(STEPS)]
@@ -110,9 +110,9 @@ def _state(store: Store) -> State:
 
 
 def _kill_a_writer(write: Write, life: int, seconds: float) -> int:
-    """Start a writer, kill it after some seconds and return how many writes it acknowledged.
+    """Start a writer, kill it after `seconds` and return how many writes it acknowledged.
 
-    In every other life the time starts at the first write, since opening the file takes time.
+    For every other writer, the countdown starts at its first write, as opening the file is slow.
     """
     read_end, write_end = os.pipe()
     writer = os.fork()
@@ -132,7 +132,7 @@ def _kill_a_writer(write: Write, life: int, seconds: float) -> int:
 
 
 def _write_until_killed(write: Write, life: int, pipe: int) -> NoReturn:
-    """Write in the forked process until killed, and acknowledge each write through the pipe."""
+    """In the forked process, write until killed, and acknowledge each write through the pipe."""
     try:
         for number in count():
             write(STEPS[number % len(STEPS)], f"{life}:{number}")
@@ -143,7 +143,7 @@ def _write_until_killed(write: Write, life: int, pipe: int) -> NoReturn:
 
 
 def _make_writer() -> Write:
-    """Return a function that performs one step. It opens the store when first called."""
+    """Return a function that performs one step. Its first call opens the store."""
     from tasks import service
 
     messages = workload.history(HISTORY)

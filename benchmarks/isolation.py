@@ -1,4 +1,4 @@
-"""Temporary folders, and fresh processes in which Django is not set up yet."""
+"""Provides temporary folders, and new processes in which Django is not set up yet."""
 
 import multiprocessing
 import tempfile
@@ -11,12 +11,12 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-DISK = Path("/var/tmp")  # noqa: S108 - /tmp may be in memory
+DISK = Path("/var/tmp")  # noqa: S108 - /tmp may be a RAM disk
 
 
 @contextmanager
 def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
-    """Create a folder on a disk, and delete it afterwards."""
+    """Create a temporary folder on disk, and delete it when the block ends."""
     parent = parent or (DISK if DISK.is_dir() else None)
     with tempfile.TemporaryDirectory(prefix="gloamy-", dir=parent) as name:
         yield Path(name)

@@ -1,4 +1,4 @@
-"""Measures every verb of every contender at every size, on one database."""
+"""Measures each store verb for each contender and history size, on one database."""
 
 import random
 import statistics
@@ -14,23 +14,23 @@ from benchmarks.workload import SIZES
 from gloamy_site import connect
 
 WARM_UP_ROUNDS, MIN_ROUNDS, MAX_ROUNDS = 1, 5, 500
-MAX_SHARE = 5  # limits a contender's time, as a multiple of the quickest one's
-TURN_SECONDS, TURN_CALLS = 0.002, 10  # a turn ends at either limit
+MAX_SHARE = 5  # skip contenders that have used this many times the quickest one's time
+TURN_SECONDS, TURN_CALLS = 0.002, 10  # a turn ends when it reaches either limit
 
-Medians = dict[tuple[str, str], dict[str, float]]  # by verb and size, then by contender; seconds
+Medians = dict[tuple[str, str], dict[str, float]]  # seconds, by (verb, size) and contender
 
 
 def run(store: Store, folder: Path, seconds: float, use_cpu_time: bool) -> Medians:
-    """Measure a new store; `seconds` is the time per row of the table.
+    """Measure our new store and its contenders, taking `seconds` for each row of the results.
 
-    Other contenders get their own files in the folder, or use the same server.
+    Contenders create their own SQLite files in the folder, or use the store's PostgreSQL server.
     """
     clock.use_cpu_time = use_cpu_time
     connect(database_url=store.url)
     with ExitStack() as stack:
         floor = stack.enter_context(original.create(store, folder))
         others = [stack.enter_context(peer) for peer in peers.installed_peers(store, folder)]
-        from benchmarks.stores import Floor, Ours  # needs `connect` first
+        from benchmarks.stores import Floor, Ours  # importing needs `connect` first
 
         return _medians([Ours(), Floor(floor), *others], seconds)
 
@@ -52,9 +52,9 @@ def _show_progress(progress: str) -> None:
 
 
 def _take_turns(calls: dict[str, Call], seconds: float) -> dict[str, float]:
-    """Return medians over rounds in which each contender has a turn, in random order.
+    """Return each contender's median time over rounds in which all take turns, in random order.
 
-    A contender that has used far more than its share of the time skips rounds.
+    Contenders that have used much more time than the quickest one skip rounds.
     """
     order = list(calls)
     times: dict[str, list[float]] = {name: [] for name in order}
@@ -73,7 +73,7 @@ def _take_turns(calls: dict[str, Call], seconds: float) -> dict[str, float]:
 
 
 def _turn(call: Call) -> list[float]:
-    """Time a few short calls in a row, with warm caches, or one long call."""
+    """Time one long call, or several short ones in a row so that the caches are warm."""
     times: list[float] = []
     while sum(times) < TURN_SECONDS and len(times) < TURN_CALLS:
         call.setup()

@@ -1,7 +1,7 @@
-"""gloamy's original store in Python: the same tables and SQL, with a plain driver and msgspec.
+"""A Python version of gloamy's original store, with its tables and SQL, on plain database drivers.
 
-It is the floor that `tasks.service` is measured against, and stands in for the daemon in stress
-runs. It validates nothing and does not need Django.
+Benchmarks use it as the baseline (the "floor") for `tasks.service`, and stress tests use it in
+place of the daemon. It validates nothing and does not need Django.
 """
 
 import sqlite3
@@ -102,7 +102,7 @@ STATEMENTS = {
     "load_checkpoints": """
     SELECT step_index, checkpoint_note, items_json, created_at FROM task_checkpoints
     WHERE task_id = ? ORDER BY step_index ASC, id ASC""",
-    # The original loads the whole record instead; this is the minimum.
+    # The original loads the whole record; this query reads only the columns that are needed.
     "load_resumable": """
     SELECT resumable_history_json, latest_checkpoint_note
     FROM task_records WHERE thread_id = ? ORDER BY updated_at DESC LIMIT 1""",
@@ -128,15 +128,15 @@ class Item(msgspec.Struct):
 
 
 _encode_history = msgspec.json.Encoder().encode
-_encode_items = msgspec.json.Encoder(order="deterministic").encode  # serde_json sorts the keys too
+_encode_items = msgspec.json.Encoder(order="deterministic").encode  # sort keys, as serde_json does
 _decode_history = msgspec.json.Decoder(list[Message]).decode
 _decode_items = msgspec.json.Decoder(list[Item]).decode
 
 
 class Original:
-    """The original's verbs, on an autocommit connection of sqlite3 or psycopg.
+    """The original store's verbs, on a sqlite3 or psycopg connection in autocommit mode.
 
-    Arguments need the attributes of TaskSnapshot or TaskCheckpointUpdate, but may be of any type.
+    Arguments may be any objects with the attributes of TaskSnapshot or TaskCheckpointUpdate.
     """
 
     def __init__(self, connection: Any, placeholder: str) -> None:
@@ -203,7 +203,7 @@ class Original:
         return (*row[:6], _decode_history(row[6]), _decode_history(row[7]), *row[8:], checkpoints)
 
     def load_resumable_state(self, thread_id: str) -> Any:
-        """Return the two decoded columns, without sanitization."""
+        """Return the decoded resumable history and the latest note, without sanitizing them."""
         row = self._execute(self._sql["load_resumable"], (thread_id,)).fetchone()
         return row and (_decode_history(row[0]), row[1])
 
@@ -219,7 +219,7 @@ class Original:
 
 
 def values(fields: dict[str, Any]) -> SimpleNamespace:
-    """Return an object with the fields of a snapshot or update, as messages and items."""
+    """Return an object with these fields, converting lists of dictionaries to messages or items."""
     typed: dict[str, Any] = {}
     for name, value in fields.items():
         if isinstance(value, list):
@@ -228,7 +228,7 @@ def values(fields: dict[str, Any]) -> SimpleNamespace:
 
 
 def on_sqlite(file: Path, timeout: float = 5) -> Original:
-    """Open or create a file. The default timeout, in seconds, is the original's."""
+    """Open or create a SQLite store. The default timeout, in seconds, is the original store's."""
     connection = sqlite3.connect(file, timeout=timeout, isolation_level=None)
     connection.executescript(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY;"
@@ -238,7 +238,7 @@ def on_sqlite(file: Path, timeout: float = 5) -> Original:
 
 
 def on_postgresql(address: str) -> Original:
-    """Create the tables in a separate schema on PostgreSQL."""
+    """Create the original store's tables in a separate schema of a PostgreSQL database."""
     connection = psycopg.connect(address, autocommit=True, options="-c search_path=original")
     connection.execute("CREATE SCHEMA original")
     connection.execute(TABLES.replace(SQLITE_KEY, POSTGRESQL_KEY).encode())
@@ -247,7 +247,7 @@ def on_postgresql(address: str) -> Original:
 
 @contextmanager
 def create(store: Store, folder: Path) -> Iterator[Original]:
-    """Create a separate store: a file in the folder, or a schema on the same PostgreSQL server."""
+    """Create an original-style store: a new SQLite file or a separate PostgreSQL schema."""
     is_file = store.is_file
     verbs = on_sqlite(folder / "original.db") if is_file else on_postgresql(store.address)
     with closing(verbs.connection):

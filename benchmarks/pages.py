@@ -1,6 +1,6 @@
-"""`python -m benchmarks.pages` measures pages with histories of 10 KB to 100 MB, on SQLite.
+"""`python -m benchmarks.pages` times pages of threads with 10 KB to 100 MB of history, on SQLite.
 
-Each size has its own store and process, and is compared with the page for 10 KB.
+Each history size has its own store and process. Its pages are compared with those for 10 KB.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from benchmarks.isolation import in_new_process, temporary_folder
 from gloamy_site import connect
 
 SIZES = {"10 KB": 10_000, "1 MB": 1_000_000, "10 MB": 10_000_000, "100 MB": 100_000_000}
-THREADS = {"100 MB": 3}  # ten for other sizes
+THREADS = {"100 MB": 3}  # stores with smaller histories have ten threads
 PAGES = {
     "list": "/",
     "transcript": "/thread/?id=0",
@@ -25,7 +25,7 @@ PAGES = {
 }
 ROUNDS = 5
 
-Result = tuple[float, int]  # seconds, and additional megabytes of memory
+Result = tuple[float, int]  # time in seconds, and extra memory in megabytes
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def _client(site: Path) -> Any:
 
 
 def _measure_page(client: Any, url: str) -> Result:
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak memory
+    Path("/proc/self/clear_refs").write_text("5")  # resets the process's peak memory
     before, times = _peak_memory(), []
     for _ in range(ROUNDS):
         start = time.perf_counter()
@@ -89,12 +89,12 @@ def _measure_page(client: Any, url: str) -> Result:
         for _ in response.streaming_content if response.streaming else ():
             pass
         times.append(time.perf_counter() - start)
-        assert response.status_code == 200, response.status_code  # noqa: S101 - stops the benchmark
+        assert response.status_code == 200, response.status_code  # noqa: S101 - abort on errors
     return statistics.median(times), (_peak_memory() - before) // 1_000
 
 
 def _peak_memory() -> int:
-    """Return the peak memory in KB."""
+    """Return the process's peak memory use in KB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 

@@ -1,6 +1,6 @@
-"""Other libraries' stores for agent messages, measured with the same messages.
+"""Contenders from other libraries that store agents' messages, measured with the same messages.
 
-README.md explains how their calls differ from ours.
+README.md explains how these libraries' calls differ from ours.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ from benchmarks.workload import CHECKPOINTS, Size, history
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # its parent package is missing
+    except ModuleNotFoundError:  # the module's parent package is missing
         return False
 
 
 class LangGraph:
-    """A checkpointer: `put` stands for the writing verbs, `get_tuple` for the reading ones."""
+    """LangGraph's checkpointer. `put` stands in for write verbs, `get_tuple` for read verbs."""
 
     name = "langgraph"
 
@@ -71,7 +71,7 @@ class LangGraph:
             self.saver.put(config, *self._arguments(messages))
 
     def _arguments(self, messages: list[dict[str, str]]) -> tuple[Any, Any, Any]:
-        """Return a checkpoint with changed messages, its metadata and the new versions."""
+        """Return the arguments for `put`: a new checkpoint, its metadata and the new versions."""
         versions = {"messages": next(self.versions)}
         checkpoint = self.new_checkpoint() | {
             "channel_values": {"messages": messages},
@@ -81,7 +81,7 @@ class LangGraph:
 
 
 class OpenAIAgents:
-    """A session: `add_items` stands for the writing verbs, `get_items` for the reading ones."""
+    """An OpenAI Agents session. `add_items` stands in for write verbs, `get_items` for reads."""
 
     name = "openai-agents"
 
@@ -113,7 +113,7 @@ class OpenAIAgents:
         }
 
     def _clocked(self, function: Callable[[], Awaitable[object]]) -> Callable[[], float]:
-        """Return a function that times the call in the event loop, without the loop's startup."""
+        """Return a function that times the call in the event loop, excluding the loop's startup."""
 
         async def timed() -> float:
             start = clock()
@@ -145,7 +145,7 @@ def _openai_agents(folder: Path) -> Iterator[Contender]:
 
 
 def installed_peers(store: Store, folder: Path) -> list[AbstractContextManager[Contender]]:
-    """Return a context manager for each installed peer. SQLite files go in the folder."""
+    """Return a context manager per installed contender. SQLite files are created in the folder."""
     if not store.is_file:
         module = "langgraph.checkpoint.postgres"
         return [_langgraph_on_postgresql(store.address)] if _is_installed(module) else []

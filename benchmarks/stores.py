@@ -1,4 +1,4 @@
-"""The contenders for `tasks.service` and its floor. Import after calling `gloamy_site.connect`."""
+"""The contenders "ours" and "floor". Call `gloamy_site.connect` before importing this module."""
 
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from tasks.service import TaskCheckpointUpdate, TaskSnapshot
 
 
 class Ours:
-    """`tasks.service`, as agents use it."""
+    """Our store, used through `tasks.service` as agents use it."""
 
     name = "ours"
 
@@ -23,7 +23,7 @@ class Ours:
 
 
 class Floor:
-    """The original's statements, run through a plain driver."""
+    """The baseline: the original store's SQL, run through a plain database driver."""
 
     name = "floor"
 
@@ -35,7 +35,7 @@ class Floor:
 
 
 def _calls(store: Any, size: Size, new_update: Any, new_snapshot: Any) -> dict[str, Call]:
-    """Return calls that use one thread per writing verb, and one for all reading verbs."""
+    """Return a call to each verb. Each write verb has its own thread; the read verbs share one."""
     messages = workload.history(size)
 
     def update(thread_id: str, messages: list[dict[str, str]], step: int) -> Any:

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.stress` lets many processes write to one store; nothing may be lost.
+"""`python -m benchmarks.stress` checks that no writes are lost when many processes use one store.
 
-Every writer keeps a log of its acknowledged writes, and at the end the logs are compared with the
-store. Exits with status 1 if anything is wrong.
+Every writer logs its acknowledged writes, and at the end the logs are compared with the store. The
+program exits with status 1 if anything is wrong.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from benchmarks.stress_work import WriterLog, set_barrier, work
 from gloamy_site import connect
 from tests.support.postgres import running_postgres, unavailable_reason
 
-PROCESSES, WRITES = 8, 100_000  # writes by all processes together
+PROCESSES, WRITES = 8, 100_000  # WRITES is the total for all processes
 MAX_FAULTS_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The logs of all writers, the faults, and the duration in seconds."""
+    """The outcome of a run: all writers' logs, the faults found, and the duration in seconds."""
 
     logs: list[WriterLog]
     faults: list[str]
@@ -36,8 +36,8 @@ class Outcome:
 
 
 def run(store: Store, writes: int, processes: int = PROCESSES) -> Outcome:
-    """Stress a new store. On SQLite, one of the writers is the original."""
-    in_new_process(connect, database_url=store.url)  # creates the tables
+    """Run the stress test on a new store. On SQLite, one writer uses the original store's SQL."""
+    in_new_process(connect, database_url=store.url)  # creates the store's tables
     originals = ["original"] if store.is_file else []
     kinds = [*originals, *islice(cycle(["threads", "coroutines"]), processes - len(originals))]
     spawn = multiprocessing.get_context("spawn")
@@ -55,7 +55,7 @@ def run(store: Store, writes: int, processes: int = PROCESSES) -> Outcome:
 
 
 def faults(store: Store, logs: list[WriterLog]) -> Iterator[str]:
-    """Yield a line for each fault."""
+    """Yield a line of text for each fault found in the logs or the store."""
     for log in logs:
         for error, times in log.errors.items():
             yield f"{log.writer}: {times} × {error}"
@@ -68,7 +68,7 @@ def faults(store: Store, logs: list[WriterLog]) -> Iterator[str]:
 
 
 def _lost_checkpoints(store: Store, logs: list[WriterLog]) -> Iterator[str]:
-    """Find checkpoints of the kept tasks that are missing, unknown or duplicate."""
+    """Report checkpoints of "kept" tasks that are missing, duplicated or in no writer's log."""
     stored = Counter(
         (task_id, note)
         for task_id, note, _ in store.rows(audit.CHECKPOINTS)
@@ -83,7 +83,7 @@ def _lost_checkpoints(store: Store, logs: list[WriterLog]) -> Iterator[str]:
 
 
 def _wrong_own_tasks(store: Store, logs: list[WriterLog]) -> Iterator[str]:
-    """Find writers whose own task is not as they left it."""
+    """Report writers whose own task is not in the state in which they left it."""
     stored = {task_id: tuple(rest) for task_id, *rest in store.rows(audit.TASKS)}
     for log in logs:
         if log.own and stored.get(log.writer) != log.own:
@@ -91,9 +91,9 @@ def _wrong_own_tasks(store: Store, logs: list[WriterLog]) -> Iterator[str]:
 
 
 def _out_of_order(store: Store) -> Iterator[str]:
-    """Find checkpoints of a kept task with an earlier time than the one before.
+    """Report checkpoints of "kept" tasks that have an earlier time than the previous checkpoint.
 
-    The original's checkpoints are ignored: it reads the clock before it waits for the lock.
+    Ignores those of the original-style writer, which reads the clock before waiting for the lock.
     """
     latest: dict[str, str] = {}
     for task_id, note, created_at in store.rows(audit.CHECKPOINTS):

@@ -1,7 +1,7 @@
-"""The writers of a stress run, and the logs that they keep.
+"""The writers in a stress test, and the logs that they keep.
 
-There are three kinds of tasks. "Kept" tasks are shared by all writers and never cleared, so every
-acknowledged checkpoint must be there at the end. Each writer also has a task of its own, whose
+Writers use three kinds of tasks. "Kept" tasks are shared and never cleared, so the store must
+contain every acknowledged checkpoint at the end. Each "own" task belongs to one writer, so its
 final state is known. "Moving" tasks are restarted, moved between threads and cleared by any writer.
 """
 
@@ -25,29 +25,29 @@ from benchmarks.workload import Size
 
 WRITERS = {"threads": 2, "coroutines": 4, "original": 1}  # per process
 HISTORY = Size(40, 500)  # 20 KB
-KEPT, MOVING, MOVING_THREADS = 4, 4, 3  # numbers of tasks and threads
-OWN_STEPS = ["completed", "running", None, None, None]  # saved statuses; None: a checkpoint
-START_TIMEOUT = 120  # seconds for all processes to be ready
+KEPT, MOVING, MOVING_THREADS = 4, 4, 3  # number of kept tasks, moving tasks and their threads
+OWN_STEPS = ["completed", "running", None, None, None]  # statuses; None records a checkpoint
+START_TIMEOUT = 120  # seconds to wait until all processes are ready
 
 
 @dataclass
 class WriterLog:
-    """A writer's acknowledged writes, errors and reads."""
+    """The log of one writer: its acknowledged writes, errors and reads."""
 
     writer: str
     writes: int = 0
-    kept: list[tuple[str, str]] = field(default_factory=list)  # (task, note) of each checkpoint
-    failed: list[tuple[str, str]] = field(default_factory=list)  # likewise
-    own: tuple[str, int, str] | None = None  # status, checkpoint count and note
+    kept: list[tuple[str, str]] = field(default_factory=list)  # (task id, note) of each checkpoint
+    failed: list[tuple[str, str]] = field(default_factory=list)  # the same for failed writes
+    own: tuple[str, int, str] | None = None  # its own task's status, checkpoint count and note
     errors: Counter[str] = field(default_factory=Counter)
     loads: int = 0
     torn: list[str] = field(default_factory=list)
-    longest: float = 0  # seconds of the slowest write
+    longest: float = 0  # duration of the slowest write in seconds
 
 
 @dataclass(frozen=True)
 class Step:
-    """One call of a verb. `is_kept` marks a checkpoint of a kept task."""
+    """One call to a store verb. `is_kept` is set if it records a checkpoint of a "kept" task."""
 
     verb: str
     argument: Any
@@ -57,7 +57,7 @@ class Step:
 
 
 class Writer:
-    """Generates random steps and logs their results."""
+    """Generates a writer's random steps and logs their results."""
 
     def __init__(self, name: str, writes: int, new_update: Any, new_snapshot: Any) -> None:
         self.log = WriterLog(name)
@@ -138,7 +138,7 @@ class Writer:
 
 
 def work(store: Store, kind: str, name: str, writes: int) -> list[WriterLog]:
-    """Run the writers of one process, once all processes are ready, and return their logs."""
+    """Wait until all processes are ready, run this process's writers and return their logs."""
     if kind == "original":
         return _use_original(store, name, writes)
     return _use_service(store, kind, name, writes)
@@ -148,13 +148,13 @@ _barrier: Barrier
 
 
 def set_barrier(barrier: Barrier) -> None:
-    """Set the barrier that this process waits at before writing."""
+    """Set the barrier at which this process waits for the others before writing."""
     global _barrier
     _barrier = barrier
 
 
 def _use_original(store: Store, name: str, writes: int) -> list[WriterLog]:
-    """Write through the original's statements, without Django and without loading threads."""
+    """Run one writer on the original store's SQL, without Django. Skip steps that load threads."""
     fields = workload.update("", workload.history(HISTORY), 1, "")
     update = original.values(fields)
     snapshot = original.values(workload.snapshot("", workload.history(HISTORY), "running", ""))
@@ -164,7 +164,7 @@ def _use_original(store: Store, name: str, writes: int) -> list[WriterLog]:
     for step in writer.steps():
         if step.verb != "load_by_thread_id":
             _perform(writer, step, getattr(verbs, step.verb))
-            if verbs.connection.in_transaction:  # after an error
+            if verbs.connection.in_transaction:  # an error left the transaction open
                 verbs.connection.execute("ROLLBACK")
     verbs.connection.close()
     return [writer.log]

@@ -1,4 +1,4 @@
-"""The table of results and bounds."""
+"""Formats the results and their bounds as a table."""
 
 from collections.abc import Iterator
 
@@ -6,25 +6,25 @@ from benchmarks.calls import VERBS
 from benchmarks.measure import Medians
 from benchmarks.workload import SIZES
 
-WRITES, LOADS = (2.5, 2.2, 1.3, 1.1), (1.6, 1.5, 1.2, 1.1)  # multiples of the floor, by size
+WRITES, LOADS = (2.5, 2.2, 1.3, 1.1), (1.6, 1.5, 1.2, 1.1)  # limits for ours/floor, by size
 BOUNDS = {
     "record_checkpoint": WRITES,
     "save_snapshot running": WRITES,
     "save_snapshot completed": WRITES,
     "load_by_thread_id": LOADS,
 }
-MIN_RESUME_RATIO = 10  # speed compared with loading the whole record, at the largest size
+MIN_RESUME_RATIO = 10  # resuming must be this many times as fast as loading, at the largest size
 PEERS = ["langgraph", "openai-agents"]
 MISSED, ABSENT = "✗", "–"
 
-TEXT_COLUMNS = 3  # left-aligned, before the figures
+TEXT_COLUMNS = 3  # number of left-aligned text columns before the numbers
 HEADER = ["database", "verb", "messages", "ours µs", "floor µs", "ours ÷ floor", "bound", "  "] + [
     cell for peer in PEERS for cell in (f"{peer} µs", "÷ ours")
 ]
 
 
 def rows(database: str, medians: Medians) -> Iterator[list[str]]:
-    """Yield a row for each verb and size. Bounds apply to SQLite only."""
+    """Yield a table row for each verb and history size. Bounds apply to SQLite only."""
     for verb in VERBS:
         for index, size in enumerate(map(str, SIZES)):
             row = medians[verb, size]
@@ -40,7 +40,7 @@ def rows(database: str, medians: Medians) -> Iterator[list[str]]:
 
 
 def resume_ratio(database: str, medians: Medians) -> str:
-    """Compare the speed of resuming with that of loading, at the largest size."""
+    """Report how much faster resuming a thread is than loading it, at the largest size."""
     size = str(SIZES[-1])
     load, resume = (medians[v, size]["ours"] for v in ("load_by_thread_id", "load_resumable_state"))
     ratio = load / resume

@@ -1,17 +1,17 @@
-"""Generated histories of four sizes, snapshots and checkpoint updates."""
+"""Generates histories of four sizes, snapshots and checkpoint updates for the benchmarks."""
 
 import random
 from dataclasses import dataclass
 from typing import Any
 
 CHECKPOINTS = 40
-RESUMED = 10  # one in this many messages is resumed; tool calls are not
+RESUMED = 10  # the last 1/RESUMED of a history's messages are resumable
 SENTENCE = "the agent reads a file, runs its tests and writes down what it found:"
 
 
 @dataclass(frozen=True)
 class Size:
-    """The number of messages in a history, and of characters in a message."""
+    """A history's size: the number of messages, and the number of characters in each message."""
 
     messages: int
     characters: int
@@ -25,7 +25,7 @@ SIZES = [Size(2, 200), Size(20, 500), Size(200, 500), Size(1000, 1000)]
 
 
 def text(length: int, seed: int) -> str:
-    """Return words with occasional quotes and line breaks, deterministic for a seed."""
+    """Return random words with some quotes and line breaks. A seed always gives the same text."""
     rng = random.Random(seed)
     vocabulary = [*SENTENCE.split(), '"done"', "\n-"]
     words: list[str] = []
@@ -35,7 +35,7 @@ def text(length: int, seed: int) -> str:
 
 
 def history(size: Size) -> list[dict[str, str]]:
-    """Return messages that alternate between user and assistant."""
+    """Return a history in which user and assistant messages alternate."""
     return [
         {"role": ("user", "assistant")[i % 2], "content": text(size.characters, i)}
         for i in range(size.messages)
@@ -57,7 +57,7 @@ def update(thread_id: str, messages: list[dict[str, str]], step: int, note: str)
 def snapshot(
     thread_id: str, messages: list[dict[str, str]], status: str, note: str
 ) -> dict[str, Any]:
-    """Return the fields of a TaskSnapshot that resumes with its last messages."""
+    """Return the fields of a TaskSnapshot whose resumable history is its last few messages."""
     return _task(thread_id) | {
         "status": status,
         "execution_history": messages,

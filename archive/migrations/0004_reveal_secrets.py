@@ -1,4 +1,4 @@
-"""Let Operators see secrets too, even if the group was created before that permission existed."""
+"""Give the Operators group, if it exists, the permission to reveal secrets."""
 
 from importlib import import_module
 
@@ -12,7 +12,7 @@ groups = import_module("archive.migrations.0002_groups")
 def let_operators_see(apps, schema_editor):
     alias = schema_editor.connection.alias
     permissions = groups.permissions_of(apps, alias, "taskrecord", NAMED)
-    # do not recreate a group that somebody has deleted
+    # do not recreate the group if an administrator has deleted it
     for group in apps.get_model("auth", "Group").objects.using(alias).filter(name="Operators"):
         group.permissions.add(*permissions)
 
