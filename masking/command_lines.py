@@ -36,7 +36,7 @@ _COMMANDS = tuple(
         ("curl", r"(?:-b|--cookie)[ ](?=[\\\"']{1,4}[^\s=]{0,100}=)"),
     )
 )
-# Programs that take a secret after `-p`. Searching for the flag first is faster.
+# Programs that take a secret after `-p`. Searching for `-p` first is faster than for each name.
 _WITH_P = (
     "docker login", "podman login", "az login", "mongo", "hydra", "medusa", "evil-winrm",
     "crackmapexec", "nxc", "netexec",

@@ -257,7 +257,7 @@ class _Names:
         return Span(start, max(end, start + len(value)))
 
     def _unquoted(self, field: Field, start: int, unclosed: bool = False) -> Span | None:
-        """Return the span of a value without quotes or a closing quote, if it is a secret."""
+        """Return the span of a value that lacks quotes or a closing quote, if it is a secret."""
         text, end = self.text, self._field_end(start)
         value = text[start : min(end, start + _TESTED)]
         block = _BLOCK.match(text, start) if field.sep == ":" else None

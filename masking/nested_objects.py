@@ -120,7 +120,7 @@ def _is_typed(value: str) -> bool:
 
 
 def _find_in_object(text: str, match: re.Match[str], in_json: bool) -> Iterator[Span]:
-    """Yield those top-level strings in an object that look like secrets."""
+    """Yield an object's top-level strings that look like secrets."""
     position, end = match.end(), match.end() + _FAR
     while key := _KEY.match(text, position, end):
         ends = _quoted_span(text, key.end(), match["closed"], in_json)

@@ -144,7 +144,7 @@ _ESCAPES = "nrtbf"
 
 
 def _is_token_start(text: str, start: int) -> bool:
-    """Return whether a token may start here, which is not inside a word unless after an escape."""
+    """Return whether a token may start here: at the start of a word or right after an escape."""
     if start == 0:
         return True
     before = text[start - 1]

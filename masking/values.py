@@ -248,7 +248,7 @@ class Field(NamedTuple):
     name: str
     start: int  # where the name starts
     value_start: int  # where the value starts, with its opening quote if it has one
-    sep: str  # separator such as "=" or ":", "is" in a sentence, or "flag" after a flag
+    sep: str  # the separator, such as "="; "is" in prose, and "flag" after a flag such as --token
     is_spaced: bool  # whether blanks come before the separator
     quote: str  # the quote that ends the name, with its backslashes, or ""
     on_next_line: bool = False  # whether the value is on a later line than the name

@@ -1,4 +1,4 @@
-"""URLs for threads and tasks, and form values for their ids, which may contain any characters."""
+"""Build URLs and form values for threads and tasks, whose ids may contain any characters."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
@@ -12,15 +12,15 @@ from django.urls import reverse
 
 from tasks.large_values import is_unusable_key
 
-_TOO_LONG = "too-long="  # the query used in place of an id that is too long for a URL
-_MAX_PATH_ID_LENGTH = 20_000  # characters of an id in the path of an admin URL
+_TOO_LONG = "too-long="  # replaces the query of a URL whose id is too long
+_MAX_PATH_ID_LENGTH = 20_000  # maximum length of an id in an admin URL's path
 
 
 def thread_url(name: str, thread_id: Any, **parameters: Any) -> str:
-    """Return the URL of a thread view, with the id in the query: some ids would break a path.
+    """Return the URL of a thread view, with the id in the query, since some ids break a path.
 
-    Parameters that are None are omitted. An id that is too long for a URL is replaced by a marker,
-    for which the view returns an error.
+    Parameters that are None are omitted. If the URL would be too long, its query is replaced by a
+    marker for which the view returns an error.
     """
     values = {"id": str(thread_id)} | parameters
     query = "&".join(f"{k}={quote(str(v), safe='')}" for k, v in values.items() if v is not None)
@@ -28,12 +28,12 @@ def thread_url(name: str, thread_id: Any, **parameters: Any) -> str:
 
 
 def thread_token(thread_id: str) -> str:
-    """Encode the id as a form value that browsers submit unchanged."""
+    """Encode a thread id as a form value that browsers submit unchanged."""
     return "id-" + urlsafe_b64encode(str(thread_id).encode()).decode()
 
 
 def thread_id_from_token(token: str) -> str:
-    """Decode the thread id in a form value. Raises BadRequest if the value is not a token."""
+    """Decode the thread id in a form value, raising BadRequest if the value is invalid."""
     thread_id = _decoded(token)
     if thread_id is None or thread_token(thread_id) != token:
         raise BadRequest("The form names a thread in a way that cannot be understood.")
@@ -41,7 +41,7 @@ def thread_id_from_token(token: str) -> str:
 
 
 def is_unaddressable(task_id: Any) -> bool:
-    """Return whether a row cannot be looked up by its id, or the id is too long for a path."""
+    """Return whether a task cannot be looked up by its id, or its id is too long for a path."""
     return is_unusable_key(task_id) or len(task_id) > _MAX_PATH_ID_LENGTH
 
 
@@ -65,7 +65,7 @@ def admin_task_url(task_id: Any) -> str:
 
 
 def parse_number(text: str) -> int | None:
-    """Parse a number from a URL or form. Return None if it is invalid or too large for a key."""
+    """Parse a number from a URL or form, or return None if it is invalid or too large for a key."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 

@@ -10,8 +10,8 @@ class TasksConfig(AppConfig):
     verbose_name = "Task store"
 
     def ready(self) -> None:
-        from tasks.secrets.reveal import end_at_sign_out  # noqa: PLC0415 - requires loaded models
-        from tasks.store import (  # noqa: PLC0415 - requires loaded models
+        from tasks.secrets.reveal import end_at_sign_out  # noqa: PLC0415 - needs the loaded models
+        from tasks.store import (  # noqa: PLC0415 - needs the loaded models
             file_identity,
             transactions,
             untrusted,

@@ -1,4 +1,4 @@
-"""The Django admin for both tables: read-only, except that it can clear threads."""
+"""The Django admin for tasks and checkpoints. It is read-only, except that it can clear threads."""
 
 from django.contrib import admin
 

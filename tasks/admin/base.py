@@ -1,4 +1,4 @@
-"""The base class and helpers for the admins of both tables."""
+"""The base class and helpers for the task and checkpoint admins."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +27,9 @@ SQL_TYPES = {str: "text", int: "integer", float: "real", bytes: "blob", type(Non
 
 
 class ReadOnlyAdmin(AdminBase):
-    """A read-only admin: only the agent writes rows, and only entire threads can be deleted.
+    """A read-only admin, since only the agent writes rows and only entire threads can be deleted.
 
-    Subclasses also define the methods that `ChangeList` calls: `exact_match()` and
+    Subclasses must also define the methods that `ChangeList` calls: `exact_match()` and
     `partial_match()` for searches, `parse_cursor()`, `format_cursor()`, `rows_after()` and
     `rows_through()` for keyset paging, and `row_url()`.
     """
@@ -39,8 +39,8 @@ class ReadOnlyAdmin(AdminBase):
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     paginator = Paginator
-    order: tuple[str, ...]  # the columns of the index that the list is ordered by
-    order_column: str  # the column of `list_display` that sorts in this order
+    order: tuple[str, ...]  # the columns of the index that the list is sorted by
+    order_column: str  # the `list_display` column whose header sorts by `order`
     row_template: str
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -60,7 +60,7 @@ class ReadOnlyAdmin(AdminBase):
 
     @property
     def parameters(self) -> set[str]:
-        """All query parameters that the list accepts."""
+        """The query parameters that the change list accepts."""
         filters: Any = self.list_filter
         return OWN_PARAMETERS | {list_filter.parameter_name for list_filter in filters}
 
@@ -81,7 +81,7 @@ class ReadOnlyAdmin(AdminBase):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show the row as stored, without a form."""
+        """Show a page with the row's stored values instead of an edit form."""
         if not self.has_view_permission(request) or request.method not in ("GET", "HEAD"):
             raise PermissionDenied
         row = self.get_row(request, object_id)
@@ -102,7 +102,7 @@ class ReadOnlyAdmin(AdminBase):
         return TemplateResponse(request, self.row_template, context)
 
     def get_row(self, request: HttpRequest, object_id: str) -> Any:
-        """Return the row with the columns that its page shows, or None if it does not exist."""
+        """Return a row with the columns that its page shows, or None if the row does not exist."""
         return self.get_object(request, object_id)
 
     def row_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class ReadOnlyAdmin(AdminBase):
 
 
 def invalid_values(row: Model, columns: tuple[str, ...]) -> list[str]:
-    """Return a description of each value in these columns that the agent would never write."""
+    """Describe each value in the given columns that the agent would never write."""
     problems = []
     for column in columns:
         value = getattr(row, column)

@@ -1,7 +1,7 @@
-"""Change lists that stay fast with a million rows by reading one window of them at a time.
+"""Admin change lists that stay fast with a million rows by reading one window at a time.
 
-A window is a run of consecutive rows in index order. Conditions that no index covers are applied
-only within it, only its rows are counted, and the list links to the next window if there is one.
+A window is a run of consecutive rows in index order. Only the rows in the window are counted and
+checked against conditions that no index covers. The list links to the next window, if any.
 """
 
 from collections.abc import Iterable
@@ -15,15 +15,15 @@ from django.core.paginator import InvalidPage
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-WINDOW, WIDE_WINDOW = 10_000, 50_000  # rows; the wide one for searches and unindexed filters
+WINDOW, WIDE_WINDOW = 10_000, 50_000  # rows; searches and unindexed filters use the wide window
 MAX_QUERY_LENGTH = 200  # characters
-# Query parameters: the cursor that a window begins after, and whether `q` may match part of an id.
+# Query parameters: the cursor that the window starts after; whether `q` may match part of an id.
 AFTER, CONTAINING = "after", "containing"
 OWN_PARAMETERS = {AFTER, CONTAINING, PAGE_VAR, ORDER_VAR, SEARCH_VAR, ALL_VAR, ERROR_FLAG}
 
 
 class Cursor(NamedTuple):
-    """A row's position in the order: its value in the first column, and its id to break ties."""
+    """A row's position in a sorted list: its value in the sort column, and its id to break ties."""
 
     value: Any
     id: Any
@@ -34,7 +34,7 @@ def invalid_cursor() -> BadRequest:
 
 
 class ChangeList(DjangosChangeList):
-    """A window of rows; `further` is the query string of the next one."""
+    """A change list that shows one window of rows. `further` is the query string of the next."""
 
     model_admin: Any
     filter_specs: Any
@@ -59,7 +59,7 @@ class ChangeList(DjangosChangeList):
         return self._apply_unindexed(request, rows)
 
     def _indexed_rows(self, request: HttpRequest) -> Any:
-        """Return all rows in order, after applying the filters that the order's index covers."""
+        """Return the sorted rows, after applying the filters that an index covers."""
         rows = self.root_queryset.order_by(*self.get_ordering(request, self.root_queryset))
         for spec in self.filter_specs:
             if spec.is_indexed:
@@ -86,7 +86,7 @@ class ChangeList(DjangosChangeList):
 
     @property
     def is_descending(self) -> bool:
-        """Whether the newest rows come first, which is the default."""
+        """Whether the newest rows come first, as they do by default."""
         order = self.params.get(ORDER_VAR, "")
         column = str(self.list_display.index(self.model_admin.order_column))
         if order not in ("", column, f"-{column}"):
@@ -100,9 +100,9 @@ class ChangeList(DjangosChangeList):
     def get_query_string(
         self, new_params: dict[str, Any] | None = None, remove: Iterable[str] | None = None
     ) -> str:
-        """Return the query string with some parameters changed, reset to the first window.
+        """Return the query string with some parameters changed, going back to the first window.
 
-        A change of page keeps the current window, and a change of `AFTER` selects another.
+        Changing the page keeps the current window, and changing `AFTER` selects another window.
         """
         params = new_params or {}
         dropped = [] if AFTER in params or PAGE_VAR in params else [AFTER]
@@ -118,17 +118,17 @@ class ChangeList(DjangosChangeList):
 
     @property
     def newest(self) -> str:
-        """The query string of the first window, or "" if this is the first one."""
+        """The query string of the first window, or "" if that window is already shown."""
         return self.get_query_string() if AFTER in self.params else ""
 
     @property
     def containing(self) -> str:
-        """The query string that repeats the search for ids that merely contain the text."""
+        """The query string that repeats the search for all ids that contain the search text."""
         return self.get_query_string({CONTAINING: 1})
 
     @property
     def has_conditions(self) -> bool:
-        """Whether only some of the window's rows are listed."""
+        """Whether a search or an unindexed filter may hide some of the window's rows."""
         return bool(self.query) or any(
             spec.value() for spec in self.filter_specs if not spec.is_indexed
         )

@@ -1,4 +1,4 @@
-"""The filters of the admin's lists; their choices are fixed or come from the newest tasks."""
+"""Filters for the admin's lists. Their choices are fixed or come from the newest tasks."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,8 +16,8 @@ from tasks.listing.filters import PERIOD_LENGTHS, recent_values
 from tasks.listing.forms import PERIODS
 from tasks.models import TaskStatus
 
-MAX_LENGTH = 300  # characters of a value
-MAX_CHOICES = 12  # values offered, from the newest tasks
+MAX_LENGTH = 300  # characters in a filter value
+MAX_CHOICES = 12  # values that a filter offers from the newest tasks
 OLDER = "older"
 
 
@@ -31,7 +31,7 @@ class ListFilter(SimpleListFilter):
         return True
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        """Yield "All", then the lookups, preceded by the current value if it is not among them."""
+        """Yield "All", then the current value if it is not one of the lookups, then the lookups."""
         lookups, current = list(self.lookup_choices), self.value()
         if current and current not in dict(lookups):
             lookups.insert(0, (current, current))
@@ -52,7 +52,7 @@ class ListFilter(SimpleListFilter):
 
 
 class ChoiceFilter(ListFilter):
-    """A filter with a fixed set of values."""
+    """A filter that only accepts a fixed set of values."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -71,7 +71,7 @@ class StatusFilter(ChoiceFilter):
 
 
 class TaskStatusFilter(StatusFilter):
-    """A filter on the task's status that bypasses its index, which would read every match."""
+    """Filters by task status without the status index, which would have to read every match."""
 
     title, is_indexed = "status of the task", False
 
@@ -105,7 +105,7 @@ class TakenFilter(ActiveFilter):
 
 
 class TextFilter(ListFilter):
-    """A filter for any text, with the values in the newest tasks offered as choices."""
+    """A filter that accepts any text, and offers values from the newest tasks as choices."""
 
     template = "admin/tasks/text_filter.html"
     lookup = ""
@@ -123,7 +123,7 @@ class TextFilter(ListFilter):
             raise self.invalid_value()
 
     def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
-        if not hasattr(request, "recent_values"):  # the text filters of a page share one query
+        if not hasattr(request, "recent_values"):  # all text filters on a page share one query
             request.recent_values = recent_values(MAX_LENGTH)
         values = request.recent_values[self.parameter_name][:MAX_CHOICES]
         return [(value, value) for value in sorted(values) if value]

@@ -1,4 +1,4 @@
-"""The tasks as the admin reads them, each addressed by its id or its row number."""
+"""Querysets of tasks for the admin, which identifies each task by its id or row number."""
 
 from typing import Self
 
@@ -9,17 +9,17 @@ from tasks.models import TaskRecord, TaskRecordQuerySet
 
 class AdminTaskQuerySet(TaskRecordQuerySet):
     def for_changelist(self) -> Self:
-        """Return the rows with only the columns that the list shows.
+        """Return the tasks with only the columns that the list shows.
 
-        SQLite stores these columns before the histories, except `updated_at`, which comes from the
-        index that the list is ordered by; so a row of 100 MB costs no more than any other.
+        SQLite stores these columns before the histories, except `updated_at`, which it reads from
+        the index that the list is sorted by. A 100 MB row is thus as fast to read as any other.
         """
         return self.only(
             "task_id", "thread_id", "channel", "provider", "model", "status", "updated_at"
         )
 
     def by_path_id(self, segment: str) -> Self:
-        """Filter for the task named by a path segment from `path_id()`, if it exists."""
+        """Select the task identified by a path segment from `path_id()`, if the task exists."""
         number = parse_number(segment.removeprefix("row-"))
         if segment.startswith("row-") and number is not None:
             return self.filter(row=number)
@@ -28,13 +28,13 @@ class AdminTaskQuerySet(TaskRecordQuerySet):
 
 
 def admin_tasks() -> AdminTaskQuerySet:
-    """Return all tasks, with row numbers for addressing those without a usable id."""
+    """Return all tasks, with row numbers to address those that have no usable id."""
     tasks: AdminTaskQuerySet = AdminTaskQuerySet(TaskRecord).annotate(row=RowId("task_id"))
     return tasks
 
 
 def path_id(record: TaskRecord) -> str:
-    """Return the path segment that addresses a row of `admin_tasks()`."""
+    """Return the URL path segment that identifies a task from `admin_tasks()`."""
     row = getattr(record, "row", None)
     use_row = row is not None and is_unaddressable(record.pk)
     return f"row-{row}" if use_row else id_to_path(record.pk)

@@ -78,7 +78,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         rows = admin_tasks().by_path_id(object_id).for_page()
         row = rows.first()
         if row is not None and is_unusable_key(row.pk):
-            row = rows.defer(None).first()  # its id cannot find it again: load every column now
+            row = rows.defer(None).first()  # load all columns now: the id cannot be looked up later
         return row
 
     def exact_match(self, text: str) -> Q:
@@ -96,7 +96,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         return Cursor(value, task_id)
 
     def format_cursor(self, cursor: Cursor) -> str:
-        # truncated like the cursors of the thread list
+        # Both values are truncated, as in the thread list's cursors.
         value, task_id = to_text(cursor.value), str(cursor.id or "")
         return f"{value[:MAX_CURSOR_TEXT]} {id_to_path(task_id[:MAX_CURSOR_TEXT])}"
 
@@ -162,7 +162,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         }
 
     def _tab_context(self, page: ThreadPage, checkpoints: Any) -> dict[str, Any]:
-        """Return the context for the tabs that differ from those on the thread page."""
+        """Return the template context for the tabs that differ from those on the thread page."""
         if page.tab_name == "checkpoints":
             return _checkpoints_context(page, checkpoints)
         if page.tab_name == "raw":
@@ -181,9 +181,9 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[TaskRecord], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        """Decode the selected ids, encoded because browsers alter newlines in form values.
+        """Decode the selected ids, which were encoded because browsers alter newlines in forms.
 
-        The action applies to exactly these rows, whatever the list now shows.
+        The action applies to exactly the selected rows, even if the list has changed since.
         """
         posted = request.POST.copy()
         ids = map(id_from_path, posted.getlist(ACTION_CHECKBOX_NAME))
@@ -200,7 +200,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     def clear_threads(
         self, request: HttpRequest, queryset: QuerySet[TaskRecord]
     ) -> HttpResponse | None:
-        """Draft a clearing of the selected tasks' threads, and redirect to its confirmation."""
+        """Draft a clearing of the selected tasks' threads, and redirect to the confirmation."""
         threads = sorted(set(queryset.order_by().values_list("thread_id", flat=True)), key=str)
         if not threads:
             self.message_user(request, "Those tasks are gone. Nothing was cleared.", "warning")
@@ -211,7 +211,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
 
 
 def _unreadable(page: ThreadPage, checkpoint_count: int) -> list[str]:
-    """Describe problems with the histories that this page reads and with the checkpoint count."""
+    """Describe problems with the checkpoint count and with the histories that the page reads."""
     thread, record = page.thread, cast(Any, page.record)
     problems = []
     if thread.length <= MAX_OUTLINED_HISTORY or page.tab_name == "transcript":
@@ -226,7 +226,7 @@ def _unreadable(page: ThreadPage, checkpoint_count: int) -> list[str]:
 
 
 def _checkpoints_context(page: ThreadPage, checkpoints: Any) -> dict[str, Any]:
-    """Return the context for one page of checkpoints, reading only those on it in full."""
+    """Return the context for a page of checkpoints, reading only the checkpoints on it in full."""
     pairs = checkpoints.values_list("id", "step_index")
     pairs = sorted((pair for pair in pairs if isinstance(pair[0], int)), key=lambda pair: pair[0])
     attempts = number_attempts(pairs)

@@ -1,4 +1,4 @@
-"""Clearing and restoring threads."""
+"""Clear and restore threads."""
 
 from collections.abc import Iterable
 
@@ -14,11 +14,11 @@ def clear_threads(
     reason: str = "",
     with_running: bool = False,
 ) -> Clearing:
-    """Clear entire threads, given their ids or a QuerySet of any of their tasks.
+    """Clear entire threads, given their ids or a QuerySet of some of their tasks.
 
     As when clearing in the browser, the threads are archived, and `by` and `reason` are recorded.
-    Running threads are kept unless `with_running`. Returns the Clearing, whose `cleared` and `kept`
-    count threads. After a StoreError, each thread is either intact or cleared.
+    Running threads are kept unless `with_running` is set. Returns the Clearing, whose `cleared` and
+    `kept` are numbers of threads. After a StoreError, every thread is either intact or cleared.
     """
     if isinstance(threads, TaskRecordQuerySet):
         threads = threads.order_by().values_list("thread_id", flat=True).distinct()

@@ -1,4 +1,4 @@
-"""One batch of a clearing: record the intent, delete the threads, record the results."""
+"""Clear one batch of threads: record the intent, delete the threads, record the results."""
 
 import time
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from tasks.store import thread_rows, transactions
 from tasks.store.thread_rows import ThreadRows
 from tasks.transcript.text_preview import format_size
 
-BATCH_THREADS, BATCH_BYTES = 50, 16 << 20  # limits of a batch, recorded in one transaction
-GROUP_BYTES = 2 << 20  # limit of a group, deleted in one transaction
-LARGEST = 400_000_000  # bytes of a thread; packing one takes several times its size in memory
-ATTEMPTS = 5  # to delete a thread that keeps being written to
+BATCH_THREADS, BATCH_BYTES = 50, 16 << 20  # limits per batch; one transaction records a batch
+GROUP_BYTES = 2 << 20  # limit per group; one transaction deletes a group
+LARGEST = 400_000_000  # bytes; packing a thread takes several times its size in memory
+ATTEMPTS = 5  # attempts to delete a thread that the agent keeps writing to
 GONE = "It was not there any more."
 CHANGED = "It changed after it was confirmed."
 RUNNING = "It was running."
@@ -29,7 +29,7 @@ Batch = list[tuple[ClearedThread, ThreadRows]]
 
 
 def clear_next(clearing: Clearing) -> bool:
-    """Clear the next batch; return False if no threads were left to clear."""
+    """Clear the next batch, or return False if no threads were left to clear."""
     planned = clearing.threads.filter(fate=Fate.PLANNED).order_by("pk")[:BATCH_THREADS]
     batch: Batch = []
     total = 0
@@ -62,7 +62,7 @@ def _too_large(thread_id: str) -> str:
 
 
 def _reason_to_keep(clearing: Clearing, thread: ClearedThread, rows: ThreadRows) -> str:
-    """Return why a thread must not be cleared after all, or an empty string."""
+    """Return why a thread must not be cleared after all, or "" if it may be cleared."""
     if not rows.tasks:
         return GONE
     if thread.was_running:
@@ -77,7 +77,7 @@ def _keep(thread: ClearedThread, reason: str) -> None:
 
 def _record_intent(clearing: Clearing, batch: Batch) -> None:
     for thread, rows in batch:
-        if thread.was_running:  # the others are unchanged since they were confirmed
+        if thread.was_running:  # other threads have not changed since they were confirmed
             summary = summaries.summarize(rows)
             thread.status, thread.active = summary.status, summary.active
             thread.tasks, thread.checkpoints = summary.tasks, summary.checkpoints
@@ -85,7 +85,7 @@ def _record_intent(clearing: Clearing, batch: Batch) -> None:
         thread.fate, thread.marks = Fate.STARTED, rows.marks
     threads = [thread for thread, _ in batch]
     with transaction.atomic():
-        ClearedThread.objects.bulk_create(  # bulk_update takes ten times as long
+        ClearedThread.objects.bulk_create(  # bulk_update would take ten times as long
             threads,
             update_conflicts=True,
             unique_fields=["pk"],
@@ -99,9 +99,9 @@ def _record_intent(clearing: Clearing, batch: Batch) -> None:
 
 
 def _groups(batch: Batch) -> Iterator[Batch]:
-    """Yield groups small enough for one transaction to delete without holding the lock for long.
+    """Yield groups of threads, each small enough to delete without holding the lock for long.
 
-    With a transaction per thread, SQLite would write and sync the same pages over and over.
+    With one transaction per thread, SQLite would write and sync the same pages repeatedly.
     """
     group: Batch = []
     total = 0
@@ -117,7 +117,7 @@ def _groups(batch: Batch) -> Iterator[Batch]:
 
 
 def _delete_group(clearing: Clearing, group: Batch) -> list[ClearedThread]:
-    """Delete the threads of a group; return those not deleted because they had changed."""
+    """Delete the threads in a group, and return those that were kept because they had changed."""
     changed, began = [], time.monotonic()
     with transactions.writing():
         for thread, rows in group:
@@ -135,7 +135,7 @@ def _delete_group(clearing: Clearing, group: Batch) -> list[ClearedThread]:
 
 
 def _retry(clearing: Clearing, thread: ClearedThread) -> None:
-    """Re-archive and delete a thread that was confirmed as running; keep any other."""
+    """Retry deleting a changed thread if it was running when confirmed; otherwise keep it."""
     reason = ""
     for _ in range(ATTEMPTS):
         rows = thread_rows.read(thread.thread_id)
@@ -151,7 +151,7 @@ def _retry(clearing: Clearing, thread: ClearedThread) -> None:
 
 
 def _record_result(threads: list[ClearedThread]) -> None:
-    """Record which threads were cleared or kept; `settle` handles any left open by an error."""
+    """Record which threads were cleared or kept; `settle` handles those that an error left open."""
     cleared = [thread.pk for thread in threads if thread.fate == Fate.CLEARED]
     kept = [thread for thread in threads if thread.fate == Fate.KEPT]
     with transaction.atomic():
@@ -164,7 +164,7 @@ def _record_result(threads: list[ClearedThread]) -> None:
 
 
 def count(clearing: Clearing) -> None:
-    """Recompute the totals from the threads, so that they are correct even after a crash."""
+    """Recount a clearing's totals from its threads so that they are right even after a crash."""
     cleared = clearing.threads.filter(fate__in=WAS_CLEARED).aggregate(
         cleared=Count("pk"), tasks=Sum("tasks"), checkpoints=Sum("checkpoints"), size=Sum("size")
     )

@@ -1,4 +1,4 @@
-"""Confirming a clearing: what the user sees and must answer before threads are cleared."""
+"""The confirmation of a clearing: what the user is shown and must answer beforehand."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,15 +12,15 @@ from tasks.clearing.summaries import Summary
 from tasks.fields import parse_stored
 from tasks.templatetags.threads import absolute, status_label
 
-TYPED_OVER = 100  # threads; to clear more, the user must type their number
+TYPED_OVER = 100  # threads; to clear more than this, the user must type the number
 LONG_LOCK = 0.1  # seconds
-BYTES_PER_SECOND = 60 << 20  # compared and deleted under the lock, on a busy disk
+BYTES_PER_SECOND = 60 << 20  # speed of comparing and deleting under the lock, on a busy disk
 REASON_LENGTH = 500
 
 
 @dataclass(frozen=True)
 class Change:
-    """How a thread changed after it was shown; `now` is empty if it is gone."""
+    """How a thread changed after it was shown; `now` is empty if the thread is gone."""
 
     thread_id: str
     before: str
@@ -29,7 +29,7 @@ class Change:
 
 @dataclass
 class Confirmation:
-    """The threads to clear, as shown to the user."""
+    """The threads to clear, as they were shown to the user."""
 
     threads: list[ClearedThread]
     changes: list[Change] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Confirmation:
 
     @property
     def idle(self) -> int:
-        """The number of threads to clear if running ones are kept; 0 if none are running."""
+        """How many threads would be cleared if running ones were kept, or 0 if none are running."""
         return self.count - self.running if self.running else 0
 
     @property
@@ -79,24 +79,24 @@ class Confirmation:
 
     @property
     def slow(self) -> list[tuple[ClearedThread, float]]:
-        """Threads so large that deleting them delays the agent, each with the delay in seconds."""
+        """Threads so large that deleting them delays the agent, with their delays in seconds."""
         pairs = [(thread, (thread.size or 0) / BYTES_PER_SECOND) for thread in self.threads]
         return sorted((pair for pair in pairs if pair[1] > LONG_LOCK), key=lambda pair: -pair[1])
 
     @property
     def version(self) -> str:
-        """The combined fingerprint of all threads, which the form sends back."""
+        """The fingerprint of all the threads together, which the form sends back."""
         return summaries.fingerprint(sorted((t.key, t.fingerprint) for t in self.threads))
 
     @property
     def signed(self) -> str:
-        """The only thread as shown, signed for the form; `signed_thread` reads it back."""
+        """The only thread, as it was shown, signed for the form. `signed_thread` reads it back."""
         [thread] = self.threads
         values = [getattr(thread, name) for name in (*Summary._fields, "size")]
         return signing.dumps(values, salt=thread.key)
 
     def refresh(self, clearing: Clearing) -> None:
-        """Update the displayed draft from the store, and note the changes."""
+        """Update the draft from the store, and record what has changed since it was shown."""
         current = summaries.read([thread.thread_id for thread in self.threads])
         for thread in self.threads:
             summary = current.get(thread.thread_id)
@@ -117,7 +117,7 @@ class Confirmation:
             clearing.save(update_fields=["planned"])
 
     def check(self, form: Mapping[str, Any]) -> bool:
-        """Return whether the form is complete; describe any missing answers in `errors`."""
+        """Return whether the form is complete, and describe any missing answers in `errors`."""
         if self.running == self.count and not form.get("with_running"):
             what = "This thread is" if self.count == 1 else "All of these threads are"
             self.errors.append(f"{what} running. Tick the box if that is meant.")
@@ -127,7 +127,7 @@ class Confirmation:
 
 
 def signed_thread(thread_id: str, signed: str) -> ClearedThread | None:
-    """Return the thread that a Confirmation signed, or None if this is not its signature."""
+    """Return the thread that a Confirmation signed, or None if the signature is invalid."""
     try:
         *values, size = signing.loads(signed, salt=digest(thread_id))
     except signing.BadSignature:
@@ -136,7 +136,7 @@ def signed_thread(thread_id: str, signed: str) -> ClearedThread | None:
 
 
 def options(form: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options for `lifecycle.confirm` from a submitted form."""
+    """Read the options for `lifecycle.confirm` from a submitted form."""
     return {
         "with_running": bool(form.get("with_running")),
         "is_erasing": bool(form.get("erase")),

@@ -1,9 +1,9 @@
-"""The life cycle of a clearing: it is drafted, confirmed, and run in batches.
+"""The life cycle of a clearing, which is drafted, confirmed and then run in batches.
 
 Each batch is first recorded in the site's database, along with the archives of its threads. The
 threads are then deleted from the store in short transactions, which check that they delete exactly
-what was archived, and the results are recorded. If a crash intervenes, `recovery.settle`
-determines from the store which threads were deleted.
+what was archived, and the results are recorded. After a crash, `recovery.settle` checks the store
+to find out which threads were deleted.
 """
 
 import math
@@ -24,11 +24,11 @@ from tasks.clearing import batches, recovery, retention, summaries
 from tasks.clearing.summaries import Summary
 from tasks.store import transactions, workspace
 
-LEASE = timedelta(seconds=60)  # after this, the process running a clearing is presumed dead
+LEASE = timedelta(seconds=60)  # once it expires, the process running the clearing is presumed dead
 
 
 class BusyError(Exception):
-    """Another process is working on the clearing, or it was already confirmed or finished."""
+    """Raised if a clearing is already confirmed or finished, or another process is running it."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Actor:
     """Who is clearing threads, and from where."""
 
     source: str
-    user: Any = None  # the site account, if any
+    user: Any = None  # the person's account on this site, if any
     name: str = ""
     address: str = ""
 
 
 def plan(thread_ids: Sequence[str], *, measure: bool = False) -> list[ClearedThread]:
-    """Return the threads that exist, described as they are now; nothing is saved."""
+    """Describe the current state of those threads that exist, without saving it."""
     threads = summaries.read(list(dict.fromkeys(thread_ids)))
     sizes = summaries.measure(list(threads)) if measure else {}
     return [planned(id_, summary, sizes.get(id_)) for id_, summary in threads.items()]
@@ -55,7 +55,7 @@ def planned(thread_id: str, summary: Summary, size: int | None) -> ClearedThread
 
 
 def draft(threads: Sequence[ClearedThread], by: Actor, *, filter_text: str = "") -> Clearing:
-    """Record the planned threads as a draft clearing; nothing is cleared yet."""
+    """Save the planned threads as a draft clearing, without clearing anything yet."""
     is_account = isinstance(by.user, AbstractBaseUser)
     with transaction.atomic():
         retention.delete_old_drafts()
@@ -77,7 +77,7 @@ def draft(threads: Sequence[ClearedThread], by: Actor, *, filter_text: str = "")
 def confirm(
     clearing: Clearing, *, with_running: bool = False, is_erasing: bool = False, reason: str = ""
 ) -> None:
-    """Confirm a draft, so that it can run. Raises BusyError if it was already confirmed."""
+    """Confirm a draft clearing so that it can run, or raise BusyError if it is not a draft."""
     values = {"with_running": with_running, "is_erasing": is_erasing, "reason": reason}
     drafts = Clearing.objects.filter(pk=clearing.pk, stage=Stage.DRAFT)
     if not drafts.update(stage=Stage.RUNNING, created_at=timezone.now(), **values):
@@ -86,7 +86,7 @@ def confirm(
 
 
 def clear(thread_ids: Sequence[str], by: Actor, **options: Any) -> Clearing:
-    """Clear threads as they are now; `options` are passed to `confirm`."""
+    """Clear threads in their current state; `options` are passed to `confirm`."""
     clearing = draft(plan(thread_ids), by)
     confirm(clearing, **options)
     run(clearing)
@@ -94,7 +94,7 @@ def clear(thread_ids: Sequence[str], by: Actor, **options: Any) -> Clearing:
 
 
 def run(clearing: Clearing, seconds: float = math.inf) -> None:
-    """Run a clearing until it ends or about `seconds` have passed; it can be continued later."""
+    """Run a clearing until it ends or about `seconds` have passed. A later call continues it."""
     deadline = time.monotonic() + seconds
     with closing(run_batches(clearing)) as batches_done:
         for _ in batches_done:
@@ -103,10 +103,10 @@ def run(clearing: Clearing, seconds: float = math.inf) -> None:
 
 
 def run_batches(clearing: Clearing) -> Generator[Clearing, None, None]:
-    """Clear one batch at a time, yielding after each; the caller may stop, and continue later.
+    """Clear one batch at a time, yielding after each. The caller may stop and continue later.
 
-    Raises BusyError if another process is working on it. Database errors are raised too, after
-    recording what was done, and the clearing can then be run again.
+    Raises BusyError if another process is working on the clearing. After a database error, records
+    what was done and raises the error again; the clearing can then be continued.
     """
     _claim(clearing)
     try:
@@ -124,19 +124,19 @@ def run_batches(clearing: Clearing) -> Generator[Clearing, None, None]:
 
 
 def cancel(clearing: Clearing) -> None:
-    """Stop a clearing between two batches; the threads that remain are kept."""
+    """Stop a clearing after its current batch, and keep the remaining threads."""
     unfinished = Clearing.objects.filter(pk=clearing.pk, stage__in=(Stage.RUNNING, Stage.FAILED))
     if unfinished.update(stage=Stage.CANCELLED, finished_at=timezone.now()):
-        with suppress(Error):  # if the store does not respond, `repair` settles it later
+        with suppress(Error):  # if the store is unavailable, `repair` settles the clearing later
             recovery.settle(clearing)
         clearing.refresh_from_db()
         log(clearing, clearing.user, DELETION, clearing.reason)
 
 
 def repair(clearing: Clearing) -> int:
-    """Correct the record of a clearing whose process died; return how many threads it settled.
+    """Correct the record of a clearing whose process died, and return how many threads it settled.
 
-    Nothing is deleted; the remaining threads can be cleared by continuing the clearing.
+    This deletes nothing. The remaining threads can be cleared by continuing the clearing.
     """
     settled = recovery.settle(clearing)
     if clearing.stage == Stage.RUNNING and not clearing.remaining:
@@ -158,7 +158,7 @@ def _claim(clearing: Clearing) -> None:
 
 
 def _renew(clearing: Clearing) -> bool:
-    """Renew the lease for another batch; return False if somebody cancelled the clearing."""
+    """Renew the lease for another batch, or return False if the clearing was cancelled."""
     running = Clearing.objects.filter(pk=clearing.pk, stage=Stage.RUNNING)
     is_renewed = bool(running.update(busy_until=timezone.now() + LEASE))
     clearing.refresh_from_db()
@@ -180,6 +180,6 @@ def _fail(clearing: Clearing, error: Error) -> None:
 
 
 def log(clearing: Clearing, user: Any, action: int, message: str) -> None:
-    """Write to the admin's log if the user is a site account, which log entries require."""
+    """Add an entry to the admin log if the user has an account, which log entries require."""
     if isinstance(user, AbstractBaseUser):
         LogEntry.objects.log_actions(user.pk, [clearing], action, message, single_object=True)

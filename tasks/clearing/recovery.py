@@ -1,4 +1,4 @@
-"""Recovery after a crash: finding out from the store which threads were deleted."""
+"""Recover from a crash by finding out which threads were deleted from the store."""
 
 from django.db import transaction
 from django.utils import timezone
@@ -9,7 +9,7 @@ from tasks.store import thread_rows, thread_statements, transactions
 
 
 def settle(clearing: Clearing) -> int:
-    """Check whether the threads that a crash left open still exist; return how many there were."""
+    """Check whether each thread that a crash left undecided still exists; return their number."""
     left_open = list(clearing.threads.filter(fate=Fate.STARTED))
     for thread in left_open:
         if _exists(thread):

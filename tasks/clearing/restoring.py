@@ -1,4 +1,4 @@
-"""Restoring cleared threads exactly as they were."""
+"""Restore cleared threads exactly as they were."""
 
 import time
 
@@ -13,11 +13,11 @@ from tasks.store.thread_rows import ThreadRows
 
 
 class RestoreError(Exception):
-    """A thread cannot be restored, and nothing was written; the message says why."""
+    """Raised when a thread cannot be restored. Nothing was written, and the message says why."""
 
 
 class CameBackError(RestoreError):
-    """The thread exists again, and is replaced only on request."""
+    """Raised when a thread with the same id exists again and may not be replaced."""
 
 
 def restore(
@@ -28,10 +28,10 @@ def restore(
     expected: str | None = None,
     with_running: bool = False,
 ) -> None:
-    """Restore a thread. With `replace`, a thread that now has its id is archived and replaced.
+    """Restore a thread. With `replace`, archive and replace any thread that now has its id.
 
-    It is replaced only if its summary has the `expected` fingerprint, if one is given, and only if
-    it is not running, unless `with_running`.
+    The current thread is replaced only if its summary has the `expected` fingerprint, if given,
+    and if it is not running or `with_running` is set.
     """
     if thread.clearing.store != workspace.identity():
         raise RestoreError(f"It was cleared from another store: {thread.clearing.store}.")
@@ -50,9 +50,9 @@ def restore(
 def restore_all(
     clearing: Clearing, seconds: float, *, by: lifecycle.Actor
 ) -> tuple[int, list[RestoreError]]:
-    """Restore the archived threads of a clearing, stopping after about `seconds`.
+    """Restore a clearing's archived threads, stopping after about `seconds`.
 
-    Returns how many were restored, and the errors of those that could not be.
+    Returns how many threads were restored, and an error for each thread that could not be.
     """
     deadline, restored, errors = time.monotonic() + seconds, 0, []
     for pk in list(clearing.threads.restorable().order_by("pk").values_list("pk", flat=True)):
@@ -68,7 +68,7 @@ def restore_all(
 
 
 def log(clearing: Clearing, by: lifecycle.Actor, restored: int) -> None:
-    """Record in the admin's log who restored how many threads."""
+    """Record in the admin log who restored threads, and how many."""
     threads = f"{restored} thread{'' if restored == 1 else 's'}"
     lifecycle.log(clearing, by.user, CHANGE, f"Restored {threads}.")
 
@@ -76,7 +76,7 @@ def log(clearing: Clearing, by: lifecycle.Actor, restored: int) -> None:
 def _clear_current(
     thread_id: str, by: lifecycle.Actor, expected: str | None, with_running: bool
 ) -> None:
-    """Clear the thread that now has this id, if there is one, or raise CameBackError."""
+    """Clear any thread that now has the id. Raises CameBackError if that thread must be kept."""
     for current in lifecycle.plan([thread_id]):
         if expected not in (None, current.fingerprint):
             raise CameBackError("What is there now has changed since you looked at it.")
@@ -93,7 +93,7 @@ def _insert(thread_id: str, rows: ThreadRows) -> None:
     with transactions.writing() as cursor:
         transactions.lock_thread(cursor, thread_id)
         current = thread_rows.fetch(cursor, thread_id)
-        if current == rows:  # an earlier attempt got this far
+        if current == rows:  # an earlier attempt already inserted the rows
             return
         if current.tasks:
             raise CameBackError(f"The thread {thread_id[:200]!r} is there again.")

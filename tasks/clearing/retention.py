@@ -1,4 +1,4 @@
-"""Deleting archived threads and unconfirmed clearings that have been kept long enough."""
+"""Delete archived threads and unconfirmed clearings that have been kept long enough."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ def delete_old_drafts() -> None:
 def empty_archive(
     older_than: timedelta | None = None, clearings: "QuerySet[Clearing] | None" = None
 ) -> int:
-    """Delete archived threads past the retention period, but no records; return how many."""
+    """Delete archives past the retention period, but not their records. Return how many."""
     age = settings.ARCHIVE_RETENTION if older_than is None else older_than
     old = ThreadArchive.objects.filter(
         thread__cleared_at__lte=timezone.now() - age, thread__fate=Fate.CLEARED

@@ -1,4 +1,4 @@
-"""Summaries of threads, computed without their histories.
+"""Summaries of threads, computed without reading their histories.
 
 A summary's fingerprint changes whenever the agent writes to the thread.
 """
@@ -22,11 +22,11 @@ from tasks.transcript.titles import task_title
 THREADS_PER_QUERY = 500
 MEASURED_PER_QUERY = 20
 MEASURING_SECONDS = 2.0
-LONGEST_TEXT = 500  # characters of a stored value to record
+LONGEST_TEXT = 500  # maximum number of characters of a stored value to record
 
 
 class _State(NamedTuple):
-    """A task's state, the number of its checkpoints, and the id of the last one."""
+    """A task's state, with its number of checkpoints and the id of the last checkpoint."""
 
     task_id: Any
     status: Any
@@ -36,9 +36,9 @@ class _State(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """A thread at one moment; the fields are named as in ClearedThread.
+    """The state of a thread at one moment, with fields named as in ClearedThread.
 
-    `status` and `active` come from its latest task.
+    `status` and `active` come from the thread's latest task.
     """
 
     fingerprint: str
@@ -50,7 +50,7 @@ class Summary(NamedTuple):
 
 
 def read(thread_ids: Sequence[str]) -> dict[str, Summary]:
-    """Return the summaries of the threads that exist, by thread id."""
+    """Return the summaries of those threads that exist, keyed by thread id."""
     summaries = {}
     for chunk in _chunks(thread_ids, THREADS_PER_QUERY):
         rows = _select(thread_statements.STATE_OF_TASKS, chunk)
@@ -60,7 +60,7 @@ def read(thread_ids: Sequence[str]) -> dict[str, Summary]:
 
 
 def summarize(rows: ThreadRows) -> Summary:
-    """Return the summary of a thread, given its rows."""
+    """Compute the summary of a thread from its rows."""
     ids = defaultdict(list)
     for checkpoint in rows.checkpoints:
         ids[msgpack.encode(checkpoint.task_id)].append(checkpoint.id)
@@ -101,7 +101,7 @@ def title(rows: ThreadRows) -> str:
 
 
 def first_created(thread_ids: Sequence[str]) -> dict[str, str]:
-    """Return the oldest `created_at`, as stored, of each thread that exists."""
+    """Return the oldest stored `created_at` of each thread that exists, keyed by thread id."""
     oldest: dict[str, str] = {}
     for chunk in _chunks(thread_ids, THREADS_PER_QUERY):
         rows = _select(thread_statements.OLDEST_TASKS, chunk)
@@ -110,7 +110,7 @@ def first_created(thread_ids: Sequence[str]) -> dict[str, str]:
 
 
 def measure(thread_ids: Sequence[str]) -> dict[str, int]:
-    """Return the bytes of text of as many threads as can be measured in two seconds."""
+    """Return the text size in bytes of each thread that could be measured within two seconds."""
     sizes: dict[str, int] = {}
     deadline = time.monotonic() + MEASURING_SECONDS
     for chunk in _chunks(thread_ids, MEASURED_PER_QUERY):
@@ -135,7 +135,7 @@ def _stored(cursor: Any, thread_ids: Sequence[str]) -> list[str]:
 
 
 def _recordable(value: str) -> str:
-    """Truncate a text for the record, and replace NULs, which PostgreSQL rejects."""
+    """Truncate a value for the record, and replace NULs, which PostgreSQL rejects."""
     return value[:LONGEST_TEXT].replace("\0", "\ufffd")
 
 

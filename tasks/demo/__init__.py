@@ -1,6 +1,6 @@
 """A demo workspace: a month of threads, and a simulated agent that keeps working.
 
-Both write through `tasks.service` step by step, exactly as an agent does.
+All demo data is written through `tasks.service` step by step, as a real agent writes its tasks.
 """
 
 import logging
@@ -23,11 +23,11 @@ logger = logging.getLogger(__name__)
 SECOND = 10**9  # nanoseconds
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
-MAX_TURNS = 8  # kept by the simulated agent, as real agents trim their history, too
+MAX_TURNS = 8  # the simulated agent trims its history to this many turns, as real agents do
 
 
 def fill(now: datetime | None = None) -> int:
-    """Fill an empty store with demo threads that end at `now`, and return their number."""
+    """Fill an empty store with demo threads that lead up to `now`, and return their number."""
     if TaskRecord.objects.exists():
         return 0
     now_ns = int((now or datetime.now(UTC)).timestamp()) * SECOND
@@ -41,9 +41,9 @@ def fill(now: datetime | None = None) -> int:
 
 
 class SimulatedAgent(threading.Thread):
-    """An agent that works on one thread forever: a message, its steps, an answer, and so on.
+    """An agent that keeps working on one thread: a message, its steps, an answer, and so on.
 
-    As a context manager, it runs until the block ends. `pause` is in seconds, between two steps.
+    As a context manager, it runs until the block ends. It waits `pause` seconds after each step.
     """
 
     def __init__(self, pause: float = 3.0) -> None:
@@ -68,7 +68,7 @@ class SimulatedAgent(threading.Thread):
             _close_connection()
 
     def stop(self) -> None:
-        """Tell the agent to stop, and wait for its thread to finish."""
+        """Tell the agent to stop, and wait until its Python thread has finished."""
         self._stopping.set()
         if self.is_alive():
             self.join()
@@ -88,7 +88,7 @@ class SimulatedAgent(threading.Thread):
 
 
 def _attempt(write: Write) -> None:
-    """Perform a write, or just log the error: an agent carries on without its store."""
+    """Perform a write. Errors are only logged, since an agent carries on without its store."""
     try:
         perform(write)
     except Error as error:
@@ -101,7 +101,7 @@ def _close_connection() -> None:
 
 
 def _end(story: Story, now: int, rng: random.Random) -> int:
-    """Return when a story ended, in nanoseconds: in working hours, if a day or more ago."""
+    """Return a story's end in nanoseconds, within working hours if it was a day or more ago."""
     end = now - int(story.days_ago * DAY)
     if story.days_ago < 1:
         return end
@@ -109,7 +109,7 @@ def _end(story: Story, now: int, rng: random.Random) -> int:
 
 
 def _backdate(story: Story, end: int, rng: random.Random) -> None:
-    """Move a story's timestamps back so that it ended at `end`, in nanoseconds."""
+    """Move a story's timestamps back so that it ends at `end`, which is in nanoseconds."""
     times = _times(story, end, rng)
     rows = TaskCheckpoint.objects.filter(task=story.task).order_by("id")
     for id, time in zip(rows.values_list("id", flat=True), times[1:], strict=False):
@@ -123,7 +123,7 @@ def _backdate(story: Story, end: int, rng: random.Random) -> None:
 
 
 def _times(story: Story, end: int, rng: random.Random) -> list[int]:
-    """Return the times of the message, of each step and, if the run has ended, of the end."""
+    """Return the times of the message, of each step and, if the run has ended, of its end."""
     gaps = [int(step.after_hours * HOUR) or _seconds(rng, 4, 80) for step in story.steps]
     if story.status is TaskStatus.TIMED_OUT:
         gaps.append(300 * SECOND)

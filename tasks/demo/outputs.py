@@ -1,4 +1,4 @@
-"""Tool output for the demo threads: terminal colours, and long generated texts."""
+"""Tool output for the demo threads: coloured terminal output and long generated logs."""
 
 import random
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 BOLD, RED, GREEN, CYAN = "1", "31", "32", "36"
 
-# Patterns and their SGR codes, applied in order.
+# For each program, patterns and the terminal colour codes for their matches, applied in order.
 COLORS: dict[str, list[tuple[str, str]]] = {
     "pytest": [
         (r"^E .*", f"{RED};{BOLD}"),
@@ -37,7 +37,7 @@ HANDLERS = [f"{area}_{action}" for area in _AREAS + _MORE_AREAS for action in _A
 
 
 def colored(text: str, program: str) -> str:
-    """Colour the text as the program would on a terminal."""
+    """Colour the text the way the program would in a terminal."""
     for pattern, codes in COLORS[program]:
         text = re.sub(pattern, f"\x1b[{codes}m\\g<0>\x1b[0m", text, flags=re.MULTILINE)
     return text
@@ -70,7 +70,7 @@ def _compile_lines(rng: random.Random, number: int) -> Iterator[str]:
 
 
 def progress_bar() -> str:
-    """Return a progress bar that redraws itself with carriage returns."""
+    """Return the output of a progress bar that redraws itself with carriage returns."""
     frames = []
     for percent in range(0, 101, 4):
         bar = ("#" * (percent // 4)).ljust(25, ".")

@@ -38,7 +38,7 @@ Wrap a JSON object in <tool_call></tool_call> tags:
 
 
 def perform(write: Write) -> None:
-    """Send a write to the store."""
+    """Write a snapshot or a checkpoint to the store."""
     if isinstance(write, TaskSnapshot):
         save_snapshot(write)
     else:
@@ -46,7 +46,7 @@ def perform(write: Write) -> None:
 
 
 class Run:
-    """An agent's handling of one message, during which its history grows with each write."""
+    """An agent's run in answer to one message. The agent's history grows with each write."""
 
     def __init__(self, story: Story) -> None:
         self._story = story
@@ -116,7 +116,7 @@ class Run:
 
 
 def _numbered(steps: Sequence[Step]) -> Iterator[tuple[int, Step]]:
-    """Number the steps, starting at 1 again after each restart of the agent."""
+    """Number the steps, starting again at 1 whenever the agent restarts."""
     number = 0
     for step in steps:
         number = 1 if step.restarted else number + 1
@@ -169,7 +169,7 @@ def _json(value: Any) -> str:
 
 
 def checkpoint_note(calls: Sequence[Call]) -> str:
-    """Return the note that gloamy writes after a step, for a model that resumes there."""
+    """Return the note that gloamy writes after a step to guide a model that resumes from it."""
     lines = [
         "Continue from the latest confirmed state. Do not restart successful steps unless "
         "verification disproves them."

@@ -1,4 +1,4 @@
-"""Load the stories of the demo threads from `stories.toml`, which documents its format."""
+"""Load the stories behind the demo threads from `stories.toml`, which documents the format."""
 
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Step:
-    """A thought of the model and the tool calls that follow from it."""
+    """One of the model's thoughts and the tool calls that follow from it."""
 
     thought: str
     calls: tuple[Call, ...]
@@ -42,7 +42,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """One message of a thread and the run that handled it."""
+    """One message in a thread and the run that handled it."""
 
     thread: str
     task: str
@@ -101,7 +101,7 @@ def _story(table: dict[str, Any]) -> Story:
 
 
 def _steps(tables: Sequence[dict[str, Any]]) -> Iterator[Step]:
-    """Start a step at each thought; a call without one belongs to the previous step."""
+    """Group calls into steps. Each thought starts a step, and calls without one continue it."""
     for first, table in enumerate(tables):
         if "thought" in table:
             end = first + 1
@@ -146,7 +146,7 @@ def _output(table: dict[str, Any]) -> str:
 
 
 def _every_handler() -> Iterator[Step]:
-    """Generate the long story's steps: one per handler, and a check at every twentieth."""
+    """Generate the long story's steps: one per handler, plus a check at every twentieth handler."""
     listing = "\n".join(f"{name}.py" for name in outputs.HANDLERS)
     yield Step(
         "First the list of handlers.", (_call({"shell": "ls handlers/", "output": listing}),)
