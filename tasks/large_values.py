@@ -38,7 +38,7 @@ def is_unusable_key(key: Any) -> bool:
 
 
 class RowId(Func):
-    """An expression for the SQLite rowid of the row that a column is in; NULL on PostgreSQL."""
+    """A query expression for the rowid of the column's row on SQLite, or NULL on PostgreSQL."""
 
     arity = 1
     output_field = models.BigIntegerField()
@@ -120,7 +120,7 @@ def _attributes(connection: Any, row: Any, wanted: Beginnings) -> dict[str, Any]
 def snapshot(connection: BaseDatabaseWrapper) -> Iterator[sqlite3.Connection]:
     """Yield the raw SQLite connection in a transaction with a consistent view. Takes no lock.
 
-    SQLite errors become Django errors. Keep the block short, since it delays resetting the WAL.
+    SQLite errors become Django errors. Keep the block short: the WAL cannot be reset until it ends.
     """
     connection.ensure_connection()
     raw: sqlite3.Connection = connection.connection
@@ -163,7 +163,7 @@ def read_row(
 def lengths(
     raw: sqlite3.Connection, table: str, rowid: int, columns: Collection[str]
 ) -> dict[str, int]:
-    """Return the size of each value in a SQLite row in bytes (0 for NULL), without reading it."""
+    """Return each column's size in bytes in a SQLite row (0 for NULL), without reading values."""
     values = _values(raw, table, rowid, columns)
     return {column: value.length(raw) or 0 for column, value in values.items()}
 
@@ -271,7 +271,7 @@ def _text_chunk(
 
 
 def _version_columns(row: Any) -> list[str]:
-    """Return the columns that change when a row is replaced or updated; checkpoints never are."""
+    """Return the columns that change when a row is replaced or updated. Checkpoints never are."""
     return [f.column for f in row._meta.concrete_fields if f.column in ("task_id", "updated_at")]
 
 

@@ -1,8 +1,8 @@
-"""The messages and tool calls in the store's JSON columns, and their codec.
+"""Encodes and decodes the messages and tool calls in the store's JSON columns.
 
-The JSON follows serde_json, which reads and writes the same columns: compact UTF-8 text, sorted
-keys inside ``arguments``, integers beyond 64 bits read as floats, at most 127 nested containers,
-and no repeated fields.
+The JSON matches that of Rust's serde_json, which reads and writes the same columns: compact UTF-8,
+sorted keys inside ``arguments``, integers beyond 64 bits read as floats, at most 127 nested
+containers, and no repeated fields.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 MAX_DEPTH = 127
-_ARGUMENTS_DEPTH = MAX_DEPTH - 2  # excludes the list of items and the item itself
+_ARGUMENTS_DEPTH = MAX_DEPTH - 2  # the item and the list of items are the outer two levels
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
 NO_SURROGATES = "a lone surrogate is not text that UTF-8 can hold"
@@ -21,14 +21,14 @@ _SCALARS = frozenset({str, bool, float, type(None)})
 
 
 class ChatMessage(msgspec.Struct):
-    """One message of a history; ``role`` is system, user, assistant or tool."""
+    """One message in a history; ``role`` is system, user, assistant or tool."""
 
     role: str
     content: str
 
 
 class ExecutionCheckpointItem(msgspec.Struct):
-    """One tool call of a checkpoint; ``arguments`` is any JSON value."""
+    """One tool call in a checkpoint; ``arguments`` may be any JSON value."""
 
     tool_name: str
     arguments: Any
@@ -37,7 +37,7 @@ class ExecutionCheckpointItem(msgspec.Struct):
 
 
 class ToolCall(msgspec.Struct):
-    """A native tool call; ``arguments`` is JSON as text."""
+    """A native tool call; ``arguments`` is JSON text."""
 
     id: str
     name: str
@@ -78,18 +78,18 @@ ConversationMessage = Chat | AssistantToolCalls | ToolResults
 
 _history_decoder = msgspec.json.Decoder(list[ChatMessage])
 _items_decoder = msgspec.json.Decoder(list[ExecutionCheckpointItem])
-# The hook is for subclasses of str, such as Django's safe strings, which msgspec refuses.
+# The hook encodes subclasses of str, such as Django's safe strings, which msgspec rejects.
 _history_encoder = msgspec.json.Encoder(enc_hook=str.__str__)
 _items_encoder = msgspec.json.Encoder(enc_hook=str.__str__, order="deterministic")
 
 
 def decode_history(raw: str) -> list[ChatMessage]:
-    """Decode a history column. Raises ValueError for text that serde_json would refuse."""
+    """Decode a history column. Raises ValueError for text that serde_json would reject."""
     return _decode(raw, _history_decoder, ChatMessage)
 
 
 def decode_items(raw: str) -> list[ExecutionCheckpointItem]:
-    """Decode a checkpoint's items. Raises ValueError for text that serde_json would refuse."""
+    """Decode a checkpoint's items. Raises ValueError for text that serde_json would reject."""
     items = _decode(raw, _items_decoder, ExecutionCheckpointItem)
     for index, item in enumerate(items):
         item.arguments = _json_arguments(item, f"[{index}]")
@@ -97,9 +97,9 @@ def decode_items(raw: str) -> list[ExecutionCheckpointItem]:
 
 
 def decode_all_items(raws: list[str]) -> list[list[ExecutionCheckpointItem]] | None:
-    """Decode the items of many checkpoints in one pass if all are exactly as a store writes them.
+    """Decode the items of many checkpoints in one pass if all are exactly as the store writes them.
 
-    Otherwise return None; call `decode_items` on each, which also reports what is wrong.
+    Otherwise, return None. The caller must then use `decode_items`, which also reports errors.
     """
     try:
         lines = "\n".join([*raws, ""]).encode()
@@ -127,10 +127,10 @@ def _is_flat(arguments: Any) -> bool:
 
 
 def encode_history(messages: list[ChatMessage], field: str) -> str:
-    """Encode a history. Raises ValueError or TypeError, naming the field."""
+    """Encode a history. Raises a ValueError or TypeError that names the bad field."""
     require(messages, list, field)
     for message in messages:
-        # the fast path: a history may have thousands of messages
+        # a fast check, since a history may have thousands of messages
         if not (
             message.__class__ is ChatMessage
             and message.role.__class__ is str
@@ -153,7 +153,7 @@ def _require_messages(messages: list[ChatMessage], field: str) -> None:
 
 
 def encode_items(items: list[ExecutionCheckpointItem], field: str) -> str:
-    """Encode a checkpoint's items. Raises ValueError or TypeError, naming the field."""
+    """Encode a checkpoint's items. Raises a ValueError or TypeError that names the bad field."""
     require(items, list, field)
     checked = []
     for index, item in enumerate(items):
@@ -167,7 +167,7 @@ def encode_items(items: list[ExecutionCheckpointItem], field: str) -> str:
 
 
 def require(value: Any, kind: type, where: str) -> None:
-    """Raise TypeError, naming the field, if the value is not of this type."""
+    """Raise a TypeError that names the field if the value is not of the given type."""
     if not isinstance(value, kind):
         raise TypeError(f"{where} must be {kind.__name__}, not {type(value).__name__}")
 
@@ -180,7 +180,7 @@ def _encode(values: Sequence[Any], encoder: msgspec.json.Encoder, field: str) ->
 
 
 def _decode(raw: str, decoder: msgspec.json.Decoder[list[S]], struct: type[S]) -> list[S]:
-    if not isinstance(raw, str):  # SQLite stores any type in any column
+    if not isinstance(raw, str):  # SQLite can store any type in any column
         raise ValueError(f"a value of type {type(raw).__name__} is no JSON text")
     try:
         try:
@@ -195,23 +195,23 @@ def _decode(raw: str, decoder: msgspec.json.Decoder[list[S]], struct: type[S]) -
 
 
 def _may_repeat_field(raw: str, values: list[Any], struct: type[msgspec.Struct]) -> bool:
-    """Return whether the text differs from what the store would write for these values.
+    """Return whether the text differs from what the store would write for the decoded values.
 
-    A history that is too short to hold another field is recognized without encoding it.
+    A history that is too short to contain a repeated field is accepted without re-encoding it.
     """
     if struct is ChatMessage:
         texts = sum([len(value.role) + len(value.content) for value in values])
         if len(raw) - texts - len(values) * _MIN_MESSAGE_LENGTH < _MIN_FIELD_LENGTH:
             return False
-        # the store writes the shortest JSON, so a repeated field makes the text longer
+        # the store writes the shortest possible JSON, so a repeated field makes the text longer
         length = len(raw) if raw.isascii() else len(raw.encode())
         return len(_history_encoder.encode(values)) != length
     return _items_encoder.encode(values) != raw.encode()
 
 
 def _decode_slowly(raw: str, struct: type[S]) -> list[S]:
-    """Decode as serde_json does: fields may be given by position, but not repeated."""
-    msgspec.json.decode(raw)  # checks the syntax more strictly than the standard library
+    """Decode JSON as serde_json does: fields may be given by position but not repeated."""
+    msgspec.json.decode(raw)  # checks the syntax more strictly than `json` does
     rows = json.loads(raw, object_pairs_hook=_Fields)
     if type(rows) is not list:
         raise ValueError("JSON is not an array")
@@ -219,7 +219,7 @@ def _decode_slowly(raw: str, struct: type[S]) -> list[S]:
 
 
 class _Fields(list[tuple[str, Any]]):
-    """A parsed JSON object that keeps repeated names."""
+    """A parsed JSON object, stored as pairs so that repeated names are kept."""
 
 
 def _from_row(row: Any, struct: type[S], index: int) -> S:
@@ -253,7 +253,7 @@ def _json_arguments(item: ExecutionCheckpointItem, where: str) -> Any:
 
 
 def _as_json_value(value: Any, depth: int) -> Any:
-    """Convert the value to JSON types; at most `depth` containers may be nested in it."""
+    """Convert the value to JSON types, allowing at most `depth` levels of nested containers."""
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return value

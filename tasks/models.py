@@ -1,9 +1,9 @@
 """The store's two tables, which the gloamy daemon also creates and writes to.
 
-The daemon owns the schema: columns, types, defaults, keys and the cascade must match it exactly, so
-a change here requires one there. Reading is safe. To write, use the verbs of `tasks.service`, or
-the ORM for single columns (`update()`, `save(update_fields=…)`): loading, modifying and saving all
-columns of a row overwrites what a live agent wrote in between.
+The daemon owns the schema: columns, types, defaults, keys and the cascade must match the daemon's
+exactly, so change both together. Reading is always safe. To write, use the verbs in
+`tasks.service`, or the ORM for single columns (`update()`, `save(update_fields=…)`). Saving all
+columns of a loaded row would overwrite anything that a live agent has written since then.
 """
 
 from typing import Any, Self
@@ -20,14 +20,13 @@ from tasks.fields import DecodedJson, Rfc3339Field, now
 from tasks.large_values import BoundedQuerySet
 from tasks.messages import decode_history, decode_items, encode_history, encode_items
 
-# In characters:
-PREFIX_LENGTH = 16_384  # of a history in a list
-RESUMABLE_PREFIX_LENGTH = 1_000_000  # of a resumable history, in which a page finds a user turn
-NOTE_LENGTH = 1_000  # of a note or an error in a list
-ITEMS_PREFIX_LENGTH = 300  # of a checkpoint's items: long enough for the name of the first tool
-DISPLAY_LENGTH = 20_000  # of one text on a page, which links to the full text
-USER_TURN = '"role":"user"'  # occurs in every history with a user turn
-STORED_TEXTS = (  # the columns of unlimited length
+PREFIX_LENGTH = 16_384  # characters of each history that a list page reads
+RESUMABLE_PREFIX_LENGTH = 1_000_000  # characters that a thread page searches for a user turn
+NOTE_LENGTH = 1_000  # characters of each note or error that a list page reads
+ITEMS_PREFIX_LENGTH = 300  # characters of a checkpoint's items, enough for the first tool's name
+DISPLAY_LENGTH = 20_000  # maximum characters of a value on a page, which links to the rest
+USER_TURN = '"role":"user"'  # found in every history that has a user turn
+STORED_TEXTS = (  # the text columns that have no length limit
     "execution_history_json",
     "resumable_history_json",
     "latest_checkpoint_note",
@@ -45,7 +44,7 @@ class TaskStatus(models.TextChoices):
 
     @classmethod
     def read(cls, stored: str) -> "TaskStatus":
-        """Parse a stored status; an unknown one counts as running, as in the daemon."""
+        """Parse a stored status. An unknown status counts as running, as it does in the daemon."""
         return cls(stored) if stored in cls.values else cls.RUNNING
 
     @property
@@ -55,13 +54,13 @@ class TaskStatus(models.TextChoices):
 
 class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
     def for_thread(self, thread_id: str) -> Self:
-        """Return the tasks of a thread, latest first."""
+        """Return a thread's tasks, latest first."""
         stored = storable(thread_id, connections[self.db])
         return self.filter(thread_id=stored).order_by("-updated_at", "-task_id")
 
     def latest_per_thread(self) -> Self:
-        """Return the latest task of each thread, which is displayed and resumed."""
-        # compares only ids: on SQLite, columns stored after a history are expensive to reach
+        """Return the latest task of each thread, the one that is displayed and resumed."""
+        # compare only ids, since columns stored after a history are slow to reach on SQLite
         latest = TaskRecord.objects.filter(thread_id=OuterRef("thread_id")).newest_first()
         is_latest = Q(task_id=Subquery(latest.values("task_id")[:1]))
         return self.filter(is_latest | Q(task_id__isnull=True))  # SQLite allows NULL keys
@@ -76,7 +75,7 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
     def after(
         self, column: str, value: str | int, task_id: str, *, descending: bool = True
     ) -> Self:
-        """Return the rows after the given one, as ordered by `in_order`; pass a time as stored."""
+        """Return the rows that `in_order` sorts after the given one. Pass times in stored form."""
         side = "lt" if descending else "gt"
         stored = _stored(value)
         return self.filter(
@@ -87,7 +86,7 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
     def through(
         self, column: str, value: str | int, task_id: str, *, descending: bool = True
     ) -> Self:
-        """Return the rows up to and including the given one, as ordered by `in_order`."""
+        """Return the given row and the rows that `in_order` sorts before it."""
         side = "gt" if descending else "lt"
         stored = _stored(value)
         return self.filter(
@@ -98,9 +97,9 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
     def unresumable(self) -> Self:
         """Return the rows whose resumable history has no user turn near its start.
 
-        They cannot be resumed, since everything before the first user turn is dropped. The store
-        writes that turn first, so searching the start is enough here; the thread page searches
-        further. On SQLite the rows are searched immediately, so there should be few of them.
+        These tasks cannot be resumed, since everything before the first user turn is dropped. The
+        store writes that turn first, so a search near the start is enough here; the thread page
+        searches further. On SQLite, the search runs immediately, so there should be few rows.
         """
         column = "resumable_history_json"
         if engine(connections[self.db]).has_blob_handles:
@@ -109,15 +108,15 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
         return self.alias(user_turn=StrIndex(start, Value(USER_TURN))).filter(user_turn=0)
 
     def without_histories(self) -> Self:
-        """Defer the large columns, which may hold many megabytes each."""
+        """Defer the large columns, each of which may hold many megabytes."""
         return self.defer("execution_history_json", "resumable_history_json", "final_response")
 
     def for_list(self) -> Self:
-        """Read only the beginning of each text of unlimited length."""
+        """Read only the beginnings of the text columns that have no length limit."""
         return self.without_histories().with_beginnings(**_STARTS)
 
     def for_page(self) -> Self:
-        """Like `for_list()`, with the longer beginnings that the header of a thread page needs."""
+        """Like `for_list()`, but with the longer beginnings that a thread page's header needs."""
         return self.for_list().with_beginnings(
             **_STARTS
             | {
@@ -129,7 +128,7 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
         )
 
     def with_stored_texts(self) -> Self:
-        """Read the beginning and the length of each text of unlimited length."""
+        """Read the beginning and the length of each text column that has no length limit."""
         most = DISPLAY_LENGTH + MARGIN
         return self.with_beginnings(**{column: (column, most) for column in STORED_TEXTS})
 
@@ -143,18 +142,18 @@ _STARTS = {
 
 
 def _contains(column: str, text: str) -> GreaterThan:
-    """Match the text case-sensitively, unlike LIKE on SQLite."""
+    """Match the text case-sensitively, which LIKE does not do on SQLite."""
     return GreaterThan(StrIndex(column, Value(text)), 0)
 
 
 def _stored(value: str | int) -> Value:
-    """Wrap a value for comparison with a column as stored, since a stored time may be any text."""
+    """Wrap a value for comparison with a raw column, since a stored time may be any text."""
     field = models.BigIntegerField() if isinstance(value, int) else models.TextField()
     return Value(value, output_field=field)
 
 
 class TaskRecord(models.Model):
-    """A task. In practice each thread has one, with the thread's id, rewritten on each message."""
+    """A task. In practice, each thread has one task, with the same id, updated by each message."""
 
     task_id = models.TextField(primary_key=True)
     thread_id = models.TextField()
@@ -187,7 +186,7 @@ class TaskRecord(models.Model):
         verbose_name = "task"
         indexes = (
             models.Index(F("thread_id"), F("updated_at").desc(), name="idx_task_records_thread"),
-            # used only by this site, to sort and filter the list without reading all rows
+            # used only by this site, to sort and filter the list without a full scan
             models.Index(
                 F("updated_at").desc(), F("task_id").desc(), name="idx_task_records_updated"
             ),
@@ -228,7 +227,7 @@ class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
     def outline_rows(self) -> models.QuerySet["TaskCheckpoint", Any]:
         """Select what `steps.build_outlines` needs, without reading the items in full.
 
-        Quotes in a JSON string are escaped, so no tool output can be mistaken for a failed call.
+        Quotes inside JSON strings are escaped, so tool output cannot be mistaken for a failed call.
         """
         return self.in_recorded_order().values_list(
             "id",
@@ -242,12 +241,12 @@ class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
 
 
 class TaskCheckpoint(models.Model):
-    """One step of a task: the tool calls that ran, and a note for resuming after them."""
+    """One step of a task: the tool calls that ran, and a note for resuming from there."""
 
     id = models.BigAutoField(primary_key=True)
     task = models.ForeignKey(
         TaskRecord,
-        on_delete=models.DO_NOTHING,  # the database cascades
+        on_delete=models.DO_NOTHING,  # the database itself cascades deletes
         related_name="checkpoints",
         db_index=False,
     )

@@ -1,4 +1,4 @@
-"""Reduction of a thread's history to what a model resumes with: text turns without tool calls.
+"""Reduces a thread's history to what a model needs to resume it: text turns without tool calls.
 
 Every function is pure and takes linear time on any input.
 """
@@ -11,7 +11,7 @@ from typing import Protocol
 
 from tasks.messages import Chat, ChatMessage, ConversationMessage
 
-# Unicode's White_Space, which Rust trims; str.strip() would also remove U+001C to U+001F.
+# The White_Space characters that Rust trims. str.strip() would also remove U+001C to U+001F.
 _WHITE_SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
@@ -22,7 +22,7 @@ _BLANK_LINES = re.compile("\n\n\n+")
 
 
 class HasResumableHistory(Protocol):
-    """The part of a task record that the resumable turns come from."""
+    """The part of a task record that holds its resumable turns."""
 
     @property
     def resumable_history(self) -> list[ChatMessage]: ...
@@ -43,7 +43,7 @@ def conversation_messages_to_resumable_turns(
 def resumable_turns_to_conversation_messages(
     turns: Iterable[ChatMessage],
 ) -> list[ConversationMessage]:
-    """Return each turn as a ``Chat`` message."""
+    """Wrap each turn in a ``Chat`` message."""
     return [Chat(data=turn) for turn in turns]
 
 
@@ -64,8 +64,8 @@ def _without_tool_calls(message: ChatMessage) -> ChatMessage | None:
 def normalize_resumable_turns(turns: Iterable[ChatMessage]) -> list[ChatMessage]:
     """Return new turns that alternate between user and assistant, starting with the user.
 
-    Consecutive turns of one role are joined with an empty line between them. Assistant turns before
-    the first user turn, and turns of other roles, are dropped.
+    Consecutive turns with the same role are joined, separated by a blank line. Assistant turns
+    before the first user turn are dropped, and so are turns with other roles.
     """
     roles: list[str] = []
     contents: list[list[str]] = []
@@ -85,11 +85,11 @@ def normalize_resumable_turns(turns: Iterable[ChatMessage]) -> list[ChatMessage]
 
 
 def strip_tool_call_tags(message: str) -> str:
-    """Return the message without its tool calls, trimmed, with runs of empty lines reduced to one.
+    """Remove tool calls from a message, reduce runs of blank lines to one, and trim the message.
 
-    A call extends from its opening tag to the closing tag of the same name. If there is none, it
-    extends through the first JSON object or array and any closing tags that follow. If there is
-    neither, the rest of the message is kept.
+    A call extends from its opening tag to the next closing tag with the same name. If there is no
+    such tag, the call extends through the next JSON object or array and any closing tags after it.
+    If there is no JSON either, the rest of the message is kept.
     """
     text = "".join(_segments_outside_calls(message))
     return _BLANK_LINES.sub("\n\n", text).strip(_WHITE_SPACE)
@@ -116,7 +116,7 @@ def tool_calls(message: str) -> Iterator[tuple[re.Match[str], int]]:
 
 
 class _CallEnds:
-    """A search for the ends of one message's tool calls, which must be requested in order."""
+    """Finds where the tool calls in a message end. Opening tags must be passed in order."""
 
     def __init__(self, message: str) -> None:
         self._message = message
@@ -129,7 +129,7 @@ class _CallEnds:
             start = self._message.find(close_tag, open_tag.end())
             if start >= 0:
                 return start + len(close_tag)
-            # Otherwise, each opening tag would cause another search to the end of the message.
+            # Remember that there is none, so that later opening tags do not trigger a new search.
             self._without_close_tag.add(close_tag)
         if self._containers is None:
             self._containers = _JsonContainers(self._message)
@@ -138,7 +138,7 @@ class _CallEnds:
 
     def _skip_close_tags(self, position: int) -> int:
         skipped = _CLOSE_TAGS.match(self._message, position)
-        assert skipped is not None  # it matches the empty string too
+        assert skipped is not None  # the pattern also matches the empty string
         unfinished = self._message.startswith("</", skipped.end())
         return len(self._message) if unfinished else skipped.end()
 
@@ -153,21 +153,21 @@ _UNICODE_ESCAPE = (
 )
 _STRING = rb'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|' + _UNICODE_ESCAPE + rb'))*+"'
 _NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+"
-# At most 100 digits and an exponent of at most 199, so within the range of a float.
+# A number with at most 100 digits and an exponent of at most 199 always fits in a float.
 _SMALL_NUMBER = rb"-?(?:0|[1-9][0-9]{0,99}+)(?:\.[0-9]++)?+(?:[eE](?:-[0-9]++|\+?1?[0-9]{1,2}+))?+"
 _SCALAR = rb"(?:" + _STRING + rb"|true|false|null|" + _SMALL_NUMBER + rb")"
 _NUMBER_PARTS = re.compile(rb"-?([0-9]+)(?:\.([0-9]+))?(?:[eE]\+?(-?)0*([0-9]*))?")
 
 
 def _items(key: bytes, close: bytes) -> bytes:
-    """Return a regex for scalars, then a close, a container (group 1) or large number (group 2)."""
+    """Build a regex: scalars, then a closing bracket, container (group 1) or number (group 2)."""
     item = key + _SCALAR + _WS
     large_number = rb"(%b)(?=%b(?:,|%b))" % (_NUMBER, _WS, close)
     child = rb"(?:(\[++|\{)|%b)" % large_number
     return rb"(?:%b,%b)*+(?:%b%b|%b%b)" % (item, _WS, item, close, key, child)
 
 
-_OPENED = 1  # the group that matches a nested container; a closing bracket has no group
+_OPENED = 1  # the group that matches opening brackets; a closing bracket has no group
 _ARRAY = ord("["), rb"\]", _items(b"", rb"\]")
 _OBJECT = ord("{"), rb"\}", _items(_STRING + _WS + rb":" + _WS, rb"\}")
 _AFTER_OPEN_RULES = {
@@ -186,23 +186,23 @@ _POWERS_OF_TEN = [float(f"1e{exponent}") for exponent in range(309)]
 
 
 class _JsonContainers:
-    """A search for the ends of a text's JSON objects and arrays, as serde_json would parse them.
+    """Finds where the JSON objects and arrays in a text end, parsing them as serde_json would.
 
     An opening bracket that fails to parse is replaced by `_BLANK`, so that it is not tried again.
-    This does not affect a parse that starts elsewhere: outside strings, both characters lead to an
-    error, and inside strings, both are plain text.
+    Replacing it does not affect a parse that starts elsewhere: the bracket and `_BLANK` both cause
+    an error outside strings and are both plain text inside them.
 
-    This makes the time linear. If two parses with different starts overlap, one is inside a string
-    wherever the other is outside, since a backslash outside a string ends a parse. So at most two
-    overlap, and neither reaches a bracket that the other opened.
+    Parsing therefore takes linear time. If two parses with different starts overlap, one is inside
+    a string wherever the other is outside, since a backslash outside a string ends a parse. So at
+    most two overlap, and neither reaches a bracket that the other opened.
     """
 
     def __init__(self, text: str) -> None:
-        # One byte per character preserves positions; JSON's grammar is ASCII.
+        # Use one byte per character to preserve positions; all JSON syntax is ASCII.
         self._text = bytearray(text.encode("latin-1", "replace"))
 
     def first_end(self, position: int) -> int | None:
-        """Return the end of the first container that parses, at or after the position."""
+        """Return where the first valid container at or after the position ends, or None."""
         for candidate in _CANDIDATE.finditer(self._text, position):
             open_brackets = array("Q", [candidate.start()])
             end = self._close_all(open_brackets)
@@ -213,8 +213,8 @@ class _JsonContainers:
         return None
 
     def _close_all(self, open_brackets: "array[int]") -> int | None:
-        """Return the outermost container's end, or None with failed brackets in `open_brackets`."""
-        # Any depth is parsed: when the outer containers are too deep, an inner one may be accepted.
+        """Return the outermost container's end, or None, leaving failed brackets in the array."""
+        # Parse to any depth: if the outer containers are too deep, an inner one may be valid.
         text, position = self._text, open_brackets[0] + 1
         heights = bytearray(1)
         step = _AFTER_OPEN[text[position - 1]]
@@ -242,7 +242,7 @@ class _JsonContainers:
 
 
 def _is_out_of_range(number: bytes) -> bool:
-    """Return whether serde_json rejects the number as too large, replicating its rounding."""
+    """Return whether serde_json would reject the number as too large, replicating its rounding."""
     parts = _NUMBER_PARTS.match(number)
     assert parts is not None
     whole, fraction, sign, power = parts.groups(b"")
@@ -252,14 +252,14 @@ def _is_out_of_range(number: bytes) -> bool:
     exponent -= used
     if not significand:
         return False
-    exponent += int(sign + (power[:10] or b"0"))  # ten digits suffice; int() rejects very many
+    exponent += int(sign + (power[:10] or b"0"))  # 10 digits are enough; int() rejects huge inputs
     if exponent < 0:
         return False
     return exponent > 308 or isinf(significand * _POWERS_OF_TEN[exponent])
 
 
 def _accumulate(significand: int, digits: bytes) -> tuple[int, int]:
-    """Return the significand extended by the digits that fit in 64 bits, and how many fit."""
+    """Append the digits that fit in 64 bits. Return the significand and the number appended."""
     for used, digit in enumerate(digits):
         longer = significand * 10 + digit - ord("0")
         if longer > _MAX_SIGNIFICAND:

@@ -12,7 +12,7 @@ _SIZE_ON_POSTGRESQL = """
 
 @dataclass(frozen=True)
 class Space:
-    """Disk usage in bytes. `free` is unused space in the file, filled before the file grows."""
+    """Disk usage in bytes. `free` is unused space in the file, reused before the file grows."""
 
     file: int
     log: int
@@ -40,7 +40,7 @@ def vacuum() -> None:
         if not engine(connection).is_file:
             cursor.execute("VACUUM task_records, task_checkpoints")
             return
-        cursor.execute("PRAGMA temp_store = FILE")  # keeps VACUUM from using memory for its copy
+        cursor.execute("PRAGMA temp_store = FILE")  # keeps VACUUM's copy of the store out of memory
         cursor.execute("VACUUM")
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         cursor.fetchall()

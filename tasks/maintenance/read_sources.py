@@ -1,4 +1,4 @@
-"""Read-only access to a store in any condition, without blocking writers."""
+"""Reads a store in any condition, even a damaged one, without blocking writers."""
 
 import errno
 import sqlite3
@@ -19,9 +19,9 @@ from tasks.store.sqlite_uri import read_only_uri
 from tasks.store.untrusted import harden_sqlite
 from tasks.store.workspace import store_connection, store_file
 
-WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))  # first and last affected version
+WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))  # first and last affected SQLite versions
 ERRORS = (DatabaseError, sqlite3.Error, OSError)
-ATTEMPTS = 10  # per statement, if the file keeps changing
+ATTEMPTS = 10  # attempts per statement while the file keeps changing
 CLOCK_RESOLUTION = 0.02  # seconds; file timestamps are only precise to a few milliseconds
 MISSING = "missing"
 
@@ -42,12 +42,12 @@ class Source(Protocol):
 
 
 class SqliteSource:
-    """The SQLite file, opened without Django, whose connection would set the journal mode."""
+    """A SQLite file, opened without Django because Django would set its journal mode."""
 
     placeholder = "?"
 
     def __init__(self, file: Path):
-        # not task_id, which may be NULL in several rows
+        # rowid rather than task_id, which may be NULL in several rows
         self.key_columns = {TaskRecord: "rowid", TaskCheckpoint: "rowid"}
         self.file = file
         self._open()
@@ -56,7 +56,7 @@ class SqliteSource:
         self.state = _settled_state(self.file)
         self.in_wal_mode = _in_wal_mode(self.file)
         address = f"{self.file.resolve().as_uri()}?mode=ro"
-        if self.in_wal_mode:  # in other modes, reading creates no -wal or -shm file
+        if self.in_wal_mode:  # in WAL mode, reading could create -wal and -shm files
             address = read_only_uri(self.file)
         self.is_immutable = address.endswith("immutable=1")
         self.connection = sqlite3.connect(address, uri=True, isolation_level=None)
@@ -64,7 +64,7 @@ class SqliteSource:
         self.connection.text_factory = bytes  # text might not be valid UTF-8
 
     def rows(self, sql: str, *params: Any) -> list[Any]:
-        """Return the rows. Retry if a file that was opened as immutable has been written to."""
+        """Return the query's rows. Retry if the file was opened as immutable but has changed."""
         for _ in range(ATTEMPTS):
             try:
                 rows = self.connection.execute(sql, params).fetchall()
@@ -103,7 +103,7 @@ class SqliteSource:
         yield note("version", f"SQLite {version}")
         if WAL_RESET_BUG[0] <= sqlite3.sqlite_version_info <= WAL_RESET_BUG[1]:
             yield note("wal-reset", f"SQLite {version} has the WAL-reset bug; 3.51.3 has not")
-        # without a WAL readers block writers, so run the shorter check
+        # without a WAL, readers block writers, so run the faster check
         check = "integrity_check" if self.in_wal_mode else "quick_check"
         for [text] in self.rows(f"PRAGMA {check}"):
             if text != b"ok":
@@ -121,13 +121,13 @@ class SqliteSource:
 
 
 def _in_wal_mode(file: Path) -> bool:
-    """Return whether the file is in WAL mode. If SQLite has it open, this drops its locks."""
+    """Return whether the file is in WAL mode. This drops any SQLite locks the process has on it."""
     with file.open("rb") as handle:
         return handle.read(19)[18:] == b"\x02"
 
 
 def _settled_state(file: Path) -> tuple[int, ...]:
-    """Return the file's state, after waiting until any later write would change it."""
+    """Return the file's state, waiting long enough that any later write will change it."""
     before = state(file)
     if abs(time.time_ns() - file.stat().st_mtime_ns) < CLOCK_RESOLUTION * 1e9:
         time.sleep(CLOCK_RESOLUTION)
@@ -135,14 +135,14 @@ def _settled_state(file: Path) -> tuple[int, ...]:
 
 
 def state(file: Path) -> tuple[int, ...]:
-    """Return values of which at least one changes when an idle file in WAL mode is written to."""
+    """Return values, at least one of which changes when an idle WAL-mode file is written to."""
     status = file.stat()
     has_wal = file.with_name(f"{file.name}-wal").exists()
     return status.st_ino, status.st_size, status.st_mtime_ns, has_wal
 
 
 class PostgresSource:
-    """The PostgreSQL server, read through Django's connection."""
+    """A store on a PostgreSQL server, read through Django's connection."""
 
     placeholder = "%s"
 
@@ -194,7 +194,7 @@ class PostgresSource:
 
 
 def open_store() -> Source:
-    """Open the store that the settings name. Raises OSError or a database error."""
+    """Open the store named in the settings. Raises OSError or a database error."""
     connection = store_connection()
     if not engine(connection).is_file:
         return PostgresSource(connection)

@@ -1,7 +1,7 @@
 """Checks every row of a store.
 
-Each row is read by its own statement, which keeps memory use low and transactions short. The same
-statement counts the related rows, since a live agent may write between two statements.
+Each row is read by a separate statement, to keep memory use low and transactions short. The same
+statement counts the related rows, since a live agent could write between two statements.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tasks.maintenance.read_sources import ERRORS, MISSING, Source
 from tasks.messages import decode_history, decode_items
 from tasks.models import TaskCheckpoint, TaskRecord, TaskStatus
 
-CHUNK = 500  # keys per statement
+CHUNK = 500  # keys fetched per statement
 DECODERS: dict[str, Any] = {
     "execution_history_json": decode_history,
     "resumable_history_json": decode_history,
@@ -28,7 +28,7 @@ RELATED_COUNT = {  # SQL that counts a row's related rows in the other table
 
 
 class Cell(NamedTuple):
-    """A stored value and SQLite's name for its type. Text from SQLite is still undecoded bytes."""
+    """A stored value and SQLite's name for its type. Text from SQLite is left as raw bytes."""
 
     kind: str
     value: Any
@@ -94,14 +94,14 @@ def _row_findings(
     related = RELATED_COUNT[model] if "task_id" in columns else "NULL"
     row = next(iter(source.rows(f"SELECT {selected}, {related} {where}", key)), None)
     if row is None:
-        return  # deleted since its key was read
+        return  # the row was deleted after its key was read
     cells = {name: _cell(row[2 * i : 2 * i + 2]) for i, name in enumerate(small)}
     base = Finding("", "", model._meta.db_table, _row_name(model, cells, key))
     for column in columns:
         if column in cells:
             yield from cell_findings(model, column, cells[column], base)
             continue
-        # one large column at a time: each may hold a hundred megabytes
+        # read large columns one at a time, since each may hold a hundred megabytes
         for value_and_type in source.rows(f"SELECT {source.value_and_type(column)} {where}", key):
             yield from cell_findings(model, column, _cell(value_and_type), base)
     yield from _relation_findings(model, cells, row[-1], base)
@@ -115,7 +115,7 @@ def _cell(value_and_type: Any) -> Cell:
 def cell_findings(
     model: type[models.Model], column: str, cell: Cell, base: Finding
 ) -> Iterator[Finding]:
-    """Check one value. `base` is a finding that names the row."""
+    """Check one value. The findings are copies of `base`, which identifies the row."""
     field = next(field for field in model._meta.concrete_fields if field.column == column)
     base = base._replace(column=column)
     expected = "integer" if isinstance(field, models.IntegerField) else "text"

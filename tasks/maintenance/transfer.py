@@ -1,7 +1,7 @@
-"""Transfers whole tasks to and from JSON Lines, and between databases.
+"""Transfers tasks and their checkpoints to and from JSON Lines, and between databases.
 
-Tasks are transferred exactly as stored. `write_task` does not use the verbs of `tasks.service`,
-which set new timestamps, count checkpoints and reset them when a run starts.
+Tasks are transferred exactly as stored, so `write_task` does not use the verbs in `tasks.service`,
+which set new timestamps, count checkpoints, and reset checkpoints when a run starts.
 """
 
 import hashlib
@@ -24,11 +24,11 @@ from tasks.store import transactions
 from tasks.store.statements import TaskRow
 
 PAGE_SIZE = 1000  # ids per query
-AGENT_TIMEOUT = 5  # seconds that an agent waits for SQLite's lock before it drops a write
+AGENT_TIMEOUT = 5  # seconds an agent waits for SQLite's lock before it drops a write
 
 
 class Totals:
-    """Counts and checksums of tasks and checkpoints, independent of the order of tasks.
+    """Counts and checksums of tasks and checkpoints, regardless of the order of the tasks.
 
     The checksums cover each checkpoint's position within its task, but not its id.
     """
@@ -56,7 +56,7 @@ def _digest(row: Any) -> int:
 
 
 def task_ids(using: str | None = None) -> Iterator[str | bytes]:
-    """Yield all task ids in order, as bytes if not UTF-8. Each page has its own transaction."""
+    """Yield all task ids in order, as bytes if not UTF-8. Uses one transaction per page."""
     last: str | bytes | None = None
     while True:
         with transactions.reading_as_stored(using) as cursor:
@@ -84,7 +84,7 @@ def task_exists(task_id: str | bytes, using: str) -> bool:
 
 
 def unreachable_rows(using: str | None = None) -> list[str]:
-    """Return messages about rows that are not transferred because no task id identifies them."""
+    """Return messages about rows that are skipped because no task id leads to them."""
     with transactions.reading_as_stored(using) as cursor:
         tasks, checkpoints = transfer_statements.count_unreachable(cursor)
     messages = []
@@ -96,9 +96,9 @@ def unreachable_rows(using: str | None = None) -> list[str]:
 
 
 def read_task(task_id: str | bytes, using: str | None = None) -> Task | None:
-    """Return a task and its checkpoints from one snapshot, or None if it has been deleted.
+    """Return a task and its checkpoints from one snapshot, or None if the task was deleted.
 
-    Raises TransferError if a value does not have its column's type, which SQLite permits.
+    Raises TransferError if a value is not of its column's type, which SQLite allows.
     """
     with transactions.reading_as_stored(using) as cursor:
         row, steps = transfer_statements.select_task(cursor, task_id)
@@ -113,11 +113,11 @@ def read_task(task_id: str | bytes, using: str | None = None) -> Task | None:
 
 
 def write_task(task: Task, *, replace: bool = False, using: str | None = None) -> float:
-    """Store a task unchanged, except that its checkpoints get new ids.
+    """Store the task exactly as given, except that its checkpoints get new ids.
 
-    Returns the seconds for which the lock was held, or 0 if an equal task was already stored.
-    Raises TransferError if a different task has its id and `replace` is not set, or if the
-    database cannot hold it.
+    Returns how many seconds the lock was held, or 0 if an identical task was already stored.
+    Raises TransferError if a different task has the same id and `replace` is not set, or if the
+    database cannot hold the task.
     """
     using = using or router.db_for_write(TaskRecord)
     task = storable_task(task, using)
@@ -127,9 +127,9 @@ def write_task(task: Task, *, replace: bool = False, using: str | None = None) -
     rows = [msgspec.structs.astuple(checkpoint) for checkpoint in checkpoints]
     try:
         with transactions.writing_task(task.thread_id, task.task_id, using) as (cursor, _):
-            transactions.lock_thread(cursor, task.thread_id)  # before the clock starts
+            transactions.lock_thread(cursor, task.thread_id)  # waiting for the lock is not timed
             start = perf_counter()
-            if replace:  # deletes the task before its checkpoints, like every other delete
+            if replace:  # like every delete, removes the task before its checkpoints
                 transfer_statements.delete_task(cursor, task.task_id)
             if not transfer_statements.insert_task(cursor, values, rows):
                 raise TransferError(f"{task.task_id!r} is there with other content")
@@ -139,7 +139,7 @@ def write_task(task: Task, *, replace: bool = False, using: str | None = None) -
 
 
 def lock_warning(task: Task, seconds: float, using: str | None = None) -> str:
-    """Return a warning if a write held SQLite's lock for longer than agents wait, or ""."""
+    """Return a warning if the write held SQLite's lock longer than agents wait, else ""."""
     connection = connections[using or router.db_for_write(TaskRecord)]
     if not engine(connection).is_file or seconds < AGENT_TIMEOUT:
         return ""
@@ -157,7 +157,7 @@ def _is_stored(task: Task, using: str) -> bool:
 
 
 def storable_task(task: Task, using: str) -> Task:
-    """Return the task with values that the database can hold; see `tasks.engines.storable`."""
+    """Convert the task's values to what the database can store; see `tasks.engines.storable`."""
     connection = connections[using]
     if not engine(connection).is_strictly_typed:
         return task
@@ -171,15 +171,15 @@ def _storable_values(row: Task | Checkpoint, connection: BaseDatabaseWrapper) ->
 
 
 def delete_task(task_id: str | bytes, using: str) -> None:
-    """Delete a task with its checkpoints."""
+    """Delete a task and its checkpoints."""
     with transactions.writing(using) as cursor:
         transfer_statements.delete_task(cursor, task_id)
 
 
 def require_file(database: dict[str, Any]) -> None:
-    """Raise TransferError if SQLite's file is missing: opening it would create an empty one."""
+    """Raise TransferError if the SQLite file is missing: connecting would create an empty file."""
     file = str(database["NAME"])
-    is_uri = file.startswith("file:")  # only used for existing, read-only files
+    is_uri = file.startswith("file:")  # URIs are only used for existing, read-only files
     if "sqlite3" in database["ENGINE"] and not is_uri and not Path(file).exists():
         raise TransferError(f"There is no file {file}")
 

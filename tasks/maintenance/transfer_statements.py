@@ -1,4 +1,4 @@
-"""The SQL that transfers whole tasks, one at a time, exactly as stored."""
+"""The SQL that reads and writes tasks one at a time, exactly as stored."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ _INSERT_CHECKPOINT = f"""
 
 
 def select_ids(cursor: CursorWrapper, after: str | bytes | None, limit: int) -> list[str | bytes]:
-    """Return the next task ids in byte order, leaving out those that are not text."""
+    """Return the next task ids in byte order, skipping ids that are not text."""
     comparison = ">=" if after is None else ">"
     is_text = "" if engine(cursor.db).is_strictly_typed else "AND typeof(task_id) = 'text'"
     cursor.execute(
@@ -41,7 +41,7 @@ def select_thread_ids(cursor: CursorWrapper, thread_id: str) -> list[str | bytes
 def select_task(
     cursor: CursorWrapper, task_id: str | bytes
 ) -> tuple[tuple[Any, ...] | None, list[tuple[Any, ...]]]:
-    """Return a task's row (or None), and its checkpoints' rows in recording order."""
+    """Return a task's row (or None), and its checkpoint rows in the order they were recorded."""
     params = (_id_param(cursor, task_id),)
     cursor.execute(f"SELECT {TASK_COLUMNS} FROM task_records {_WHERE_ID}", params)
     row = cursor.fetchone()
@@ -53,7 +53,7 @@ def select_task(
 
 def task_exists(cursor: CursorWrapper, task_id: str | bytes) -> bool:
     param = _id_param(cursor, task_id)
-    if isinstance(param, str) and "\0" in param:  # PostgreSQL rejects queries with NUL
+    if isinstance(param, str) and "\0" in param:  # PostgreSQL rejects parameters that contain NUL
         return False
     cursor.execute(f"SELECT 1 FROM task_records {_WHERE_ID}", (param,))
     return cursor.fetchone() is not None
@@ -62,11 +62,11 @@ def task_exists(cursor: CursorWrapper, task_id: str | bytes) -> bool:
 def insert_task(
     cursor: CursorWrapper, task: Sequence[Any], checkpoints: Sequence[Sequence[Any]]
 ) -> bool:
-    """Insert a task with its checkpoints. Return False, writing nothing, if its id is taken."""
+    """Insert a task and its checkpoints. If the id is taken, write nothing and return False."""
     cursor.execute(_INSERT_TASK, task)
     if not cursor.rowcount:
         return False
-    # Checkpoints left behind by a task that was deleted by hand
+    # Remove checkpoints left over from a task with this id that was deleted by hand.
     cursor.execute("DELETE FROM task_checkpoints WHERE task_id = %s", task[:1])
     cursor.executemany(_INSERT_CHECKPOINT, [(task[0], *checkpoint) for checkpoint in checkpoints])
     return True
@@ -77,9 +77,9 @@ def delete_task(cursor: CursorWrapper, task_id: str | bytes) -> None:
 
 
 def count_unreachable(cursor: CursorWrapper) -> tuple[int, int]:
-    """Count the tasks whose id is not text, and the checkpoints without a task."""
+    """Count the tasks whose ids are not text, and the checkpoints that have no task."""
     if engine(cursor.db).is_strictly_typed:
-        return 0, 0  # its types and its foreign key prevent both
+        return 0, 0  # column types and the foreign key rule out both
     cursor.execute("SELECT count(*) FROM task_records WHERE typeof(task_id) <> 'text'")
     [tasks] = cursor.fetchone()
     cursor.execute(
@@ -91,7 +91,7 @@ def count_unreachable(cursor: CursorWrapper) -> tuple[int, int]:
 
 
 def _id_param(cursor: CursorWrapper, task_id: str | bytes) -> str | bytes:
-    """Return an id to pass to CAST(%s AS TEXT): bytes on SQLite, where it might not be UTF-8."""
+    """Prepare an id for CAST(%s AS TEXT). On SQLite, return bytes, since ids may not be UTF-8."""
     if engine(cursor.db).is_strictly_typed or isinstance(task_id, bytes):
         return task_id
     return task_id.encode()

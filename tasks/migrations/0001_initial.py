@@ -1,4 +1,4 @@
-"""The two tables exactly as gloamy's own store creates them, so either program may do it first."""
+"""Creates the two tables exactly as the gloamy daemon does, so either program can run first."""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS task_checkpoints (
 );
 """
 
-# Text columns that are compared sort bytewise, as on SQLite.
+# COLLATE "C" makes text columns sort by byte value, as they do on SQLite.
 POSTGRESQL = """
 CREATE TABLE IF NOT EXISTS task_records (
     task_id text COLLATE "C" PRIMARY KEY,
@@ -63,7 +63,7 @@ CREATE TABLE IF NOT EXISTS task_checkpoints (
 );
 """
 
-# gloamy's own store has the first two; the third sorts the list without reading every row.
+# The daemon creates the first two as well. The third lets the list be sorted without a full scan.
 INDEXES = """
 CREATE INDEX IF NOT EXISTS idx_task_records_thread ON task_records(thread_id, updated_at DESC);
 CREATE INDEX IF NOT EXISTS idx_task_checkpoints_task_step
@@ -81,7 +81,7 @@ def create_tables(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    atomic = False  # holds the file's lock for one index at a time: agents wait only 5 seconds
+    atomic = False  # locks the file for one index at a time, since agents wait only 5 seconds
 
     initial = True
 
@@ -92,7 +92,7 @@ class Migration(migrations.Migration):
             database_operations=[
                 migrations.RunPython(
                     create_tables,
-                    migrations.RunPython.noop,  # keep the tables, which hold an agent's work
+                    migrations.RunPython.noop,  # keeps the tables, which hold an agent's work
                     hints={"model_name": "taskrecord"},
                 ),
             ],

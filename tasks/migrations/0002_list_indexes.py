@@ -1,4 +1,4 @@
-"""Indexes for the list's other sort orders and its status filter; the tables are unchanged."""
+"""Adds indexes for the thread list's other sort orders and its status filter."""
 
 from django.db import migrations, models
 
@@ -28,7 +28,7 @@ def _descending(*names):
 
 
 class Migration(migrations.Migration):
-    atomic = False  # holds the file's lock for one index at a time: agents wait only 5 seconds
+    atomic = False  # locks the file for one index at a time, since agents wait only 5 seconds
 
     dependencies = [("tasks", "0001_initial")]
 

@@ -24,7 +24,7 @@ from tasks.store.daemon import daemon
 from tasks.templatetags.threads import display_id
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-LARGEST = 10  # threads listed
+LARGEST = 10  # how many of the largest threads to list
 
 
 def age(text: str) -> timedelta:
@@ -75,7 +75,7 @@ class Command(BaseCommand):
             self.show(Confirmation(self.plan(options, measure=True)))
 
     def filters(self, options: dict[str, Any]) -> str:
-        """Return the given filters as text, for the clearing's record."""
+        """Return the command-line filters as text to store with the clearing."""
         names = ("thread", "status", "older_than", "channel", "provider", "model")
         values = {name: options[name] for name in names if options[name] not in (None, [])}
         values |= {name: "" for name in ("stalled", "cannot_resume") if options[name]}
@@ -83,7 +83,7 @@ class Command(BaseCommand):
         return " ".join(words)
 
     def plan(self, options: dict[str, Any], *, measure: bool = False) -> list[ClearedThread]:
-        """Return the matching threads, without running ones unless the options include them."""
+        """Return the matching threads, excluding running ones unless the options include them."""
         with transactions.reading_as_stored():
             ids = list(self.matching(options).order_by().values_list("thread_id", flat=True))
         threads = lifecycle.plan([id_ for id_ in ids if isinstance(id_, str)], measure=measure)

@@ -30,7 +30,7 @@ class Command(BaseCommand):
             with _open(options["file"]) as file:
                 failures = self.export(file, options["thread"])
         except BrokenPipeError:
-            # Python flushes standard output again at exit, which must not fail
+            # Python flushes standard output again at exit, and that flush must not fail
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(1) from None
         except OSError as error:
@@ -76,12 +76,12 @@ def _write(file: IO[bytes], line: msgspec.Struct) -> None:
 
 @contextmanager
 def _open(name: str) -> Iterator[IO[bytes]]:
-    """Open standard output, a device, or a private file that gets its name when complete."""
+    """Open standard output, a device, or a private file that is renamed once it is complete."""
     file = Path(name).resolve()
     if name == "-":
         yield sys.stdout.buffer
         sys.stdout.flush()
-    elif file.exists() and not stat.S_ISREG(file.stat().st_mode):  # such as /dev/null
+    elif file.exists() and not stat.S_ISREG(file.stat().st_mode):  # a device such as /dev/null
         with file.open("wb") as device:
             yield device
     else:

@@ -73,7 +73,7 @@ def _must_wait(connection: BaseDatabaseWrapper) -> bool:
 def _ignore_orphans(alias: str) -> Iterator[None]:
     """Let migrations succeed despite checkpoints whose task was deleted by hand.
 
-    Otherwise Django rejects every migration of a SQLite file with such checkpoints.
+    Otherwise, Django's foreign key check would make every migration of the SQLite file fail.
     """
     connection = connections[alias]
     connection.check_constraints = lambda table_names=None: None  # type: ignore[method-assign]

@@ -49,7 +49,7 @@ class Command(BaseCommand):
             self.stdout.write(f"Its -wal file: {plain_size(space.log)}, used again and again.")
 
     def refuse(self, space: Space) -> None:
-        """Raise CommandError if the file cannot or should not be rewritten now."""
+        """Raise CommandError if the store's file cannot or should not be rewritten now."""
         if settings.TASKS_READ_ONLY:
             raise CommandError("The store is read-only.")
         if not engine(workspace.store_connection()).is_file:
