@@ -1,12 +1,12 @@
-"""The verbs of the task store. Everything that writes to the store goes through them.
+"""The task store's verbs: the functions that save, load and delete tasks.
 
-Their names and behaviour match gloamy's own store, which uses the same SQLite file concurrently.
-Every verb has an asynchronous version named `a…`; called while an event loop runs, a plain verb
-raises Django's SynchronousOnlyOperation. Cancelling an `a…` verb does not interrupt its write,
-which happens completely or not at all.
+Their names and behaviour match gloamy's built-in store, which may use the same SQLite file at the
+same time. Every verb has an asynchronous version named `a…`. Calling a plain verb while an event
+loop runs raises Django's SynchronousOnlyOperation. Cancelling an `a…` verb does not interrupt its
+write, which happens completely or not at all.
 
-A store failure raises a StoreError, with a subclass for each remedy, and nothing is written.
-The next call reopens the store, so nothing has to be restarted.
+If the store fails, the verb writes nothing and raises a StoreError; there is a subclass for each
+remedy. The next call reopens the store, so nothing needs to be restarted.
 """
 
 from typing import Any
@@ -108,15 +108,15 @@ _IDENTITY = ("task_id", "thread_id", "channel", "provider", "model")
 
 
 class ThreadChangedError(Exception):
-    """A thread differs from what was expected; nothing was deleted."""
+    """The thread's rows differ from the expected ones; nothing was deleted."""
 
 
 def save_snapshot(snapshot: TaskSnapshot) -> None:
     """Insert or replace a task, preserving its `created_at` and its checkpoints.
 
-    `completed_at` is set to the current time if the status is terminal, else to null. Saving an
-    ended task as running starts a new run: its count becomes 0 and its checkpoints are deleted.
-    Raises TypeError or ValueError, naming the field, before anything is written.
+    `completed_at` is set to the current time if the status is terminal, otherwise to null. Saving
+    an ended task as running starts a new run: its checkpoints are deleted and their count reset.
+    Raises TypeError or ValueError, naming the invalid field, before anything is written.
     """
     texts = _checked_texts(snapshot, "latest_checkpoint_note", "final_response", "last_error")
     status = _checked_status(snapshot.status)
@@ -136,7 +136,7 @@ def record_checkpoint(update: TaskCheckpointUpdate) -> None:
     """Add a checkpoint to a task, creating the task if it is new, and set its status to running.
 
     The task's `resumable_history`, `final_response`, `last_error` and `completed_at` are unchanged.
-    Raises TypeError or ValueError, naming the field, before anything is written.
+    Raises TypeError or ValueError, naming the invalid field, before anything is written.
     """
     values = _checked_texts(update, "checkpoint_note") | {
         "step_index": _checked_step_index(update.step_index),
@@ -149,9 +149,9 @@ def record_checkpoint(update: TaskCheckpointUpdate) -> None:
 
 
 def load_by_thread_id(thread_id: str) -> StoredTask | None:
-    """Return the thread's most recently updated task with its checkpoints, or None.
+    """Return the thread's most recently updated task with its checkpoints.
 
-    Raises CorruptRecordError if a row cannot be decoded.
+    Returns None if the thread has no tasks. Raises CorruptRecordError if a row cannot be decoded.
     """
     return load_task(_checked_text(thread_id, "thread_id"))
 
@@ -159,10 +159,10 @@ def load_by_thread_id(thread_id: str) -> StoredTask | None:
 def delete_by_thread_id(
     thread_id: str, *, expected: ThreadRows | None = None, overwrite: bool = False
 ) -> None:
-    """Delete all tasks of the thread with their checkpoints.
+    """Delete all of the thread's tasks and their checkpoints.
 
     Raises ThreadChangedError, and deletes nothing, if the thread's rows differ from `expected`.
-    With `overwrite`, SQLite fills the freed space with zeros.
+    With `overwrite`, SQLite overwrites the deleted data with zeros.
     """
     _checked_text(thread_id, "thread_id")
     if expected is None and not overwrite:
@@ -177,12 +177,12 @@ def delete_by_thread_id(
 
 
 def clear_session(thread_id: str) -> None:
-    """Call `delete_by_thread_id`, under the name that the agent's `/new` command uses."""
+    """Call `delete_by_thread_id`; this is the name that the agent's `/new` command calls."""
     delete_by_thread_id(thread_id)
 
 
 def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None] | None:
-    """Return (turns, latest checkpoint note) to resume with, or None if there are no turns.
+    """Return (turns, latest checkpoint note) to resume the thread with, or None if it has no turns.
 
     Raises CorruptRecordError if the history cannot be decoded.
     """
@@ -226,7 +226,7 @@ async def aload_resumable_state(
 
 
 def _checked_texts(source: TaskSnapshot | TaskCheckpointUpdate, *optional: str) -> dict[str, Any]:
-    """Check the text fields and return them by name; only the `optional` ones may be None."""
+    """Validate the text fields and return them in a dict; only the `optional` ones may be None."""
     values: dict[str, Any] = {}
     for name in _IDENTITY:
         values[name] = _checked_text(getattr(source, name), name)

@@ -1,1 +1,1 @@
-"""Keep secrets out of pages and exports, and reveal them to users who may see them."""
+"""Hide secrets in pages and exports, and reveal them to authorized users."""

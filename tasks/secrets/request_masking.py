@@ -1,8 +1,8 @@
 """Mask secrets while a response is being built, unless its view has lifted the masking.
 
-`tasks.secrets.response_masking` masks every finished response. This module covers the operations
-that would hide a secret from it: truncating a text, showing a search hit in its context, and
-showing a value separately from its name.
+`tasks.secrets.response_masking` masks every finished response. This module handles the operations
+after which it could miss a secret: truncating text, showing a search hit in context, and showing
+a value separately from its name.
 """
 
 from bisect import bisect_left, bisect_right
@@ -18,8 +18,8 @@ from masking import MARGIN, MASK
 
 T = TypeVar("T")
 
-LONGEST_FIELD = 10_000  # characters; of a longer value, only the name is checked
-_WINDOW, _OVERLAP = 1_000_000, 100_000  # characters: searched at a time, and added at either end
+LONGEST_FIELD = 10_000  # characters; for longer values, only the name is checked
+_WINDOW, _OVERLAP = 1_000_000, 100_000  # characters; the overlap is added at both ends
 
 _IS_LIFTED: ContextVar[bool] = ContextVar("is_lifted", default=False)
 
@@ -35,7 +35,7 @@ def response_scope() -> Iterator[None]:
 
 
 def lift() -> None:
-    """Let the rest of this response show secrets: the user has been authorized."""
+    """Stop masking for the rest of this response. Call this only for an authorized user."""
     _IS_LIFTED.set(True)
 
 
@@ -44,30 +44,30 @@ def is_lifted() -> bool:
 
 
 def in_current_scope(chunks: Iterable[T]) -> Iterator[T]:
-    """Yield the chunks of a streamed response, each produced later under the current setting."""
+    """Iterate over a streamed response's chunks with the masking setting that applies now."""
     context, iterator = copy_context(), iter(chunks)
     return iter(lambda: context.run(next, iterator, None), None)
 
 
 def mask(text: str) -> str:
-    """Mask a text before it is split or joined with others, which could obscure its secrets."""
+    """Mask text before it is split or joined with other text, which could disguise its secrets."""
     return text if is_lifted() else masking.mask(text)
 
 
 def truncate(text: str, length: int) -> str:
-    """Return the first `length` characters, with any secret at the cut masked completely."""
+    """Return the first `length` characters with secrets masked, even one that the cut splits."""
     if is_lifted():
         return text[:length]
     return masking.mask_start(text[: length + MARGIN], length)
 
 
 def shorten(text: str, length: int) -> str:
-    """Truncate a text to `length` characters, ending in an ellipsis if anything was cut."""
+    """Truncate text to `length` characters, ending with an ellipsis if anything was cut off."""
     return text if len(text) <= length else f"{truncate(text, length - 1).rstrip()}…"
 
 
 def mask_field(name: str, value: Any) -> Any:
-    """Mask a value that is shown separately from its name, if the two together form a secret."""
+    """Mask secrets in a value that is shown apart from its name; the name helps to detect them."""
     if is_lifted() or isinstance(value, bool) or not isinstance(value, str | int | float):
         return value
     if not isinstance(value, str) or len(value) > LONGEST_FIELD:
@@ -78,7 +78,7 @@ def mask_field(name: str, value: Any) -> Any:
 
 
 class SearchedText:
-    """A text with search hits; its secrets are located lazily, and only near the hits."""
+    """Text with search hits. Its secrets are located lazily, and only near the hits."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -87,8 +87,8 @@ class SearchedText:
     def context(self, start: int, end: int, before: int, after: int) -> tuple[str, str, str] | None:
         """Return the masked text before a hit, the hit, and the masked text after it.
 
-        `before` and `after` are lengths in characters of the unmasked text. Return None if the
-        hit overlaps a secret.
+        `before` and `after` are numbers of characters, counted before masking. Returns None if
+        the hit overlaps a secret.
         """
         spans = [] if is_lifted() else self._spans_between(start - before, end + after, start)
         if any(span[0] < end and start < span[1] for span in spans):

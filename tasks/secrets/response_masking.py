@@ -1,4 +1,4 @@
-"""Mask the secrets in finished responses, whichever view or template produced them."""
+"""Mask secrets in finished responses, regardless of the view or template that produced them."""
 
 import codecs
 import re
@@ -14,20 +14,20 @@ _TAG = re.compile(r'(<[/!]?[A-Za-z](?:[^>"]++|"[^"]*+")*+>)')
 _INLINE = re.compile(r"</?(?:a|b|code|del|em|i|ins|kbd|mark|s|small|span|strong|u)[\s>]")
 _NO_ELEMENTS = re.compile(r'<(?:option|text|textarea|title)\b|<span class="masked">')
 _MARKED = f'<span class="masked">{MASK}</span>'
-# Skip attributes that forms and scripts need unchanged, and links to this site, which must work.
+# Do not mask attributes that forms and scripts need unchanged, or links within this site.
 _ATTRIBUTE = re.compile(
     r'(?<=\s)(?!(?:action|class|for|id|name|src|value|data-[\w-]+|hx-[\w-]+)="|href="[/?#])'
     r'([\w-]+=")([^"]+)(?=")'
 )
 
-# Characters held back from a stream: where a secret may still continue, and before it for its name.
+# Characters of a stream to hold back for an unfinished secret, and for the name in front of it.
 _HELD, _NAME = 64_000, 700
 _CHUNK = 500_000  # bytes
 
 
 def mask_page(html: str) -> str:
-    """Mask the secrets in a page's texts and attributes, even if they span several elements."""
-    parts = _TAG.split(html)  # texts at even indexes, tags at odd ones
+    """Mask secrets in a page's text and attributes, even if a secret spans several elements."""
+    parts = _TAG.split(html)  # text at even indexes, tags at odd indexes
     separators = ["" if _INLINE.match(tag) else "\n" for tag in parts[1::2]]
     texts = list(zip(map(unescape, parts[::2]), [*separators, ""], strict=True))
     for index, masked in _mask_each(texts).items():
@@ -39,7 +39,7 @@ def mask_page(html: str) -> str:
         for attribute in _ATTRIBUTE.finditer(tag)
     ]
     values = _mask_each([(unescape(attribute[2]), "\n") for _, attribute in attributes])
-    for number in sorted(values, reverse=True):  # backwards, so that offsets in a tag stay valid
+    for number in sorted(values, reverse=True):  # in reverse, so that earlier offsets stay valid
         index, attribute = attributes[number]
         tag = parts[2 * index + 1]
         start, end = attribute.span(2)
@@ -51,9 +51,9 @@ def mask_page(html: str) -> str:
 
 
 def _mask_each(texts: Sequence[tuple[str, str]]) -> dict[int, str]:
-    """Mask texts, each paired with the separator after it; return those that changed, by index.
+    """Mask (text, separator) pairs and return the texts that changed, keyed by index.
 
-    A secret may continue from one text into the next.
+    All pairs are searched as one string, because a secret may span several of them.
     """
     spans = masking.find_secrets("".join(text + separator for text, separator in texts))
     if not spans:
@@ -72,12 +72,12 @@ def _mask_each(texts: Sequence[tuple[str, str]]) -> dict[int, str]:
 
 
 def mask_text(content: bytes) -> bytes:
-    """Mask UTF-8 text, such as a stored message or JSON, and keep any invalid bytes."""
+    """Mask secrets in UTF-8 text, such as a stored message or JSON, and keep any invalid bytes."""
     return b"".join(mask_stream([content]))
 
 
 def mask_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Mask UTF-8 text that arrives in chunks, regardless of where the chunks are split."""
+    """Mask secrets in UTF-8 text that arrives in chunks, even if a secret spans several chunks."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     pending, threshold = "", 2 * _HELD
     for chunk in _rechunk(chunks):
@@ -85,7 +85,7 @@ def mask_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
         if len(pending) < threshold:
             continue
         ready, pending = _split_ready(pending)
-        threshold = max(2 * _HELD, 2 * len(pending))  # avoid frequent rescans of an endless secret
+        threshold = max(2 * _HELD, 2 * len(pending))  # avoid rescanning a very long secret often
         if ready:
             yield ready.encode("utf-8", "surrogateescape")
     pending += decoder.decode(b"", final=True)
@@ -94,13 +94,13 @@ def mask_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _rechunk(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Split large chunks, as scanning a chunk takes several times its size in memory."""
+    """Split large chunks, because scanning a chunk takes several times its size in memory."""
     for chunk in chunks:
         yield from (chunk[start : start + _CHUNK] for start in range(0, len(chunk), _CHUNK))
 
 
 def _split_ready(text: str) -> tuple[str, str]:
-    """Return the part of a text that can be sent, masked, and the rest, which must wait."""
+    """Split text into a part that can be sent, already masked, and the rest, which must wait."""
     spans, cut = masking.find_secrets(text), len(text) - _HELD
     for span in reversed(spans):
         if span.start - _NAME < cut < span.end:

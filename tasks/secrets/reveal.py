@@ -1,7 +1,7 @@
 """Reveal one thread's secrets to one session for ten minutes, after logging the reveal.
 
-The session stores which thread is revealed and until when, so a reveal ends with its session. The
-user's permission is checked again on each request.
+The session stores the revealed thread and the expiry time, so a reveal ends with its session. The
+user's permission is checked again on every request.
 """
 
 from collections.abc import Callable
@@ -30,9 +30,9 @@ View = Callable[..., HttpResponseBase]
 
 
 def begin(request: HttpRequest, thread_id: str) -> None:
-    """Reveal a thread's secrets to this session, and end its reveal of any other thread.
+    """Reveal a thread's secrets to this session, ending the reveal of any other thread.
 
-    The reveal is logged first. If that raises a database error, nothing is revealed.
+    If logging the reveal raises a database error, nothing is revealed.
     """
     user: Any = request.user
     now = timezone.now()
@@ -53,28 +53,28 @@ def begin(request: HttpRequest, thread_id: str) -> None:
 
 
 def end(request: HttpRequest, thread_id: str) -> None:
-    """End the reveal of a thread's secrets before it expires."""
+    """Hide the thread's secrets from this session again before the reveal expires."""
     entry = request.session.get(SESSION_KEY)
     if entry and entry["thread"] == _digest(thread_id):
         del request.session[SESSION_KEY]
-        with suppress(Error):  # they are hidden anyway; the log then shows the full ten minutes
+        with suppress(Error):  # if this fails, the log will show the full ten minutes
             _record_end(entry, timezone.now())
 
 
 def end_at_sign_out(request: HttpRequest, **kwargs: Any) -> None:
-    """Record the end of the session's reveal (a `user_logged_out` receiver)."""
-    with suppress(Error):  # signing out must not fail because of this
+    """Record that signing out ended the session's reveal (a `user_logged_out` receiver)."""
+    with suppress(Error):  # a database error must not prevent signing out
         _record_end(request.session.get(SESSION_KEY), timezone.now())
 
 
 def record_export(request: HttpRequest) -> None:
-    """Count an export that includes the revealed secrets, before it is sent."""
+    """Add one to the number of exports made during the reveal, before the export is sent."""
     reveal = Reveal.objects.filter(pk=request.session[SESSION_KEY]["row"])
     reveal.update(exports=F("exports") + 1)
 
 
 def revealed_until(request: HttpRequest, thread_id: str) -> datetime | None:
-    """Return when this user's reveal of the thread ends, or None if its secrets are hidden."""
+    """Return when the reveal of the thread ends, or None if its secrets are hidden."""
     entry = request.session.get(SESSION_KEY)
     if not entry or entry["thread"] != _digest(thread_id):
         return None
@@ -85,7 +85,7 @@ def revealed_until(request: HttpRequest, thread_id: str) -> datetime | None:
 
 
 def lift_if_revealed(request: HttpRequest, thread_id: str) -> None:
-    """Let the response show the secrets of this thread if they are revealed to this user."""
+    """Stop masking the response if the thread's secrets are revealed to the user."""
     until = revealed_until(request, thread_id)
     request.secrets_until = until  # type: ignore[attr-defined]
     if until:
@@ -93,12 +93,12 @@ def lift_if_revealed(request: HttpRequest, thread_id: str) -> None:
 
 
 def lifted_until(request: HttpRequest) -> datetime | None:
-    """Return when the secrets shown by this response must be hidden; None if it shows none."""
+    """Return when the secrets in this response must be hidden again, or None if it shows none."""
     return getattr(request, "secrets_until", None)
 
 
 def reload_when_over(view: View) -> View:
-    """Decorate a view so that a page that shows secrets reloads when the reveal expires."""
+    """Make the decorated view's pages reload when the reveal of the secrets they show expires."""
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -112,7 +112,7 @@ def reload_when_over(view: View) -> View:
 
 
 def _digest(thread_id: str) -> str:
-    """Return a digest that identifies the thread, based on its id as the database stores it."""
+    """Return a digest of the store's identity and the thread's id as the database stores it."""
     stored_id = storable(thread_id, workspace.store_connection())
     return digest(f"{workspace.identity()}\0{stored_id}")
 

@@ -1,1 +1,1 @@
-"""The file or database shared with the agent: connections, transactions, SQL and errors."""
+"""Access to the store shared with the agent: connections, transactions, SQL and errors."""

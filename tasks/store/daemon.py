@@ -1,4 +1,4 @@
-"""Whether the daemon is alive, and which running threads are stalled."""
+"""Determine whether the daemon is alive and which running threads are stalled."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ class _DaemonState(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Daemon:
-    """The workspace's daemon at one point in time; `beat` is its last heartbeat, if known."""
+    """The state of the workspace's daemon at `now`; `beat` is its last heartbeat, if known."""
 
     beat: datetime | None
     now: datetime
@@ -38,10 +38,10 @@ class Daemon:
 
     @property
     def stalled_before(self) -> str:
-        """The cutoff, in stored form; running threads last updated before it are stalled.
+        """The cutoff time, in stored form: running threads last updated before it are stalled.
 
-        A dead daemon does not resume the threads it left running. Anything written after its death
-        is another agent's work.
+        A dead daemon does not resume the threads that it left running, so they are stalled. Threads
+        updated after the daemon died belong to another agent.
         """
         cutoff = self.now - settings.STALLED_AFTER
         if self.beat is not None and self.state == "dead":
@@ -54,12 +54,12 @@ class Daemon:
 
 
 def daemon(now: datetime | None = None) -> Daemon:
-    """Return the daemon as its heartbeat file shows it; without a file, its state is unknown."""
+    """Read the daemon's state from its heartbeat file; without a file, the state is unknown."""
     return Daemon(_read_heartbeat(), now or timezone.now())
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """Return what the header of every page needs; a context processor."""
+    """Provide the header of every page with the daemon's state (a context processor)."""
     return {"daemon": daemon()}
 
 
@@ -76,7 +76,7 @@ def _read_heartbeat() -> datetime | None:
 
 
 def _heartbeat_file() -> Path | None:
-    """Return the heartbeat file beside the workspace, if the store is in its `state` folder."""
+    """Return the workspace's heartbeat file, or None if the store is not in its `state` folder."""
     if not engine(store_connection()).is_file:
         return None  # agents on several hosts may share the database
     folder = store_file().parent

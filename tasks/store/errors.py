@@ -1,7 +1,7 @@
-"""Store errors: one class for each remedy, with messages in plain words.
+"""Store errors: one class for each remedy, with plain-language messages.
 
-They are OperationalErrors, so code that handles Django's errors also handles these; `__cause__` is
-the database driver's error. As in Django, messages end without a full stop.
+They are subclasses of OperationalError, so code that handles Django's errors handles them too.
+`__cause__` is the database driver's error. As in Django, messages do not end with a full stop.
 """
 
 import os
@@ -15,11 +15,11 @@ from tasks.store import workspace
 
 
 class StoreError(OperationalError):
-    """The operation failed; nothing was written unless the message says otherwise."""
+    """A store operation failed; nothing was written unless the message says otherwise."""
 
 
 class StoreBusyError(StoreError):
-    """Another program held the lock for longer than a write waits. Retrying may help."""
+    """Another program held the store's lock for too long. Retrying may help."""
 
 
 class StoreFullError(StoreError):
@@ -31,11 +31,11 @@ class StoreReadOnlyError(StoreError):
 
 
 class StoreMissingError(StoreError):
-    """The store's file, a table or a column is missing."""
+    """The store's file, or one of its tables or columns, is missing."""
 
 
 class StoreDamagedError(StoreError):
-    """The store's file is not a database, or is corrupt or truncated."""
+    """The store is corrupt or truncated, or its file is not a database."""
 
 
 class StoreTriggerError(StoreError):
@@ -45,19 +45,19 @@ class StoreTriggerError(StoreError):
 class StoreUnavailableError(StoreError):
     """The store cannot be opened, or has stopped answering.
 
-    A write that a PostgreSQL server was committing when it disappeared may have taken effect.
+    If the connection to PostgreSQL broke during a commit, the write may have taken effect.
     """
 
 
 class IdTooLongError(StoreError, ValueError):
-    """An id exceeds a PostgreSQL index's limit of 2,704 bytes, compressed. SQLite has no limit."""
+    """An id, once compressed, exceeds PostgreSQL's limit of 2,704 bytes for indexed values."""
 
 
 class CorruptRecordError(StoreError):
     """A stored value is invalid; the message names its row and column."""
 
 
-# Keyed by SQLite's primary result codes.
+# Error classes by SQLite's primary result code.
 _SQLITE: dict[int, type[StoreError]] = {
     3: StoreReadOnlyError,  # PERM
     5: StoreBusyError,
@@ -68,30 +68,30 @@ _SQLITE: dict[int, type[StoreError]] = {
     11: StoreDamagedError,  # CORRUPT
     13: StoreFullError,
     14: StoreUnavailableError,  # CANTOPEN
-    15: StoreUnavailableError,  # PROTOCOL: the file system's locks do not work
+    15: StoreUnavailableError,  # PROTOCOL: file locking does not work
     22: StoreUnavailableError,  # NOLFS: the file is too large for the file system
-    23: StoreTriggerError,  # AUTH: `untrusted` denies only writes by triggers
+    23: StoreTriggerError,  # AUTH: the authorizer only denies writes by triggers
     26: StoreDamagedError,  # NOTADB
 }
-_MISSING = ("no such table", "no such column", "has no column named")  # all have code 1
+_MISSING = ("no such table", "no such column", "has no column named")  # all have result code 1
 
-# Keyed by PostgreSQL's SQLSTATE, or by its first two characters.
+# Error classes by PostgreSQL's SQLSTATE, or by its first two characters.
 _POSTGRESQL: dict[str, type[StoreError]] = {
     "08": StoreUnavailableError,  # connection failed
     "25006": StoreReadOnlyError,
-    "28": StoreUnavailableError,  # authorization
+    "28": StoreUnavailableError,  # authorization failed
     "3D": StoreMissingError,  # no such database
     "3F": StoreMissingError,  # no such schema
-    "40": StoreBusyError,  # deadlock, or not serializable
-    "42501": StoreReadOnlyError,  # no permission
+    "40": StoreBusyError,  # deadlock or serialization failure
+    "42501": StoreReadOnlyError,  # permission denied
     "42703": StoreMissingError,  # no such column
     "42P01": StoreMissingError,  # no such table
-    "53": StoreUnavailableError,  # out of memory or connections
+    "53": StoreUnavailableError,  # out of memory or out of connections
     "53100": StoreFullError,
-    "55P03": StoreBusyError,  # lock_timeout
-    "57": StoreUnavailableError,  # shutting down or starting up
-    "57014": StoreBusyError,  # statement_timeout
-    "58": StoreUnavailableError,  # the server's disk failed
+    "55P03": StoreBusyError,  # lock_timeout exceeded
+    "57": StoreUnavailableError,  # the server is shutting down or starting up
+    "57014": StoreBusyError,  # statement_timeout exceeded
+    "58": StoreUnavailableError,  # disk failure on the server
     "XX001": StoreDamagedError,
     "XX002": StoreDamagedError,
 }
@@ -121,11 +121,11 @@ _STALE_SNAPSHOT = (
     "{database} was written by another program since this transaction began, and it began with a"
     " read: end it, and begin again with the write"
 )
-_MIN_FREE_SPACE = 128 * 1024  # bytes; without space for a -shm file, SQLite reports an I/O error
+_MIN_FREE_SPACE = 128 * 1024  # bytes; if a -shm file does not fit, SQLite reports an I/O error
 
 
 def translate(error: Error, connection: BaseDatabaseWrapper) -> Exception:
-    """Return the StoreError for a driver error; DataErrors and other errors are unchanged."""
+    """Return the StoreError for a driver error; return a DataError or any other error unchanged."""
     cause = error.__cause__
     if isinstance(error, StoreError | DataError) or cause is None:
         return error
@@ -146,14 +146,14 @@ def translate(error: Error, connection: BaseDatabaseWrapper) -> Exception:
 
 
 def describe(connection: BaseDatabaseWrapper) -> str:
-    """Name the database and its location, to start a sentence; never includes a password."""
+    """Describe the database and its location for the start of a sentence, without any password."""
     name = "The store" if connection is workspace.store_connection() else "The database"
     return f"{name} at {workspace.location(connection)}"
 
 
 def _sqlite_class(cause: Any, connection: BaseDatabaseWrapper) -> type[StoreError]:
     text, code = str(cause), getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    if text.startswith("Could not decode to UTF-8"):  # raised by Python, without a result code
+    if text.startswith("Could not decode to UTF-8"):  # from Python, so it has no result code
         return CorruptRecordError
     if any(phrase in text for phrase in _MISSING):
         return StoreMissingError
@@ -178,14 +178,14 @@ def _disk_class(connection: BaseDatabaseWrapper) -> type[StoreError]:
 
 def _postgresql_class(cause: Any, error: Error) -> type[StoreError]:
     state = getattr(cause, "sqlstate", None)
-    if state is None:  # raised by the driver itself: the connection is missing or broken
+    if state is None:  # raised by the driver, not by the server
         is_disconnected = isinstance(error, OperationalError | InterfaceError)
         return StoreUnavailableError if is_disconnected else StoreError
     return _POSTGRESQL.get(state) or _POSTGRESQL.get(state[:2], StoreError)
 
 
 def _id_too_long(cause: Any) -> IdTooLongError:
-    """Return the error, naming the field if PostgreSQL names its index (up to 8,191 bytes)."""
+    """Name the field in the error if PostgreSQL names its index (for ids of up to 8,191 bytes)."""
     field = _INDEXED_FIELDS.get(cause.diag.constraint_name, "task_id or thread_id")
     return IdTooLongError(
         f"{field} is too long for PostgreSQL: an index holds 2,704 bytes, compressed"
@@ -193,7 +193,7 @@ def _id_too_long(cause: Any) -> IdTooLongError:
 
 
 def _reason(cause: BaseException) -> str:
-    """Return the first line of a driver's message, without any stored text."""
+    """Return the first line of a driver's error message, with any stored text removed."""
     line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
     if line.startswith("Could not decode to UTF-8"):
         line = line.partition(" with text")[0].replace("Could not decode to UTF-8 ", "") + (

@@ -1,6 +1,6 @@
-"""Detection of a file that was deleted, replaced or truncated while a connection has it open.
+"""Detect a database file that was deleted, replaced or truncated while a connection had it open.
 
-SQLite keeps using such a file, and reports success for writes that nobody will ever read.
+Otherwise, SQLite would keep using the old file and report success for writes that are lost.
 """
 
 import os
@@ -18,14 +18,14 @@ from tasks.store.errors import StoreDamagedError, StoreError, StoreMissingError,
 
 
 class _File:
-    """A file's identity and size at the last check."""
+    """The identity of a database file, and its size at the last check."""
 
     __slots__ = ("device", "inode", "is_writable", "path", "size", "wal")
 
     def __init__(self, path: str):
         self.path, self.is_writable = path, os.access(path, os.W_OK)
-        self.wal = 0  # the WAL's inode, which does not change while the file is open
-        self.device = self.inode = self.size = 0  # stay 0 if the file no longer exists
+        self.wal = 0  # the -wal file's inode, which stays the same while the database is open
+        self.device = self.inode = self.size = 0  # these stay 0 if the file no longer exists
         with suppress(OSError):
             stat = os.stat(path)
             self.device, self.inode, self.size = stat.st_dev, stat.st_ino, stat.st_size
@@ -35,14 +35,14 @@ _files: WeakKeyDictionary[BaseDatabaseWrapper, _File] = WeakKeyDictionary()
 
 
 def record_file(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Receiver of `connection_created`: record the file that was opened."""
+    """Record the file that a new connection opened (a `connection_created` receiver)."""
     _files.pop(connection, None)
     if engine(connection).is_file and not connection.is_in_memory_db():  # type: ignore[attr-defined]
         _files[connection] = _File(str(workspace.file_of(connection)))
 
 
 def close_if_read_only(connection: BaseDatabaseWrapper) -> None:
-    """Before a write, close a read-only file, so that SQLite can reopen it for writing."""
+    """Close a connection whose file was not writable when opened, so that a write reopens it."""
     file = _files.get(connection)
     if file is not None and not file.is_writable and not connection.in_atomic_block:
         connection.close()
@@ -51,7 +51,7 @@ def close_if_read_only(connection: BaseDatabaseWrapper) -> None:
 def check_written(connection: BaseDatabaseWrapper) -> None:
     """Raise StoreMissingError or StoreDamagedError if a committed write is not in the store's file.
 
-    Must be called before the commit is reported to the caller.
+    Must be called after each commit, before success is reported to the caller.
     """
     if problem := _problem(connection):
         error_class, reason = problem
@@ -62,7 +62,7 @@ def check_written(connection: BaseDatabaseWrapper) -> None:
 
 
 def close_if_replaced(connection: BaseDatabaseWrapper) -> None:
-    """Before a read, close a file that has been replaced, so that SQLite opens the current one."""
+    """Close a connection whose file was replaced, so that the next read opens the current file."""
     if not connection.in_atomic_block and _problem(connection):
         connection.close()
 
@@ -88,9 +88,9 @@ def _problem(connection: BaseDatabaseWrapper) -> tuple[type[StoreError], str] | 
 
 
 def _is_truncated(path: str) -> bool:
-    """Return whether a file has fewer pages than its header says, unlike one that VACUUM shrank.
+    """Return whether a file is shorter than its header says, unlike a file shrunk by VACUUM.
 
-    SQLite does the check, as opening and closing the file here would drop this process's locks.
+    SQLite itself does the check: closing the file in Python would release this process's locks.
     """
     if not os.path.getsize(path):
         return True

@@ -1,10 +1,10 @@
-"""A folder's file system, and whether SQLite's WAL is safe on it."""
+"""Detect a folder's file system, and warn if SQLite's WAL is not safe on it."""
 
 import re
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")  # Linux only
-# The WAL needs shared memory, which these cannot provide between machines or with a VM's host.
+# SQLite's WAL needs shared memory, which these file systems cannot provide across machines.
 REMOTE = {
     *("9p", "afs", "ceph", "cifs", "coda", "drvfs", "gfs2", "gpfs", "lustre", "ncpfs", "nfs"),
     *("nfs4", "ocfs2", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs"),
@@ -14,7 +14,7 @@ REMOTE = {
 
 
 def kind(folder: Path) -> str:
-    """Return the type of the file system, such as ext4 or nfs4, or "" if it is unknown."""
+    """Return the type of the folder's file system, such as ext4 or nfs4, or "" if it is unknown."""
     try:
         mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
@@ -22,12 +22,12 @@ def kind(folder: Path) -> str:
     path = folder.resolve()
     points = [(_mount_point(line), _type(line)) for line in mounts]
     depths = [(len(point.parts), name) for point, name in points if path.is_relative_to(point)]
-    # the deepest mount point applies, and of several mounts on it, the last
+    # use the deepest mount point and, if it has several mounts, the last one
     return max(reversed(depths), key=lambda mount: mount[0], default=(0, ""))[1]
 
 
 def warning(folder: Path) -> str:
-    """Return why a store in this folder may not be safe, or ""."""
+    """Return a warning if this folder's file system is not safe for a store, otherwise ""."""
     if (name := kind(folder)) not in REMOTE:
         return ""
     return (

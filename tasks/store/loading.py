@@ -1,4 +1,4 @@
-"""Loading of a thread's latest task: its rows are checked, decoded and returned as structs."""
+"""Load a thread's latest task: fetch its rows, check and decode them, and return structs."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -20,9 +20,9 @@ Row = tuple[Any, ...]
 
 
 def load_task(thread_id: str) -> StoredTask | None:
-    """Return the thread's latest task and its checkpoints from a single snapshot, or None.
+    """Return the thread's latest task and its checkpoints, read from one consistent snapshot.
 
-    Raises CorruptRecordError if a row cannot be decoded.
+    Returns None if the thread has no tasks. Raises CorruptRecordError if a row cannot be decoded.
     """
     has_snapshot_reads = engine(store_connection()).has_snapshot_reads
     fetch = _fetch_task if has_snapshot_reads else _fetch_task_at_once
@@ -31,7 +31,7 @@ def load_task(thread_id: str) -> StoredTask | None:
 
 
 def load_resumable(thread_id: str) -> StoredResumable | None:
-    """Return the resumable part of the thread's latest task, or None. Raises CorruptRecordError."""
+    """Return what is needed to resume a thread, or None. Raises CorruptRecordError."""
     row = _read(_fetch_resumable, thread_id, single_statement=True)
     if row is None:
         return None
@@ -42,7 +42,7 @@ def load_resumable(thread_id: str) -> StoredResumable | None:
 def _read(
     fetch: Callable[[CursorWrapper, str], Any], thread_id: str, *, single_statement: bool
 ) -> Any:
-    """Fetch rows; text that is not UTF-8 becomes bytes, so that an error can name its row."""
+    """Fetch rows, with text that is not UTF-8 as bytes, so that an error can name the row."""
     try:
         with transactions.reading(single_statement=single_statement) as cursor:
             return fetch(cursor, thread_id)
@@ -125,7 +125,7 @@ def _decoded(decode: Callable[[str], list[T]], raw: str, where: str) -> list[T]:
 
 
 def _checked(rows: list[Row], kind: type[T], table: str) -> list[T]:
-    """Return the rows as named tuples. Raises CorruptRecordError for a value of the wrong type."""
+    """Return the rows as named tuples. Raises CorruptRecordError if a value has the wrong type."""
     try:
         return msgspec.convert(rows, list[kind])  # type: ignore[valid-type]
     except msgspec.ValidationError:

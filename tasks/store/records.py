@@ -1,4 +1,4 @@
-"""The structs that the verbs take and return."""
+"""The structs that the store's verbs take and return."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from tasks.models import TaskStatus
 
 
 class TaskSnapshot(msgspec.Struct, kw_only=True):
-    """The state of a task between two messages of its thread."""
+    """The complete state of a task, as passed to `save_snapshot`."""
 
     task_id: str
     thread_id: str
@@ -23,7 +23,7 @@ class TaskSnapshot(msgspec.Struct, kw_only=True):
 
 
 class TaskCheckpointUpdate(msgspec.Struct, kw_only=True):
-    """One step of a running task."""
+    """One step of a running task, as passed to `record_checkpoint`."""
 
     task_id: str
     thread_id: str
@@ -37,7 +37,7 @@ class TaskCheckpointUpdate(msgspec.Struct, kw_only=True):
 
 
 class StoredCheckpoint(msgspec.Struct):
-    """A loaded checkpoint; `created_at` is RFC 3339 text in UTC."""
+    """A checkpoint loaded from the store; `created_at` is in UTC, in RFC 3339 format."""
 
     step_index: int
     checkpoint_note: str | None
@@ -46,7 +46,7 @@ class StoredCheckpoint(msgspec.Struct):
 
 
 class StoredTask(msgspec.Struct):
-    """A loaded and decoded task; times are RFC 3339 text in UTC, with up to 9 fractional digits."""
+    """A task loaded from the store; times are in UTC, in RFC 3339 format with 0 to 9 decimals."""
 
     task_id: str
     thread_id: str
@@ -67,7 +67,7 @@ class StoredTask(msgspec.Struct):
 
 
 class StoredResumable(msgspec.Struct):
-    """The part of a task that the agent resumes with."""
+    """The part of a task that the agent needs to resume its thread."""
 
     resumable_history: list[ChatMessage]
     latest_checkpoint_note: str | None

@@ -1,4 +1,4 @@
-"""The verbs' SQL, with named parameters, and the rows that it returns."""
+"""The SQL statements of the store's verbs, and named tuples for the rows that they return."""
 
 from typing import NamedTuple
 
@@ -7,9 +7,9 @@ from tasks.models import TaskStatus
 
 
 class TaskRow(NamedTuple):
-    """A row of task_records; the fields are its columns, in table order.
+    """A row of task_records; the fields are the columns in table order.
 
-    SQLite stores any type in any column, so values may have other types until they are checked.
+    SQLite can store any type in any column, so these types are not guaranteed until checked.
     """
 
     task_id: str
@@ -30,7 +30,7 @@ class TaskRow(NamedTuple):
 
 
 class CheckpointRow(NamedTuple):
-    """A row of task_checkpoints; the notes on `TaskRow` apply."""
+    """A row of task_checkpoints; as in `TaskRow`, the types are not guaranteed until checked."""
 
     id: int
     task_id: str
@@ -41,7 +41,7 @@ class CheckpointRow(NamedTuple):
 
 
 class ResumableRow(NamedTuple):
-    """A row of LOAD_RESUMABLE."""
+    """A row returned by the LOAD_RESUMABLE statement."""
 
     task_id: str
     resumable_history_json: str
@@ -51,15 +51,15 @@ class ResumableRow(NamedTuple):
 TASK_COLUMNS = ", ".join(TaskRow._fields)
 CHECKPOINT_COLUMNS = ", ".join(CheckpointRow._fields)
 
-# Ignores values that are not timestamps.
+# Finds the latest `updated_at` in the thread, ignoring values that are not timestamps.
 _LATEST_TIME = """
     FROM task_records WHERE thread_id = %(thread_id)s AND updated_at LIKE '____-__-__T%%+00:00'
     ORDER BY updated_at DESC LIMIT 1"""
 
 
 def _with_time(statement: str) -> PerEngine:
-    """Return the statement with `{time}` replaced by an expression for the time of the write."""
-    # the task itself, if it is still in another thread
+    """Replace `{time}` in the statement with an SQL expression for the time of the write."""
+    # matches the task if this write moves it from another thread
     moved = "task_id = %(task_id)s AND thread_id <> %(thread_id)s"
     write_time = (
         f"write_time(%(now)s, (SELECT CAST(updated_at AS BLOB) {_LATEST_TIME}),"
@@ -120,7 +120,7 @@ ADD_CHECKPOINT = PerEngine(
     sqlite=_ADD_CHECKPOINT + "write_time(%(now)s))", postgresql=_ADD_CHECKPOINT + "%(now)s)"
 )
 
-# A new run deletes the checkpoints of the previous run if that has ended.
+# Starting a new run of an ended task deletes the checkpoints of its previous run.
 END_LAST_RUN = f"""
     DELETE FROM task_checkpoints WHERE task_id = %(task_id)s AND EXISTS (
         SELECT 1 FROM task_records WHERE task_id = %(task_id)s AND status IN ({_ENDED}))"""
@@ -128,23 +128,24 @@ END_LAST_RUN = f"""
 _THREAD_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(thread_id)s, 0))"
 
 LOCK_THREAD = PerEngine(
-    sqlite="UPDATE task_records SET status = status WHERE 0",  # locks the entire file
+    sqlite="UPDATE task_records SET status = status WHERE 0",  # changes nothing, but locks the file
     postgresql=_THREAD_LOCK,
 )
 
-# The statements from here to LOCK_TASKS are for PostgreSQL, which locks individual rows.
+# The statements from here through LOCK_TASKS are only for PostgreSQL, which can lock single rows.
 LOCK_THREAD_AND_TASK = _THREAD_LOCK + ", pg_advisory_xact_lock(hashtextextended(%(task_id)s, 1))"
 
-# Selects the task's time, locking its row, and the latest time in its thread.
+# Selects the task's `updated_at`, locking its row, and the latest `updated_at` in the thread.
 EARLIER_TIMES = f"""
     SELECT (SELECT updated_at FROM task_records WHERE task_id = %(task_id)s FOR UPDATE),
         (SELECT updated_at {_LATEST_TIME})"""
 
-# Locks rows in a fixed order; a row that has since moved to another thread stays locked too.
+# Locks the thread's tasks in a fixed order, even any that move to another thread meanwhile.
 LOCK_TASKS = """
     SELECT 1 FROM task_records WHERE thread_id = %(thread_id)s ORDER BY task_id FOR UPDATE"""
 
-DELETE_THREAD = "DELETE FROM task_records WHERE thread_id = %(thread_id)s"  # checkpoints cascade
+# The deletion cascades to the checkpoints.
+DELETE_THREAD = "DELETE FROM task_records WHERE thread_id = %(thread_id)s"
 
 _LATEST_TASK = """
     WHERE task_id = (
@@ -157,8 +158,8 @@ LOAD_CHECKPOINTS = f"""
     SELECT {CHECKPOINT_COLUMNS}
     FROM task_checkpoints WHERE task_id = %(task_id)s ORDER BY step_index, id"""
 
-# For engines without snapshot reads: one statement that selects a task and, for each column of its
-# checkpoints, a list of values.
+# For engines without snapshot reads: a single statement that selects a task and its checkpoints.
+# Each checkpoint column is returned as a list of values.
 _LISTS = ", ".join(
     f"ARRAY(SELECT {column} FROM task_checkpoints c WHERE c.task_id = task_records.task_id"
     " ORDER BY step_index, id)"

@@ -1,7 +1,7 @@
-"""All rows of a thread exactly as stored, for reading, archiving and restoring them.
+"""Read, archive and restore all rows of a thread exactly as they are stored.
 
-Whatever SQLite holds is preserved: blobs and numbers in text columns, and text that is not UTF-8,
-which is represented by `Ext`.
+Any value that SQLite can hold is preserved, such as a blob or a number in a text column. Text that
+is not valid UTF-8 is represented by `Ext`.
 """
 
 import hashlib
@@ -16,16 +16,16 @@ from msgspec.msgpack import Ext
 from tasks.store import thread_statements, transactions
 from tasks.store.statements import CheckpointRow, TaskRow
 
-_VERSION = 1  # of the packed form
-_NOT_UTF8 = 1  # the type code of an Ext
+_VERSION = 1  # the version of the format that `pack` writes
+_NOT_UTF8 = 1  # the MessagePack extension type for text that is not UTF-8
 _MARK_SIZE = 8  # bytes
-_COMPRESSION = 1  # zlib's fastest level: text compresses well, and clearing must not take minutes
+_COMPRESSION = 1  # zlib's fastest level, which compresses text well and keeps clearing fast
 
 
 class ThreadRows(NamedTuple):
-    """A thread's rows in both tables, in the same order every time they are read.
+    """A thread's rows from both tables, in an order that is the same for every read.
 
-    Their values are not checked and may have any type.
+    The values are not checked and may have any type.
     """
 
     tasks: list[TaskRow]
@@ -33,7 +33,7 @@ class ThreadRows(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The total size of all texts, in bytes."""
+        """The total size of all text values, in bytes."""
         rows: list[TaskRow | CheckpointRow] = [*self.tasks, *self.checkpoints]
         texts = (
             value
@@ -45,7 +45,7 @@ class ThreadRows(NamedTuple):
 
     @property
     def marks(self) -> bytes:
-        """The digests of all tasks; each stays the same until its task is deleted."""
+        """The concatenated digests of all tasks; a task keeps its digest until it is deleted."""
         return b"".join(_mark(task.task_id, task.created_at) for task in self.tasks)
 
 
@@ -53,13 +53,13 @@ _decoder = msgspec.msgpack.Decoder(tuple[int, tuple[list[tuple[Any, ...]], list[
 
 
 def _mark(task_id: Any, created_at: Any) -> bytes:
-    # an upsert changes neither value, and a recreated task gets a new time
+    # an upsert changes neither value, and a recreated task gets a new `created_at`
     pair = msgspec.msgpack.encode((task_id, created_at))
     return hashlib.blake2b(pair, digest_size=_MARK_SIZE).digest()
 
 
 def has_mark(marks: bytes, task_id: Any, created_at: Any) -> bool:
-    """Return whether a task is one of those that the marks were made for."""
+    """Return whether `marks` contains the digest of this task."""
     mark = _mark(task_id, created_at)
     return any(marks[i : i + _MARK_SIZE] == mark for i in range(0, len(marks), _MARK_SIZE))
 
@@ -74,13 +74,13 @@ def unpack(data: bytes) -> ThreadRows:
 
 
 def read(thread_id: str) -> ThreadRows:
-    """Return a thread's rows, if any, from a single snapshot. Takes no lock."""
+    """Return a thread's rows, read from one consistent snapshot without taking a lock."""
     with transactions.reading() as cursor:
         return fetch(cursor, thread_id)
 
 
 def fetch(cursor: CursorWrapper, thread_id: str, *, to_delete: bool = False) -> ThreadRows:
-    """Return a thread's rows; on PostgreSQL, `to_delete` also locks its tasks."""
+    """Return a thread's rows; with `to_delete`, PostgreSQL also locks the thread's tasks."""
     tasks = thread_statements.TASKS_TO_DELETE if to_delete else thread_statements.TASKS_OF_THREAD
     ids = {"thread_id": thread_id}
     with exact_text(cursor):
@@ -91,7 +91,7 @@ def fetch(cursor: CursorWrapper, thread_id: str, *, to_delete: bool = False) -> 
 
 
 def insert(cursor: CursorWrapper, rows: ThreadRows) -> None:
-    """Insert the rows with their ids. Raises IntegrityError if an id is already in use."""
+    """Insert the rows, keeping their ids. Raises IntegrityError if an id is already in use."""
     for task in rows.tasks:
         _insert(cursor, "task_records", task)
     for checkpoint in rows.checkpoints:
@@ -112,7 +112,7 @@ def _thread_rows(tasks: list[Any], checkpoints: list[Any]) -> ThreadRows:
 
 
 def exact_text(cursor: CursorWrapper) -> AbstractContextManager[None]:
-    """Make the cursor return text that is not UTF-8, and nothing else, as `Ext`."""
+    """Inside a `with` block, make the cursor return text that is not valid UTF-8 as `Ext`."""
     return transactions.non_utf8_as(cursor, lambda raw: Ext(_NOT_UTF8, raw))
 
 

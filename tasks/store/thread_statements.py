@@ -1,4 +1,4 @@
-"""The SQL for confirming, clearing and restoring threads."""
+"""SQL statements for confirming what to clear, and for clearing and restoring threads."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ from tasks.store.statements import CHECKPOINT_COLUMNS, TASK_COLUMNS, CheckpointR
 
 _TASKS = f"SELECT {TASK_COLUMNS} FROM task_records WHERE thread_id = %(thread_id)s ORDER BY "
 
-# Ordered by rowid, since SQLite allows NULL as an id, and NULLs have no defined order.
+# On SQLite, order by rowid: ids may be NULL there, and NULLs have no defined order.
 TASKS_OF_THREAD = PerEngine(sqlite=_TASKS + "rowid", postgresql=_TASKS + "task_id")
 TASKS_TO_DELETE = TASKS_OF_THREAD._replace(postgresql=_TASKS + "task_id FOR UPDATE")
 
@@ -19,7 +19,7 @@ CHECKPOINTS_OF_THREAD = f"""
     WHERE task_id IN (SELECT task_id FROM task_records WHERE thread_id = %(thread_id)s)
     ORDER BY id"""
 
-# Shows whether a thread has changed, without reading its histories.
+# Detects whether threads have changed, without reading their histories.
 STATE_OF_TASKS = """
     SELECT thread_id, task_id, status, updated_at,
         (SELECT count(*) FROM task_checkpoints c WHERE c.task_id = r.task_id),
@@ -60,7 +60,7 @@ _ROWIDS = {
 
 
 def text_sizes(cursor: CursorWrapper, thread_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Yield (thread id, bytes of text); the size of a thread is the sum of what is yielded."""
+    """Yield (thread id, text size in bytes). A thread's total is the sum of its yielded sizes."""
     if not engine(cursor.db).has_blob_handles:
         ids = ", ".join(["%s"] * len(thread_ids))
         cursor.execute(_SIZES.format(ids=ids), [*thread_ids, *thread_ids])

@@ -1,8 +1,8 @@
 """The store's transactions and locks.
 
-On SQLite a write takes the file's lock with its first statement, and reads take none. On PostgreSQL
-a write first takes two locks, named after the thread and the task, and then locks the task's row,
-always in that order, so that writes cannot deadlock.
+On SQLite, the first statement of a write locks the file, and reads take no lock. On PostgreSQL, a
+write first takes two advisory locks, one for the thread and one for the task, and then locks the
+task's row. The order is always the same, so writes cannot deadlock.
 """
 
 import time
@@ -20,14 +20,14 @@ from tasks.fields import is_canonical, next_nanosecond, now_rfc3339
 from tasks.store import errors, file_identity, statements
 from tasks.store.workspace import store_connection
 
-_MAX_PAUSE = 0.25  # seconds; an agent that waits for the lock retries every 0.1 s
+_MAX_PAUSE = 0.25  # seconds; an agent waiting for the lock retries every 0.1 s
 
 _write_numbers = count()
 
 
 @contextmanager
 def writing(using: str | None = None) -> Iterator[CursorWrapper]:
-    """Open a write transaction, whose first statement must take the lock."""
+    """Open a write transaction. Its first statement must take the store's lock."""
     connection = _connection(using)
     try:
         file_identity.close_if_read_only(connection)
@@ -42,11 +42,11 @@ def writing(using: str | None = None) -> Iterator[CursorWrapper]:
 def writing_task(
     thread_id: str, task_id: str, using: str | None = None
 ) -> Iterator[tuple[CursorWrapper, int | str]]:
-    """Open a transaction that writes one task; yield its cursor and the value of `%(now)s`.
+    """Open a transaction that writes one task; yield a cursor and the value for `%(now)s`.
 
-    The time of a write is read while its locks are held, and is later than any time in its thread
-    or task. So times follow the order of commits, even if a clock stops or goes back. On SQLite,
-    `%(now)s` is the number of the write, which `write_time` converts to its time.
+    The clock is read while the locks are held, and a write's time is always later than any time in
+    its thread or task. Times thus follow the order of commits, even if the clock is set back. On
+    SQLite, `%(now)s` is the number of the write, which `write_time` converts to the write's time.
     """
     with writing(using) as cursor:
         if engine(cursor.db).is_file:
@@ -59,9 +59,9 @@ def writing_task(
 
 
 def _time_after(*earlier: str) -> str:
-    """Return the current time, or one nanosecond after the latest of `earlier` if that is later.
+    """Return a time later than all `earlier` ones, which is the current time if possible.
 
-    Values that are not timestamps are ignored.
+    Values in `earlier` that are not timestamps are ignored.
     """
     now = now_rfc3339()
     ahead = [time for time in earlier if time >= now and is_canonical(time)]
@@ -69,27 +69,27 @@ def _time_after(*earlier: str) -> str:
 
 
 class _WriteTime:
-    """SQLite's function `write_time`, which returns the same time for all statements of a write."""
+    """The SQL function `write_time` for SQLite: all statements of a write get the same time."""
 
     def __init__(self) -> None:
         self.write, self.time = -1, ""
 
     def __call__(self, write: int, *earlier: bytes | None) -> str:
         if write != self.write:
-            # bytes, because SQLite raises an error for a text argument that is not UTF-8
+            # times are passed as bytes, because SQLite rejects text arguments that are not UTF-8
             texts = [time.decode(errors="replace") for time in earlier if time is not None]
             self.write, self.time = write, _time_after(*texts)
         return self.time
 
 
 def add_functions(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Receiver of `connection_created`: add `write_time` to SQLite."""
+    """Add the SQL function `write_time` to SQLite (a `connection_created` receiver)."""
     if engine(connection).is_file:
         connection.connection.create_function("write_time", -1, _WriteTime())
 
 
 def run(cursor: CursorWrapper, statement: str | PerEngine, values: dict[str, Any]) -> None:
-    """Execute a statement with named values."""
+    """Execute a statement with named parameters, in the version for the database in use."""
     text = statement if isinstance(statement, str) else statement.of(cursor.db)
     if engine(cursor.db).is_strictly_typed:
         values = {name: storable(value, cursor.db) for name, value in values.items()}
@@ -98,10 +98,10 @@ def run(cursor: CursorWrapper, statement: str | PerEngine, values: dict[str, Any
 
 @contextmanager
 def reading(using: str | None = None, *, single_statement: bool = False) -> Iterator[CursorWrapper]:
-    """Open a transaction whose statements all see the same state. It takes no lock.
+    """Open a read transaction whose statements all see the same data. It takes no lock.
 
-    With `single_statement`, no transaction is opened; if the caller has one, a savepoint keeps an
-    error from aborting it.
+    With `single_statement`, no transaction is opened. If the caller has already opened one, a
+    savepoint keeps an error from aborting it.
     """
     connection = _connection(using)
     is_nested = connection.in_atomic_block
@@ -119,7 +119,7 @@ def reading(using: str | None = None, *, single_statement: bool = False) -> Iter
 
 @contextmanager
 def reading_as_stored(using: str | None = None) -> Iterator[CursorWrapper]:
-    """Like `reading`, but return text that is not UTF-8 as bytes."""
+    """Open a transaction like `reading`, but return text that is not UTF-8 as bytes."""
     with reading(using) as cursor, non_utf8_as(cursor, bytes):
         yield cursor
 
@@ -146,12 +146,12 @@ def non_utf8_as(cursor: CursorWrapper, wrap: Callable[[bytes], Any]) -> Iterator
 
 
 def lock_thread(cursor: CursorWrapper, thread_id: str) -> None:
-    """Take the lock for deleting or restoring a thread, before anything is read."""
+    """Lock a thread that is to be deleted or restored. Call this before reading anything."""
     run(cursor, statements.LOCK_THREAD, {"thread_id": thread_id})
 
 
 def delete_thread(cursor: CursorWrapper, thread_id: str) -> None:
-    """Delete all tasks of a thread; on PostgreSQL, wait for pending writes to it first."""
+    """Delete a thread's tasks. On PostgreSQL, wait for pending writes to the thread first."""
     ids = {"thread_id": thread_id}
     if not engine(cursor.db).is_file:
         run(cursor, statements.LOCK_THREAD, ids)
@@ -160,16 +160,16 @@ def delete_thread(cursor: CursorWrapper, thread_id: str) -> None:
 
 
 def yield_lock(held: float) -> None:
-    """Let the agent take SQLite's lock: pause for twice the seconds it was held, up to a limit."""
+    """Pause to let the agent take SQLite's lock. We held the lock for `held` seconds."""
     if engine(store_connection()).is_file:
         time.sleep(min(2 * held, _MAX_PAUSE))
 
 
 @contextmanager
 def secure_delete(using: str | None = None, *, enabled: bool) -> Iterator[None]:
-    """Set whether SQLite fills freed space with zeros; its default depends on the build.
+    """Inside a `with` block, set whether SQLite overwrites deleted data with zeros.
 
-    Filling many megabytes takes time, during which the lock is held.
+    The default depends on SQLite's build. Overwriting takes time, during which the lock is held.
     """
     connection = _connection(using)
     if not engine(connection).is_file:
@@ -180,12 +180,12 @@ def secure_delete(using: str | None = None, *, enabled: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        if connection.connection is not None:  # an error may have closed it
+        if connection.connection is not None:  # an error may have closed the connection
             _pragma(connection, f"secure_delete = {before}")
 
 
 def flush_wal() -> None:
-    """Make SQLite copy the pages in its -wal file to the store's file, without blocking anyone."""
+    """Copy the changes in SQLite's -wal file to the store's file without blocking anyone."""
     connection = store_connection()
     if engine(connection).is_file and not connection.in_atomic_block:
         _pragma(connection, "wal_checkpoint(PASSIVE)")
@@ -203,9 +203,9 @@ def _connection(using: str | None) -> BaseDatabaseWrapper:
 
 
 def _store_error(error: Error, connection: BaseDatabaseWrapper) -> Exception:
-    """Return the StoreError for a database error.
+    """Convert a database error to a StoreError.
 
-    Also closes the connection, so that the next call reopens a store that has been repaired.
+    Outside transactions, also close the connection, so that the next call reopens the store.
     """
     if not connection.in_atomic_block:
         connection.close()

@@ -1,7 +1,7 @@
-"""Checks that reject a store that is really another file, or whose schema could run something.
+"""Reject a store that is a link to another file, or whose schema could run code.
 
-An agent has a shell, and prompt injection can make it do anything. Its store is opened with the
-site user's rights, so the file must be the agent's own, and opening it must not run anything.
+An agent has a shell, and prompt injection can make it do anything. The site opens the agent's store
+with its own permissions, so the store must not lead to another file or run code when it is used.
 """
 
 import sqlite3
@@ -18,13 +18,12 @@ from tasks.escaping import one_line
 
 TABLES = ("task_records", "task_checkpoints")
 WRITTEN_TABLES = (*TABLES, "django_migrations")  # the tables that the site writes to
-# The largest value or row in bytes: SQLite's default, and therefore the daemon's. Reading a larger
-# one raises an error and allocates no memory.
+# The largest value or row in bytes (SQLite's default). Reading a larger one raises an error.
 MAX_VALUE_SIZE = 1_000_000_000
-MAX_DISPLAY_SIZE = 256 * 1024 * 1024  # bytes of a value; a page needs several times the memory
-MAX_NAME_LENGTH = 300  # characters of a name from the schema in a message
-DISPLAY_CUT = 100_000  # bytes displayed of a value larger than MAX_DISPLAY_SIZE
-_SUFFIXES = ("", "-wal", "-shm", "-journal")  # the store's file, and SQLite's files beside it
+MAX_DISPLAY_SIZE = 256 * 1024 * 1024  # bytes per value; a page needs several times as much memory
+MAX_NAME_LENGTH = 300  # characters of a table, trigger or other name shown in a message
+DISPLAY_CUT = 100_000  # bytes to show if a value is larger than MAX_DISPLAY_SIZE
+_SUFFIXES = ("", "-wal", "-shm", "-journal")  # the store's file and SQLite's companion files
 _WRITES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
 _HOW_TO_ALLOW = "If that is meant, set GLOAMY_LINKED_STORE=1."
 
@@ -56,10 +55,10 @@ _POSTGRESQL = """
 
 
 def file_problem(file: Path, inside: Path, *, may_be_linked: bool) -> str:
-    """Return why the store's file, or an SQLite file beside it, must not be opened, or ""."""
+    """Return why the store's file or a companion file must not be opened, or "" if all are safe."""
     for part in (file.with_name(file.name + suffix) for suffix in _SUFFIXES):
         try:
-            real = part.resolve()  # resolves dangling links too, which SQLite would follow
+            real = part.resolve()  # also follows dangling links, as SQLite would
         except (OSError, RuntimeError):
             return f"{part} is a link that leads to itself."
         if not may_be_linked and not real.is_relative_to(inside.resolve()):
@@ -67,7 +66,7 @@ def file_problem(file: Path, inside: Path, *, may_be_linked: bool) -> str:
         try:
             status = part.stat()
         except OSError:
-            continue  # missing or inaccessible, which is reported elsewhere
+            continue  # a missing or inaccessible file is reported elsewhere
         is_file = stat.S_ISREG(status.st_mode)
         if not is_file and not stat.S_ISDIR(status.st_mode):
             return f"{part} is no regular file."
@@ -77,7 +76,7 @@ def file_problem(file: Path, inside: Path, *, may_be_linked: bool) -> str:
 
 
 def schema_problem(connection: BaseDatabaseWrapper) -> str:
-    """Return what in the schema could run something when the site writes its tables, or ""."""
+    """Describe anything in the schema that could run code when the site writes, or return ""."""
     with connection.cursor() as cursor:
         if engine(connection).is_file:
             cursor.execute(_SQLITE, (*WRITTEN_TABLES, *WRITTEN_TABLES, *TABLES))
@@ -90,10 +89,10 @@ def schema_problem(connection: BaseDatabaseWrapper) -> str:
 
 
 def compile_statements(connection: BaseDatabaseWrapper, table: str, columns: Sequence[str]) -> None:
-    """Make SQLite raise the errors that every page would run into, such as a missing collation.
+    """Compile test statements, so that SQLite reports errors such as a missing collation.
 
-    SQLite opens a table without checking what its columns and indexes refer to, but compiling a
-    statement checks that. Nothing is executed.
+    SQLite opens a table without checking what its columns and indexes refer to, but it checks them
+    when it compiles a statement. The test statements are not executed.
     """
     if not engine(connection).is_file:
         return
@@ -109,17 +108,17 @@ def compile_statements(connection: BaseDatabaseWrapper, table: str, columns: Seq
 
 
 def harden(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Receiver of `connection_created`: harden SQLite connections."""
+    """Harden a new SQLite connection (a `connection_created` receiver)."""
     if engine(connection).is_file:
         harden_sqlite(connection.connection)
 
 
 def harden_sqlite(connection: sqlite3.Connection) -> None:
-    """Prevent a file's schema from writing and from running functions with side effects.
+    """Prevent a database's schema from writing data or running functions with side effects.
 
-    Corrupt pages are detected too. A trigger may be created at any time, so every statement is
-    authorized when it is compiled. A foreign key's cascade has no source name, and is allowed.
-    Python's connections do not load extensions.
+    Corrupt pages are also detected. A trigger may be created at any time, so every statement is
+    checked when it is compiled. Foreign key cascades are allowed, as they have no source name.
+    Extensions need no check, because Python does not load them by default.
     """
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
@@ -132,13 +131,13 @@ def harden_sqlite(connection: sqlite3.Connection) -> None:
 def _authorize(
     action: int, first: str | None, second: str | None, database: str | None, source: str | None
 ) -> int:
-    """Authorize a step of a statement: a trigger or view, named by `source`, may not write."""
+    """Deny writes by a trigger or view, which is named by `source`; allow everything else."""
     is_denied = source is not None and action in _WRITES
     return sqlite3.SQLITE_DENY if is_denied else sqlite3.SQLITE_OK
 
 
 def display_text(raw: bytes) -> str:
-    """Decode stored text for a page: invalid UTF-8 becomes �, and overlong text is truncated."""
+    """Decode stored text for display: invalid UTF-8 becomes �, and very long text is truncated."""
     if len(raw) <= MAX_DISPLAY_SIZE:
         return raw.decode("utf-8", "replace")
     beginning = raw[:DISPLAY_CUT].decode("utf-8", "replace")

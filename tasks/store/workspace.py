@@ -1,4 +1,4 @@
-"""The store's location and connection: preparing them, and reporting problems in plain words."""
+"""Locate, prepare and check the site's databases, reporting problems in plain language."""
 
 import contextlib
 import logging
@@ -24,7 +24,7 @@ from tasks.store.sqlite_uri import read_only_uri
 
 logger = logging.getLogger(__name__)
 
-# For the store's SQLite connection; synchronous = 1 is NORMAL.
+# Required for the store's SQLite connection; synchronous = 1 means NORMAL.
 REQUIRED_PRAGMAS = {
     "journal_mode": "wal",
     "synchronous": 1,
@@ -34,7 +34,7 @@ REQUIRED_PRAGMAS = {
 
 
 class WorkspaceError(Exception):
-    """The store cannot be used; the message is one plain sentence."""
+    """The store cannot be used; the message explains why in one plain sentence."""
 
 
 def store_connection() -> BaseDatabaseWrapper:
@@ -52,7 +52,7 @@ def file_of(connection: BaseDatabaseWrapper) -> Path:
 
 
 def location(connection: BaseDatabaseWrapper | None = None) -> str:
-    """Return a readable location of the store or another database; never includes a password."""
+    """Return the location of the store or another database for display, without any password."""
     connection = connection or store_connection()
     database = connection.settings_dict
     if engine(connection).is_file:
@@ -64,7 +64,7 @@ def location(connection: BaseDatabaseWrapper | None = None) -> str:
 
 
 def warning() -> str:
-    """Return a line of warning if the store's file system is unsafe for it, or ""."""
+    """Return a one-line warning if the store is on an unsafe file system, otherwise ""."""
     if not engine(store_connection()).is_file:
         return ""
     text = filesystem.warning(store_file().parent)
@@ -72,7 +72,7 @@ def warning() -> str:
 
 
 def identity() -> str:
-    """Return a unique name for the store, under which clearings are recorded."""
+    """Return a unique name for the store, which identifies it in records of clearings."""
     database = store_connection().settings_dict
     if engine(store_connection()).is_file:
         return str(store_file().resolve())
@@ -80,12 +80,12 @@ def identity() -> str:
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """Return what the header of every page needs; a context processor."""
+    """Provide the header of every page with the store's location (a context processor)."""
     return {"store_location": location(), "read_only": settings.TASKS_READ_ONLY}
 
 
 def prepare() -> None:
-    """Create the default store's folder and a private file for the site's database, if missing."""
+    """Create the default store's folder and a private file for the site's database, if needed."""
     for connection in connections.all():
         if not engine(connection).is_file:
             continue
@@ -97,7 +97,7 @@ def prepare() -> None:
 
 
 def open_store() -> None:
-    """Create the store's tables if it is new. Raises WorkspaceError if it cannot be used."""
+    """Create the tables of a new store, then check it. Raises WorkspaceError if it is invalid."""
     connection = store_connection()
     if engine(connection).is_file:
         file = _file(connection.settings_dict)
@@ -113,10 +113,10 @@ def open_store() -> None:
 
 @contextlib.contextmanager
 def migrating(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Raise WorkspaceError if a migration fails.
+    """Raise WorkspaceError if a migration inside the `with` block fails.
 
-    For example, a table may have the name of an index, or django_migrations may hold values of the
-    wrong types, which raise TypeError or ValueError.
+    For example, a table may already have the name of a new index, or django_migrations may contain
+    values of the wrong types, which raise TypeError or ValueError.
     """
     try:
         yield
@@ -127,7 +127,7 @@ def migrating(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 def check_databases() -> None:
-    """Raise WorkspaceError unless both databases answer and the store, if it exists, is valid."""
+    """Raise WorkspaceError if a database does not answer, or if the store exists but is invalid."""
     for connection in connections.all():
         if engine(connection).is_file:
             _check_sqlite_file(connection)
@@ -137,7 +137,7 @@ def check_databases() -> None:
 
 
 def check_store() -> None:
-    """Raise WorkspaceError unless the store has its tables and the required pragmas."""
+    """Raise WorkspaceError unless the store has its tables and the required pragma settings."""
     connection = store_connection()
     if engine(connection).is_file:
         _check_sqlite_file(connection)
@@ -148,18 +148,18 @@ def check_store() -> None:
 
 
 def replace_invalid_utf8(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Receiver of `connection_created`: read invalid UTF-8 as �, so that no text breaks a page.
+    """Read invalid UTF-8 as �, so that it breaks no page (a `connection_created` receiver).
 
-    Only for the website: an agent must not continue with text that differs from what was stored.
+    This is only for the website: an agent must not resume with text that differs from the store.
     """
     if not engine(connection).is_strictly_typed:
         connection.connection.text_factory = untrusted.display_text
 
 
 def limit_lock_waits(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Receiver of `connection_created`: limit waits for PostgreSQL's locks as for SQLite's.
+    """Set the same lock timeout on PostgreSQL as on SQLite (a `connection_created` receiver).
 
-    Uses SET, because a connection pooler may refuse options in the URL.
+    Uses a SET statement, because a connection pooler may reject options in the URL.
     """
     if not engine(connection).is_file:
         with connection.cursor() as cursor:
@@ -167,14 +167,14 @@ def limit_lock_waits(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any
 
 
 def reopen_read_only_store(**kwargs: Any) -> None:
-    """Receiver of `request_started`: reopen a read-only store, with its WAL if it has a writer."""
+    """Update a read-only store's URI, which depends on its WAL (a `request_started` receiver)."""
     if settings.TASKS_READ_ONLY:
         database = store_connection().settings_dict
         database["NAME"] = read_only_uri(_file(database))
 
 
 def forbid_creating_store() -> None:
-    """From now on, open the store's file only if it exists, and never create an empty one."""
+    """Prevent SQLite from creating an empty file if the store's file does not exist."""
     database = store_connection().settings_dict
     if engine(store_connection()).is_file and not settings.TASKS_READ_ONLY:
         database["NAME"] = f"{_file(database).resolve().as_uri()}?mode=rw"
@@ -189,7 +189,7 @@ def _file(database: dict[str, Any]) -> Path:
 
 
 def _make_workspace(file: Path) -> None:
-    """Create the store's folder in the workspace, unless a URL sets another location."""
+    """Create the workspace's `state` folder if the store's file belongs in it."""
     if file.parent != settings.WORKSPACE / "state":
         return
     try:
@@ -206,7 +206,7 @@ def _make_private_file(file: Path) -> None:
 
 
 def _check_apart() -> None:
-    """Raise WorkspaceError if the accounts' database is the agent's file, under any name."""
+    """Raise WorkspaceError if the site's database and the agent's store are the same file."""
     store = store_connection()
     for connection in connections.all():
         if connection is not store and engine(connection).is_file and engine(store).is_file:
@@ -216,7 +216,7 @@ def _check_apart() -> None:
 
 
 def _check_sqlite_file(connection: BaseDatabaseWrapper) -> None:
-    """Check a file, and its header unless it is open: closing it here would drop all our locks."""
+    """Check a file. Skip its header if SQLite has it open: closing it here would drop our locks."""
     file = _file(connection.settings_dict)
     in_workspace = file.parent == settings.WORKSPACE / "state"
     inside = settings.WORKSPACE if in_workspace else file.parent
@@ -249,9 +249,9 @@ def _reason(error: Exception) -> str:
 
 
 def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> bool:
-    """Return whether the store is empty, if it may be.
+    """Return True if the store is empty and `may_be_empty` is set, or False if the store is valid.
 
-    Otherwise, raise WorkspaceError unless it has its tables and columns, and nothing that can run.
+    Raises WorkspaceError if a table or column is missing, or if the schema could run code.
     """
     try:
         with connection.cursor() as cursor:
@@ -270,7 +270,7 @@ def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> boo
 
 
 def _table_problem(connection: BaseDatabaseWrapper, model: type[Model], tables: set[str]) -> str:
-    """Return what a model's table lacks, or "". Raises the errors that a page would run into."""
+    """Return what is missing from a model's table, or "". Raises DatabaseError for a bad schema."""
     table = model._meta.db_table
     if table not in tables:
         return f"the store has no table {table}."

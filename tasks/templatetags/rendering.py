@@ -1,4 +1,4 @@
-"""A template tag that renders texts as HTML; see `tasks.transcript.rendering`."""
+"""A template tag that renders text as HTML; see `tasks.transcript.rendering`."""
 
 from django import template
 from django.utils.safestring import SafeString
@@ -13,7 +13,7 @@ register = template.Library()
 def rendered(
     context: template.Context, text: str, form: str = "", language: str = ""
 ) -> SafeString:
-    """Render a text as "markdown", "output" or "code", or as plain text."""
+    """Render text as "markdown", "output" or "code", depending on `form`, or else as plain text."""
     if form == "markdown":
         return rendering.markdown(text, _budget(context))
     if form == "code" and language:
@@ -22,7 +22,7 @@ def rendered(
 
 
 def _budget(context: template.Context) -> Budget:
-    """Return the page's budget, kept on its request, or a new one if there is no request."""
+    """Return the page's rendering budget, which is stored on the request if there is one."""
     request = context.get("request")
     budget: Budget = getattr(request, "rendering_budget", None) or Budget()
     if request is not None:

@@ -1,4 +1,4 @@
-"""Template filters and tags for the times, statuses, sizes and ids of threads."""
+"""Template tags and filters that display the times, statuses, sizes and ids of threads."""
 
 from datetime import datetime
 from itertools import pairwise
@@ -19,13 +19,13 @@ from tasks.transcript import text_preview
 register = template.Library()
 register.simple_tag(thread_url)
 
-MAX_VALUE_LENGTH = 100  # characters shown of a stored value of an unexpected type
+MAX_VALUE_LENGTH = 100  # characters to show if a stored value has an unexpected type
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 @register.simple_tag(takes_context=True)
 def page_url(context: dict[str, Any], parameter: str, number: int) -> str:
-    """Return the URL of this page with a different page number for one of its lists."""
+    """Return the current URL with the page number in one of its parameters replaced."""
     query = context["request"].GET.copy()
     query[parameter] = str(number)
     return f"?{query.urlencode()}"
@@ -33,7 +33,7 @@ def page_url(context: dict[str, Any], parameter: str, number: int) -> str:
 
 @register.filter
 def display_id(thread_id: Any) -> str:
-    """Return an id in visible, clickable form, even if it is empty or all white space."""
+    """Return a thread's id as visible text, even if it is empty or consists of white space."""
     text = str(thread_id)
     if not text:
         return "(empty id)"
@@ -43,25 +43,25 @@ def display_id(thread_id: Any) -> str:
 @register.filter
 @stringfilter
 def shorten(text: str, length: int) -> str:
-    """Truncate to `length` characters with an ellipsis, fully masking a secret at the cut."""
+    """Truncate text with an ellipsis; a secret that the cut would split is masked entirely."""
     return request_masking.shorten(text, length)
 
 
 @register.filter
 @stringfilter
 def truncate(text: str, length: int) -> str:
-    """Truncate like `shorten`, but without an ellipsis."""
+    """Truncate text as `shorten` does, but without an ellipsis."""
     return request_masking.truncate(text, length)
 
 
 def _unparsed(value: Any) -> str:
-    """Return a stored value of an unexpected type as shortened text."""
+    """Convert a stored value of an unexpected type to short text."""
     return request_masking.shorten(str(value), MAX_VALUE_LENGTH)
 
 
 @register.filter
 def elapsed(moment: Any) -> str:
-    """Return the time elapsed since then in one unit, for example "3 h"."""
+    """Return the time elapsed since `moment` in a single unit, for example "3 h"."""
     if not isinstance(moment, datetime):
         return _unparsed(moment or "")
     seconds = int((timezone.now() - moment).total_seconds())
@@ -73,7 +73,7 @@ def elapsed(moment: Any) -> str:
 
 @register.simple_tag
 def time_ago(moment: Any) -> SafeString:
-    """Return a `<time>` element with the elapsed time, which a script keeps current."""
+    """Return a `<time>` element with the time since `moment`; a script keeps it up to date."""
     return format_html(
         '<time datetime="{}" title="{}" data-elapsed>{}</time>',
         rfc3339(moment),
@@ -84,7 +84,7 @@ def time_ago(moment: Any) -> SafeString:
 
 @register.filter
 def absolute(moment: Any) -> str:
-    """Return the date and time in UTC, to the second."""
+    """Format a date and time in UTC, to the second."""
     if not isinstance(moment, datetime):
         return _unparsed(moment or "")
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
@@ -92,13 +92,13 @@ def absolute(moment: Any) -> str:
 
 @register.filter
 def clock(moment: Any) -> str:
-    """Return the time of day in UTC, which a script converts to local time."""
+    """Format the time of day in UTC; a script on the page converts it to local time."""
     return f"{moment:%H:%M:%S} UTC" if isinstance(moment, datetime) else _unparsed(moment or "")
 
 
 @register.filter
 def rfc3339(moment: Any) -> str:
-    """Return the time exactly as stored, for a `datetime` attribute."""
+    """Return a time exactly as stored, for an HTML `datetime` attribute."""
     return _unparsed(to_text(moment) if isinstance(moment, datetime) else moment or "")
 
 
@@ -115,25 +115,25 @@ def status_label(status: str) -> str:
 
 @register.filter
 def status_class(status: str) -> str:
-    """Return the CSS class of a status; a stored status may be any text."""
+    """Return the CSS class for a status; a stored status may be any text."""
     return f"status-{status}" if status in TaskStatus.values else "status-unknown"
 
 
 @register.filter
 def token(thread_id: Any) -> str:
-    """Return a thread's id encoded as a form value."""
+    """Return a thread's id, encoded for use as a form value."""
     return thread_token(str(thread_id))
 
 
 @register.filter
 def parse_time(stored_text: Any) -> Any:
-    """Return a stored time parsed for the filters above."""
+    """Parse a stored time so that the filters above can format it."""
     return parse_stored(stored_text) if isinstance(stored_text, str) else stored_text
 
 
 @register.filter
 def duration(seconds: float | None) -> str:
-    """Return a duration in at most two units: "6.5 s", "3 min 7 s", "2 h"; "" for None."""
+    """Format a duration in one or two units, such as "6.5 s" or "3 min 7 s"; return "" for None."""
     if seconds is None:
         return ""
     if seconds < 60:
@@ -148,20 +148,20 @@ def duration(seconds: float | None) -> str:
 
 @register.filter
 def short_duration(seconds: float) -> str:
-    """Return a duration in one unit, for example "2 h"."""
+    """Format a duration in a single unit, for example "2 h"."""
     unit, size = next((unit for unit in _UNITS if seconds >= unit[1]), _UNITS[-1])
     return f"{int(seconds) // size} {unit}"
 
 
 @register.filter
 def intcomma(number: Any) -> str:
-    """Return a number with thousands separators, for example "12,345"."""
+    """Format a number with thousands separators, for example "12,345"."""
     return f"{number:,}" if isinstance(number, int | float) else _unparsed(number)
 
 
 @register.filter
 def timecode(seconds: int) -> str:
-    """Return a time since the start, for the timeline's axis: "0:30", "1:02:00"."""
+    """Format seconds since the start for the timeline's axis, such as "0:30" or "1:02:00"."""
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -169,7 +169,7 @@ def timecode(seconds: int) -> str:
 
 @register.filter
 def short_number(count: int | None) -> str:
-    """Return a count in short form: "812", "3.3 K", "12 M"."""
+    """Abbreviate a count, for example to "812", "3.3 K" or "12 M"."""
     if count is None or count < 1_000:
         return str(count or 0)
     amount, unit = (count / 1_000, "K") if count < 1_000_000 else (count / 1e6, "M")

@@ -1,1 +1,1 @@
-"""Threads as people read them: messages, tool calls, steps, timeline, search, HTML and export."""
+"""Turn stored threads into readable transcripts, with a timeline, search, HTML and exports."""

@@ -1,4 +1,4 @@
-"""The arguments of a tool call, split for display: a command, an edit, a file, other fields."""
+"""Split a tool call's arguments for display: a command, an edit, a file and other fields."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ _CONTENT_KEYS = ("content", "contents", "file_text", "text", "body")
 _GENERIC_KEYS = ("arguments", "args", "input", "value")
 _CODE_KEYS = {"code": "python", "python": "python", "sql": "sql", "javascript": "javascript"}
 MAX_FIELDS, FIELD_LENGTH = 40, 4_000
-MAX_DEPTH = 12  # levels; JSON nested more deeply is not indented
+MAX_DEPTH = 12  # nesting levels; JSON nested more deeply is not indented
 
 
 @dataclass(frozen=True)
 class Field:
-    """A named value, displayed inline or as a block."""
+    """A named argument, displayed inline or as a block."""
 
     name: str
     text: Text
@@ -48,13 +48,13 @@ class Field:
 
 @dataclass(frozen=True)
 class Arguments:
-    """The arguments of a call; each is displayed once: as command, path, edit, content or field."""
+    """A tool call's arguments, each displayed once: as a command, path, edit, content or field."""
 
     value: Any
 
     @cached_property
     def _keys(self) -> dict[str, str]:
-        """The keys of values that are displayed specially, such as the command, by role."""
+        """Map roles with a special display to their keys, for example "command" to "cmd"."""
         if not isinstance(self.value, dict):
             return {}
         texts = {key: text for key, text in self.value.items() if isinstance(text, str)}
@@ -78,7 +78,7 @@ class Arguments:
 
     @property
     def path(self) -> str:
-        """The path of the file that the call reads or writes, or ""."""
+        """The path of the file that the call reads or writes, or "" if there is none."""
         return self._text("path")
 
     @property
@@ -100,12 +100,12 @@ class Arguments:
 
     @property
     def language(self) -> str:
-        """The language of the file, or ""."""
+        """The programming language of the file, or "" if it is unknown."""
         return language_of(self.path)
 
     @property
     def is_cut(self) -> bool:
-        """Whether the page leaves out part of the arguments."""
+        """Whether any of the arguments are too long to be shown in full."""
         texts = [self._text(role) for role in ("command", "old", "new", "content")]
         return any(len(text) > DISPLAY_LENGTH for text in texts) or any(
             field.text.is_cut for field in self.fields
@@ -113,7 +113,7 @@ class Arguments:
 
     @property
     def single_text(self) -> Text | None:
-        """The only argument if it is a text, either bare or under a generic key, else None."""
+        """The arguments if they are a single string, bare or under a generic key, else None."""
         value = self.value
         if isinstance(value, dict) and len(value) == 1:
             [(name, value)] = value.items()
@@ -123,7 +123,7 @@ class Arguments:
 
     @property
     def rest(self) -> Any:
-        """The arguments that are not displayed specially, or None."""
+        """The arguments without a special display, or None if there are none."""
         if self.single_text is not None or self.value in ({}, "", None):
             return None
         if not isinstance(self.value, dict):
@@ -133,7 +133,7 @@ class Arguments:
 
     @cached_property
     def fields(self) -> list[Field]:
-        """The arguments that are not displayed specially, as named values."""
+        """The arguments in `rest` as named fields."""
         rest = self.rest
         if isinstance(rest, dict):
             return list(_fields(list(rest.items())))

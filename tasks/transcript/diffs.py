@@ -1,12 +1,12 @@
-"""Line-by-line diffs: of an edit, with its context, and of the texts of two steps."""
+"""Line-by-line diffs of edits, with context, and of the text of two steps."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-MAX_LINES = 150  # on each side of an edit; longer ones are not compared
-CONTEXT = 3  # unchanged lines around a change
-MAX_COMPARED_LENGTH, MAX_COMPARED_LINES = 20_000, 400  # of both steps' texts together
+MAX_LINES = 150  # on each side of an edit; longer edits are not compared
+CONTEXT = 3  # unchanged lines to show around a change
+MAX_COMPARED_LENGTH, MAX_COMPARED_LINES = 20_000, 400  # total for both steps
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Line:
 
 
 def diff_lines(old: str, new: str) -> Iterator[Line]:
-    """Yield the removed and added lines with their context."""
+    """Yield the lines of a diff: removed and added lines, with context."""
     before, after = _split(old), _split(new)
     if max(len(before), len(after)) > MAX_LINES:
         yield from (Line("-", line) for line in before[:MAX_LINES])
@@ -31,7 +31,7 @@ def diff_lines(old: str, new: str) -> Iterator[Line]:
 
 
 def changed_lines(old: str, new: str) -> list[tuple[str, str]]:
-    """Return the removed ("-") and added ("+") lines, or [] if the texts are too long."""
+    """Return the removed ("-") and added ("+") lines, or [] if the input is too long."""
     if old == new or len(old) + len(new) > MAX_COMPARED_LENGTH:
         return []
     before, after = old.split("\n"), new.split("\n")

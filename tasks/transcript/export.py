@@ -1,6 +1,6 @@
-"""Export of a thread to a file: JSON, JSON Lines, Markdown, or an ATIF trajectory.
+"""Export a thread as a JSON, JSON Lines, Markdown or ATIF file.
 
-Each format is generated in chunks, and no query is open while a chunk is sent.
+Files are generated in chunks, and no database query stays open while a chunk is sent.
 """
 
 import re
@@ -16,8 +16,8 @@ from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.transcript import export_atif, export_markdown
 from tasks.transcript.invisible import INVISIBLE, escape_invisible
 
-MAX_NAME_LENGTH = 200  # bytes of the id in a file name; file systems allow 255 for the full name
-CHECKPOINT_BATCH = 20  # rows in memory at once; each may hold megabytes of output
+MAX_NAME_LENGTH = 200  # bytes of the thread id in a file name; the full name may have 255 bytes
+CHECKPOINT_BATCH = 20  # rows to load at a time; each may contain megabytes of output
 
 _COLUMNS = [field.attname for field in TaskRecord._meta.concrete_fields]
 _HISTORY_COLUMNS = ("execution_history_json", "resumable_history_json")
@@ -33,13 +33,13 @@ class Format:
 
 
 def file_name(thread_id: str, extension: str) -> str:
-    """Return a file name that is safe on any file system and in any shell."""
+    """Return a name for the export that is safe on any file system and in any shell."""
     safe = _UNSAFE.sub("-", thread_id)[-80:].encode()[-MAX_NAME_LENGTH:].decode(errors="ignore")
     return f"gloamy-{safe.strip('-.') or 'thread'}.{extension}"
 
 
 def as_json(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:
-    """Yield the stored rows as one JSON document, with their JSON columns embedded as JSON."""
+    """Yield the stored rows as one JSON document, in which JSON columns become nested JSON."""
     yield b'{"thread_id":' + _json(tasks[0].thread_id) + b',"tasks":['
     for index, task in enumerate(tasks):
         yield b"," if index else b""
@@ -72,7 +72,7 @@ def _checkpoint_row(checkpoint: TaskCheckpoint) -> dict[str, Any]:
 
 
 def _json_column(column: str, raw: Any, decode: Callable[[str], Any]) -> dict[str, Any]:
-    """Return a column's JSON byte for byte, or if it is invalid, its text and the reason."""
+    """Return a column's JSON unchanged, or its raw text and the problem if it is invalid."""
     try:
         decode(raw)
     except (TypeError, ValueError) as error:
@@ -85,20 +85,20 @@ def _stored(column: str, value: Any) -> Any:
 
 
 def _checkpoints(task: TaskRecord) -> Iterator[TaskCheckpoint]:
-    """Yield, in id order, the checkpoints that exist when the export starts."""
+    """Yield the checkpoints that exist when the export starts, ordered by id."""
     rows = TaskCheckpoint.objects.filter(task_id=task.task_id).order_by("id")
     last = rows.values_list("id", flat=True).last()
     after = -1
     while last is not None and after < last:
         batch = list(rows.filter(id__gt=after, id__lte=last)[:CHECKPOINT_BATCH])
-        if not batch:  # cleared in the meantime
+        if not batch:  # the thread was cleared during the export
             return
         yield from batch
         after = batch[-1].id
 
 
 def as_json_lines(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:
-    """Yield a line for each message, or a single line with the text of an invalid history."""
+    """Yield one line per message, or a single line with the raw text if the history is invalid."""
     for task in tasks:
         try:
             history = task.execution_history
@@ -123,7 +123,7 @@ def as_markdown(tasks: Sequence[TaskRecord]) -> Iterator[str]:
 
 
 def as_atif(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:
-    """Yield only the latest task, as the format holds a single run."""
+    """Yield only the latest task, because an ATIF file can only hold one run."""
     yield _json(export_atif.trajectory(tasks[0])) + b"\n"
 
 

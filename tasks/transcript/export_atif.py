@@ -1,7 +1,7 @@
-"""Export of a task to ATIF, the Agent Trajectory Interchange Format, version 1.4.
+"""Export a task in ATIF, the Agent Trajectory Interchange Format, version 1.4.
 
-Each result is exported in the step that made its call. Token counts, costs and message times are
-unknown and therefore omitted.
+Each tool result is exported in the step that made the call. Token counts, costs and message times
+are omitted, because they are unknown.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ _SOURCES = {"system": "system", "developer": "system", "assistant": "agent"}
 
 
 def trajectory(record: TaskRecord) -> dict[str, Any]:
-    """Return the task as a trajectory, which has no steps if the history cannot be read."""
+    """Return the task as an ATIF trajectory. It has no steps if the history cannot be read."""
     thread = Thread(record)
     steps = list(_numbered(thread.messages))
     document: dict[str, Any] = {
@@ -62,7 +62,7 @@ def _numbered(messages: list[Message]) -> Iterator[dict[str, Any]]:
     number, ids = 0, _Ids()
     for message in messages:
         if message.is_tool_output and message.exchange.messages[0].role == "assistant":
-            continue  # exported in the step that made the calls
+            continue  # tool output is exported in the step that made the calls
         number += 1
         yield {"step_id": number, **_step(message, ids)}
 
@@ -112,21 +112,21 @@ def _agent_step(message: Message, ids: "_Ids") -> dict[str, Any]:
 
 
 def _object(arguments: Any) -> dict[str, Any]:
-    """Return the arguments as an object, as the format requires."""
+    """Wrap a call's arguments in an object if they are not one, as ATIF requires."""
     if isinstance(arguments, dict):
         return arguments
     return {} if arguments in (None, "") else {"arguments": arguments}
 
 
 def _message_extra(message: Message) -> dict[str, Any]:
-    """Return the message number, and the role if the format has no corresponding source."""
+    """Return the message's number, plus its role if ATIF has no source for that role."""
     extra: dict[str, Any] = {"message": message.number}
     is_known = message.role in ("user", *_SOURCES)
     return extra if is_known else extra | {"role": message.role}
 
 
 class _Ids:
-    """A source of unique call ids, as an agent that restarts uses the same ids again."""
+    """Makes call ids unique, because an agent reuses the same ids after a restart."""
 
     def __init__(self) -> None:
         self._uses: Counter[str] = Counter()

@@ -1,6 +1,6 @@
-"""Export of a task to a Markdown document.
+"""Export a task as a Markdown document.
 
-Each text is masked before Markdown is added, as escapes in a secret would hide it from masking.
+Text is masked before Markdown is added, because escapes could hide a secret from the masking.
 """
 
 import re
@@ -19,7 +19,7 @@ from tasks.transcript.text_preview import Output, Text
 from tasks.transcript.tool_calls import Broken, Call, Result
 
 _BACKTICKS = re.compile("`+")
-# The start of an image, an HTML tag, a link that is neither web nor mail, or a link definition.
+# Matches the start of an image, HTML tag, link definition, or link other than http(s) or mailto.
 _UNSAFE = re.compile(
     r"(?P<slashes>\\*+)"
     r"(?P<sign>!(?=\[)|<(?=[A-Za-z/!?])|\[(?=[^\]\n]{0,999}\]:)"
@@ -29,7 +29,7 @@ _markdown = MarkdownIt("commonmark", {"html": False})
 
 
 def document(record: TaskRecord) -> Iterator[str]:
-    """Yield the task's facts, its messages (or its history as stored, if invalid) and response."""
+    """Yield the task's details, messages (the raw text of an invalid history) and response."""
     thread = Thread(record)
     yield f"# {_inline(thread.title or record.thread_id)}\n\n"
     yield from _facts(record)
@@ -114,18 +114,18 @@ def _output(output: Output) -> str:
 
 
 def _inline(text: str) -> str:
-    """Return safe Markdown on one line."""
+    """Return text as safe, single-line Markdown."""
     return _UNSAFE.sub(_escape, _line(request_masking.mask(text)))
 
 
 def _harmless(text: str) -> str:
     """Escape images, HTML, and links other than web and mail links in an agent's Markdown.
 
-    Code blocks are left alone, as nothing in them is active. An unterminated block is closed so
-    that it does not swallow the text after it.
+    Code blocks are left unchanged, because Markdown in them has no effect. An unclosed code block
+    is closed so that it does not swallow the text after it.
     """
     if len(text) > MARKDOWN_LENGTH:
-        return _fenced(text)  # parsing would take too long
+        return _fenced(text)  # parsing the Markdown would take too long
     text = request_masking.mask(text).replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
     code, closing_fence = _code_lines(text, lines)
@@ -136,7 +136,7 @@ def _harmless(text: str) -> str:
 
 
 def _code_lines(text: str, lines: list[str]) -> tuple[set[int], list[str]]:
-    """Return the line numbers in code blocks, and the fence needed to close the last, if any."""
+    """Return the numbers of lines in code blocks, and a fence to close the last one if needed."""
     if "```" not in text and "~~~" not in text:
         return set(), []
     code: set[int] = set()
@@ -145,20 +145,20 @@ def _code_lines(text: str, lines: list[str]) -> tuple[set[int], list[str]]:
         if token.type == "fence" and token.map:
             first, last = token.map
             is_closed = last - first > 1 and lines[last - 1].strip(" \t>").startswith(token.markup)
-            if is_closed or not token.level:  # otherwise its quote or list closes it
+            if is_closed or not token.level:  # otherwise the enclosing list or quote ends it
                 code |= set(range(first, last))
             closing_fence = [] if is_closed or token.level else [token.markup]
     return code, closing_fence
 
 
 def _escape(match: re.Match[str]) -> str:
-    """Put a backslash before the sign unless it is already escaped."""
+    """Escape the matched sign with a backslash unless it is already escaped."""
     slashes = match["slashes"]
     return f"{slashes}\\{match['sign']}" if len(slashes) % 2 == 0 else match[0]
 
 
 def _fenced(text: str, language: str = "") -> str:
-    """Return a code block with a fence longer than any in the text."""
+    """Return text as a code block whose fence is longer than any run of backticks in the text."""
     text = request_masking.mask(text)
     fence = "`" * max(3, 1 + _longest_run(text))
     return f"{fence}{language}\n{text.removesuffix(chr(10))}\n{fence}\n\n"
