@@ -6,11 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-DEMO_MARKER = "made-by-demo"  # a file in the demo's workspace
+DEMO_MARKER = "made-by-demo"  # a file that marks a workspace as a demo
 
 
 def serve_environment(arguments: list[str]) -> dict[str, str]:
-    """Return the environment variables, for the settings to read, that `serve`'s options imply."""
+    """Convert the options of `serve` to environment variables, which the settings then read."""
     if arguments[:1] != ["serve"]:
         return {}
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -40,7 +40,7 @@ def _workspace(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _create_demo_folder(folder: Path) -> None:
-    """Create a folder with a marker, so that --demo never writes to an agent's workspace."""
+    """Create a demo folder with a marker file, without which --demo refuses to use the folder."""
     try:
         folder.mkdir(parents=True)
         (folder / DEMO_MARKER).touch()
@@ -53,12 +53,12 @@ def main() -> None:
     os.environ.update(serve_environment(sys.argv[1:]))
     try:
         from django.conf import settings  # noqa: PLC0415 - Django may not be installed
-        from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415 - likewise
-        from django.core.management import execute_from_command_line  # noqa: PLC0415 - likewise
+        from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415 - needs Django
+        from django.core.management import execute_from_command_line  # noqa: PLC0415 - needs Django
     except ImportError as error:
         sys.exit(f"{error}. Install what it needs: pip install -r requirements.txt")
     try:
-        bool(settings.DATABASES)  # loads the settings
+        bool(settings.DATABASES)  # loads the settings, which may be invalid
     except ImproperlyConfigured as error:
         sys.exit(str(error))
     try:

@@ -1,4 +1,4 @@
-"""The Django project, and `connect` for programs that use the store without the site."""
+"""The Django project. Programs that use the store without the site call `connect` first."""
 
 import os
 from pathlib import Path
@@ -10,9 +10,9 @@ from django import conf
 def connect(workspace: str | Path | None = None, *, database_url: str | None = None) -> None:
     """Set up Django so that a standalone program, such as an agent, can import from `tasks`.
 
-    Call it once, before importing from `tasks`. The store is at the database URL or in the
-    workspace, which must exist; only the default, `~/.gloamy/workspace`, is created. A new store
-    gets its tables. The site's own database is not opened.
+    Call `connect` once, before importing from `tasks`. It opens the store at the database URL or in
+    the workspace folder and creates missing tables. The folder must exist, except for the default,
+    `~/.gloamy/workspace`, which is created. The site's database is not opened.
 
     Raises ImproperlyConfigured for an invalid workspace or URL, and
     tasks.store.workspace.WorkspaceError if there is no usable store.
@@ -26,7 +26,7 @@ def connect(workspace: str | Path | None = None, *, database_url: str | None = N
     os.environ["DJANGO_SETTINGS_MODULE"] = "gloamy_site.settings"
     django.setup()
 
-    from tasks.store.workspace import (  # noqa: PLC0415 - imports the models
+    from tasks.store.workspace import (  # noqa: PLC0415 - needs Django to be set up
         forbid_creating_store,
         open_store,
     )

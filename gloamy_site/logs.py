@@ -1,16 +1,16 @@
-"""Log formatting that keeps untrusted text from forging lines or controlling a terminal."""
+"""Formats log records so that untrusted text cannot forge lines or control a terminal."""
 
 import logging
 
 from tasks.escaping import one_line
 
-MAX_MESSAGE_LENGTH = 500  # characters; Django logs URLs and hosts that visitors choose
+MAX_MESSAGE_LENGTH = 500  # characters; Django logs URLs and host names that visitors send
 
 
 def truncate(record: logging.LogRecord) -> bool:
-    """Truncate Django's messages, and drop the tracebacks that any visitor can provoke.
+    """Truncate Django's log messages, and drop tracebacks that any visitor can trigger.
 
-    This is a logging filter that keeps every record.
+    This is a logging filter that returns True, so that every record is logged.
     """
     if record.name.startswith("django."):
         record.msg, record.args = record.getMessage()[:MAX_MESSAGE_LENGTH], ()
@@ -20,7 +20,7 @@ def truncate(record: logging.LogRecord) -> bool:
 
 
 class Formatter(logging.Formatter):
-    """Formats each record as one line, followed by its indented traceback."""
+    """Formats each log record as one line, followed by an indented traceback if there is one."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return one_line(super().formatMessage(record))

@@ -1,4 +1,4 @@
-"""Request limits, sign-in, masking, database errors and headers for every page."""
+"""Middleware for every page: request limits, headers, sign-in, masking and database errors."""
 
 import logging
 from collections.abc import Callable
@@ -39,16 +39,16 @@ HEADERS = {
         " payment=(), serial=(), usb=()"
     ),
 }
-SIGN_IN_TIMEOUT = 15 * 60  # seconds that a long URL is kept until the user signs in
-UNMASKED_TYPES = ("text/css", "text/javascript")  # never contain anything an agent wrote
-MAX_NEXT_LENGTH = 1_500  # characters of `next=`; Django drops URLs over 2,048
+SIGN_IN_TIMEOUT = 15 * 60  # seconds to keep a visitor's long URL until they sign in
+UNMASKED_TYPES = ("text/css", "text/javascript")  # these never contain text from an agent
+MAX_NEXT_LENGTH = 1_500  # characters in `next=`; Django rejects URLs longer than 2,048
 
 TOO_LARGE = (
     "A value in it is larger than SQLite can read here (1,000,000,000 bytes). `manage.py"
     " check_store` names the row."
 )
 
-# Limits the sessions that strangers can create, per network and in total.
+# Limits how many sessions strangers can create, per network and in total.
 _pending_sign_ins = RequestSlots(per_key=10, total=200, lifetime=SIGN_IN_TIMEOUT)
 
 logger = logging.getLogger(__name__)
@@ -91,14 +91,14 @@ def _content_length(request: HttpRequest) -> int:
 
 
 def _explain_405(request: HttpRequest, original: HttpResponse) -> HttpResponse:
-    """Replace Django's empty response with an error page."""
+    """Replace Django's empty 405 response with an error page."""
     response = errors.method_not_allowed(request)
     response.headers["Allow"] = original.headers["Allow"]
     return response
 
 
 class SignInMiddleware(LoginRequiredMiddleware):
-    """Require sign-in for every page. A URL too long for `next=` is kept in the session."""
+    """Require sign-in for every page. The session keeps URLs that are too long for `next=`."""
 
     def handle_no_permission(
         self, request: HttpRequest, view_func: Callable[..., HttpResponseBase]
@@ -108,16 +108,16 @@ class SignInMiddleware(LoginRequiredMiddleware):
             name = self.get_redirect_field_name(view_func)
             return redirect_to_login(url, self.get_login_url(view_func), name)
         if MAX_NEXT_LENGTH < len(url) <= settings.MAX_QUERY_LENGTH and _may_keep_url(request):
-            request.session.clear_expired()  # strangers can create such sessions
+            request.session.clear_expired()  # strangers can create many sessions
             request.session.set_expiry(SIGN_IN_TIMEOUT)
             request.session["next"] = url
         return HttpResponseRedirect(reverse("sign-in"))
 
 
 def _referring_page(request: HttpRequest) -> str:
-    """Return the path of the page a form was sent from if it is on this site, or "".
+    """Return the path of the page that sent this form, or "" if the page is not on this site.
 
-    The URL that the form was sent to may not support GET.
+    Signing in cannot continue to the form's target URL, which may not support GET.
     """
     try:
         referer = urlsplit(request.headers.get("Referer", ""))
@@ -131,12 +131,12 @@ def _referring_page(request: HttpRequest) -> str:
 
 
 def _may_keep_url(request: HttpRequest) -> bool:
-    """Return whether this session already holds a URL or a new session may be created."""
+    """Return whether the session already holds a URL, or the limits allow another session."""
     return "next" in request.session or bool(_pending_sign_ins.acquire(client_network(request)))
 
 
 class MaskingMiddleware:
-    """Mask secrets and reveal invisible characters in every response, including the admin's.
+    """Mask secrets and show invisible characters in every response, including the admin's.
 
     Secrets stay visible if the view has called `request_masking.lift`.
     """
@@ -162,20 +162,20 @@ class MaskingMiddleware:
 
 
 def _mask_stream(response: StreamingHttpResponse, is_masked: bool) -> None:
-    # The chunks are generated after this middleware has returned.
+    # The response's chunks are generated only after this middleware has returned.
     stream = response_masking.mask_stream if is_masked else request_masking.in_current_scope
     response.streaming_content = stream(iter(response))
 
 
 class DatabaseErrorMiddleware(MiddlewareMixin):
-    """Answer a database error with a page that explains it."""
+    """Respond to a database error with a page that explains it."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if isinstance(exception, DataError):  # such as a NUL on PostgreSQL
+        if isinstance(exception, DataError):  # for example, a NUL character on PostgreSQL
             if getattr(exception.__cause__, "sqlite_errorname", "") == "SQLITE_TOOBIG":
                 return errors.store_unavailable(request, TOO_LARGE)
             return errors.bad_request(request, BadRequest(f"The database refused it: {exception}."))
-        if isinstance(exception, Error):  # locked, full, damaged, missing: it may recover
+        if isinstance(exception, Error):  # for example, a locked database; it may recover
             logger.error("The database did not answer: %s", request.path, exc_info=exception)
             store = store_connection()
             failed = store if store.errors_occurred else connections[DEFAULT_DB_ALIAS]

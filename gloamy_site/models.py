@@ -1,4 +1,4 @@
-"""The model of sign-in attempts. Accounts and sessions use Django's own models."""
+"""The model that counts sign-in attempts. Accounts and sessions use Django's built-in models."""
 
 from datetime import timedelta
 
@@ -9,7 +9,7 @@ from django.utils import timezone
 
 class AttemptQuerySet(models.QuerySet["Attempt"]):
     def count_one(self, key: str, window: timedelta) -> "Attempt":
-        """Increment a key's count and return it; the count restarts when its window expires."""
+        """Increment a key's count and return its Attempt. Counts restart after each window."""
         now = timezone.now()
         self.filter(until__lte=now).delete()
         self.get_or_create(key=key, defaults={"until": now + window})
@@ -21,7 +21,7 @@ class AttemptQuerySet(models.QuerySet["Attempt"]):
 
 
 class Attempt(models.Model):
-    """The number of password attempts for one key, which is an anonymous digest."""
+    """Counts password attempts for one key. Keys are digests, so they contain no names."""
 
     key = models.CharField(max_length=64, primary_key=True)
     count = models.PositiveIntegerField(default=0)

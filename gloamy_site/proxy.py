@@ -1,4 +1,4 @@
-"""The site's public address and the reverse proxy in front of it."""
+"""Handles the site's public address and the reverse proxy in front of the site."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ _WITH_PORT = re.compile(r"\[(?P<v6>[^]]+)\](:\d{1,5})?|(?P<v4>[\d.]+):\d{1,5}", 
 
 
 def origin(text: str) -> str:
-    """Parse SITE_URL. Raises ImproperlyConfigured unless it is an origin or ""."""
+    """Parse SITE_URL. Raises ImproperlyConfigured unless it is empty or just a scheme and host."""
     url = text.strip().rstrip("/")
     if text and not _is_origin(url):
         raise ImproperlyConfigured("SITE_URL: use an address such as https://tasks.example.org.")
@@ -24,19 +24,19 @@ def origin(text: str) -> str:
 
 
 def _is_origin(text: str) -> bool:
-    """Return whether the text is a scheme and a host, without `*` or a leading dot (wildcards)."""
+    """Return whether the text is just a scheme and host, without wildcards (`*`, leading dot)."""
     try:
         url = urlsplit(text)
-        _ = url.port  # raises if out of range
+        _ = url.port  # raises ValueError if the port is out of range
     except ValueError:
         return False
-    host, _ = split_domain_port(url.netloc)  # "" if invalid as a Host header
+    host, _ = split_domain_port(url.netloc)  # an invalid host becomes ""
     is_bare = f"{url.scheme}://{url.netloc}" == text
     return is_bare and url.scheme in ("http", "https") and host.strip(".") == host != ""
 
 
 def networks(text: str) -> list[Network]:
-    """Parse TRUSTED_PROXY. Raises ImproperlyConfigured if it is invalid or matches all hosts."""
+    """Parse TRUSTED_PROXY. Raises ImproperlyConfigured if it is invalid or matches everything."""
     try:
         parsed = [ip_network(part.strip()) for part in text.split(",") if part.strip()]
     except ValueError as error:
@@ -47,7 +47,7 @@ def networks(text: str) -> list[Network]:
 
 
 def hosts(text: str) -> list[str]:
-    """Parse ALLOWED_HOSTS. Raises ImproperlyConfigured for `*`, which permits DNS rebinding."""
+    """Parse ALLOWED_HOSTS. Raises ImproperlyConfigured for `*`, which would allow DNS rebinding."""
     names = [host.strip() for host in text.split(",") if host.strip()]
     if "*" in names:
         raise ImproperlyConfigured("ALLOWED_HOSTS: name the hosts; * would allow any.")
@@ -55,7 +55,7 @@ def hosts(text: str) -> list[str]:
 
 
 class ProxyMiddleware:
-    """Apply X-Forwarded-For and X-Forwarded-Proto if a trusted proxy sent them, else drop them."""
+    """Apply X-Forwarded-For and X-Forwarded-Proto from a trusted proxy; otherwise, drop them."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -65,7 +65,7 @@ class ProxyMiddleware:
         forwarded_proto = request.META.pop("HTTP_X_FORWARDED_PROTO", "")
         if _is_in(request.META.get("REMOTE_ADDR", ""), settings.TRUSTED_PROXY):
             request.META["HTTP_X_FORWARDED_PROTO"] = forwarded_proto
-            # The proxy appends the last entry; the client may have forged those before it.
+            # The trusted proxy appends the last entry; a client may have forged the earlier ones.
             client = _without_port(forwarded_for.rpartition(",")[2].strip())
             if _is_address(client):
                 request.META["REMOTE_ADDR"] = client

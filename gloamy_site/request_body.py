@@ -1,8 +1,8 @@
-"""Reads request bodies up front, in a limited number of threads.
+"""Reads request bodies before any view runs, in a limited number of threads.
 
-A body that never ends occupies a server thread for as long as its sender likes: granian has no
-timeout for it, and hangs if the request is answered while another thread still reads its body. So
-only some threads may wait for bodies; the rest keep serving pages. Forms arrive in milliseconds.
+A slow sender can occupy a server thread indefinitely: granian has no timeout for bodies, and hangs
+if a request is answered while another thread is still reading its body. Therefore, only some
+threads may wait for bodies; the rest keep serving pages. Normal forms arrive in milliseconds.
 """
 
 from math import inf
@@ -15,18 +15,18 @@ from tasks.views.limits import SERVER_THREADS, RequestSlots
 
 MAX_PER_NETWORK = 4
 MAX_STRANGERS = SERVER_THREADS // 2
-MAX_KNOWN = SERVER_THREADS // 4  # reserved for browsers that have signed in before
+MAX_KNOWN = SERVER_THREADS // 4  # threads reserved for browsers that have signed in before
 RETRY_AFTER = 5  # seconds
 
-# Slots never time out: however long a body takes, its thread is occupied until the end.
+# These slots never expire, because a thread stays busy until the entire body has arrived.
 _strangers = RequestSlots(MAX_PER_NETWORK, MAX_STRANGERS, lifetime=inf)
 _known = RequestSlots(MAX_KNOWN, MAX_KNOWN, lifetime=inf)
 
 
 def read(request: HttpRequest, length: int) -> HttpResponse | None:
-    """Load the whole body into the request; return an error page if that is not possible."""
+    """Read the request's entire body into memory. Return an error page if that fails, else None."""
     if request.method != "POST" or not length:
-        return None  # no view reads the body of other methods
+        return None  # views only read the bodies of POST requests
     is_known = has_signed_in_before(request)
     release = _known.acquire("") if is_known else _strangers.acquire(client_network(request))
     if release is None:

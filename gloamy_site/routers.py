@@ -1,4 +1,4 @@
-"""Routes models to databases. Only this module and the settings name the store's alias."""
+"""Routes models to databases. Only this module and the settings name the store's database."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The key that signs sessions and links."""
+"""Provides the secret key that signs sessions and sign-in links."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from django.core.management.utils import get_random_secret_key
 
 
 def secret_key(file: Path) -> str:
-    """Return SECRET_KEY from the environment, or one generated once and kept in a private file."""
+    """Return SECRET_KEY from the environment, or from a private file created on first use."""
     if key := os.environ.get("SECRET_KEY"):
         return key
     try:
@@ -27,7 +27,7 @@ def secret_key(file: Path) -> str:
 
 
 def _write_once(file: Path, text: str) -> None:
-    """Create a private file atomically, unless another process has just done so."""
+    """Create a private file atomically, unless another process has just created it."""
     handle, new = tempfile.mkstemp(dir=file.parent)  # mode 0600
     with open(handle, "w") as file_object:
         file_object.write(text)

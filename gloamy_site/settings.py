@@ -1,17 +1,17 @@
-"""Settings of the task browser, and the environment variables they read (default in parentheses):
+"""Settings for the task browser. They read these environment variables (defaults in parentheses):
 
-GLOAMY_WORKSPACE     the agent's workspace, with its store in state/tasks.db (~/.gloamy/workspace)
-TASKS_DATABASE_URL   another place for the store, such as postgres://user:password@host/tasks
+GLOAMY_WORKSPACE     the agent's workspace; its store is state/tasks.db (~/.gloamy/workspace)
+TASKS_DATABASE_URL   the store's URL if it is elsewhere, such as postgres://user:password@host/tasks
 GLOAMY_LINKED_STORE  1 to allow a store file that is a symbolic link or has a second hard link
-SITE_DATABASE_URL    the database of accounts and sessions (site.sqlite3 next to manage.py)
-SECRET_KEY           the same on all web hosts (generated once, next to manage.py)
-GLOAMY_STALLED_MINUTES  how long a running thread may be silent before it counts as stalled (10)
-GLOAMY_ARCHIVE_DAYS  how long cleared threads can be restored (30)
-GLOAMY_LARGEST_MB    the largest history to load, in megabytes; loading takes several times as
-                     much memory, and larger histories are shown only in part (128)
-ALLOWED_HOSTS        more host names of this server, separated by commas
+SITE_DATABASE_URL    URL of the database for accounts and sessions (site.sqlite3 next to manage.py)
+SECRET_KEY           signs sessions; must be the same on all web hosts (generated next to manage.py)
+GLOAMY_STALLED_MINUTES  minutes without an update before a running thread counts as stalled (10)
+GLOAMY_ARCHIVE_DAYS  number of days during which cleared threads can be restored (30)
+GLOAMY_LARGEST_MB    size in megabytes of the largest history to load in full (128); loading it
+                     takes several times as much memory, and larger ones are only shown in part
+ALLOWED_HOSTS        additional host names of this server, separated by commas
 SITE_URL             the public address of this server, such as https://tasks.example.org
-TRUSTED_PROXY        addresses or networks of the reverse proxy in front, separated by commas
+TRUSTED_PROXY        IP addresses or networks of the reverse proxy, separated by commas
 """
 
 import os
@@ -31,8 +31,8 @@ from tasks.store.sqlite_uri import read_only_uri
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# Timeouts for an unreachable server; a URL can override them, as in ?connect_timeout=20. Lock
-# timeouts are set in tasks.store.workspace.limit_lock_waits.
+# Timeouts for an unreachable server. A URL can override them, for example with ?connect_timeout=20.
+# Lock timeouts are set in tasks.store.workspace.limit_lock_waits.
 POSTGRESQL_TIMEOUTS = {
     "connect_timeout": 5,  # seconds
     "keepalives_idle": 10,  # seconds
@@ -71,23 +71,23 @@ def _parse_url(url: str, name: str) -> dict[str, Any]:
 
 
 def database_at(url: str, name: str) -> dict[str, Any]:
-    """Return an entry for DATABASES. Errors refer to the URL as `name`."""
+    """Return an entry for DATABASES for this URL. Error messages refer to the URL as `name`."""
     database = _parse_url(url, name)
     return _read_only(database) if _is_read_only(database) else _with_options(database)
 
 
 def _is_read_only(database: dict[str, Any]) -> bool:
-    """Return whether the file exists but it or its folder (for SQLite's WAL) is read-only."""
+    """Return whether an existing SQLite file or its folder, where the WAL goes, is read-only."""
     if "sqlite3" not in database["ENGINE"]:
         return False
     file = Path(database["NAME"])
-    # Path.exists would raise for a folder without search permission, which serve reports later.
+    # Path.exists would raise an error for an inaccessible folder, which `serve` reports later.
     writable = os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
     return os.path.exists(file) and not writable
 
 
 def _with_options(database: dict[str, Any]) -> dict[str, Any]:
-    """Open SQLite as the daemon does. BEGIN stays deferred: pages must not take the write lock."""
+    """Add the daemon's SQLite options. BEGIN stays deferred so that pages take no write lock."""
     if "sqlite3" not in database["ENGINE"]:
         options = POSTGRESQL_TIMEOUTS | database.get("OPTIONS", {})
         return database | {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
@@ -137,23 +137,23 @@ DATABASE_ROUTERS = ["gloamy_site.routers.TaskStoreRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 SECRET_KEY = secret_key(BASE_DIR / "secret_key")
-DEBUG = False  # cannot be enabled: debug pages expose what visitors must not see
+DEBUG = False  # always off, because debug pages would show visitors confidential data
 
 SITE_URL = proxy.origin(os.environ.get("SITE_URL", ""))
 TRUSTED_PROXY = proxy.networks(os.environ.get("TRUSTED_PROXY", ""))
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 ALLOWED_HOSTS += proxy.hosts(os.environ.get("ALLOWED_HOSTS", ""))
 ALLOWED_HOSTS += [host] if (host := urlsplit(SITE_URL).hostname) else []
-CSRF_TRUSTED_ORIGINS = [SITE_URL] if SITE_URL else []  # for proxies that change the Host header
+CSRF_TRUSTED_ORIGINS = [SITE_URL] if SITE_URL else []  # some proxies change the Host header
 if TRUSTED_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 IS_HTTPS = SITE_URL.startswith("https:")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = IS_HTTPS
-SECURE_SSL_HOST = urlsplit(SITE_URL).netloc if IS_HTTPS else None  # not the Host header
+SECURE_SSL_HOST = urlsplit(SITE_URL).netloc if IS_HTTPS else None  # do not trust the Host header
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if IS_HTTPS else 0
 SILENCED_SYSTEM_CHECKS = [
-    "security.W005",  # HSTS for subdomains: other hosts under this name are not ours to restrict
-    "security.W021",  # HSTS preload, likewise
+    "security.W005",  # no HSTS for subdomains, which may belong to other sites
+    "security.W021",  # no HSTS preload, because it would also cover subdomains
 ]
 
 INSTALLED_APPS = [
@@ -219,7 +219,7 @@ TEMPLATES = [
 ]
 
 STATIC_URL = "static/"
-WHITENOISE_USE_FINDERS = True  # no collectstatic needed; there are few files
+WHITENOISE_USE_FINDERS = True  # serve static files without running collectstatic
 
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "threads"
@@ -243,19 +243,19 @@ SESAME_MAX_AGE = 15 * 60  # seconds
 SESSION_COOKIE_NAME = "gloamy_session"
 SESSION_COOKIE_AGE = 7 * 24 * 3600  # seconds
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # sent when following links from elsewhere
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # so that links from other sites work
 CSRF_COOKIE_NAME = "gloamy_csrf"
 CSRF_FAILURE_VIEW = "tasks.views.errors.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
-SECURE_REFERRER_POLICY = "same-origin"  # no-referrer would send forms with a null Origin
+SECURE_REFERRER_POLICY = "same-origin"  # with no-referrer, forms would send a null Origin header
 
-# Request limits; tasks/views/limits.py limits concurrent heavy requests.
-MAX_QUERY_LENGTH = 60_000  # characters; an id may have 9,000 bytes, each escaped as %XX
+# Limits for each request; tasks/views/limits.py limits concurrent heavy requests.
+MAX_QUERY_LENGTH = 60_000  # characters; a thread id may have 9,000 bytes, each escaped as %XX
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000  # bytes
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1_000
-DATA_UPLOAD_MAX_NUMBER_FILES = 0  # no page accepts uploads
+DATA_UPLOAD_MAX_NUMBER_FILES = 0  # no page accepts file uploads
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 
 LOGGING = {

@@ -13,7 +13,7 @@ from gloamy_site.sign_in.views import SignInView, sign_in_for_admin, sign_in_wit
 @login_not_required
 @require_safe
 def favicon(request: HttpRequest) -> HttpResponse:
-    """Answer the icon request that browsers send for responses that link no icon, such as JSON."""
+    """Redirect to the icon. Browsers request this URL for pages without an icon, such as JSON."""
     return redirect(static("tasks/icon.svg"))
 
 

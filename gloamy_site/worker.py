@@ -1,4 +1,4 @@
-"""The worker process of `manage.py serve`."""
+"""Starts the application in the worker process of `manage.py serve`."""
 
 import atexit
 import os
@@ -8,15 +8,15 @@ from typing import Any
 
 
 def load_application(target: str) -> Any:
-    """Return the WSGI application, after moving this process to its own process group.
+    """Move this process to a new process group and return the WSGI application.
 
-    A terminal sends Ctrl-C to a whole group. The worker must not receive it: the server stops the
-    worker with another signal, and two signals at the same time can cause a deadlock.
+    Ctrl-C in a terminal sends a signal to every process in the group. The worker must not get it:
+    the server stops it with another signal, and two signals at the same time can cause a deadlock.
     """
     if hasattr(os, "setpgrp"):
         os.setpgrp()
     _exit_with_parent()
-    # Skip interpreter shutdown, where a granian thread still running would abort the process.
+    # Skip interpreter shutdown, where a running granian thread would abort the process.
     atexit.register(os._exit, 0)
     from gloamy_site.wsgi import application  # noqa: PLC0415 - importing it opens the store
 
@@ -24,7 +24,7 @@ def load_application(target: str) -> Any:
 
 
 def _exit_with_parent() -> None:
-    """Exit when the server process dies: an orphaned worker would keep the port."""
+    """Exit when the server process dies, because an orphaned worker would keep the port in use."""
     server = os.getppid()
 
     def watch() -> None:

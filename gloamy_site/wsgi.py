@@ -1,4 +1,4 @@
-"""The WSGI application, for `manage.py serve` and for any other server."""
+"""The WSGI application for `manage.py serve` or any other WSGI server."""
 
 import os
 

@@ -1,7 +1,7 @@
 """Find and mask secrets (keys, tokens and passwords) in any text that an agent stores.
 
-This package handles plain text and does not depend on Django, pages or rows. Every rule takes time
-linear in the length of the text. Masking a secret in JSON, even in nested JSON, keeps it valid.
+This package handles plain text and depends neither on Django nor on the rest of the project. Every
+rule runs in linear time. JSON, even JSON inside JSON strings, stays valid when secrets are masked.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ __all__ = [
     "replace_ranges",
 ]
 
-MARGIN = 512  # characters to examine beyond a cut, to detect a secret that it splits
+MARGIN = 512  # characters to examine after a cut, to find secrets that the cut splits
 
 _FINDERS = (
     find_named_values,
@@ -45,7 +45,7 @@ _FINDERS = (
 
 
 def find_secrets(text: str) -> list[Span]:
-    """Return the spans of all secrets in a text, in order and without overlaps."""
+    """Return the spans of all secrets in the text, in order and without overlaps."""
     lower = lowercase(text)
     spans: list[Span] = []
     for find in _FINDERS:
@@ -57,13 +57,13 @@ def find_secrets(text: str) -> list[Span]:
 
 
 def mask(text: str) -> str:
-    """Return the text with each secret masked, or the same object if it contains none."""
+    """Return the text with each secret masked. Without secrets, return the same string object."""
     spans = find_secrets(text)
     return replace_ranges(text, (span.cut for span in spans)) if spans else text
 
 
 def mask_start(text: str, length: int) -> str:
-    """Return the first `length` characters with secrets masked, including one that the cut splits.
+    """Return the first `length` characters with secrets masked, even a secret split by the cut.
 
     Only the first `length + MARGIN` characters of the text are examined.
     """
@@ -72,7 +72,7 @@ def mask_start(text: str, length: int) -> str:
 
 
 def replace_ranges(text: str, replacements: Iterable[tuple[int, int, str]]) -> str:
-    """Replace ranges of a text, given in order as (start, end, replacement)."""
+    """Replace parts of the text. `replacements` are (start, end, replacement) tuples, in order."""
     pieces, position = [], 0
     for start, end, replacement in replacements:
         pieces += [text[position:start], replacement]
@@ -81,12 +81,12 @@ def replace_ranges(text: str, replacements: Iterable[tuple[int, int, str]]) -> s
 
 
 def lowercase(text: str) -> str:
-    """Lowercase a text without changing its length."""
-    return text.replace("\u0130", "i").lower()  # the only character whose lowercase has two
+    """Convert text to lowercase without changing its length."""
+    return text.replace("\u0130", "i").lower()  # only U+0130 becomes two characters in lowercase
 
 
 def _merge(spans: list[Span]) -> list[Span]:
-    """Sort spans and merge those that overlap."""
+    """Sort the spans and merge those that overlap."""
     spans.sort()
     merged: list[Span] = []
     for span in spans:

@@ -2,7 +2,7 @@
 
 Attempts are counted per network, per account and network, and per account. A browser that has
 signed in to the account before carries a cookie and is counted separately, so strangers' attempts
-do not affect it. One-time links are never counted.
+do not affect it. Sign-ins with one-time links are never counted.
 """
 
 import unicodedata
@@ -20,11 +20,11 @@ WINDOW = timedelta(minutes=15)
 COOKIE = "gloamy_known"
 COOKIE_AGE = 90 * 24 * 3600  # seconds
 
-# Attempts per window
+# Maximum password attempts per window
 PER_KNOWN_BROWSER = 10
 PER_NETWORK = 20
 PER_ACCOUNT_AND_NETWORK = 5
-PER_ACCOUNT = 50  # from all unknown browsers
+PER_ACCOUNT = 50  # by all unknown browsers together
 
 
 class Limit(NamedTuple):
@@ -33,8 +33,8 @@ class Limit(NamedTuple):
 
 
 def seconds_to_wait(request: HttpRequest, username: str) -> int:
-    """Count an attempt before its password is checked; return 0 if allowed, else the delay."""
-    for limit in _limits(request, username):  # once one is exceeded, the rest are not counted
+    """Count a sign-in attempt. Return 0 if the password may be checked, else seconds to wait."""
+    for limit in _limits(request, username):  # after one limit is exceeded, stop counting
         attempt = Attempt.objects.count_one(limit.key, WINDOW)
         if attempt.count > limit.attempts:
             return max(1, int((attempt.until - timezone.now()).total_seconds()) + 1)
@@ -42,7 +42,7 @@ def seconds_to_wait(request: HttpRequest, username: str) -> int:
 
 
 def reset(request: HttpRequest, username: str) -> None:
-    """Undo the count of a successful attempt and clear the strictest counter that applies to it."""
+    """After a successful sign-in, undo its counts and clear the strictest counter that applies."""
     limits = _limits(request, username)
     Attempt.objects.take_back([limit.key for limit in limits])
     strictest = min(limits, key=lambda limit: limit.attempts)
@@ -76,7 +76,7 @@ def has_signed_in_before(request: HttpRequest) -> bool:
 
 
 def client_network(request: HttpRequest) -> str:
-    """Return the client's IPv4 address, or its IPv6 /64 network, which one visitor may own."""
+    """Return the client's IPv4 address or IPv6 /64 network, because one visitor may own a /64."""
     try:
         address = ip_address(request.META.get("REMOTE_ADDR", ""))
     except ValueError:

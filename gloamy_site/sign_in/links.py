@@ -1,4 +1,4 @@
-"""The first administrator and one-time sign-in links."""
+"""Creates the first administrator account and one-time sign-in links."""
 
 from itertools import chain, count
 
@@ -18,5 +18,5 @@ def administrator() -> User:
 
 
 def sign_in_link(user: User, server: str) -> str:
-    """Return a URL that signs the user in once, within `SESAME_MAX_AGE` seconds."""
+    """Return a URL that signs the user in once and expires after `SESAME_MAX_AGE` seconds."""
     return f"{server.rstrip('/')}{reverse('sign-in-link')}{get_query_string(user)}"

@@ -1,4 +1,4 @@
-"""Sign-in with a password or a one-time link."""
+"""Views for signing in with a password or a one-time link."""
 
 from typing import Any
 
@@ -21,11 +21,11 @@ from sesame.utils import get_user
 from gloamy_site.sign_in import limiter
 
 LINK_COOKIE = "gloamy_link"
-LINK_COOKIE_AGE = 5 * 60  # seconds to press the button
+LINK_COOKIE_AGE = 5 * 60  # seconds the visitor has to press the sign-in button
 
 
 class SignInView(LoginView):
-    """The password form, which continues to the requested page."""
+    """Shows the password form, and continues to the requested page after sign-in."""
 
     template_name = "sign_in/password.html"
     redirect_authenticated_user = True
@@ -36,7 +36,7 @@ class SignInView(LoginView):
         return self._rejected(seconds) if seconds else super().post(request, *args, **kwargs)
 
     def _rejected(self, seconds: int) -> HttpResponse:
-        form = self.get_form_class()(self.request)  # unbound: the password is not checked
+        form = self.get_form_class()(self.request)  # unbound, so the password is not checked
         context = self.get_context_data(form=form, minutes=-(-seconds // 60))
         headers = {"Retry-After": str(seconds)}
         return self.render_to_response(context, status=429, headers=headers)
@@ -47,13 +47,13 @@ class SignInView(LoginView):
         url = _pop_next_url(self.request)
         response = super().form_valid(form)
         limiter.remember_browser(self.request, response, username)
-        if url:  # set by hand: HttpResponseRedirect rejects URLs over 16,384 characters
+        if url:  # HttpResponseRedirect rejects URLs longer than 16,384 characters
             response.headers["Location"] = url
         return response
 
 
 def sign_in_for_admin(request: HttpRequest) -> HttpResponse:
-    """Redirect the admin's login to ours; raise PermissionDenied for signed-in non-staff users."""
+    """Redirect the admin's login page to ours. Deny access to signed-in users who are not staff."""
     if request.user.is_authenticated and not request.user.is_staff:
         raise PermissionDenied
     query = request.GET.urlencode(safe="/")
@@ -61,7 +61,7 @@ def sign_in_for_admin(request: HttpRequest) -> HttpResponse:
 
 
 def _use_up(user: User) -> bool:
-    """Invalidate the user's link. Return False if a concurrent request has just used it."""
+    """Invalidate the user's sign-in link. Return False if a concurrent request has just used it."""
     unused = User.objects.filter(pk=user.pk, last_login=user.last_login)
     return bool(unused.update(last_login=timezone.now()))
 
@@ -72,9 +72,9 @@ def _use_up(user: User) -> bool:
 @sensitive_variables("token")
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in_with_link(request: HttpRequest) -> HttpResponse:
-    """Sign in with a one-time link. Only POST uses it up, so link previews do no harm.
+    """Sign in with a one-time link. Only a POST uses the link up, so previews are harmless.
 
-    The token moves into a cookie right away, out of the address bar, history and Referer.
+    The token is moved to a cookie, to keep it out of the address bar, history and Referer header.
     """
     if "token" in request.GET:
         return _keep_token(request, request.GET["token"])
@@ -95,7 +95,7 @@ def _keep_token(request: HttpRequest, token: str) -> HttpResponse:
         path=request.path,
         secure=request.is_secure(),
         httponly=True,
-        samesite="Lax",  # Strict cookies are not sent when a link in an email or chat is followed
+        samesite="Lax",  # browsers do not send Strict cookies for links in emails or chats
     )
     return response
 
@@ -122,9 +122,9 @@ def _link_page(request: HttpRequest, user: Any, *, is_missing: bool = False) -> 
 
 
 def _pop_next_url(request: HttpRequest) -> str:
-    """Remove and return the session's long URL, or "", and reset the session's expiry."""
+    """Remove and return the long URL kept in the session, or "". Reset the session's expiry."""
     url = str(request.session.pop("next", ""))
     request.session.set_expiry(None)
-    start = url[:1_000]  # enough to determine the host; Django rejects long URLs
+    start = url[:1_000]  # enough to check the host; Django would reject the full URL
     is_plain = url.isascii() and url.isprintable()
     return url if is_plain and url_has_allowed_host_and_scheme(start, None) else ""

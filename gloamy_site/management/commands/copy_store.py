@@ -60,7 +60,7 @@ class Command(BaseCommand):
 
 
 def _delete_extra_tasks(source: str, target: str, replace: bool) -> None:
-    """Delete tasks that only the target holds; without `replace`, raise CommandError instead."""
+    """Delete tasks that exist only in the target; without `replace`, raise CommandError instead."""
     for task_id in transfer.task_ids(target):
         if transfer.task_exists(task_id, source):
             continue
@@ -70,7 +70,7 @@ def _delete_extra_tasks(source: str, target: str, replace: bool) -> None:
 
 
 def _copy_tasks(source: str, target: str, replace: bool, progress: Progress) -> Totals:
-    """Copy every task and return the totals that the target should have."""
+    """Copy every task, and return the totals that the target should have afterwards."""
     totals = Totals()
     for task_id in transfer.task_ids(source):
         try:
@@ -88,7 +88,7 @@ def _copy_tasks(source: str, target: str, replace: bool, progress: Progress) -> 
 
 
 def _totals(alias: str, progress: Progress) -> Totals:
-    """Return the actual totals of the target, read again."""
+    """Read all tasks back from the target database, and return its actual totals."""
     totals = Totals()
     for task_id in transfer.task_ids(alias):
         try:

@@ -26,10 +26,10 @@ from tasks.demo import SimulatedAgent, fill
 from tasks.store import workspace
 from tasks.views.limits import SERVER_THREADS
 
-LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - for connecting, not for listening
+LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - used to connect, not to listen
 
-HEADER_TIMEOUT = 10_000  # milliseconds; see gloamy_site/request_body.py for bodies
-MAX_HEADER_SIZE = 128 * 1024  # bytes, including a URL of up to 64 KB
+HEADER_TIMEOUT = 10_000  # milliseconds; gloamy_site/request_body.py handles slow bodies
+MAX_HEADER_SIZE = 128 * 1024  # bytes in all headers, including a URL of up to 64 KB
 
 
 class Command(BaseCommand):
@@ -37,11 +37,11 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        # manage.py parses the options too, and does not recognize abbreviations.
+        # Forbid abbreviated options, because manage.py also parses options and would miss them.
         return super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        # Also parsed by manage.py, since the settings depend on them.
+        # manage.py also parses some of these options, because the settings depend on them.
         parser.add_argument("--workspace", help="folder of the agent (~/.gloamy/workspace)")
         parser.add_argument("--demo", action="store_true", help="open made-up threads instead")
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
@@ -56,7 +56,7 @@ class Command(BaseCommand):
             _check_options(options)
             _check_address(host, port)
             self.stdout.write(_set_up(), ending="")
-        except (workspace.WorkspaceError, CommandError) as error:  # the latter from migrate
+        except (workspace.WorkspaceError, CommandError) as error:  # migrate raises CommandError
             self.stderr.write(str(error))
             raise SystemExit(1) from None
         if options["demo"]:
@@ -67,7 +67,7 @@ class Command(BaseCommand):
         self.stdout.write("Stopped.")
 
     def announce(self, welcome: str, host: str, port: int) -> None:
-        """Print the welcome once the server accepts connections, so that its link works."""
+        """Print the welcome message once the server accepts connections, so that the link works."""
         connections.close_all()
 
         def wait() -> None:
@@ -98,13 +98,13 @@ class Command(BaseCommand):
 
 
 def _relative_path(path: str) -> str:
-    """Return a path inside the working directory as relative to it, and others unchanged."""
+    """Make a path relative if it is inside the working directory; return others unchanged."""
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
 
 
 def _url_host(host: str) -> str:
-    """Return the host for URLs that a browser on this machine can open."""
+    """Return the host to use in URLs that a browser on this machine can open."""
     host = LOCAL_HOSTS.get(host, host)
     return f"[{host}]" if ":" in host else host
 
@@ -118,7 +118,7 @@ def _is_listening(host: str, port: int) -> bool:
 
 
 def _check_options(options: dict[str, Any]) -> None:
-    """Raise WorkspaceError if these options conflict with the settings."""
+    """Raise WorkspaceError if the command's options conflict with the settings."""
     folder = options["workspace"]
     if folder and Path(folder).expanduser().resolve() != settings.WORKSPACE.resolve():
         raise workspace.WorkspaceError(f"{folder} is not opened: start `manage.py serve` itself.")
@@ -134,7 +134,7 @@ def _check_options(options: dict[str, Any]) -> None:
 
 
 def _set_up() -> str:
-    """Migrate both databases and return the warnings.
+    """Check and migrate both databases, and return the warnings as text.
 
     Raises WorkspaceError if the store cannot be used.
     """
@@ -144,11 +144,11 @@ def _set_up() -> str:
     call_command("migrate", verbosity=0, interactive=False, stderr=warnings)
     call_command("clearsessions")
     workspace.check_store()
-    return "" if settings.TASKS_READ_ONLY else warnings.getvalue()  # welcome() warns instead
+    return "" if settings.TASKS_READ_ONLY else warnings.getvalue()  # for read-only, see welcome()
 
 
 def _check_address(host: str, port: int) -> None:
-    """Raise WorkspaceError unless a server can listen on the address."""
+    """Raise WorkspaceError unless the server can listen on this host and port."""
     if not host:
         raise workspace.WorkspaceError("--host names no address.")
     if not 0 < port < 65_536:
@@ -168,7 +168,7 @@ def _check_address(host: str, port: int) -> None:
 
 
 def _server(host: str, port: int) -> MPServer:
-    # A forked worker could inherit a lock held by the demo's thread.
+    # A forked worker could inherit a lock that the demo agent's thread is holding.
     multiprocessing.set_start_method("spawn")
     server = MPServer(
         "gloamy_site.wsgi:application",
@@ -180,9 +180,9 @@ def _server(host: str, port: int) -> MPServer:
         ),
         blocking_threads=SERVER_THREADS,
         log_level=LogLevels.error,
-        workers_kill_timeout=5,  # seconds for requests to finish after Ctrl-C
+        workers_kill_timeout=5,  # seconds that requests get to finish after Ctrl-C
         working_dir=Path(settings.BASE_DIR),
     )
-    # Stop on SIGHUP, which a closing terminal sends; granian would reload instead.
+    # Stop the server on SIGHUP, sent when a terminal closes. By default, granian would reload.
     server.signal_handler_reload = server.signal_handler_interrupt  # type: ignore[method-assign]
     return server
