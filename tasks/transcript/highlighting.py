@@ -12,7 +12,7 @@ from pygments.token import _TokenType as TokenType
 
 from tasks.transcript.terminal import Span
 
-MAX_LENGTH = 12_000  # characters, because some lexers take quadratic time
+MAX_LENGTH = 12_000  # characters; some lexers take quadratic time on longer text
 _MAX_SECONDS = 0.15  # seconds of CPU time per piece of source code
 
 _CLASS_OF = {
@@ -66,7 +66,7 @@ _ALIASES = {
     "rust": ("rs",),
     "sql": ("sqlite", "psql", "postgresql"),
     "swift": (),
-    "toml": ("ini", "cfg", "conf", "service", "timer"),  # because the INI lexer can take seconds
+    "toml": ("ini", "cfg", "conf", "service", "timer"),  # the INI lexer can be very slow
     "typescript": ("ts", "tsx", "mts"),
     "xml": ("svg", "xsl", "plist"),
     "yaml": ("yml",),

@@ -58,7 +58,7 @@ class Message:
 
     @cached_property
     def calls(self) -> list[Call]:
-        """The tool calls in the message. Pairing the exchange fills in the calls' results."""
+        """The tool calls in the message. `Exchange.pair()` fills in their results."""
         return [part for part in self._parsed[1] if isinstance(part, Call)]
 
     @cached_property
@@ -96,7 +96,7 @@ class Message:
 
     @property
     def is_absorbed(self) -> bool:
-        """Whether the message holds only tool results that are all displayed with their calls."""
+        """Whether the message holds only tool results, which are all shown with their calls."""
         return bool(self.results) and not self.orphaned_results
 
     @property

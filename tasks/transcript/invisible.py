@@ -1,4 +1,4 @@
-"""Finds invisible and reordering characters in text and escapes them, such as `[U+202E]`."""
+"""Escapes invisible characters and those that reorder text, for example as `[U+202E]`."""
 
 import re
 
@@ -24,7 +24,7 @@ _IN_HTML = re.compile(
 
 
 def describe(run: str) -> str:
-    """Describe a run of one invisible character, for example as "ESC" or "U+202E"."""
+    """Return a name for a run of the same invisible character, such as "ESC" or "U+202E"."""
     name = "ESC" if run[0] == "\x1b" else f"U+{ord(run[0]):04X}"
     return f"{name} \u00d7 {len(run)}" if len(run) > 1 else name
 

@@ -70,7 +70,7 @@ class Term:
         return Q(thread_id__like=pattern) | Q(task_id__like=pattern)
 
     def in_histories(self) -> Q:
-        """Return a filter for rows whose history contains the text; a few others may also match."""
+        """Return a filter for rows whose history contains the text. A few others may match."""
         start = self.text[:LIKE_LENGTH]
         rows = Q(execution_history_json__like=f"%{''.join(map(_like_json, start))}%")
         if not start.isascii():

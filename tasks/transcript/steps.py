@@ -25,7 +25,7 @@ _FIRST_TOOL = re.compile(r'\[\{"tool_name":("(?:[^"\\]|\\.)*+")')
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A step without its items. The timeline needs nothing more."""
+    """An outline of a step for the timeline, which does not need the step's items."""
 
     id: int
     step_index: Any
@@ -61,7 +61,7 @@ class Outline:
 def number_attempts(checkpoints: Iterable[tuple[int, Any]]) -> dict[int, int]:
     """Map each checkpoint id to its attempt number, given (id, step_index) pairs in id order.
 
-    Step numbers start over with each attempt, so one that does not increase marks a new attempt.
+    Step numbers start over with each attempt, so one that does not increase starts a new attempt.
     """
     attempts: dict[int, int] = {}
     attempt, previous = 1, -math.inf
@@ -202,7 +202,7 @@ class Changes:
 
     @property
     def tools(self) -> tuple[str, str] | None:
-        """The tools of the previous step and this step, or None if they are unknown or the same."""
+        """The tools of the previous and current steps, or None if they are unknown or the same."""
         if self.before.problem or self.after.problem:
             return None
         before, after = (_tool_names(step) for step in (self.before, self.after))
@@ -244,7 +244,7 @@ def _formatted_calls(step: Step) -> list[tuple[str, str]]:
 
 
 def _format_arguments(arguments: Any) -> str:
-    """Return a sole string argument, such as a command, unchanged, or else indented JSON."""
+    """Format arguments as indented JSON, except for a lone string such as a command."""
     if isinstance(arguments, str):
         return arguments
     if isinstance(arguments, dict) and len(arguments) == 1:

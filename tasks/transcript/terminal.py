@@ -1,4 +1,4 @@
-"""Turns terminal output into the text finally left on the screen, with its colours and styles.
+"""Extracts the text that terminal output leaves on the screen, with its colours and styles.
 
 Everything in this module runs in linear time.
 """

@@ -9,7 +9,7 @@ from tasks.secrets import request_masking
 from tasks.transcript import terminal
 
 PREVIEW_LENGTH, PREVIEW_LINES = 900, 12  # characters and lines shown while text is folded
-_PROCESSED_LENGTH = 400_000  # at most this many characters are processed for display
+_PROCESSED_LENGTH = 400_000  # the maximum number of characters processed for display
 _DATA_URL = re.compile(
     r"data:(?P<type>[\w.+-]{1,80}/[\w.+-]{1,80})(?:;(?!base64,)[\w=.+-]{1,80}){0,3};base64,"
     r"(?P<data>[A-Za-z0-9+/=_-]++)"
@@ -83,7 +83,7 @@ class Text:
 
 
 class Output(Text):
-    """A tool's output, shown as it would finally look in a terminal."""
+    """A tool's output, displayed as a terminal would show it."""
 
     @cached_property
     def body(self) -> str:
@@ -91,5 +91,5 @@ class Output(Text):
 
     @property
     def full(self) -> str:
-        """The complete output as it would finally look in a terminal, for export to a file."""
+        """The complete output as a terminal would show it, for export to a file."""
         return terminal.replay(self._collapsed).rstrip("\n")

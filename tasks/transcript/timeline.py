@@ -37,7 +37,7 @@ LAST_TICK_ROOM = 30  # minimum pixels between the last tick and the right edge
 class Bar:
     """A bar for one step, or for several consecutive steps if there are too many for one bar each.
 
-    `label_from` and `number_from` are the timeline widths from which the label and number fit.
+    `label_from` and `number_from` are the smallest timeline widths that fit the label and number.
     """
 
     steps: Sequence[Outline]
@@ -66,7 +66,7 @@ class Bar:
 
     @property
     def passed_share(self) -> str:
-        """The height of the bar's passed part, or "" if none or all of its steps failed."""
+        """The height of the part for passed steps, or "" if none or all of the steps failed."""
         share = 1 - self.failures / len(self.steps)
         return _percent(min(share, 1 - MIN_FAILED_SHARE)) if 0 < share < 1 else ""
 
@@ -131,7 +131,7 @@ class Timeline:
 
     @property
     def phone_width(self) -> int:
-        """The timeline's width on a phone, in pixels. It makes bars wide enough to tap."""
+        """The timeline's width on a phone, in pixels. It makes each bar wide enough to tap."""
         rows = [*self.rows, self.detail] if self.detail else self.rows
         needed = TOUCH_WIDTH * max(len(row.bars) for row in rows)
         return next((width for width in PHONE_WIDTHS if width >= needed), PHONE_WIDTHS[-1])
@@ -232,7 +232,7 @@ def _bar(span: Span, x: float, width: float, base: int) -> Bar:
 
 
 def _number_bars(bars: list[Bar], base: int) -> list[Bar]:
-    """Show numbers for some bars that are too narrow, letting the text extend past the bar."""
+    """Show the numbers of some bars that are too narrow, letting them extend past their bars."""
     numbers = [
         (float(bar.x[:-1]) / 100 * base, bar.number, bar.number_from in WIDTHS) for bar in bars
     ]

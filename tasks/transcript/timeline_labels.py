@@ -38,7 +38,7 @@ def number_of(steps: Sequence[Outline]) -> str:
 
 
 def fitting_width(text: str, share: float, base: int) -> int | None:
-    """Return the smallest width at which text fits a bar with this share of the timeline."""
+    """Return the smallest timeline width at which text fits a bar that takes up `share` of it."""
     needed = len(text) * LETTER + PADDING
     widths = (width for width in WIDTHS + SCROLLED_WIDTHS if width >= base)
     return next((width for width in widths if text and width * share >= needed), None)

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.models import TaskRecord, TaskStatus
 from tasks.transcript.steps import Outline
 
-MIN_GAP, MEDIANS = 600, 8  # to be folded, a gap must exceed this many seconds and median steps
+MIN_GAP, MEDIANS = 600, 8  # minimum gap to fold, in seconds and in median step durations
 MAX_GAPS = 6
 GAP_WIDTH = 70  # pixels
 BAR_WIDTH = 38.0  # pixels for a bar of zero duration, if there is room

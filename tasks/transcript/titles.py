@@ -1,4 +1,4 @@
-"""Picks the line of a user message that states the request, as a title, and summarises notes."""
+"""Chooses titles (the line of a user message that states the request) and summarises notes."""
 
 import contextlib
 import re

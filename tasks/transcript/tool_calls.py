@@ -18,7 +18,7 @@ from tasks.secrets import request_masking
 from tasks.transcript.arguments import Arguments
 from tasks.transcript.text_preview import Output, Text
 
-MAX_CALLS = 200  # per message or per tag; any further calls are kept as text
+MAX_CALLS = 200  # per message or tool call tag; any further calls are kept as text
 
 RESULTS_HEAD = "[Tool results]"
 _RESULT_TAG = re.compile(
@@ -88,7 +88,7 @@ class Result:
 
 
 def parse_assistant(message: str) -> tuple[str, list[Part]]:
-    """Return the reasoning and the parts of an assistant message in either format."""
+    """Return the reasoning and parts of an assistant message, whichever format it is in."""
     native = _parse_native(message)
     return ("", parse_tagged(message)) if native is None else native
 
@@ -221,7 +221,7 @@ def _tagged_results(message: str) -> Iterator[Result]:
 
 
 def pair(calls: list[Call], results: list[Result], call_number: int, result_number: int) -> None:
-    """Attach each result to the call with the same id, or else to the first with the same tool.
+    """Attach each result to the call with its id, or else to the first call of the same tool.
 
     `call_number` and `result_number` identify the messages that hold the calls and the results.
     """

@@ -130,7 +130,7 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
 @can_view
 @can_clear
 def go_on(request: HttpRequest, pk: int) -> HttpResponse:
-    """Continue a clearing for about a second. The page repeats the request until all is done."""
+    """Continue a clearing for about a second. The page repeats the request until it is done."""
     refuse_read_only()
     clearing = get_clearing(pk)
     if request.headers.get("HX-Request") != "true":

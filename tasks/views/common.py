@@ -47,7 +47,7 @@ def requested_thread_id(request: HttpRequest) -> str:
 
 
 def requested_tasks(request: HttpRequest) -> TaskRecordQuerySet:
-    """Return the requested thread's tasks, latest first, or only the task that the URL names."""
+    """Return the requested thread's tasks, latest first, or only the task named in the URL."""
     tasks = TaskRecord.objects.for_thread(requested_thread_id(request))
     return tasks.filter(task_id=request.GET["task"]) if "task" in request.GET else tasks
 

@@ -19,7 +19,7 @@ PLAIN_TEXT = "text/plain; charset=utf-8"
 @thread_view
 @limit_concurrency
 def message(request: HttpRequest) -> HttpResponseBase:
-    """Return one message of a thread, or the whole history if the URL names no message."""
+    """Return one message of a thread, or its entire history if the URL names no message."""
     number = request.GET.get("message", "")
     if not number:
         return _stored_text(request)
