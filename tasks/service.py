@@ -177,7 +177,7 @@ def delete_by_thread_id(
 
 
 def clear_session(thread_id: str) -> None:
-    """Call `delete_by_thread_id`; this is the name that the agent's `/new` command calls."""
+    """An alias of `delete_by_thread_id` with the name that the agent's `/new` command uses."""
     delete_by_thread_id(thread_id)
 
 

@@ -44,7 +44,7 @@ def is_lifted() -> bool:
 
 
 def in_current_scope(chunks: Iterable[T]) -> Iterator[T]:
-    """Iterate over a streamed response's chunks with the masking setting that applies now."""
+    """Keep the current masking setting while a streamed response's chunks are generated later."""
     context, iterator = copy_context(), iter(chunks)
     return iter(lambda: context.run(next, iterator, None), None)
 

@@ -20,7 +20,7 @@ _ATTRIBUTE = re.compile(
     r'([\w-]+=")([^"]+)(?=")'
 )
 
-# Characters of a stream to hold back for an unfinished secret, and for the name in front of it.
+# How many characters of a stream to hold back for an unfinished secret, and for its name.
 _HELD, _NAME = 64_000, 700
 _CHUNK = 500_000  # bytes
 

@@ -40,8 +40,8 @@ class Daemon:
     def stalled_before(self) -> str:
         """The cutoff time, in stored form: running threads last updated before it are stalled.
 
-        A dead daemon does not resume the threads that it left running, so they are stalled. Threads
-        updated after the daemon died belong to another agent.
+        A dead daemon does not resume the threads that it left running, so they count as stalled.
+        Threads updated after the daemon died belong to another agent.
         """
         cutoff = self.now - settings.STALLED_AFTER
         if self.beat is not None and self.state == "dead":

@@ -185,7 +185,7 @@ def _postgresql_class(cause: Any, error: Error) -> type[StoreError]:
 
 
 def _id_too_long(cause: Any) -> IdTooLongError:
-    """Name the field in the error if PostgreSQL names its index (for ids of up to 8,191 bytes)."""
+    """Return an IdTooLongError. It names the field only if PostgreSQL names the index."""
     field = _INDEXED_FIELDS.get(cause.diag.constraint_name, "task_id or thread_id")
     return IdTooLongError(
         f"{field} is too long for PostgreSQL: an index holds 2,704 bytes, compressed"

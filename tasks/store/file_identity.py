@@ -1,6 +1,6 @@
 """Detect a database file that was deleted, replaced or truncated while a connection had it open.
 
-Otherwise, SQLite would keep using the old file and report success for writes that are lost.
+Without this check, SQLite would keep using the old file and report success for lost writes.
 """
 
 import os

@@ -31,7 +31,7 @@ def load_task(thread_id: str) -> StoredTask | None:
 
 
 def load_resumable(thread_id: str) -> StoredResumable | None:
-    """Return what is needed to resume a thread, or None. Raises CorruptRecordError."""
+    """Return the data needed to resume a thread, or None. Raises CorruptRecordError."""
     row = _read(_fetch_resumable, thread_id, single_statement=True)
     if row is None:
         return None
@@ -42,7 +42,7 @@ def load_resumable(thread_id: str) -> StoredResumable | None:
 def _read(
     fetch: Callable[[CursorWrapper, str], Any], thread_id: str, *, single_statement: bool
 ) -> Any:
-    """Fetch rows, with text that is not UTF-8 as bytes, so that an error can name the row."""
+    """Fetch rows; return invalid UTF-8 text as bytes, so that an error can name the row."""
     try:
         with transactions.reading(single_statement=single_statement) as cursor:
             return fetch(cursor, thread_id)

@@ -37,7 +37,7 @@ class TaskCheckpointUpdate(msgspec.Struct, kw_only=True):
 
 
 class StoredCheckpoint(msgspec.Struct):
-    """A checkpoint loaded from the store; `created_at` is in UTC, in RFC 3339 format."""
+    """A checkpoint loaded from the store; `created_at` is an RFC 3339 timestamp in UTC."""
 
     step_index: int
     checkpoint_note: str | None
@@ -46,7 +46,7 @@ class StoredCheckpoint(msgspec.Struct):
 
 
 class StoredTask(msgspec.Struct):
-    """A task loaded from the store; times are in UTC, in RFC 3339 format with 0 to 9 decimals."""
+    """A task loaded from the store; times are RFC 3339 timestamps in UTC with up to 9 decimals."""
 
     task_id: str
     thread_id: str

@@ -140,7 +140,7 @@ EARLIER_TIMES = f"""
     SELECT (SELECT updated_at FROM task_records WHERE task_id = %(task_id)s FOR UPDATE),
         (SELECT updated_at {_LATEST_TIME})"""
 
-# Locks the thread's tasks in a fixed order, even any that move to another thread meanwhile.
+# Locks the thread's tasks in a fixed order, so that concurrent writes cannot deadlock.
 LOCK_TASKS = """
     SELECT 1 FROM task_records WHERE thread_id = %(thread_id)s ORDER BY task_id FOR UPDATE"""
 

@@ -160,7 +160,7 @@ def delete_thread(cursor: CursorWrapper, thread_id: str) -> None:
 
 
 def yield_lock(held: float) -> None:
-    """Pause to let the agent take SQLite's lock. We held the lock for `held` seconds."""
+    """Pause to let the agent take SQLite's lock, which this process held for `held` seconds."""
     if engine(store_connection()).is_file:
         time.sleep(min(2 * held, _MAX_PAUSE))
 
@@ -169,7 +169,7 @@ def yield_lock(held: float) -> None:
 def secure_delete(using: str | None = None, *, enabled: bool) -> Iterator[None]:
     """Inside a `with` block, set whether SQLite overwrites deleted data with zeros.
 
-    The default depends on SQLite's build. Overwriting takes time, during which the lock is held.
+    The default depends on how SQLite was built. Overwriting keeps the lock held for longer.
     """
     connection = _connection(using)
     if not engine(connection).is_file:

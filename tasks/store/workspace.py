@@ -216,7 +216,7 @@ def _check_apart() -> None:
 
 
 def _check_sqlite_file(connection: BaseDatabaseWrapper) -> None:
-    """Check a file. Skip its header if SQLite has it open: closing it here would drop our locks."""
+    """Check an SQLite file. If it is open, skip its header: closing it here drops our locks."""
     file = _file(connection.settings_dict)
     in_workspace = file.parent == settings.WORKSPACE / "state"
     inside = settings.WORKSPACE if in_workspace else file.parent

@@ -25,7 +25,7 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 @register.simple_tag(takes_context=True)
 def page_url(context: dict[str, Any], parameter: str, number: int) -> str:
-    """Return the current URL with the page number in one of its parameters replaced."""
+    """Return the current URL with the query parameter `parameter` set to a page number."""
     query = context["request"].GET.copy()
     query[parameter] = str(number)
     return f"?{query.urlencode()}"

@@ -54,7 +54,7 @@ class Arguments:
 
     @cached_property
     def _keys(self) -> dict[str, str]:
-        """Map roles with a special display to their keys, for example "command" to "cmd"."""
+        """Map each role that has a special display to its key, such as "command" to "cmd"."""
         if not isinstance(self.value, dict):
             return {}
         texts = {key: text for key, text in self.value.items() if isinstance(text, str)}
@@ -123,7 +123,7 @@ class Arguments:
 
     @property
     def rest(self) -> Any:
-        """The arguments without a special display, or None if there are none."""
+        """The arguments that have no special display, or None if there are none."""
         if self.single_text is not None or self.value in ({}, "", None):
             return None
         if not isinstance(self.value, dict):

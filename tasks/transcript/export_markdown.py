@@ -29,7 +29,7 @@ _markdown = MarkdownIt("commonmark", {"html": False})
 
 
 def document(record: TaskRecord) -> Iterator[str]:
-    """Yield the task's details, messages (the raw text of an invalid history) and response."""
+    """Yield the task's details, its messages and its response. An invalid history is shown raw."""
     thread = Thread(record)
     yield f"# {_inline(thread.title or record.thread_id)}\n\n"
     yield from _facts(record)
