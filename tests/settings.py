@@ -1,4 +1,4 @@
-"""Django settings for the tests, which only use files in a temporary folder."""
+"""Django settings for the tests, which use only files in a temporary folder."""
 
 import os
 import tempfile

@@ -15,7 +15,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from tests.support.server import Server
 
-# Every page shows the workspace's name, so the name is a payload, too.
+# Every page shows the workspace's name, so the name contains an attack payload, too.
 WORKSPACE_NAME = "ws'\"><img src=x onerror=pwned(1)>\u202e"
 
 Snapshot = dict[Path, sqlite3.Connection]
@@ -39,7 +39,7 @@ class Site:
 
     @contextmanager
     def databases(self) -> Iterator[None]:
-        """Make Django's models, and thus the store's verbs, use the server's databases."""
+        """Make Django's models, and therefore the store's verbs, use the server's databases."""
         own = {alias: connections[alias] for alias in self._files}
         for alias, file in self._files.items():
             connections[alias] = type(own[alias])(own[alias].settings_dict | {"NAME": file}, alias)

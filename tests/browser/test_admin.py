@@ -1,4 +1,4 @@
-"""Tests of the admin in a real browser: lists, task and checkpoint pages, links to clearing."""
+"""Tests of the admin in a real browser: its lists, its detail pages and its clearing links."""
 
 import pytest
 from selenium import webdriver
@@ -11,7 +11,7 @@ from tests.browser.site import Site
 
 
 def page_problems(browser: webdriver.Chrome) -> list[str]:
-    """Return the problems that the page has in each of LOOKS, then restore the default look."""
+    """Check the page in each of LOOKS, restore the default look, and return the problems found."""
     lines = []
     for width, dark in LOOKS:
         look(browser, width=width, dark=dark)

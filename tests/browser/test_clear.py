@@ -37,7 +37,7 @@ POST = """
 
 
 def add_threads(site: Site, *numbers: int, status: str = "failed") -> None:
-    """Add one thread per number: higher numbers are newer, and running threads are the newest."""
+    """Add one thread per number. Higher numbers are newer, and running threads are the newest."""
     day = 2 if status == "running" else 1
     site.execute(
         INSERT,

@@ -67,7 +67,7 @@ AUDIT = """
     if (window.gloamy && !(window.gloamy.keys instanceof Map)) say("clobbered", window.gloamy);
     return [found, [...links]];
 """
-# True once the parts of the page that load when they come into view have all loaded.
+# True once every lazily loaded part of the page that is in view has arrived.
 IS_LOADED = """
     const isInView = (element) => {
       const box = element.getBoundingClientRect();
@@ -79,7 +79,7 @@ IS_LOADED = """
 WITH_OWN_PAGES = ("show", "format", "text")  # each value of these parameters opens a different page
 # Attributes that the site's scripts set.
 BY_SCRIPT = {"data-told", "data-theme", "data-hx-revealed"}
-# Names of URLs that only accept forms, and of Django's pages, which show no text from agents.
+# Names of URLs that only accept form submissions, and of Django pages without text from agents.
 NOT_OPENED = {
     *("clear-selected", "clearing-confirm", "clearing-go-on", "clearing-cancel"),
     *("clearing-restore", "sign-out", "logout", "jsi18n", "autocomplete", "view_on_site"),
@@ -105,7 +105,7 @@ PARAMETERS = {
         *("containing", "thread_id"),
     ),
 }
-SHOWN_AGAIN = {"id", "q", "find", "list", "token", "containing"}  # also tested one at a time
+SHOWN_AGAIN = {"id", "q", "find", "list", "token", "containing"}  # each is also tested alone
 IN_A_PATH = quote('"><img src=x onerror=pwned(1)>')
 # Pages that no other page links to.
 ODD_PAGES = (
@@ -155,7 +155,7 @@ class Other(ThreadingHTTPServer):
         return f"127.0.0.1:{self.server_port}"
 
     def page(self, path: str) -> str:
-        """Return a page with one unescaped payload or, for `/teeth`, one that frames them all."""
+        """Return a page with one unescaped payload; `/teeth` shows all these pages in frames."""
         if path == "/teeth":
             frames = (f"<iframe src=/teeth/{n}></iframe>" for n in range(len(payloads.MARKUP)))
             return "".join(frames)
@@ -328,7 +328,7 @@ def test_nothing_runs_and_nobody_else_is_asked(visitor: Visitor):
 
 
 def test_nothing_runs_of_large_texts(visitor: Visitor):
-    # skip the first text, one long word: Chromium is slow with it, and tests/security covers it
+    # Skip the first text: Chromium renders its one long word slowly. tests/security covers it.
     for number in range(1, len(payloads.HUGE)):
         tab = TABS[number % len(TABS)]
         visitor.open(thread_url("thread", f"huge {number}", show=tab))

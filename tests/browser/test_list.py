@@ -1,4 +1,4 @@
-"""Tests of the thread list in a real browser: filters, live rows, keys, phones, no JavaScript."""
+"""Tests of the thread list in a real browser: filters, updates, keyboard, phones, no JavaScript."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -39,7 +39,7 @@ def add_thread(site: Site, status: str = "failed", messages: int = 1) -> None:
 
 
 def end_in(site: Site, seconds: float) -> None:
-    """Let the operator see the revealed secrets for only this many more seconds."""
+    """Make the operator's reveal of secrets expire after this many seconds."""
     with site.databases():
         session = SessionStore(site.sessions["operator"])
         session[reveal.SESSION_KEY]["until"] = (

@@ -100,7 +100,7 @@ class Site:
         return {task[0]: [task, *(s for s in steps if s[1] == task[0])] for task in tasks}
 
     def record(self) -> dict[str, tuple[str, bool]]:
-        """Return the recorded fate of each thread, and whether the thread is archived."""
+        """Return each thread's recorded fate, such as "cleared", and whether it is archived."""
         with closing(sqlite3.connect(self.folder / "site.sqlite3")) as connection:
             rows = connection.execute(
                 "SELECT stored_id, fate, EXISTS (SELECT 1 FROM archive_threadarchive a"

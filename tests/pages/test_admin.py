@@ -46,7 +46,7 @@ QUERIES = [
 
 
 def order_of(address: str, query: dict[str, str]) -> dict[str, str]:
-    """Return the query. For checkpoints, which only one column can sort, set "o" to that column."""
+    """Return the query. In checkpoint queries, change "o" to 0, the only sortable column."""
     return query | {"o": "0"} if "o" in query and address == CHECKPOINTS else query
 
 

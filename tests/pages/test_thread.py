@@ -59,7 +59,7 @@ def message_numbers(response: Any) -> list[int]:
 
 
 def run(count: int, failed: tuple[int, ...] = (), **fields: Any) -> TaskRecord:
-    """Record a task with `count` steps. The steps whose numbers are in `failed` have failed."""
+    """Record a task with `count` steps, and mark the steps with numbers in `failed` as failed."""
     for number in range(1, count + 1):
         made = item(tool_name=f"tool{number}", success=number not in failed)
         service.record_checkpoint(update(step_index=number, items=[made], **fields))

@@ -52,7 +52,7 @@ def test_closing_a_stream_releases_its_slot():
     list(first)
     assert open_responses(streaming, 1)[0].status_code == 429
 
-    request_finished.disconnect(close_old_connections)  # it would close the test's connections
+    request_finished.disconnect(close_old_connections)  # keep the test's database connections open
     first.close()
     request_finished.connect(close_old_connections)
 
@@ -107,7 +107,7 @@ def test_heavy_pages_are_limited(viewer: Client, request_slots: limits.RequestSl
     for _ in range(limits.SLOTS_PER_USER):
         response = viewer.get(path)
         assert response.status_code == 200
-        response.getvalue()  # also closes the response
+        response.getvalue()  # reading to the end also closes the response
     for _ in range(limits.SLOTS_PER_USER):
         request_slots.acquire(user)
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 
 LONG, LARGEST_PAGE = "9z" * 600_000, 1_000_000
 ITEM = {"tool_name": LONG, "arguments": {LONG: 1}, "success": False, "output": ""}
-WITHIN = {  # huge values in JSON columns, where short ones are expected
+WITHIN = {  # JSON with huge values in fields that are normally short
     ("task_records", "execution_history_json"): [{"role": LONG, "content": "hi"}],
     ("task_checkpoints", "items_json"): [ITEM],
 }

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 
 # POST comes last because it may end the session
 METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "POST")
-NEVER = ("PUT", "PATCH", "DELETE")  # refused before the visitor is asked to sign in
+NEVER = ("PUT", "PATCH", "DELETE")  # refused without asking the visitor to sign in first
 RANKS = {"anonymous": 0, "disabled": 0, "stranger": 1, "viewer": 2, "staff": 2, "operator": 3}
 RANKS |= {"superuser": 4}  # staff rank like viewers, but may also use the admin
 PEOPLE = tuple(RANKS)

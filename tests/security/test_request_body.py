@@ -1,4 +1,4 @@
-"""Tests that forms that never end block neither pages nor the forms of known browsers."""
+"""Tests that forms that never finish uploading block neither pages nor known browsers' forms."""
 
 import http.client
 import select

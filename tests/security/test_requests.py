@@ -58,7 +58,7 @@ def test_every_other_page_requires_sign_in(client: Client):
             response = send(address(route))
             assert (route, response.status_code) == (route, 302)
             to = response["Location"].split("?")[0]
-            assert to in ("/sign-in/", "/admin/login/"), route  # the second redirects to the first
+            assert to in ("/sign-in/", "/admin/login/"), route  # /admin/login/ redirects to sign-in
 
 
 def test_no_page_is_exempt_from_csrf_checks():

@@ -97,7 +97,7 @@ def views_of(thread_id: str = ID) -> dict[str, str]:
 
 
 def lifting(client: Client, lifted: Callable[[Client, str], bool], **addresses: str) -> set[str]:
-    """Return the names of those views whose responses leave secrets unmasked."""
+    """Return the names of the given views whose responses leave secrets unmasked."""
     return {name for name, address in addresses.items() if lifted(client, address)}
 
 

@@ -120,7 +120,7 @@ LISTS = (
 
 
 def cut_texts() -> list[str]:
-    """Return strings in which every length in CUTS cuts through every secret at least once."""
+    """Return strings that, between them, have every secret straddling every length in CUTS."""
     left = [(cut, secret) for cut in CUTS for secret in SECRETS]
     texts = []
     while left:

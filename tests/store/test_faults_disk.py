@@ -129,7 +129,7 @@ def test_read_only_store_refuses_writes_in_plain_words(store, viewer: Client, re
                 write()
     code, content = status(store, viewer)
     assert code == 200 or (code == 503 and "cannot be written" in content)
-    try:  # if this works, the next write must replace the read-only connection
+    try:  # if this read succeeds, later writes must replace its read-only connection
         assert loaded().checkpoint_count == 1
     except StoreReadOnlyError:
         assert code == 503

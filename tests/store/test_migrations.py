@@ -50,7 +50,7 @@ def scratch(file, monkeypatch, django_db_blocker):
 
 @pytest.fixture
 def original(file):
-    """A store file as the original program creates and fills it."""
+    """A store file with the schema and rows that the original program would write."""
     build(file, ORIGINAL)
     return file
 

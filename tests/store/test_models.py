@@ -371,7 +371,7 @@ def test_typed_view_on_the_class_is_itself():
 
 
 def count_decoding(monkeypatch, view):
-    """Return a list to which every value that the view decodes from now on is added."""
+    """Return a list that collects every value that the view decodes from now on."""
     calls, decode = [], view.decode
 
     def counted(raw):

@@ -213,7 +213,7 @@ def test_writes_commit_in_the_order_of_their_times(store, monkeypatch, is_new):
         now = now_rfc3339()
         if threading.current_thread() is threading.main_thread():
             other.start()
-            other.join(timeout=0.3)  # enough for the other write to commit, unless it must wait
+            other.join(timeout=0.3)  # enough for the other write to commit unless it is blocked
         return now
 
     monkeypatch.setattr(transactions, "now_rfc3339", slow_clock)

@@ -49,7 +49,7 @@ def time_of(task_id: str) -> str:
 @pytest.mark.parametrize("then", [NOON, EARLIER], ids=["stands still", "goes back"])
 def test_later_write_is_the_latest_of_its_thread_when_the_clock(store, set_clock, write, then):
     set_clock(NOON)
-    write("z", "thread")  # would count as the latest if only ids were compared
+    write("z", "thread")  # this task would be the latest if only ids were compared
     set_clock(then)
     write("a", "thread")
     assert loaded("thread").task_id == "a"

@@ -47,14 +47,14 @@ OF_ADMIN_COMMENTS = {
     " DIV needed for valid HTML ",
 }
 ADDRESSES = {"href", "src", "action", "formaction", "hx-get", "hx-post"}
-EXACT = {"value", "data-text", "data-query", "datetime"}  # values are sent or copied verbatim
+EXACT = {"value", "data-text", "data-query", "datetime"}  # attributes sent or copied verbatim
 LOCAL = re.compile(r"(?:/(?![/\\])|\?|#|\.\./password/$|$)")  # ../password/ is Django's link
 REMOTE = re.compile(r"https?://|mailto:", re.IGNORECASE)
 UNSEEN = re.compile(rf"(?!\r\n)(?:{invisible.INVISIBLE.pattern})")
 
 
 class HtmlAudit(HTMLParser):
-    """Parses a page or a fragment; `problems` lists everything that our templates do not write."""
+    """Parses HTML and collects in `problems` everything that our templates would never generate."""
 
     def __init__(self, html: str, *, is_admin: bool = False) -> None:
         super().__init__(convert_charrefs=True)

@@ -294,7 +294,7 @@ PresharedKey = «yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=»
 password: «correct-horse-battery-staple»
 """)
 
-# Strings that contain a secret between "«" and "»", and line breaks or control characters.
+# Strings that contain line breaks or control characters, and a secret between "«" and "»".
 NAMED_IN_LINES = [
     '["X-Api-Key",\n   "«abcdef123456»"]',
     '{"client_secret":\n "«abcdefgh»"}',

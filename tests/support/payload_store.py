@@ -69,12 +69,12 @@ def tag_call(name: str, arguments: Any) -> str:
 
 
 def thread_id_of(text: str, number: int) -> str:
-    """Return the text for use as a thread id, with the number appended if it is even."""
+    """Return a thread id: the text, followed by the number if the number is even."""
     return text if number % 2 else f"{text} {number}"
 
 
 def task_row(text: str, number: int) -> dict[str, Any]:
-    """Return a task row with the text in all columns. For some numbers, a history is not JSON."""
+    """Return a task row with the text in all columns. For some numbers, one history is not JSON."""
     return _task_row(lambda: text, text, number)
 
 
@@ -121,7 +121,7 @@ def _checkpoint_rows(text: Text, task: dict[str, Any], number: int) -> Iterator[
                 "success": True,
                 "output": text(),
             },
-        ][: 2 if step < 3 else 1]  # steps 3 and 4 have one item each because pages compare them
+        ][: 2 if step < 3 else 1]  # steps 3 and 4 have one item each so that pages compare them
         stored = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
         yield {
             "task_id": task["task_id"],
@@ -139,7 +139,7 @@ def fill_store(store: BaseDatabaseWrapper, texts: Iterable[str]) -> None:
 
 
 def fill_mixed(store: BaseDatabaseWrapper, texts: Iterable[str], threads: int) -> None:
-    """Add threads whose fields hold the given texts in turn, a different one in each field."""
+    """Add threads and fill each field with the next of the given texts, cycling through them."""
     turns = cycle(_storable(store, texts))
     for number in range(threads):
         _insert_thread(store, partial(next, turns), next(turns), number)
@@ -159,7 +159,7 @@ def _insert_thread(store: BaseDatabaseWrapper, text: Text, id_: str, number: int
 
 
 def fill_huge(store: BaseDatabaseWrapper, texts: list[str]) -> None:
-    """Add one thread per large text, with that text in every field that may be large."""
+    """Add one thread per large text, with that text in every field that can be large."""
     for number, text in enumerate(texts):
         said = [{"role": role, "content": text} for role in ("user", "assistant", "tool")]
         item = {"tool_name": "shell", "arguments": {"command": text}, "success": False}
@@ -174,7 +174,7 @@ def fill_huge(store: BaseDatabaseWrapper, texts: list[str]) -> None:
 
 
 def fill_together(store: BaseDatabaseWrapper, kinds: list[list[str]]) -> None:
-    """Add one thread with all texts: all of one kind per long field, one per short field."""
+    """Add a thread with all texts: each long field joins many texts, each short field holds one."""
     messages: list[dict[str, str]] = []
     task = task_row("together", 1) | {"task_id": "together", "thread_id": "together"}
     steps = []
@@ -275,7 +275,7 @@ def _fill_clearings(user: User, texts: list[str]) -> None:
 
 
 def fill(host: str) -> None:
-    """Fill both databases with attack payloads. Those that contact a server contact `host`."""
+    """Fill both databases with attack payloads. Payloads that send requests send them to `host`."""
     aimed = partial(payloads.aimed, host=host)
     store = store_connection()
     with transaction.atomic(using=store.alias):

@@ -24,7 +24,7 @@ from typing import Any
 import psycopg
 
 OLDEST_VERSION = 15
-LONGEST_BASE = 70  # bytes; socket paths are limited to 104, of which the file names need 32
+LONGEST_BASE = 70  # bytes; socket paths may be at most 104 bytes long, and the file names take 32
 PATIENCE = 60  # seconds to wait for each step
 INITDB = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
 SERVER = ["--listen_addresses=", "--port=5432", "--max_connections=100", "--fsync=off"]
@@ -68,7 +68,7 @@ def running_postgres(folder: Path) -> Iterator[dict[str, str]]:
             initdb = [str(installation / "bin/initdb"), "-D", data, *INITDB]
             if subprocess.run(initdb, timeout=PATIENCE, **common).returncode != 0:
                 raise RuntimeError(f"initdb failed:\n{_end(log)}")
-            # The server gets its own session so that Ctrl-C reaches only the tests, which stop it.
+            # In a separate session, the server does not receive Ctrl-C; the tests stop the server.
             common |= {"start_new_session": True, "preexec_fn": _ending_with_parent()}
             postgres = [str(installation / "bin/postgres"), "-D", data, "-k", name, *SERVER]
             server = subprocess.Popen(postgres, **common)

@@ -66,7 +66,7 @@ class Server:
         raise AssertionError(self.running.communicate())
 
     def stop(self, signal_: signal.Signals = signal.SIGINT) -> tuple[str, str]:
-        """Stop the server (by default as if with Ctrl-C) and return its remaining output."""
+        """Stop the server (by default the way Ctrl-C does) and return its remaining output."""
         with self.running as process:
             process.send_signal(signal_)
             # communicate() would lose buffered output

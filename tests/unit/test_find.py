@@ -45,7 +45,7 @@ def test_hits_end_at_the_limit():
 
 @pytest.mark.parametrize("query", ["needle", "né"])
 def test_find_stops_when_time_is_up(monkeypatch: pytest.MonkeyPatch, query: str):
-    clock = count()  # each chunk and each match reads the clock, which advances a second
+    clock = count()  # the clock is read once per chunk and per match, and advances 1 s each time
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
 
     hits = find.find_hits(query, history(query + "." * search.CHUNK + query), seconds=2)

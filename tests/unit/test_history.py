@@ -1,4 +1,4 @@
-"""Tests for the turns with which a stored thread can be resumed."""
+"""Tests for reading the turns that an agent needs to resume a stored thread."""
 
 from tasks.messages import ChatMessage
 from tasks.models import TaskRecord

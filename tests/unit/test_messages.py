@@ -319,7 +319,7 @@ def test_items_that_lack_or_repeat_a_field_are_refused(raw):
         decode_items(raw)
 
 
-# Nesting depth: the list of items and each item count as one level each
+# Nesting depth: the list of items counts as one level, and so does each item
 
 
 @pytest.mark.parametrize("form", ["by name", "by position"])

@@ -167,12 +167,12 @@ def test_strip_removes_json_that_parses(container: str) -> None:
         "[18446744073709551616.]",
         "[1e999]",
         "[17976931348623156391e289]",  # in range, but the original rounds twice and overflows
-        "[17976931348623156507992e286]",  # likewise, but the original first cuts it to 20 digits
+        "[17976931348623156507992e286]",  # in range, but the original truncates to 20 digits first
         "[-1e309]",
         "[1e99999999999]",
         f"[1e{'9' * 5000}]",
         "[1.7976931348623159e308]",
-        "[17976931348623158e292]",  # the same double rounding; the nearest float is finite
+        "[17976931348623158e292]",  # in range, but overflows in the original, which rounds twice
         f"[1{'0' * 309}]",
         f"[{'9' * 400}e-5]",
         f"[0.{'0' * 400}1e710]",
@@ -319,7 +319,7 @@ def test_strip_takes_linear_time(start: str, repeated: str) -> None:
 
 
 def _calls_made(message: str) -> int:
-    """Return how many functions, including built-ins, are called to strip a message."""
+    """Count the function calls, including calls to built-ins, made while stripping a message."""
     calls = 0
 
     def count(frame: FrameType, event: str, argument: object) -> None:
@@ -337,7 +337,7 @@ def _calls_made(message: str) -> int:
 
 @pytest.mark.parametrize(("start", "repeated"), _HOSTILE)
 def test_strip_finishes_within_the_test_run(start: str, repeated: str) -> None:
-    # Call counts do not reveal a slow regular expression, but a quadratic one would take minutes.
+    # A slow regular expression is not visible in call counts, but would run for minutes here.
     message = start + repeated * (400_000 // len(repeated))
     assert len(strip_tool_call_tags(message)) <= len(message)
 

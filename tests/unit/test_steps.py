@@ -1,4 +1,4 @@
-"""Tests for the attempts, outcomes, durations and changes of steps."""
+"""Tests for grouping steps into attempts, and for steps' outcomes, durations and changes."""
 
 import json
 import re
@@ -102,7 +102,7 @@ def stored_task(**fields: Any) -> TaskRecord:
 
 
 def outline_rows(*times: float, **fields: Any):
-    """Create a task with steps ending after `times` seconds; return the step outlines and task."""
+    """Create a task whose steps end at `times` (in seconds); return the outlines and the task."""
     record = stored_task(**fields)
     for number, seconds in enumerate(times, 1):
         checkpoint(record, number, created_at=at(seconds))
