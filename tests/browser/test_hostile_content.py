@@ -105,7 +105,7 @@ PARAMETERS = {
         *("containing", "thread_id"),
     ),
 }
-SHOWN_AGAIN = {"id", "q", "find", "list", "token", "containing"}  # each is also tested alone
+SHOWN_AGAIN = {"id", "q", "find", "list", "token", "containing"}  # parameters also tested alone
 IN_A_PATH = quote('"><img src=x onerror=pwned(1)>')
 # Pages that no other page links to.
 ODD_PAGES = (

@@ -120,7 +120,7 @@ LISTS = (
 
 
 def cut_texts() -> list[str]:
-    """Return strings that, between them, have every secret straddling every length in CUTS."""
+    """Return strings such that each cut at a length in CUTS splits each secret in one of them."""
     left = [(cut, secret) for cut in CUTS for secret in SECRETS]
     texts = []
     while left:

@@ -102,7 +102,7 @@ def stored_task(**fields: Any) -> TaskRecord:
 
 
 def outline_rows(*times: float, **fields: Any):
-    """Create a task whose steps end at `times` (in seconds); return the outlines and the task."""
+    """Create a task whose steps end at these seconds; return the step outlines and the task."""
     record = stored_task(**fields)
     for number, seconds in enumerate(times, 1):
         checkpoint(record, number, created_at=at(seconds))
