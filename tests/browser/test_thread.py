@@ -331,9 +331,7 @@ def test_result_that_arrives_later_is_shown_with_its_call(
     result = '[Tool results]\n<tool_result name="slow_tool">\nat last\n</tool_result>'
     history = [{"role": "user", "content": f"message {n}"} for n in range(1, 59 + between)]
     history += [{"role": "assistant", "content": call}]
-    history += [
-        {"role": "user", "content": "be quick"}
-    ] * between  # so the result is in a new piece
+    history += [{"role": "user", "content": "be quick"}] * between  # the result is in a new piece
     put_history(site, "running", history)
     show(page, site, "id=running&message=1")
     for _ in range(2):

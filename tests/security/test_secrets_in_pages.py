@@ -120,7 +120,7 @@ LISTS = (
 
 
 def cut_texts() -> list[str]:
-    """Return strings such that each cut at a length in CUTS splits each secret in one of them."""
+    """Return strings to cut at each length in CUTS. Each cut splits every secret at least once."""
     left = [(cut, secret) for cut in CUTS for secret in SECRETS]
     texts = []
     while left:
