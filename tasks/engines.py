@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 class Engine:
     """The capabilities and SQL dialect of a database engine."""
 
-    # Whether the database is a local file, which agents also open and which has a single write
-    # lock. On a database server, rows are locked individually.
+    # Whether the database is a local file. Agents open the same file, and only one process at a
+    # time can write to it. On a database server, rows are locked individually.
     is_file: bool
-    # Whether columns hold only values of their declared type, and text is UTF-8 without NUL. SQLite
+    # Whether all values have their column's declared type, and text is UTF-8 without NUL. SQLite
     # can store any value in any column.
     is_strictly_typed: bool
     # Whether all reads in a transaction see the same state at the default isolation level.

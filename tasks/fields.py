@@ -124,7 +124,7 @@ def to_text(moment: Any) -> str:
 
 
 def to_value(moment: Any) -> models.Value:
-    """Return a datetime's stored form as a text expression to compare with a column."""
+    """Return a datetime's stored form as a text expression for comparison with a column."""
     return models.Value(to_text(moment), output_field=models.TextField())
 
 
@@ -143,7 +143,7 @@ class Rfc3339Field(DateTimeField):
         return engine(connection).timestamp_type
 
     def get_internal_type(self) -> str:
-        return "Rfc3339Field"  # prevents the backends' own datetime conversions
+        return "Rfc3339Field"  # keeps Django's database backends from converting the text
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         return parse_stored(value) if isinstance(value, str) else value

@@ -68,7 +68,7 @@ class BoundedQuerySet(models.QuerySet[M]):
     _beginnings: Beginnings = MappingProxyType({})  # the beginnings to read with blob handles
 
     def with_beginnings(self, **beginnings: tuple[str, int]) -> Self:
-        """For each NAME=(column, characters), add `NAME_start` and `NAME_length` (in bytes)."""
+        """Load `NAME_start` and `NAME_length` (in bytes) for each NAME=(column, characters)."""
         rows = self.defer(*(column for column, _ in beginnings.values()))
         if engine(connections[self.db]).has_blob_handles:
             rows = rows.defer(*TRAILING).annotate(rowid=RowId("pk"))
@@ -120,7 +120,7 @@ def _attributes(connection: Any, row: Any, wanted: Beginnings) -> dict[str, Any]
 def snapshot(connection: BaseDatabaseWrapper) -> Iterator[sqlite3.Connection]:
     """Yield the raw SQLite connection in a transaction with a consistent view. Takes no lock.
 
-    SQLite errors become Django errors. Keep the block short: the WAL cannot be reset until it ends.
+    SQLite errors become Django errors. Keep the block short: it prevents the WAL from being reset.
     """
     connection.ensure_connection()
     raw: sqlite3.Connection = connection.connection
@@ -141,7 +141,7 @@ def read_row(
     """Return the beginnings of some columns of a SQLite row, and the full values of others.
 
     `wanted` maps each column to the number of characters to read. Call this inside a `snapshot`.
-    To get past a large value, SQLite reads all its pages, so one statement reads all short values.
+    All short values are read by one statement, since SQLite reads through any large ones it passes.
     """
     values = _values(raw, table, rowid, wanted)
     lengths = {column: value.length(raw) for column, value in values.items()}
@@ -202,7 +202,7 @@ class _Value(NamedTuple):
             return len(blob)
 
     def start(self, raw: sqlite3.Connection, most: int, whole: bytes | None) -> Any:
-        """Return the first `most` characters (or bytes of a blob), from `whole` if it is given."""
+        """Return the first `most` characters (or bytes of a blob), using `whole` if it is given."""
         if self.kind == "null":
             return None
         if whole is None:
@@ -221,7 +221,7 @@ class _Value(NamedTuple):
 
 
 def _decoded(blob: sqlite3.Blob, most: int) -> str:
-    """Decode at least `most` characters, or all if there are fewer, reading few extra bytes."""
+    """Decode at least `most` characters, or the entire value if it is shorter."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text, left = "", len(blob)
     while left and len(text) < most:
@@ -271,12 +271,12 @@ def _text_chunk(
 
 
 def _version_columns(row: Any) -> list[str]:
-    """Return the columns that change when a row is replaced or updated. Checkpoints never are."""
+    """Return columns whose values change on every write. Checkpoint rows are never updated."""
     return [f.column for f in row._meta.concrete_fields if f.column in ("task_id", "updated_at")]
 
 
 def without_text(rows: Q, column: str, text: str, most: int) -> Q:
-    """Keep only the SQLite rows whose column lacks the text in its first `most` characters."""
+    """Exclude SQLite rows whose column contains the text in its first `most` characters."""
     table = rows.model._meta.db_table
     rows = rows.annotate(rowid=RowId("pk"))
     with snapshot(connections[rows.db]) as raw:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 MAX_DEPTH = 127
-_ARGUMENTS_DEPTH = MAX_DEPTH - 2  # the item and the list of items are the outer two levels
+_ARGUMENTS_DEPTH = MAX_DEPTH - 2  # the list of items and each item take two levels
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
 NO_SURROGATES = "a lone surrogate is not text that UTF-8 can hold"
@@ -97,7 +97,7 @@ def decode_items(raw: str) -> list[ExecutionCheckpointItem]:
 
 
 def decode_all_items(raws: list[str]) -> list[list[ExecutionCheckpointItem]] | None:
-    """Decode the items of many checkpoints in one pass if all are exactly as the store writes them.
+    """Decode many checkpoints' items in one pass if all are formatted as the store writes them.
 
     Otherwise, return None. The caller must then use `decode_items`, which also reports errors.
     """

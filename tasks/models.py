@@ -24,8 +24,8 @@ PREFIX_LENGTH = 16_384  # characters of each history that a list page reads
 RESUMABLE_PREFIX_LENGTH = 1_000_000  # characters that a thread page searches for a user turn
 NOTE_LENGTH = 1_000  # characters of each note or error that a list page reads
 ITEMS_PREFIX_LENGTH = 300  # characters of a checkpoint's items, enough for the first tool's name
-DISPLAY_LENGTH = 20_000  # maximum characters of a value on a page, which links to the rest
-USER_TURN = '"role":"user"'  # found in every history that has a user turn
+DISPLAY_LENGTH = 20_000  # maximum characters of a value shown on a page; a link leads to the rest
+USER_TURN = '"role":"user"'  # every history that has a user turn contains this text
 STORED_TEXTS = (  # the text columns that have no length limit
     "execution_history_json",
     "resumable_history_json",
@@ -99,7 +99,7 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
 
         These tasks cannot be resumed, since everything before the first user turn is dropped. The
         store writes that turn first, so a search near the start is enough here; the thread page
-        searches further. On SQLite, the search runs immediately, so there should be few rows.
+        searches further. On SQLite, the search runs immediately, so use this only on a few rows.
         """
         column = "resumable_history_json"
         if engine(connections[self.db]).has_blob_handles:
@@ -147,13 +147,13 @@ def _contains(column: str, text: str) -> GreaterThan:
 
 
 def _stored(value: str | int) -> Value:
-    """Wrap a value for comparison with a raw column, since a stored time may be any text."""
+    """Wrap a value for comparison with a raw column, since stored times may be invalid."""
     field = models.BigIntegerField() if isinstance(value, int) else models.TextField()
     return Value(value, output_field=field)
 
 
 class TaskRecord(models.Model):
-    """A task. In practice, each thread has one task, with the same id, updated by each message."""
+    """A task. In practice, a thread has one task, which every message of the thread updates."""
 
     task_id = models.TextField(primary_key=True)
     thread_id = models.TextField()
@@ -241,7 +241,7 @@ class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
 
 
 class TaskCheckpoint(models.Model):
-    """One step of a task: the tool calls that ran, and a note for resuming from there."""
+    """One step of a task: the tool calls that ran, and a note for resuming after the step."""
 
     id = models.BigAutoField(primary_key=True)
     task = models.ForeignKey(

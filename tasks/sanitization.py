@@ -129,7 +129,7 @@ class _CallEnds:
             start = self._message.find(close_tag, open_tag.end())
             if start >= 0:
                 return start + len(close_tag)
-            # Remember that there is none, so that later opening tags do not trigger a new search.
+            # Remember that the tag is missing, so that no later call searches for it again.
             self._without_close_tag.add(close_tag)
         if self._containers is None:
             self._containers = _JsonContainers(self._message)
@@ -138,7 +138,7 @@ class _CallEnds:
 
     def _skip_close_tags(self, position: int) -> int:
         skipped = _CLOSE_TAGS.match(self._message, position)
-        assert skipped is not None  # the pattern also matches the empty string
+        assert skipped is not None  # always matches, since the pattern accepts ""
         unfinished = self._message.startswith("</", skipped.end())
         return len(self._message) if unfinished else skipped.end()
 
@@ -160,7 +160,7 @@ _NUMBER_PARTS = re.compile(rb"-?([0-9]+)(?:\.([0-9]+))?(?:[eE]\+?(-?)0*([0-9]*))
 
 
 def _items(key: bytes, close: bytes) -> bytes:
-    """Build a regex: scalars, then a closing bracket, container (group 1) or number (group 2)."""
+    """Build a regex for scalars up to a bracket (group 1 if opening) or large number (group 2)."""
     item = key + _SCALAR + _WS
     large_number = rb"(%b)(?=%b(?:,|%b))" % (_NUMBER, _WS, close)
     child = rb"(?:(\[++|\{)|%b)" % large_number
@@ -186,7 +186,7 @@ _POWERS_OF_TEN = [float(f"1e{exponent}") for exponent in range(309)]
 
 
 class _JsonContainers:
-    """Finds where the JSON objects and arrays in a text end, parsing them as serde_json would.
+    """Finds where the JSON objects and arrays in a message end, parsing them as serde_json would.
 
     An opening bracket that fails to parse is replaced by `_BLANK`, so that it is not tried again.
     Replacing it does not affect a parse that starts elsewhere: the bracket and `_BLANK` both cause
@@ -213,7 +213,7 @@ class _JsonContainers:
         return None
 
     def _close_all(self, open_brackets: "array[int]") -> int | None:
-        """Return the outermost container's end, or None, leaving failed brackets in the array."""
+        """Return the outermost container's end, or None, leaving unclosed brackets in the array."""
         # Parse to any depth: if the outer containers are too deep, an inner one may be valid.
         text, position = self._text, open_brackets[0] + 1
         heights = bytearray(1)
@@ -259,7 +259,7 @@ def _is_out_of_range(number: bytes) -> bool:
 
 
 def _accumulate(significand: int, digits: bytes) -> tuple[int, int]:
-    """Append the digits that fit in 64 bits. Return the significand and the number appended."""
+    """Append as many digits as fit in 64 bits. Return the new significand and the digit count."""
     for used, digit in enumerate(digits):
         longer = significand * 10 + digit - ord("0")
         if longer > _MAX_SIGNIFICAND:

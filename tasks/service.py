@@ -182,7 +182,7 @@ def clear_session(thread_id: str) -> None:
 
 
 def load_resumable_state(thread_id: str) -> tuple[list[ChatMessage], str | None] | None:
-    """Return (turns, latest checkpoint note) to resume the thread with, or None if it has no turns.
+    """Return (turns, latest checkpoint note) to resume the thread, or None if there are no turns.
 
     Raises CorruptRecordError if the history cannot be decoded.
     """

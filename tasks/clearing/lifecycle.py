@@ -1,6 +1,6 @@
-"""The life cycle of a clearing, which is drafted, confirmed and then run in batches.
+"""Drafts, confirms and runs clearings, which archive threads and delete them from the store.
 
-Each batch is first recorded in the site's database, along with the archives of its threads. The
+Each batch is first recorded in the site's database, along with archives of its threads. The
 threads are then deleted from the store in short transactions, which check that they delete exactly
 what was archived, and the results are recorded. After a crash, `recovery.settle` checks the store
 to find out which threads were deleted.
@@ -28,12 +28,12 @@ LEASE = timedelta(seconds=60)  # once it expires, the process running the cleari
 
 
 class BusyError(Exception):
-    """Raised if a clearing is already confirmed or finished, or another process is running it."""
+    """Raised if a clearing was already confirmed or ended, or if another process is running it."""
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who is clearing threads, and from where."""
+    """The person who clears threads, with the address and source of their request."""
 
     source: str
     user: Any = None  # the person's account on this site, if any
@@ -42,7 +42,7 @@ class Actor:
 
 
 def plan(thread_ids: Sequence[str], *, measure: bool = False) -> list[ClearedThread]:
-    """Describe the current state of those threads that exist, without saving it."""
+    """Return unsaved records of the current state of the given threads that exist."""
     threads = summaries.read(list(dict.fromkeys(thread_ids)))
     sizes = summaries.measure(list(threads)) if measure else {}
     return [planned(id_, summary, sizes.get(id_)) for id_, summary in threads.items()]
@@ -86,7 +86,7 @@ def confirm(
 
 
 def clear(thread_ids: Sequence[str], by: Actor, **options: Any) -> Clearing:
-    """Clear threads in their current state; `options` are passed to `confirm`."""
+    """Draft, confirm and run a clearing of the threads; `options` are passed to `confirm`."""
     clearing = draft(plan(thread_ids), by)
     confirm(clearing, **options)
     run(clearing)

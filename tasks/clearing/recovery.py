@@ -9,7 +9,7 @@ from tasks.store import thread_rows, thread_statements, transactions
 
 
 def settle(clearing: Clearing) -> int:
-    """Check whether each thread that a crash left undecided still exists; return their number."""
+    """Record whether each thread in a crashed batch was deleted. Return the number of threads."""
     left_open = list(clearing.threads.filter(fate=Fate.STARTED))
     for thread in left_open:
         if _exists(thread):

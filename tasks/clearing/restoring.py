@@ -30,8 +30,8 @@ def restore(
 ) -> None:
     """Restore a thread. With `replace`, archive and replace any thread that now has its id.
 
-    The current thread is replaced only if its summary has the `expected` fingerprint, if given,
-    and if it is not running or `with_running` is set.
+    If `expected` is given, the current thread is replaced only if its summary has that
+    fingerprint. A running thread is replaced only if `with_running` is set.
     """
     if thread.clearing.store != workspace.identity():
         raise RestoreError(f"It was cleared from another store: {thread.clearing.store}.")

@@ -21,7 +21,7 @@ def delete_old_drafts() -> None:
 def empty_archive(
     older_than: timedelta | None = None, clearings: "QuerySet[Clearing] | None" = None
 ) -> int:
-    """Delete archives past the retention period, but not their records. Return how many."""
+    """Delete expired archives but keep their records. Return how many archives were deleted."""
     age = settings.ARCHIVE_RETENTION if older_than is None else older_than
     old = ThreadArchive.objects.filter(
         thread__cleared_at__lte=timezone.now() - age, thread__fate=Fate.CLEARED

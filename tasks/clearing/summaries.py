@@ -50,7 +50,7 @@ class Summary(NamedTuple):
 
 
 def read(thread_ids: Sequence[str]) -> dict[str, Summary]:
-    """Return the summaries of those threads that exist, keyed by thread id."""
+    """Return the summaries of the given threads that exist, keyed by thread id."""
     summaries = {}
     for chunk in _chunks(thread_ids, THREADS_PER_QUERY):
         rows = _select(thread_statements.STATE_OF_TASKS, chunk)
@@ -101,7 +101,7 @@ def title(rows: ThreadRows) -> str:
 
 
 def first_created(thread_ids: Sequence[str]) -> dict[str, str]:
-    """Return the oldest stored `created_at` of each thread that exists, keyed by thread id."""
+    """Return the oldest `created_at` of each given thread that exists, keyed by thread id."""
     oldest: dict[str, str] = {}
     for chunk in _chunks(thread_ids, THREADS_PER_QUERY):
         rows = _select(thread_statements.OLDEST_TASKS, chunk)

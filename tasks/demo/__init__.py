@@ -1,6 +1,6 @@
 """A demo workspace: a month of threads, and a simulated agent that keeps working.
 
-All demo data is written through `tasks.service` step by step, as a real agent writes its tasks.
+All demo data is written through `tasks.service` step by step, just as a real agent would write it.
 """
 
 import logging
@@ -88,7 +88,7 @@ class SimulatedAgent(threading.Thread):
 
 
 def _attempt(write: Write) -> None:
-    """Perform a write. Errors are only logged, since an agent carries on without its store."""
+    """Perform a write. Errors are only logged, since agents keep working without their store."""
     try:
         perform(write)
     except Error as error:
@@ -101,7 +101,7 @@ def _close_connection() -> None:
 
 
 def _end(story: Story, now: int, rng: random.Random) -> int:
-    """Return a story's end in nanoseconds, within working hours if it was a day or more ago."""
+    """Return when a story ends, in nanoseconds. Stories from earlier days end in working hours."""
     end = now - int(story.days_ago * DAY)
     if story.days_ago < 1:
         return end
@@ -109,7 +109,7 @@ def _end(story: Story, now: int, rng: random.Random) -> int:
 
 
 def _backdate(story: Story, end: int, rng: random.Random) -> None:
-    """Move a story's timestamps back so that it ends at `end`, which is in nanoseconds."""
+    """Move a story's timestamps into the past so that the story ends at `end` (nanoseconds)."""
     times = _times(story, end, rng)
     rows = TaskCheckpoint.objects.filter(task=story.task).order_by("id")
     for id, time in zip(rows.values_list("id", flat=True), times[1:], strict=False):
@@ -123,7 +123,7 @@ def _backdate(story: Story, end: int, rng: random.Random) -> None:
 
 
 def _times(story: Story, end: int, rng: random.Random) -> list[int]:
-    """Return the times of the message, of each step and, if the run has ended, of its end."""
+    """Return the time of the message, of each step, and of the run's end if it has ended."""
     gaps = [int(step.after_hours * HOUR) or _seconds(rng, 4, 80) for step in story.steps]
     if story.status is TaskStatus.TIMED_OUT:
         gaps.append(300 * SECOND)

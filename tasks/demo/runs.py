@@ -46,7 +46,7 @@ def perform(write: Write) -> None:
 
 
 class Run:
-    """An agent's run in answer to one message. The agent's history grows with each write."""
+    """An agent's run, which handles one message. The run's history grows with each write."""
 
     def __init__(self, story: Story) -> None:
         self._story = story

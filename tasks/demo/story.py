@@ -101,7 +101,7 @@ def _story(table: dict[str, Any]) -> Story:
 
 
 def _steps(tables: Sequence[dict[str, Any]]) -> Iterator[Step]:
-    """Group calls into steps. Each thought starts a step, and calls without one continue it."""
+    """Group calls into steps. A call with a thought starts a step that later calls continue."""
     for first, table in enumerate(tables):
         if "thought" in table:
             end = first + 1
@@ -146,7 +146,7 @@ def _output(table: dict[str, Any]) -> str:
 
 
 def _every_handler() -> Iterator[Step]:
-    """Generate the long story's steps: one per handler, plus a check at every twentieth handler."""
+    """Generate the long story's steps: one per handler, and a check for every 20th handler."""
     listing = "\n".join(f"{name}.py" for name in outputs.HANDLERS)
     yield Step(
         "First the list of handlers.", (_call({"shell": "ls handlers/", "output": listing}),)

@@ -24,7 +24,7 @@ def change_token(daemon: Daemon) -> str:
 
 
 def _file_state(file: Path) -> list[tuple[int, int] | None]:
-    """Stat the store's file and its WAL, since every commit writes to one of the two."""
+    """Return the state of the store's file and WAL. Every commit changes one of the two."""
     return [_stat(file), _stat(file.with_name(f"{file.name}-wal"))]
 
 

@@ -21,7 +21,7 @@ PERIOD_LENGTHS = {
     "30d": timedelta(days=30),
 }
 TEXT_FILTERS = ("channel", "provider", "model")
-RECENT_TASKS = 1_000  # how many of the newest tasks supply the channel, provider and model choices
+RECENT_TASKS = 1_000  # the filter choices come from this many of the newest tasks
 MAX_CURSOR_TEXT = 2_000  # maximum characters of a stored value in a URL
 
 

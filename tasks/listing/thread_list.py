@@ -1,6 +1,6 @@
 """Fetches pages of the filtered and sorted thread list.
 
-A page is equally fast anywhere in the list. Filters that an index covers need only one query. Other
+All pages of the list load equally fast. Filters that an index covers need only one query. Other
 filters scan the list in batches for a limited time, and the next request can continue the scan.
 """
 
@@ -21,7 +21,7 @@ from tasks.models import TaskRecord, TaskRecordQuerySet, TaskStatus
 from tasks.store.daemon import Daemon, daemon
 from tasks.transcript.search import ROLES, Hit, Term
 
-BATCH, HEAVY_BATCH = 20_000, 100  # rows per query, without and with large columns
+BATCH, HEAVY_BATCH = 20_000, 100  # rows per query: the default, and with large columns
 SCAN_SECONDS, NEIGHBOUR_SECONDS = 1.5, 0.2
 SECONDS_PER_HISTORY = 3.0  # time limit for searching one history
 MAX_COUNT = 1_000  # maximum number of threads counted per state
@@ -196,7 +196,7 @@ class ThreadList:
         return times
 
     def _state(self, state: str, column: str = "status") -> Q:
-        """Return the condition for a state. A running task not updated recently is stalled."""
+        """Return the condition for a state. Running tasks without recent updates are stalled."""
         if not state:
             return Q()
         stalled_before = to_value(self.daemon.stalled_before)
@@ -208,10 +208,10 @@ class ThreadList:
 
 
 def neighbours(filters: Filters, record: TaskRecord) -> tuple[str | None, str | None]:
-    """Return the ids of the threads before and after the given one in the list, or None.
+    """Return the ids of the threads just before and just after the given one in the list.
 
-    The given thread does not have to match the filters; only its position in the sort order
-    matters. A neighbour that cannot be found quickly is also returned as None.
+    An id is None if there is no such thread or if it cannot be found quickly. The given thread
+    does not have to match the filters; only its position in the sort order matters.
     """
     if record.task_id is None:  # a corrupt row has no position in the list
         return None, None

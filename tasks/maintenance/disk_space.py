@@ -12,7 +12,7 @@ _SIZE_ON_POSTGRESQL = """
 
 @dataclass(frozen=True)
 class Space:
-    """Disk usage in bytes. `free` is unused space in the file, reused before the file grows."""
+    """Disk usage in bytes. The file uses up its `free` space before it grows."""
 
     file: int
     log: int

@@ -21,7 +21,7 @@ from tasks.store.workspace import store_connection, store_file
 
 WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))  # first and last affected SQLite versions
 ERRORS = (DatabaseError, sqlite3.Error, OSError)
-ATTEMPTS = 10  # attempts per statement while the file keeps changing
+ATTEMPTS = 10  # maximum attempts per statement if the file keeps changing
 CLOCK_RESOLUTION = 0.02  # seconds; file timestamps are only precise to a few milliseconds
 MISSING = "missing"
 
@@ -47,7 +47,7 @@ class SqliteSource:
     placeholder = "?"
 
     def __init__(self, file: Path):
-        # rowid rather than task_id, which may be NULL in several rows
+        # Use the rowid, because task_id may be NULL in several rows.
         self.key_columns = {TaskRecord: "rowid", TaskCheckpoint: "rowid"}
         self.file = file
         self._open()
@@ -135,7 +135,7 @@ def _settled_state(file: Path) -> tuple[int, ...]:
 
 
 def state(file: Path) -> tuple[int, ...]:
-    """Return values, at least one of which changes when an idle WAL-mode file is written to."""
+    """Return the state of an idle WAL-mode file. Every write changes at least one value in it."""
     status = file.stat()
     has_wal = file.with_name(f"{file.name}-wal").exists()
     return status.st_ino, status.st_size, status.st_mtime_ns, has_wal

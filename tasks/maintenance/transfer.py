@@ -28,7 +28,7 @@ AGENT_TIMEOUT = 5  # seconds an agent waits for SQLite's lock before it drops a 
 
 
 class Totals:
-    """Counts and checksums of tasks and checkpoints, regardless of the order of the tasks.
+    """Counts and checksums of tasks and checkpoints. The order of the tasks does not matter.
 
     The checksums cover each checkpoint's position within its task, but not its id.
     """
@@ -56,7 +56,7 @@ def _digest(row: Any) -> int:
 
 
 def task_ids(using: str | None = None) -> Iterator[str | bytes]:
-    """Yield all task ids in order, as bytes if not UTF-8. Uses one transaction per page."""
+    """Yield all task ids in order, one transaction per page. Ids that are not UTF-8 are bytes."""
     last: str | bytes | None = None
     while True:
         with transactions.reading_as_stored(using) as cursor:
@@ -127,9 +127,9 @@ def write_task(task: Task, *, replace: bool = False, using: str | None = None) -
     rows = [msgspec.structs.astuple(checkpoint) for checkpoint in checkpoints]
     try:
         with transactions.writing_task(task.thread_id, task.task_id, using) as (cursor, _):
-            transactions.lock_thread(cursor, task.thread_id)  # waiting for the lock is not timed
+            transactions.lock_thread(cursor, task.thread_id)  # the timer starts after this wait
             start = perf_counter()
-            if replace:  # like every delete, removes the task before its checkpoints
+            if replace:  # every deletion removes the task before its checkpoints
                 transfer_statements.delete_task(cursor, task.task_id)
             if not transfer_statements.insert_task(cursor, values, rows):
                 raise TransferError(f"{task.task_id!r} is there with other content")

@@ -79,7 +79,7 @@ def delete_task(cursor: CursorWrapper, task_id: str | bytes) -> None:
 def count_unreachable(cursor: CursorWrapper) -> tuple[int, int]:
     """Count the tasks whose ids are not text, and the checkpoints that have no task."""
     if engine(cursor.db).is_strictly_typed:
-        return 0, 0  # column types and the foreign key rule out both
+        return 0, 0  # the column types and the foreign key prevent both kinds of rows
     cursor.execute("SELECT count(*) FROM task_records WHERE typeof(task_id) <> 'text'")
     [tasks] = cursor.fetchone()
     cursor.execute(

@@ -63,7 +63,7 @@ CREATE TABLE IF NOT EXISTS task_checkpoints (
 );
 """
 
-# The daemon creates the first two as well. The third lets the list be sorted without a full scan.
+# The daemon also creates the first two indexes. The third avoids a full scan to sort the list.
 INDEXES = """
 CREATE INDEX IF NOT EXISTS idx_task_records_thread ON task_records(thread_id, updated_at DESC);
 CREATE INDEX IF NOT EXISTS idx_task_checkpoints_task_step
@@ -81,7 +81,7 @@ def create_tables(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    atomic = False  # locks the file for one index at a time, since agents wait only 5 seconds
+    atomic = False  # commits after each index, since agents wait only 5 seconds for the lock
 
     initial = True
 
@@ -92,7 +92,7 @@ class Migration(migrations.Migration):
             database_operations=[
                 migrations.RunPython(
                     create_tables,
-                    migrations.RunPython.noop,  # keeps the tables, which hold an agent's work
+                    migrations.RunPython.noop,  # when reversed, keeps the agents' work
                     hints={"model_name": "taskrecord"},
                 ),
             ],

@@ -28,7 +28,7 @@ def _descending(*names):
 
 
 class Migration(migrations.Migration):
-    atomic = False  # locks the file for one index at a time, since agents wait only 5 seconds
+    atomic = False  # commits after each index, since agents wait only 5 seconds for the lock
 
     dependencies = [("tasks", "0001_initial")]
 

@@ -44,7 +44,7 @@ def is_lifted() -> bool:
 
 
 def in_current_scope(chunks: Iterable[T]) -> Iterator[T]:
-    """Keep the current masking setting while a streamed response's chunks are generated later."""
+    """Generate a streamed response's chunks later, but with the current masking setting."""
     context, iterator = copy_context(), iter(chunks)
     return iter(lambda: context.run(next, iterator, None), None)
 
@@ -55,7 +55,7 @@ def mask(text: str) -> str:
 
 
 def truncate(text: str, length: int) -> str:
-    """Return the first `length` characters with secrets masked, even one that the cut splits."""
+    """Return the first `length` characters, masking secrets even if the cut splits them."""
     if is_lifted():
         return text[:length]
     return masking.mask_start(text[: length + MARGIN], length)
@@ -67,7 +67,7 @@ def shorten(text: str, length: int) -> str:
 
 
 def mask_field(name: str, value: Any) -> Any:
-    """Mask secrets in a value that is shown apart from its name; the name helps to detect them."""
+    """Mask secrets in a value shown without its name. The name helps to detect secrets."""
     if is_lifted() or isinstance(value, bool) or not isinstance(value, str | int | float):
         return value
     if not isinstance(value, str) or len(value) > LONGEST_FIELD:

@@ -20,7 +20,7 @@ _ATTRIBUTE = re.compile(
     r'([\w-]+=")([^"]+)(?=")'
 )
 
-# How many characters of a stream to hold back for an unfinished secret, and for its name.
+# How many characters of a stream to hold back in case a secret, or its name, is unfinished.
 _HELD, _NAME = 64_000, 700
 _CHUNK = 500_000  # bytes
 
@@ -85,7 +85,7 @@ def mask_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
         if len(pending) < threshold:
             continue
         ready, pending = _split_ready(pending)
-        threshold = max(2 * _HELD, 2 * len(pending))  # avoid rescanning a very long secret often
+        threshold = max(2 * _HELD, 2 * len(pending))  # to rescan a long secret less often
         if ready:
             yield ready.encode("utf-8", "surrogateescape")
     pending += decoder.decode(b"", final=True)
@@ -100,7 +100,7 @@ def _rechunk(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _split_ready(text: str) -> tuple[str, str]:
-    """Split text into a part that can be sent, already masked, and the rest, which must wait."""
+    """Split text into a masked part that can be sent and an unmasked rest that must wait."""
     spans, cut = masking.find_secrets(text), len(text) - _HELD
     for span in reversed(spans):
         if span.start - _NAME < cut < span.end:

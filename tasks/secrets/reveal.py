@@ -57,7 +57,7 @@ def end(request: HttpRequest, thread_id: str) -> None:
     entry = request.session.get(SESSION_KEY)
     if entry and entry["thread"] == _digest(thread_id):
         del request.session[SESSION_KEY]
-        with suppress(Error):  # if this fails, the log will show the full ten minutes
+        with suppress(Error):  # on failure, the log shows the planned end time
             _record_end(entry, timezone.now())
 
 
@@ -98,7 +98,7 @@ def lifted_until(request: HttpRequest) -> datetime | None:
 
 
 def reload_when_over(view: View) -> View:
-    """Make the decorated view's pages reload when the reveal of the secrets they show expires."""
+    """Make the decorated view's pages reload when the reveal of their secrets expires."""
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -59,7 +59,7 @@ def daemon(now: datetime | None = None) -> Daemon:
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """Provide the header of every page with the daemon's state (a context processor)."""
+    """Context processor that adds the daemon's state, which every page's header shows."""
     return {"daemon": daemon()}
 
 

@@ -1,4 +1,4 @@
-"""Store errors: one class for each remedy, with plain-language messages.
+"""Store errors: one class for each way to fix the problem, with plain-language messages.
 
 They are subclasses of OperationalError, so code that handles Django's errors handles them too.
 `__cause__` is the database driver's error. As in Django, messages do not end with a full stop.
@@ -73,7 +73,7 @@ _SQLITE: dict[int, type[StoreError]] = {
     23: StoreTriggerError,  # AUTH: the authorizer only denies writes by triggers
     26: StoreDamagedError,  # NOTADB
 }
-_MISSING = ("no such table", "no such column", "has no column named")  # all have result code 1
+_MISSING = ("no such table", "no such column", "has no column named")  # SQLite's result code 1
 
 # Error classes by PostgreSQL's SQLSTATE, or by its first two characters.
 _POSTGRESQL: dict[str, type[StoreError]] = {
@@ -153,7 +153,7 @@ def describe(connection: BaseDatabaseWrapper) -> str:
 
 def _sqlite_class(cause: Any, connection: BaseDatabaseWrapper) -> type[StoreError]:
     text, code = str(cause), getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    if text.startswith("Could not decode to UTF-8"):  # from Python, so it has no result code
+    if text.startswith("Could not decode to UTF-8"):  # raised by Python, so it has no result code
         return CorruptRecordError
     if any(phrase in text for phrase in _MISSING):
         return StoreMissingError

@@ -75,7 +75,7 @@ def _import(task: Task, options: dict[str, Any], progress: Progress) -> str:
 
 
 def _check_order(line: Any, number: int) -> None:
-    """Raise TransferError unless the line is a valid header at the top of the file."""
+    """Raise TransferError unless the line is a valid header and is the first line of the file."""
     if number > 1:
         raise TransferError("only a task, or the last line once, may stand here")
     if line != Header():
