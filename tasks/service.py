@@ -177,7 +177,7 @@ def delete_by_thread_id(
 
 
 def clear_session(thread_id: str) -> None:
-    """An alias of `delete_by_thread_id` with the name that the agent's `/new` command uses."""
+    """An alias for `delete_by_thread_id`, with the name that the agent's `/new` command uses."""
     delete_by_thread_id(thread_id)
 
 

@@ -101,7 +101,7 @@ def _close_connection() -> None:
 
 
 def _end(story: Story, now: int, rng: random.Random) -> int:
-    """Return when a story ends, in nanoseconds. Stories from earlier days end in working hours."""
+    """Return when a story ends, in nanoseconds. Older stories end within working hours."""
     end = now - int(story.days_ago * DAY)
     if story.days_ago < 1:
         return end

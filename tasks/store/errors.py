@@ -43,7 +43,7 @@ class StoreTriggerError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    """The store cannot be opened, or has stopped answering.
+    """The store cannot be opened, or has stopped responding.
 
     If the connection to PostgreSQL broke during a commit, the write may have taken effect.
     """
@@ -73,7 +73,7 @@ _SQLITE: dict[int, type[StoreError]] = {
     23: StoreTriggerError,  # AUTH: the authorizer only denies writes by triggers
     26: StoreDamagedError,  # NOTADB
 }
-_MISSING = ("no such table", "no such column", "has no column named")  # SQLite's result code 1
+_MISSING = ("no such table", "no such column", "has no column named")  # all have result code 1
 
 # Error classes by PostgreSQL's SQLSTATE, or by its first two characters.
 _POSTGRESQL: dict[str, type[StoreError]] = {
@@ -162,7 +162,7 @@ def _sqlite_class(cause: Any, connection: BaseDatabaseWrapper) -> type[StoreErro
 
 
 def _disk_class(connection: BaseDatabaseWrapper) -> type[StoreError]:
-    """Choose the class for a file that cannot be opened, read or written, by checking its disk."""
+    """Check the disk to choose the error for a file that cannot be opened, read or written."""
     file = workspace.file_of(connection)
     try:
         file.stat()
