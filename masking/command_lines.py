@@ -64,7 +64,7 @@ _SET = re.compile(
     rf"(?:identified by|requirepass|password|passwd|passphrase)[ ]{{1,4}}(?:{_QUOTED})"
 )
 _VALUE = re.compile(rf"value\\{{0,15}}[\"']?[ ]?[:=][ ]?{_QUOTED}")
-_ITS_NAME = re.compile(
+_NAME_BEFORE = re.compile(
     r"(?i)(?:name|key)\\{0,15}[\"']?[ ]?[:=][ ]?\\{0,15}[\"']?(?P<name>[\w.-]{2,64}+)\\{0,15}[\"']?"
     r"(?:[ ][\w-]{1,20}+=\\{0,15}[\"'][^\"'\\]{0,40}+\\{0,15}[\"']){0,3}"
     r",?(?:\s|\\{1,15}n){0,16}\\{0,15}[\"']?\Z"
@@ -78,7 +78,7 @@ _NAME_AFTER = re.compile(
 def find_name_value_pairs(text: str, lower: str) -> Iterator[Span]:
     """Yield the values of pairs such as `"name": "PASSWORD", "value": "..."`."""
     for match in _VALUE.finditer(lower):
-        name = _ITS_NAME.search(text[max(0, match.start() - 120) : match.start()])
+        name = _NAME_BEFORE.search(text[max(0, match.start() - 120) : match.start()])
         name = name or _NAME_AFTER.match(text, match.end())
         part = _part(match)
         if part == "bare" and not match[0].startswith("value:"):

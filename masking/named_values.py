@@ -26,7 +26,7 @@ _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 _LONGEST_NAME = 64
 
 _TESTED = 256  # maximum number of characters to examine in an unquoted value
-_COLOUR = re.compile(ANSI)
+_COLOR = re.compile(ANSI)
 _ESCAPE = r"\\++(?![\\nrtbfu/\"'\s`]|(?:[xX]1[bB]|033|e)\[)"
 _RUN = re.compile(rf"(?:[^\s\"'`<>\\\x1b]|{_ESCAPE}.|\\++/(?=[^\s\"']))*+", re.DOTALL)
 _NEXT_FIELD = re.compile(
@@ -113,8 +113,8 @@ class _Names:
         elif text[max(0, start - 1) : start] == "%":
             start = min(start + 2, position)  # skip "3F" in "%3Fpassword"
         elif start < position and text[start - 1] in "[;":
-            colours = _COLOUR.finditer(text, max(0, start - 24), position)
-            start = max([start, *(colour.end() for colour in colours)])
+            colors = _COLOR.finditer(text, max(0, start - 24), position)
+            start = max([start, *(color.end() for color in colors)])
         if text[start : match.end("name")] in ("key", "Key", "KEY"):
             which = _WHICH_KEY.search(text[max(0, start - 12) : start])
             start -= len(which[0]) if which else 0

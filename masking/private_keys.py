@@ -27,7 +27,7 @@ _LINE = re.compile(
     rf"(?:{_MARKERS}|{_HEADER})*+(?P<value>{_NO_NUMBER}(?:{_LETTER}{{16,}}+"
     rf"|[A-Za-z0-9+/=]{{1,16}}+(?={_MARKERS}*+-----END)|=[A-Za-z0-9+/]{{4}}))"
 )
-# A key's line may not start inside a run of letters, except after an escape or colour sequence.
+# A key's line may not start inside a run of letters, except after an escape or color sequence.
 _NEW = r"(?:(?<![A-Za-z0-9+/=\\\[<])|(?<=\\[nrt])|(?<=\\u2192)|(?<=[0-9\[]m)|(?<=\[K))"
 _LAST_LINES = re.compile(
     rf"{_NEW}{_NO_NUMBER}(?:{_LETTER}{{30,}}+"

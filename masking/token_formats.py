@@ -12,7 +12,7 @@ from masking.values import ANSI, Span, has_digit_and_letter, is_placeholder
 _W = r"[A-Za-z0-9_-]"
 _A = r"[A-Za-z0-9]"
 _H = r"[0-9a-f]"
-_NO_WORDS = rf"(?![a-z0-9]{{0,15}}(?:-[a-z0-9]{{0,15}}){{0,9}}+(?!{_W}))"
+_NOT_WORDS = rf"(?![a-z0-9]{{0,15}}(?:-[a-z0-9]{{0,15}}){{0,9}}+(?!{_W}))"
 # (kind of token, literal prefixes, pattern for the rest of the token)
 _TOKEN_FORMATS = (
     ("github", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), rf"{_A}{{30,255}}+"),
@@ -33,7 +33,7 @@ _TOKEN_FORMATS = (
     ("stripe", ("sk_live_", "sk_test_", "rk_live_", "rk_test_", "sk_prod_", "rk_prod_"),
      rf"{_A}{{10,255}}+"),
     ("stripe", ("whsec_",), r"[A-Za-z0-9+/=]{20,128}+"),
-    ("openai", ("sk-",), rf"{_NO_WORDS}(?:proj-|svcacct-|admin-|or-v1-|ant-|lf-)?{_W}{{18,300}}+"),
+    ("openai", ("sk-",), rf"{_NOT_WORDS}(?:proj-|svcacct-|admin-|or-v1-|ant-|lf-)?{_W}{{18,300}}+"),
     ("xai", ("xai-",), rf"{_W}{{40,120}}+"),
     ("groq", ("gsk_",), rf"{_A}{{30,80}}+"),
     ("perplexity", ("pplx-",), rf"{_A}{{30,80}}+"),

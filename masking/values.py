@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 MASK = "[masked]"
-# A terminal colour sequence, either raw or escaped in a string.
+# A terminal color sequence, either raw or escaped in a string.
 ANSI = r"(?:\x1b|\\{1,15}(?:[uU]001[bB]|x1[bB]|033|e))\[[0-9;]{0,12}[mKk]"
 SPACE = r"(?:\s|\\{1,15}[rnt]){0,40}+"  # raw or escaped whitespace
 
@@ -199,7 +199,7 @@ def is_variable_name(value: str) -> bool:
 
 _REFERENCE = re.compile(r"(?:id|type|src|source|env|name)=.*|[a-z]{4,20}[0-9]{0,2}")
 _STORES = ("arn:", "vault:", "op://", "ssm:", "secretsmanager:", "file:", "env:", "ref+")
-_COLOUR_OR_LINK = re.compile(r"#(?:[0-9A-Fa-f]{3,4}){1,2}|https?://[^\s@?]*")
+_COLOR_OR_LINK = re.compile(r"#(?:[0-9A-Fa-f]{3,4}){1,2}|https?://[^\s@?]*")
 _PART_OF_PATH = re.compile(r"[A-Za-z]?[a-z]{0,24}[0-9]{0,4}")
 
 
@@ -207,7 +207,7 @@ def is_reference(name: str, value: str) -> bool:
     """Return whether a value only refers to a secret, as a path or "id=npm" does."""
     if is_password_name(name) or len(value) > 200:
         return False
-    if value.startswith(_STORES) or _COLOUR_OR_LINK.fullmatch(value):
+    if value.startswith(_STORES) or _COLOR_OR_LINK.fullmatch(value):
         return True
     if value.startswith(("~/", "./", "../")) or value.count("/") > 1:
         return all(_PART_OF_PATH.fullmatch(part) for part in re.split(r"[/._~-]", value))
@@ -256,7 +256,7 @@ class Field(NamedTuple):
 
 # Quoted text that is not a secret: code between two string literals, and sentences.
 _JOINED = re.compile(r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+")
-_SAID = re.compile(r"[A-Z][a-z']+(?: [A-Za-z][a-z']*+){2,}.{0,400}[.!?:]", re.DOTALL)
+_PROSE = re.compile(r"[A-Z][a-z']+(?: [A-Za-z][a-z']*+){2,}.{0,400}[.!?:]", re.DOTALL)
 _SENTENCE = re.compile(r"[A-Z][a-z']*(?: [A-Za-z][a-z']*){2,}.{0,400}[a-z.!?:]", re.DOTALL)
 _SNAKE = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)+")
 
@@ -280,7 +280,7 @@ def is_quoted_secret(field: Field, value: str, quote: str) -> bool:
     if field.name.lower() == "pass" and " " in value.strip():
         return False  # a test result, as in "PASS: all tests are green"
     if is_password_name(field.name):
-        return not (" " in value.strip() and field.sep == ":" and _SAID.fullmatch(value))
+        return not (" " in value.strip() and field.sep == ":" and _PROSE.fullmatch(value))
     if is_reference(field.name, value):
         return False
     if field.name == "token" and value.isalpha() and value.islower() and len(value) <= 12:

@@ -1,6 +1,6 @@
 """The task store's verbs: the functions that save, load and delete tasks.
 
-Their names and behaviour match gloamy's built-in store, which may use the same SQLite file at the
+Their names and behavior match gloamy's built-in store, which may use the same SQLite file at the
 same time. Every verb has an asynchronous version named `a…`. Calling a plain verb while an event
 loop runs raises Django's SynchronousOnlyOperation. Cancelling an `a…` verb does not interrupt its
 write, which happens completely or not at all.

@@ -10,15 +10,28 @@ ROOT = Path(__file__).resolve().parents[1]
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 
 
+LAYERS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+    "importlinter"
+]["contracts"][0]["layers"]
+
+
 def test_imports_keep_the_contracts(capsys):
     broken = lint_imports(str(ROOT / "pyproject.toml"), no_cache=True)
 
     assert broken == 0, capsys.readouterr().out
 
 
-def test_architecture_lists_the_directions_of_the_contracts():
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
-    layers = [layer.replace(" | ", "   ") for layer in contracts["contracts"][0]["layers"]]
+def test_every_module_of_tasks_is_in_a_layer():
+    listed = {name for layer in LAYERS for name in layer.split(" | ")}
+    modules = {path.stem for path in (ROOT / "tasks").glob("*.py")}
+    packages = {path.parent.name for path in (ROOT / "tasks").glob("*/__init__.py")}
+    imported_by_django = {"__init__", "apps", "migrations"}
+
+    assert {f"tasks.{name}" for name in (modules | packages) - imported_by_django} <= listed
+
+
+def test_architecture_lists_the_layers_of_the_contracts():
+    layers = [layer.replace(" | ", "   ") for layer in LAYERS]
 
     assert "\n".join(["```", *layers, "```"]) in ARCHITECTURE
 

@@ -1,4 +1,4 @@
-"""Tool output for the demo threads: coloured terminal output and long generated logs."""
+"""Tool output for the demo threads: colored terminal output and long generated logs."""
 
 import random
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 BOLD, RED, GREEN, CYAN = "1", "31", "32", "36"
 
-# For each program, the patterns to colour and their terminal colour codes, applied in order.
+# For each program, the patterns to color and their terminal color codes, applied in order.
 COLORS: dict[str, list[tuple[str, str]]] = {
     "pytest": [
         (r"^E .*", f"{RED};{BOLD}"),
@@ -37,7 +37,7 @@ HANDLERS = [f"{area}_{action}" for area in _AREAS + _MORE_AREAS for action in _A
 
 
 def colored(text: str, program: str) -> str:
-    """Colour a program's output the way the program would in a terminal."""
+    """Color a program's output the way the program would in a terminal."""
     for pattern, codes in COLORS[program]:
         text = re.sub(pattern, f"\x1b[{codes}m\\g<0>\x1b[0m", text, flags=re.MULTILINE)
     return text

@@ -1,7 +1,7 @@
 """Turns text from agents into safe HTML: plain text, terminal output, code and Markdown.
 
 Text from agents is untrusted. Only `html_of()` turns text into HTML, and it escapes everything.
-Rendered Markdown also goes through a sanitiser. The Markdown and highlighting libraries take
+Rendered Markdown also goes through a sanitizer. The Markdown and highlighting libraries take
 quadratic time on some inputs, so input length is limited and each page has a time budget.
 """
 
@@ -36,7 +36,7 @@ _TAGS = {
     *("table", "thead", "tbody", "tr", "th", "td"),
 }
 _HEADINGS = {f"h{level}" for level in range(1, 7)}
-_SANITISER = nh3.Cleaner(
+_SANITIZER = nh3.Cleaner(
     tags=_TAGS,
     attributes={"*": set(), "a": {"href"}, "ol": {"start"}},
     allowed_classes={
@@ -71,7 +71,7 @@ def plain(text: str) -> SafeString:
 
 
 def output(text: str) -> SafeString:
-    """Render terminal output, already processed by `terminal.replay()`, with its colours."""
+    """Render terminal output, already processed by `terminal.replay()`, with its colors."""
     return html_of(terminal.spans(text))
 
 
@@ -91,7 +91,7 @@ def markdown(text: str, budget: Budget) -> SafeString:
         if max((token.level for token in tokens), default=0) >= _MAX_NESTING - 1:
             return _paragraph(text)  # the parser drops anything nested more deeply
         html = _markdown.renderer.render(tokens, _markdown.options, env)
-        return mark_safe(_SANITISER.clean(html))  # noqa: S308 - already sanitised
+        return mark_safe(_SANITIZER.clean(html))  # noqa: S308 - already sanitized
 
 
 def _is_quick(text: str) -> bool:

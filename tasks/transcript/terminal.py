@@ -1,4 +1,4 @@
-"""Extracts the text that terminal output leaves on the screen, with its colours and styles.
+"""Extracts the text that terminal output leaves on the screen, with its colors and styles.
 
 Everything in this module runs in linear time.
 """
@@ -21,7 +21,7 @@ _CUT_CODE = re.compile("\x1b(?:\\[[0-9;:]*+)?\\Z")  # an escape sequence cut off
 
 _STYLES = {1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 9: "strike"}
 _ENDED_STYLES = {21: "bold", 23: "italic", 24: "underline", 27: "inverse", 29: "strike"}
-_BASIC = (  # the usual RGB values of the 16 basic colours
+_BASIC = (  # the usual RGB values of the 16 basic colors
     (0, 0, 0), (205, 0, 0), (0, 205, 0), (205, 205, 0),
     (0, 0, 238), (205, 0, 205), (0, 205, 205), (229, 229, 229),
     (127, 127, 127), (255, 0, 0), (0, 255, 0), (255, 255, 0),
@@ -30,7 +30,7 @@ _BASIC = (  # the usual RGB values of the 16 basic colours
 
 
 def replay(output: str) -> str:
-    """Return the text left on the screen at the end, with no control codes except colours."""
+    """Return the text left on the screen at the end, with no control codes except colors."""
     text = _CONTROL.sub(_only_colors, output.replace("\r\n", "\n"))
     if "\r" not in text and "\b" not in text:
         return text
@@ -45,7 +45,7 @@ def _only_colors(sequence: re.Match[str]) -> str:
 
 
 def _last_drawn(line: str) -> str:
-    """Return the final state of a redrawn line, with the colours in effect at that point."""
+    """Return the final state of a redrawn line, with the colors in effect at that point."""
     states = line.rstrip("\r").split("\r")
     colors = "".join(code[0] for state in states[:-1] for code in _SGR.finditer(state))
     return colors + _without_backspaces(states[-1])
@@ -121,7 +121,7 @@ class _Pen:
         if "inverse" in styles:
             ink, on = on, 7 if ink is None else ink
         names = [f"t-{style}" for style in sorted(styles - {"inverse"})]
-        # On a coloured background, ignore the agent's text colour, which might not be legible.
+        # On a colored background, ignore the agent's text color, which might not be legible.
         if on is not None:
             names.append(f"t-on{on}")
         elif ink is not None:
@@ -130,7 +130,7 @@ class _Pen:
 
 
 def _extended_color(rest: Iterator[int]) -> int | None:
-    """Read an indexed or RGB colour. Return the nearest basic colour, or None if it is invalid."""
+    """Read an indexed or RGB color. Return the nearest basic color, or None if it is invalid."""
     kind = next(rest, 0)
     if kind == 5:
         return _nearest_to_indexed(min(next(rest, 0), 255))

@@ -1,4 +1,4 @@
-"""Chooses titles (the line of a user message that states the request) and summarises notes."""
+"""Chooses titles (the line of a user message that states the request) and summarizes notes."""
 
 import contextlib
 import re

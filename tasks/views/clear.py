@@ -193,7 +193,7 @@ def confirm_page(
 
 
 def _with_titles(threads: Sequence[ClearedThread]) -> Sequence[ClearedThread]:
-    """Give each thread its current title, so that the user can recognise it."""
+    """Give each thread its current title, so that the user can recognize it."""
     store = workspace.store_connection()
     ids = [storable(thread.thread_id, store) for thread in threads]
     latest = TaskRecord.objects.filter(thread_id__in=ids).latest_per_thread().for_list()

@@ -178,7 +178,7 @@ MANY = {
     "open tags": [("assistant", "<tool_call>" * 100_000)],
     "results": [("assistant", LS), ("user", RESULT + RESULT[14:] * 10_000)],
     "brackets": [("assistant", "[" * 1_000_000)],
-    "colours": [("tool", "\x1b[31ma\x1b[32m" * 100_000)],
+    "colors": [("tool", "\x1b[31ma\x1b[32m" * 100_000)],
     "control strings": [("tool", "\x1b]0;" * 250_000)],
     "redrawn": [("tool", "a\r" * 500_000)],
     "backspaces": [("tool", "a\b" * 500_000)],

@@ -132,7 +132,7 @@ def test_a_private_key_with_marks_before_its_lines_is_masked(mark, has_head, dep
 
 
 @pytest.mark.parametrize("escape", ["\\u001b", "\\x1b", "\\033", "\\e", "\\\\x1b"])
-def test_a_private_key_in_escaped_colours_is_masked(escape):
+def test_a_private_key_in_escaped_colors_is_masked(escape):
     mark = f"{escape}[32m+{escape}[m{escape}[32m"
     text = mask("\\n".join(f"{mark}{line}{escape}[m" for line in (_HEAD, *_KEY_LINES, _FOOT)))
     assert not any(line in text for line in _KEY_LINES)

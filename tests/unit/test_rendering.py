@@ -133,10 +133,10 @@ def test_invisible_characters_are_marked(text: str, html: str):
 
 def test_html_is_bounded():
     unseen = rendering.plain("\u200b\u200c" * 10_000)
-    colours = rendering.output("\x1b[31ma\x1b[32mb" * 10_000)
+    colors = rendering.output("\x1b[31ma\x1b[32mb" * 10_000)
 
     assert len(unseen) < 100_000
-    assert colours.count("<span") == rendering._MAX_SPANS
+    assert colors.count("<span") == rendering._MAX_SPANS
 
 
 def test_texts_of_a_page_share_a_budget():

@@ -27,7 +27,7 @@ ESCAPES = st.text(alphabet="\x1b[]P^_m;:0123456789KHJl?\x07\x9b\x9c\\\r\n\b aé"
         ("\x1b[?25lhidden\x1b[?25h", "hidden"),
         ("\x1b(Bset\x1b=", "set"),
         ("\x9b31mred", "\x1b[31mred"),
-        ("\x1b[>4;2mnot colours", "not colours"),
+        ("\x1b[>4;2mnot colors", "not colors"),
         ("cut\x1b", "cut"),
         ("cut\x1b[31", "cut"),
         ("\x1b[32m50%\r100%\x1b[0m", "\x1b[32m100%\x1b[0m"),
@@ -62,12 +62,12 @@ def test_replay_returns_the_final_text(output: str, expected: str):
         ("\x1b[99999999999ma", [("", "a")]),
     ],
 )
-def test_spans_have_classes_for_colours_and_styles(text: str, spans: list[tuple[str, str]]):
+def test_spans_have_classes_for_colors_and_styles(text: str, spans: list[tuple[str, str]]):
     assert list(terminal.spans(text)) == spans
 
 
 @given(ESCAPES)
-def test_replay_keeps_no_sequences_but_colours(output: str):
+def test_replay_keeps_no_sequences_but_colors(output: str):
     text = terminal.replay(output)
 
     assert "\r" not in text and "\b" not in text

@@ -34,8 +34,8 @@ class Command(BaseCommand):
             raise CommandError(f"The file is as it was: {error}") from error
         after = disk_space.measure()
         self.show(after)
-        given_back = before.file + before.log - after.file - after.log
-        self.stdout.write(f"{plain_size(max(given_back, 0))} given back.")
+        freed = before.file + before.log - after.file - after.log
+        self.stdout.write(f"{plain_size(max(freed, 0))} given back.")
 
     def show(self, space: Space) -> None:
         if not engine(workspace.store_connection()).is_file:
