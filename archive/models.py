@@ -58,7 +58,7 @@ class ClearingQuerySet(models.QuerySet["Clearing"]):
 class Clearing(models.Model):
     """A request to clear one or more threads: who made it, what it covered and how it went."""
 
-    store = models.TextField()  # the store's `workspace.identity()`
+    store = models.TextField()  # identifies the store; see `workspace.identity`
     stage = models.CharField(max_length=20, choices=Stage, default=Stage.DRAFT)
     is_erasing = models.BooleanField(default=False)  # delete the threads without archiving them
     with_running = models.BooleanField(default=False)
@@ -69,7 +69,7 @@ class Clearing(models.Model):
     source = models.CharField(max_length=30, choices=Source)
     address = models.TextField(blank=True)  # client's IP address, or the host a command ran on
     reason = models.TextField(blank=True)
-    filter = models.TextField(blank=True)  # thread list's query string, or command-line options
+    filter = models.TextField(blank=True)  # query string or options that selected the threads
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
@@ -102,7 +102,7 @@ class Clearing(models.Model):
 
     @property
     def archived_until(self) -> datetime:
-        """The earliest time at which threads of this clearing are deleted from the archive."""
+        """The earliest time at which this clearing's threads may be deleted from the archive."""
         return self.created_at + settings.ARCHIVE_RETENTION
 
     @property
@@ -123,7 +123,7 @@ class ClearedThreadQuerySet(models.QuerySet["ClearedThread"]):
 
 
 class ClearedThread(models.Model):
-    """A thread in a clearing, as it was when the clearing was confirmed or the thread deleted."""
+    """A thread in a clearing, described as it was on confirmation or, once deleted, on deletion."""
 
     clearing = models.ForeignKey(Clearing, on_delete=models.CASCADE, related_name="threads")
     key = models.CharField(max_length=32)  # digest of the thread id, which may be too long to index
@@ -132,13 +132,13 @@ class ClearedThread(models.Model):
     status = models.TextField(blank=True)
     was_running = models.BooleanField(default=False)
     fingerprint = models.CharField(max_length=32)
-    active = models.TextField(blank=True)  # the latest `updated_at` of its tasks, as stored
+    active = models.TextField(blank=True)  # latest `updated_at` of the thread's tasks, as stored
     tasks = models.PositiveBigIntegerField(default=0)
     checkpoints = models.PositiveBigIntegerField(default=0)
     size = models.PositiveBigIntegerField(null=True)  # bytes; None until measured
     fate = models.CharField(max_length=20, choices=Fate, default=Fate.PLANNED)
     why = models.TextField(blank=True)  # why the thread was kept
-    marks = models.BinaryField(default=bytes)  # see `ThreadRows.marks`
+    marks = models.BinaryField(default=bytes)  # digests of its tasks; see `ThreadRows.marks`
     cleared_at = models.DateTimeField(null=True)
     restored_at = models.DateTimeField(null=True)
 
@@ -175,7 +175,7 @@ class ThreadArchive(models.Model):
 class Reveal(models.Model):
     """Records that a user revealed a thread's secrets. It is saved before any secret is shown."""
 
-    store = models.TextField()  # the store's `workspace.identity()`
+    store = models.TextField()  # identifies the store; see `workspace.identity`
     stored_id = models.BinaryField()  # UTF-8 thread id, as in ClearedThread
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
@@ -185,7 +185,7 @@ class Reveal(models.Model):
     at = models.DateTimeField(default=timezone.now)
     until = models.DateTimeField()  # when secrets are hidden, unless the user hides them earlier
     hidden_at = models.DateTimeField(null=True)  # set if the user hid them early or signed out
-    exports = models.PositiveIntegerField(default=0)  # files exported while secrets were shown
+    exports = models.PositiveIntegerField(default=0)  # number of exports with secrets visible
 
     class Meta:
         default_permissions = ()

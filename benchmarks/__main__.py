@@ -9,7 +9,7 @@ from benchmarks.audit import Store
 from benchmarks.isolation import in_new_process, temporary_folder
 from tests.support.postgres import running_postgres, unavailable_reason
 
-SECONDS, QUICK_SECONDS = 2.5, 0.25  # time to spend on each row of the results
+SECONDS, QUICK_SECONDS = 2.5, 0.25  # seconds to spend on each row of the results
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ class Store:
 
     @classmethod
     def on_postgresql(cls, server: dict[str, str]) -> "Store":
-        """Return the store on a PostgreSQL server; `server` is an entry of Django's DATABASES."""
+        """Return the store on a PostgreSQL server; `server` is an entry in Django's DATABASES."""
         return cls(
             "postgres://{USER}@/{NAME}?host={HOST}".format(**server),
             "host={HOST} port={PORT} user={USER} dbname={NAME}".format(**server),

@@ -19,7 +19,7 @@ VERBS = [
 
 @dataclass(frozen=True)
 class Call:
-    """A call to measure. `setup` prepares it untimed; `timed` makes it and returns its seconds."""
+    """A call to measure. `timed` makes it and returns the seconds it took, not counting `setup`."""
 
     timed: Callable[[], float]
     setup: Callable[[], object] = lambda: None
@@ -31,7 +31,7 @@ class Contender(Protocol):
     name: str
 
     def calls(self, size: Size) -> dict[str, Call]:
-        """Return a call to each verb, on threads whose histories have this size."""
+        """Return a call to each store verb, for threads whose histories have this size."""
 
 
 class Clock:
@@ -50,7 +50,7 @@ clock = Clock()
 
 
 def clocked(function: Callable[..., object], *arguments: Any) -> Callable[[], float]:
-    """Return a function that makes this call and returns how many seconds it took."""
+    """Return a function that calls `function` and returns how many seconds the call took."""
 
     def timed() -> float:
         start = clock()

@@ -34,7 +34,7 @@ START_TIMEOUT = 10  # seconds that a writer may take to start
 HISTORY = Size(40, 500)  # 20 KB
 MAX_FAULTS_SHOWN = 20
 
-# Writers repeat these steps. "keep" adds to the task `kept`; all others change the task `run`.
+# Writers repeat these steps. "keep" adds to the `kept` task; all others change the `run` task.
 STEPS = ["clear", "record", "complete", "keep", "start", "record", "keep"]
 KEPT_NOTES = "SELECT checkpoint_note FROM task_checkpoints WHERE task_id = 'kept' ORDER BY id"
 RUN_TASK = """
@@ -50,7 +50,7 @@ State = tuple[list[str], Run]
 class Outcome:
     lives: int = 0
     acknowledged: int = 0
-    unacknowledged: int = 0  # writes stored, but not acknowledged before the kill
+    unacknowledged: int = 0  # number of writes stored but not acknowledged before the kill
     faults: list[str] = field(default_factory=list)
 
 
@@ -112,7 +112,7 @@ def _state(store: Store) -> State:
 def _kill_a_writer(write: Write, life: int, seconds: float) -> int:
     """Start a writer, kill it after `seconds` and return how many writes it acknowledged.
 
-    For every other writer, the countdown starts at its first write, as opening the file is slow.
+    For every second writer, the countdown starts at the first write, as opening the file is slow.
     """
     read_end, write_end = os.pipe()
     writer = os.fork()

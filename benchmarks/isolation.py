@@ -16,7 +16,7 @@ DISK = Path("/var/tmp")  # noqa: S108 - /tmp may be a RAM disk
 
 @contextmanager
 def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
-    """Create a temporary folder on disk, and delete it when the block ends."""
+    """Create a temporary folder on disk, and delete it when the `with` block ends."""
     parent = parent or (DISK if DISK.is_dir() else None)
     with tempfile.TemporaryDirectory(prefix="gloamy-", dir=parent) as name:
         yield Path(name)

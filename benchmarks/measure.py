@@ -14,14 +14,14 @@ from benchmarks.workload import SIZES
 from gloamy_site import connect
 
 WARM_UP_ROUNDS, MIN_ROUNDS, MAX_ROUNDS = 1, 5, 500
-MAX_SHARE = 5  # skip contenders that have used this many times the quickest one's time
+MAX_SHARE = 5  # a contender skips rounds once it has used this multiple of the fastest one's time
 TURN_SECONDS, TURN_CALLS = 0.002, 10  # a turn ends when it reaches either limit
 
-Medians = dict[tuple[str, str], dict[str, float]]  # seconds, by (verb, size) and contender
+Medians = dict[tuple[str, str], dict[str, float]]  # in seconds, by (verb, size), then by contender
 
 
 def run(store: Store, folder: Path, seconds: float, use_cpu_time: bool) -> Medians:
-    """Measure our new store and its contenders, taking `seconds` for each row of the results.
+    """Measure our store and the other contenders, spending `seconds` on each row of the results.
 
     Contenders create their own SQLite files in the folder, or use the store's PostgreSQL server.
     """
@@ -30,7 +30,7 @@ def run(store: Store, folder: Path, seconds: float, use_cpu_time: bool) -> Media
     with ExitStack() as stack:
         floor = stack.enter_context(original.create(store, folder))
         others = [stack.enter_context(peer) for peer in peers.installed_peers(store, folder)]
-        from benchmarks.stores import Floor, Ours  # importing needs `connect` first
+        from benchmarks.stores import Floor, Ours  # `connect` must be called before this import
 
         return _medians([Ours(), Floor(floor), *others], seconds)
 
@@ -52,9 +52,9 @@ def _show_progress(progress: str) -> None:
 
 
 def _take_turns(calls: dict[str, Call], seconds: float) -> dict[str, float]:
-    """Return each contender's median time over rounds in which all take turns, in random order.
+    """Return each contender's median time over rounds in which they take turns in random order.
 
-    Contenders that have used much more time than the quickest one skip rounds.
+    Contenders that have used much more time than the fastest one skip rounds.
     """
     order = list(calls)
     times: dict[str, list[float]] = {name: [] for name in order}

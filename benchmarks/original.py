@@ -1,4 +1,4 @@
-"""A Python version of gloamy's original store, with its tables and SQL, on plain database drivers.
+"""A Python port of gloamy's original store that runs its SQL through plain database drivers.
 
 Benchmarks use it as the baseline (the "floor") for `tasks.service`, and stress tests use it in
 place of the daemon. It validates nothing and does not need Django.
@@ -102,7 +102,7 @@ STATEMENTS = {
     "load_checkpoints": """
     SELECT step_index, checkpoint_note, items_json, created_at FROM task_checkpoints
     WHERE task_id = ? ORDER BY step_index ASC, id ASC""",
-    # The original loads the whole record; this query reads only the columns that are needed.
+    # The original store loads the entire record; this query reads only the columns it needs.
     "load_resumable": """
     SELECT resumable_history_json, latest_checkpoint_note
     FROM task_records WHERE thread_id = ? ORDER BY updated_at DESC LIMIT 1""",
@@ -128,7 +128,7 @@ class Item(msgspec.Struct):
 
 
 _encode_history = msgspec.json.Encoder().encode
-_encode_items = msgspec.json.Encoder(order="deterministic").encode  # sort keys, as serde_json does
+_encode_items = msgspec.json.Encoder(order="deterministic").encode  # sorts keys, as serde_json does
 _decode_history = msgspec.json.Decoder(list[Message]).decode
 _decode_items = msgspec.json.Decoder(list[Item]).decode
 
@@ -219,7 +219,7 @@ class Original:
 
 
 def values(fields: dict[str, Any]) -> SimpleNamespace:
-    """Return an object with these fields, converting lists of dictionaries to messages or items."""
+    """Return an object with these attributes, converting lists of dicts to messages or items."""
     typed: dict[str, Any] = {}
     for name, value in fields.items():
         if isinstance(value, list):

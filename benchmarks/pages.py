@@ -1,6 +1,6 @@
 """`python -m benchmarks.pages` times pages of threads with 10 KB to 100 MB of history, on SQLite.
 
-Each history size has its own store and process. Its pages are compared with those for 10 KB.
+Each history size has its own store and process. The times are compared with those for 10 KB.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Contenders from other libraries that store agents' messages, measured with the same messages.
+"""Contenders that use other libraries for storing agents' messages, measured with the same data.
 
 README.md explains how these libraries' calls differ from ours.
 """
@@ -145,7 +145,7 @@ def _openai_agents(folder: Path) -> Iterator[Contender]:
 
 
 def installed_peers(store: Store, folder: Path) -> list[AbstractContextManager[Contender]]:
-    """Return a context manager per installed contender. SQLite files are created in the folder."""
+    """Return a context manager for each installed contender. SQLite files go in the folder."""
     if not store.is_file:
         module = "langgraph.checkpoint.postgres"
         return [_langgraph_on_postgresql(store.address)] if _is_installed(module) else []

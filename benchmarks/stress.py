@@ -83,7 +83,7 @@ def _lost_checkpoints(store: Store, logs: list[WriterLog]) -> Iterator[str]:
 
 
 def _wrong_own_tasks(store: Store, logs: list[WriterLog]) -> Iterator[str]:
-    """Report writers whose own task is not in the state in which they left it."""
+    """Report writers whose own task is not in the state they left it in."""
     stored = {task_id: tuple(rest) for task_id, *rest in store.rows(audit.TASKS)}
     for log in logs:
         if log.own and stored.get(log.writer) != log.own:
@@ -91,9 +91,9 @@ def _wrong_own_tasks(store: Store, logs: list[WriterLog]) -> Iterator[str]:
 
 
 def _out_of_order(store: Store) -> Iterator[str]:
-    """Report checkpoints of "kept" tasks that have an earlier time than the previous checkpoint.
+    """Report checkpoints of "kept" tasks with an earlier timestamp than the previous checkpoint.
 
-    Ignores those of the original-style writer, which reads the clock before waiting for the lock.
+    Ignores the original-style writer, because it reads the clock before waiting for the lock.
     """
     latest: dict[str, str] = {}
     for task_id, note, created_at in store.rows(audit.CHECKPOINTS):

@@ -25,8 +25,8 @@ from benchmarks.workload import Size
 
 WRITERS = {"threads": 2, "coroutines": 4, "original": 1}  # per process
 HISTORY = Size(40, 500)  # 20 KB
-KEPT, MOVING, MOVING_THREADS = 4, 4, 3  # number of kept tasks, moving tasks and their threads
-OWN_STEPS = ["completed", "running", None, None, None]  # statuses; None records a checkpoint
+KEPT, MOVING, MOVING_THREADS = 4, 4, 3  # numbers of kept tasks, moving tasks and their threads
+OWN_STEPS = ["completed", "running", None, None, None]  # statuses to set; None adds a checkpoint
 START_TIMEOUT = 120  # seconds to wait until all processes are ready
 
 
@@ -37,8 +37,8 @@ class WriterLog:
     writer: str
     writes: int = 0
     kept: list[tuple[str, str]] = field(default_factory=list)  # (task id, note) of each checkpoint
-    failed: list[tuple[str, str]] = field(default_factory=list)  # the same for failed writes
-    own: tuple[str, int, str] | None = None  # its own task's status, checkpoint count and note
+    failed: list[tuple[str, str]] = field(default_factory=list)  # (task id, note) per failed write
+    own: tuple[str, int, str] | None = None  # the "own" task's status, checkpoint count and note
     errors: Counter[str] = field(default_factory=Counter)
     loads: int = 0
     torn: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class WriterLog:
 
 @dataclass(frozen=True)
 class Step:
-    """One call to a store verb. `is_kept` is set if it records a checkpoint of a "kept" task."""
+    """One call to a store verb. `is_kept` means that it records a "kept" task's checkpoint."""
 
     verb: str
     argument: Any

@@ -1,4 +1,4 @@
-"""Formats the results and their bounds as a table."""
+"""Formats the benchmarks' results and the bounds they must meet as a table."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from benchmarks.calls import VERBS
 from benchmarks.measure import Medians
 from benchmarks.workload import SIZES
 
-WRITES, LOADS = (2.5, 2.2, 1.3, 1.1), (1.6, 1.5, 1.2, 1.1)  # limits for ours/floor, by size
+WRITES, LOADS = (2.5, 2.2, 1.3, 1.1), (1.6, 1.5, 1.2, 1.1)  # maximum ours/floor ratio, by size
 BOUNDS = {
     "record_checkpoint": WRITES,
     "save_snapshot running": WRITES,

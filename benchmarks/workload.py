@@ -25,7 +25,7 @@ SIZES = [Size(2, 200), Size(20, 500), Size(200, 500), Size(1000, 1000)]
 
 
 def text(length: int, seed: int) -> str:
-    """Return random words with some quotes and line breaks. A seed always gives the same text."""
+    """Return random words with some quotes and line breaks. The same seed gives the same text."""
     rng = random.Random(seed)
     vocabulary = [*SENTENCE.split(), '"done"', "\n-"]
     words: list[str] = []

@@ -40,7 +40,7 @@ HEADERS = {
     ),
 }
 SIGN_IN_TIMEOUT = 15 * 60  # seconds to keep a visitor's long URL until they sign in
-UNMASKED_TYPES = ("text/css", "text/javascript")  # these never contain text from an agent
+UNMASKED_TYPES = ("text/css", "text/javascript")  # types that never contain an agent's text
 MAX_NEXT_LENGTH = 1_500  # characters in `next=`; Django rejects URLs longer than 2,048
 
 TOO_LARGE = (
@@ -117,7 +117,7 @@ class SignInMiddleware(LoginRequiredMiddleware):
 def _referring_page(request: HttpRequest) -> str:
     """Return the path of the page that sent this form, or "" if the page is not on this site.
 
-    Signing in cannot continue to the form's target URL, which may not support GET.
+    After sign-in, the browser cannot be sent to the form's target URL, which may not support GET.
     """
     try:
         referer = urlsplit(request.headers.get("Referer", ""))

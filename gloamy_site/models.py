@@ -9,7 +9,7 @@ from django.utils import timezone
 
 class AttemptQuerySet(models.QuerySet["Attempt"]):
     def count_one(self, key: str, window: timedelta) -> "Attempt":
-        """Increment a key's count and return its Attempt. Counts restart after each window."""
+        """Increment a key's count and return its Attempt. Counts restart after each time window."""
         now = timezone.now()
         self.filter(until__lte=now).delete()
         self.get_or_create(key=key, defaults={"until": now + window})

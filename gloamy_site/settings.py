@@ -71,7 +71,7 @@ def _parse_url(url: str, name: str) -> dict[str, Any]:
 
 
 def database_at(url: str, name: str) -> dict[str, Any]:
-    """Return an entry for DATABASES for this URL. Error messages refer to the URL as `name`."""
+    """Return the DATABASES entry for this URL. Error messages refer to the URL as `name`."""
     database = _parse_url(url, name)
     return _read_only(database) if _is_read_only(database) else _with_options(database)
 

@@ -16,7 +16,7 @@ def load_application(target: str) -> Any:
     if hasattr(os, "setpgrp"):
         os.setpgrp()
     _exit_with_parent()
-    # Skip interpreter shutdown, where a running granian thread would abort the process.
+    # Skip interpreter shutdown, during which a running granian thread would abort the process.
     atexit.register(os._exit, 0)
     from gloamy_site.wsgi import application  # noqa: PLC0415 - importing it opens the store
 

@@ -57,7 +57,7 @@ def find_secrets(text: str) -> list[Span]:
 
 
 def mask(text: str) -> str:
-    """Return the text with each secret masked. Without secrets, return the same string object."""
+    """Return the text with each secret masked, or the same string object if it has no secrets."""
     spans = find_secrets(text)
     return replace_ranges(text, (span.cut for span in spans)) if spans else text
 

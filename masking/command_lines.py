@@ -122,7 +122,7 @@ def find_command_arguments(text: str, lower: str) -> Iterator[Span]:
 def _arguments(
     text: str, lower: str, programs: tuple[str, ...], pattern: re.Pattern[str]
 ) -> Iterator[Span]:
-    """Yield the values that the pattern matches in arguments to one of the programs."""
+    """Yield the values that the pattern matches in arguments to any of the given programs."""
     for match in pattern.finditer(text):
         part = _part(match)
         if is_placeholder(match[part]) or _NO_ARGUMENT.fullmatch(match[part]):

@@ -69,7 +69,7 @@ def find_in_objects(text: str, lower: str) -> Iterator[Span]:
 
 
 def _quoted_span(text: str, start: int, closed: str, in_json: bool) -> tuple[int, int] | None:
-    """Return the start and end of a quoted value, or None if it is already masked or never ends."""
+    """Return the start and end of a quoted value, or None if it is masked already or unclosed."""
     part = text[start : start + _LONGEST]
     opening = OPENING_QUOTE.match(part)
     if not opening or (closed and not is_same_quote(opening, closed)):

@@ -19,7 +19,7 @@ def is_json(text: str) -> bool:
 def end_of_quoted(text: str, opening: re.Match[str], in_json: bool) -> int | None:
     """Return where a quoted value ends, or None if its line ends first.
 
-    How deeply the opening quote is escaped decides which later quote closes the value.
+    Which later quote closes the value depends on how deeply the opening quote is escaped.
     """
     quote, slashes = opening["quote"], len(opening["slashes"])
     for match in _QUOTES[quote].finditer(text, opening.end()):

@@ -114,7 +114,7 @@ _TOKEN_FORMATS = (
 )  # fmt: skip
 # Prefixes to leave visible: they are not secret, and they show what the token is for.
 _PUBLIC = ("hooks.slack.com/", ".webhook.office", "discord", "api.telegram", "Acc", "Shared", "acc")
-# Kinds that need no further check. Other tokens must mix digits and letters, or mix cases.
+# Kinds of tokens that need no further check. Others must mix digits and letters, or mix cases.
 _CERTAIN = {"aws", "age", "teams", "slack", "discord", "telegram", "azure", "octopus", "1password"}
 
 

@@ -60,7 +60,7 @@ def is_unquoted_secret(field: Field, text: str, value: str, whole: str, end: int
 
 
 def _is_plain_setting(field: Field, text: str, value: str, end: int) -> bool:
-    """Return whether the value is part of a setting, not code: NAME=value or "Password: A.B.C"."""
+    """Return whether the value is in a setting (NAME=value or "Password: A.B.C"), not in code."""
     if not is_password_name(field.name) and not field.name.isupper():
         return False
     if field.sep == "=":
@@ -97,7 +97,7 @@ def _may_be_secret(field: Field, text: str, value: str, end: int) -> bool:
     if field.sep == "=" and not field.is_spaced and text[field.value_start - 1] in "=dD":
         return _may_be_field_secret(field, text, value, end)
     if not password and field.sep == ":" and text[field.start - 1 : field.start] == ":":
-        return False  # as in "arn:aws:secretsmanager:secret:name"
+        return False  # "secret" is part of a name, as in "arn:aws:secretsmanager:secret:name"
     if text[field.value_start - 1] == ":" and text[field.start - 1 : field.start] == '"':
         return stands_out(value) and has_digit_and_letter(
             value

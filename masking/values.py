@@ -31,7 +31,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Names are split at case changes and punctuation. The last words show if a name is secret.
+# Names are split at case changes and punctuation. Their last words show if a value is secret.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _NEUTRAL = _words(
     "value raw plain text old new current prev previous confirm confirmation again base prod dev "
@@ -93,7 +93,7 @@ def _is_password(words: list[str]) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_password_name(name: str) -> bool:
-    """Return whether the field holds a password, so that even an ordinary word may be a secret."""
+    """Return whether a field with this name holds a password, which may be an ordinary word."""
     return _is_password(_words_of(name))
 
 
@@ -248,9 +248,9 @@ class Field(NamedTuple):
     name: str
     start: int  # where the name starts
     value_start: int  # where the value starts, with its opening quote if it has one
-    sep: str  # the separator, such as "="; "is" in prose, and "flag" after a flag such as --token
-    is_spaced: bool  # whether blanks come before the separator
-    quote: str  # the quote that ends the name, with its backslashes, or ""
+    sep: str  # the separator, such as "=" or "is", or "flag" after a flag such as --token
+    is_spaced: bool  # whether spaces come before the separator
+    quote: str  # the quote after the name, with the backslashes that escape it; "" if there is none
     on_next_line: bool = False  # whether the value is on a later line than the name
 
 
@@ -275,7 +275,7 @@ def is_quoted_secret(field: Field, value: str, quote: str) -> bool:
             and " " not in value
             and not is_identifier(value)
             and not is_secret_name(value)
-            and not (field.on_next_line and _SNAKE.fullmatch(value))  # one of a list of names
+            and not (field.on_next_line and _SNAKE.fullmatch(value))  # an item in a list of names
         )
     if field.name.lower() == "pass" and " " in value.strip():
         return False  # a test result, as in "PASS: all tests are green"
@@ -284,7 +284,7 @@ def is_quoted_secret(field: Field, value: str, quote: str) -> bool:
     if is_reference(field.name, value):
         return False
     if field.name == "token" and value.isalpha() and value.islower() and len(value) <= 12:
-        return False  # the type of a parser's token
+        return False  # a type of token in a parser, such as "number"
     if _CAPITAL_INSIDE.search(value) and is_secret_name(value) and not has_digit_and_letter(value):
         return False  # the name of a class or error, such as "InvalidIdToken"
     if " " in value.strip():

@@ -65,7 +65,7 @@ def admin_task_url(task_id: Any) -> str:
 
 
 def parse_number(text: str) -> int | None:
-    """Parse a number from a URL or form, or return None if it is invalid or too large for a key."""
+    """Parse a number in a URL or form, or return None if it is invalid or too large for an id."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 

@@ -20,7 +20,7 @@ def make_groups(apps, schema_editor):
 
 
 def permissions_of(apps, alias, model, named):
-    """Get or create the permissions. Django itself creates them only after all migrations."""
+    """Get or create the model's permissions, as Django only creates them after all migrations."""
     types = apps.get_model("contenttypes", "ContentType").objects.using(alias)
     permissions = apps.get_model("auth", "Permission").objects.using(alias)
     content_type, _ = types.get_or_create(app_label="tasks", model=model)

@@ -24,7 +24,7 @@ COOKIE_AGE = 90 * 24 * 3600  # seconds
 PER_KNOWN_BROWSER = 10
 PER_NETWORK = 20
 PER_ACCOUNT_AND_NETWORK = 5
-PER_ACCOUNT = 50  # by all unknown browsers together
+PER_ACCOUNT = 50  # attempts by all unknown browsers together
 
 
 class Limit(NamedTuple):
@@ -34,7 +34,7 @@ class Limit(NamedTuple):
 
 def seconds_to_wait(request: HttpRequest, username: str) -> int:
     """Count a sign-in attempt. Return 0 if the password may be checked, else seconds to wait."""
-    for limit in _limits(request, username):  # after one limit is exceeded, stop counting
+    for limit in _limits(request, username):  # counting stops at the first exceeded limit
         attempt = Attempt.objects.count_one(limit.key, WINDOW)
         if attempt.count > limit.attempts:
             return max(1, int((attempt.until - timezone.now()).total_seconds()) + 1)

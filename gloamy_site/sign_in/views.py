@@ -72,7 +72,7 @@ def _use_up(user: User) -> bool:
 @sensitive_variables("token")
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in_with_link(request: HttpRequest) -> HttpResponse:
-    """Sign in with a one-time link. Only a POST uses the link up, so previews are harmless.
+    """Sign in with a one-time link. Only a POST uses up the link, so link previews are harmless.
 
     The token is moved to a cookie, to keep it out of the address bar, history and Referer header.
     """
@@ -122,7 +122,7 @@ def _link_page(request: HttpRequest, user: Any, *, is_missing: bool = False) -> 
 
 
 def _pop_next_url(request: HttpRequest) -> str:
-    """Remove and return the long URL kept in the session, or "". Reset the session's expiry."""
+    """Remove the long URL kept in the session and return it, or "". Reset the session's expiry."""
     url = str(request.session.pop("next", ""))
     request.session.set_expiry(None)
     start = url[:1_000]  # enough to check the host; Django would reject the full URL

@@ -34,7 +34,7 @@ def invalid_cursor() -> BadRequest:
 
 
 class ChangeList(DjangosChangeList):
-    """A change list that shows one window of rows. `further` is the query string of the next."""
+    """A change list that shows one window of rows. `further` is the next window's query string."""
 
     model_admin: Any
     filter_specs: Any
@@ -123,7 +123,7 @@ class ChangeList(DjangosChangeList):
 
     @property
     def containing(self) -> str:
-        """The query string that repeats the search for all ids that contain the search text."""
+        """The query string that widens the search to all ids that contain the search text."""
         return self.get_query_string({CONTAINING: 1})
 
     @property

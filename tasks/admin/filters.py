@@ -16,8 +16,8 @@ from tasks.listing.filters import PERIOD_LENGTHS, recent_values
 from tasks.listing.forms import PERIODS
 from tasks.models import TaskStatus
 
-MAX_LENGTH = 300  # characters in a filter value
-MAX_CHOICES = 12  # values that a filter offers from the newest tasks
+MAX_LENGTH = 300  # maximum number of characters in a filter value
+MAX_CHOICES = 12  # maximum number of values that a filter offers from the newest tasks
 OLDER = "older"
 
 
@@ -71,7 +71,7 @@ class StatusFilter(ChoiceFilter):
 
 
 class TaskStatusFilter(StatusFilter):
-    """Filters by task status without the status index, which would have to read every match."""
+    """Filters by task status without using its index, as that would mean reading every match."""
 
     title, is_indexed = "status of the task", False
 

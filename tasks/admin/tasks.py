@@ -96,7 +96,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         return Cursor(value, task_id)
 
     def format_cursor(self, cursor: Cursor) -> str:
-        # Both values are truncated, as in the thread list's cursors.
+        # Both values in the cursor are truncated, as in the thread list's cursors.
         value, task_id = to_text(cursor.value), str(cursor.id or "")
         return f"{value[:MAX_CURSOR_TEXT]} {id_to_path(task_id[:MAX_CURSOR_TEXT])}"
 
@@ -226,7 +226,7 @@ def _unreadable(page: ThreadPage, checkpoint_count: int) -> list[str]:
 
 
 def _checkpoints_context(page: ThreadPage, checkpoints: Any) -> dict[str, Any]:
-    """Return the context for a page of checkpoints, reading only the checkpoints on it in full."""
+    """Return the context for a page of checkpoints, and load only those on the page in full."""
     pairs = checkpoints.values_list("id", "step_index")
     pairs = sorted((pair for pair in pairs if isinstance(pair[0], int)), key=lambda pair: pair[0])
     attempts = number_attempts(pairs)

@@ -151,7 +151,7 @@ def _retry(clearing: Clearing, thread: ClearedThread) -> None:
 
 
 def _record_result(threads: list[ClearedThread]) -> None:
-    """Record which threads were cleared or kept; `settle` handles those that an error left open."""
+    """Record which threads were cleared or kept; `settle` handles those left open by errors."""
     cleared = [thread.pk for thread in threads if thread.fate == Fate.CLEARED]
     kept = [thread for thread in threads if thread.fate == Fate.KEPT]
     with transaction.atomic():

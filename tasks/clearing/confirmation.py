@@ -1,4 +1,4 @@
-"""The confirmation of a clearing: what the user is shown and must answer beforehand."""
+"""The confirmation of a clearing: what the user must see and answer before it starts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -85,12 +85,12 @@ class Confirmation:
 
     @property
     def version(self) -> str:
-        """The fingerprint of all the threads together, which the form sends back."""
+        """A combined fingerprint of all the threads, which the form sends back."""
         return summaries.fingerprint(sorted((t.key, t.fingerprint) for t in self.threads))
 
     @property
     def signed(self) -> str:
-        """The only thread, as it was shown, signed for the form. `signed_thread` reads it back."""
+        """The only thread, as it was shown, signed for the form. `signed_thread` decodes it."""
         [thread] = self.threads
         values = [getattr(thread, name) for name in (*Summary._fields, "size")]
         return signing.dumps(values, salt=thread.key)

@@ -136,7 +136,7 @@ def _check_options(options: dict[str, Any]) -> None:
 def _set_up() -> str:
     """Check and migrate both databases, and return the warnings as text.
 
-    Raises WorkspaceError if the store cannot be used.
+    Raises WorkspaceError if the store is unusable. If it is read-only, `welcome` says so instead.
     """
     workspace.prepare()
     workspace.check_databases()
@@ -144,7 +144,7 @@ def _set_up() -> str:
     call_command("migrate", verbosity=0, interactive=False, stderr=warnings)
     call_command("clearsessions")
     workspace.check_store()
-    return "" if settings.TASKS_READ_ONLY else warnings.getvalue()  # for read-only, see welcome()
+    return "" if settings.TASKS_READ_ONLY else warnings.getvalue()
 
 
 def _check_address(host: str, port: int) -> None:
