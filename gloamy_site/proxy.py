@@ -77,7 +77,7 @@ def _is_in(address: str, trusted: Iterable[Network]) -> bool:
 
 
 def _without_port(text: str) -> str:
-    """Strip the port from 192.0.2.1:5555 or [2001:db8::1]:443; return other text unchanged."""
+    """Strip the port from text such as 192.0.2.1:5555 or [2001:db8::1]:443; keep other text."""
     match = _WITH_PORT.fullmatch(text)
     return (match["v6"] or match["v4"]) if match else text
 

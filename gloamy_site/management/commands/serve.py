@@ -180,7 +180,7 @@ def _server(host: str, port: int) -> MPServer:
         ),
         blocking_threads=SERVER_THREADS,
         log_level=LogLevels.error,
-        workers_kill_timeout=5,  # seconds that requests get to finish after Ctrl-C
+        workers_kill_timeout=5,  # seconds that requests have to finish after Ctrl-C
         working_dir=Path(settings.BASE_DIR),
     )
     # Stop the server on SIGHUP, sent when a terminal closes. By default, granian would reload.
