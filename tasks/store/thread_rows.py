@@ -1,6 +1,6 @@
 """Read, archive and restore all rows of a thread exactly as they are stored.
 
-Any value that SQLite can hold is preserved, such as a blob or a number in a text column. Text that
+Any value that SQLite can hold is preserved, even a blob or a number in a text column. Text that
 is not valid UTF-8 is represented by `Ext`.
 """
 
@@ -23,7 +23,7 @@ _COMPRESSION = 1  # zlib's fastest level, which compresses text well and keeps c
 
 
 class ThreadRows(NamedTuple):
-    """A thread's rows from both tables, in an order that is the same for every read.
+    """A thread's rows from both tables, always read in the same order.
 
     The values are not checked and may have any type.
     """
@@ -45,7 +45,7 @@ class ThreadRows(NamedTuple):
 
     @property
     def marks(self) -> bytes:
-        """The concatenated digests of all tasks; a task keeps its digest until it is deleted."""
+        """The concatenated digests of the tasks. A task keeps its digest until it is deleted."""
         return b"".join(_mark(task.task_id, task.created_at) for task in self.tasks)
 
 
@@ -53,7 +53,7 @@ _decoder = msgspec.msgpack.Decoder(tuple[int, tuple[list[tuple[Any, ...]], list[
 
 
 def _mark(task_id: Any, created_at: Any) -> bytes:
-    # an upsert changes neither value, and a recreated task gets a new `created_at`
+    # an upsert keeps both values, but a recreated task gets a new `created_at`
     pair = msgspec.msgpack.encode((task_id, created_at))
     return hashlib.blake2b(pair, digest_size=_MARK_SIZE).digest()
 

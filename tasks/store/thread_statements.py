@@ -1,4 +1,4 @@
-"""SQL statements for confirming what to clear, and for clearing and restoring threads."""
+"""SQL statements that check threads before they are cleared, and that clear and restore them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -19,7 +19,7 @@ CHECKPOINTS_OF_THREAD = f"""
     WHERE task_id IN (SELECT task_id FROM task_records WHERE thread_id = %(thread_id)s)
     ORDER BY id"""
 
-# Detects whether threads have changed, without reading their histories.
+# Selects the state of tasks, to detect changes without reading the histories.
 STATE_OF_TASKS = """
     SELECT thread_id, task_id, status, updated_at,
         (SELECT count(*) FROM task_checkpoints c WHERE c.task_id = r.task_id),
@@ -60,7 +60,7 @@ _ROWIDS = {
 
 
 def text_sizes(cursor: CursorWrapper, thread_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Yield (thread id, text size in bytes). A thread's total is the sum of its yielded sizes."""
+    """Yield (thread id, text size in bytes) pairs. Add up a thread's sizes to get its total."""
     if not engine(cursor.db).has_blob_handles:
         ids = ", ".join(["%s"] * len(thread_ids))
         cursor.execute(_SIZES.format(ids=ids), [*thread_ids, *thread_ids])

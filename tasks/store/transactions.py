@@ -20,7 +20,7 @@ from tasks.fields import is_canonical, next_nanosecond, now_rfc3339
 from tasks.store import errors, file_identity, statements
 from tasks.store.workspace import store_connection
 
-_MAX_PAUSE = 0.25  # seconds; an agent waiting for the lock retries every 0.1 s
+_MAX_PAUSE = 0.25  # seconds; long enough for a waiting agent, which retries every 0.1 s
 
 _write_numbers = count()
 
@@ -45,7 +45,7 @@ def writing_task(
     """Open a transaction that writes one task; yield a cursor and the value for `%(now)s`.
 
     The clock is read while the locks are held, and a write's time is always later than any time in
-    its thread or task. Times thus follow the order of commits, even if the clock is set back. On
+    its thread or task. Times thus follow the commit order, even if the clock is set back. On
     SQLite, `%(now)s` is the number of the write, which `write_time` converts to the write's time.
     """
     with writing(using) as cursor:
@@ -59,7 +59,7 @@ def writing_task(
 
 
 def _time_after(*earlier: str) -> str:
-    """Return a time later than all `earlier` ones, which is the current time if possible.
+    """Return the current time, or the time just after the latest of `earlier` if that is later.
 
     Values in `earlier` that are not timestamps are ignored.
     """
@@ -69,7 +69,7 @@ def _time_after(*earlier: str) -> str:
 
 
 class _WriteTime:
-    """The SQL function `write_time` for SQLite: all statements of a write get the same time."""
+    """The SQLite function `write_time`, which gives all statements of a write the same time."""
 
     def __init__(self) -> None:
         self.write, self.time = -1, ""
@@ -89,7 +89,7 @@ def add_functions(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 
 
 def run(cursor: CursorWrapper, statement: str | PerEngine, values: dict[str, Any]) -> None:
-    """Execute a statement with named parameters, in the version for the database in use."""
+    """Execute a statement with named parameters, using the version for the current database."""
     text = statement if isinstance(statement, str) else statement.of(cursor.db)
     if engine(cursor.db).is_strictly_typed:
         values = {name: storable(value, cursor.db) for name, value in values.items()}
@@ -100,8 +100,8 @@ def run(cursor: CursorWrapper, statement: str | PerEngine, values: dict[str, Any
 def reading(using: str | None = None, *, single_statement: bool = False) -> Iterator[CursorWrapper]:
     """Open a read transaction whose statements all see the same data. It takes no lock.
 
-    With `single_statement`, no transaction is opened. If the caller has already opened one, a
-    savepoint keeps an error from aborting it.
+    With `single_statement`, no transaction is opened. If the caller has already opened a
+    transaction, a savepoint keeps an error from aborting it.
     """
     connection = _connection(using)
     is_nested = connection.in_atomic_block
@@ -160,7 +160,7 @@ def delete_thread(cursor: CursorWrapper, thread_id: str) -> None:
 
 
 def yield_lock(held: float) -> None:
-    """Pause to let the agent take SQLite's lock, which this process held for `held` seconds."""
+    """After holding SQLite's lock for `held` seconds, pause to let the agent take the lock."""
     if engine(store_connection()).is_file:
         time.sleep(min(2 * held, _MAX_PAUSE))
 
@@ -169,7 +169,7 @@ def yield_lock(held: float) -> None:
 def secure_delete(using: str | None = None, *, enabled: bool) -> Iterator[None]:
     """Inside a `with` block, set whether SQLite overwrites deleted data with zeros.
 
-    The default depends on how SQLite was built. Overwriting keeps the lock held for longer.
+    The default depends on how SQLite was built. Overwriting data holds the lock for longer.
     """
     connection = _connection(using)
     if not engine(connection).is_file:

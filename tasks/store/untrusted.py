@@ -21,8 +21,8 @@ WRITTEN_TABLES = (*TABLES, "django_migrations")  # the tables that the site writ
 # The largest value or row in bytes (SQLite's default). Reading a larger one raises an error.
 MAX_VALUE_SIZE = 1_000_000_000
 MAX_DISPLAY_SIZE = 256 * 1024 * 1024  # bytes per value; a page needs several times as much memory
-MAX_NAME_LENGTH = 300  # characters of a table, trigger or other name shown in a message
-DISPLAY_CUT = 100_000  # bytes to show if a value is larger than MAX_DISPLAY_SIZE
+MAX_NAME_LENGTH = 300  # the maximum length of a name (such as a trigger's) in a message
+DISPLAY_CUT = 100_000  # bytes to show of a value that is larger than MAX_DISPLAY_SIZE
 _SUFFIXES = ("", "-wal", "-shm", "-journal")  # the store's file and SQLite's companion files
 _WRITES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
 _HOW_TO_ALLOW = "If that is meant, set GLOAMY_LINKED_STORE=1."
@@ -117,7 +117,7 @@ def harden_sqlite(connection: sqlite3.Connection) -> None:
     """Prevent a database's schema from writing data or running functions with side effects.
 
     Corrupt pages are also detected. A trigger may be created at any time, so every statement is
-    checked when it is compiled. Foreign key cascades are allowed, as they have no source name.
+    checked when it is compiled. Foreign key cascades are allowed: SQLite names no source for them.
     Extensions need no check, because Python does not load them by default.
     """
     connection.execute("PRAGMA trusted_schema = OFF")
@@ -131,7 +131,7 @@ def harden_sqlite(connection: sqlite3.Connection) -> None:
 def _authorize(
     action: int, first: str | None, second: str | None, database: str | None, source: str | None
 ) -> int:
-    """Deny writes by a trigger or view, which is named by `source`; allow everything else."""
+    """Deny writes by a trigger or view (named in `source`), and allow everything else."""
     is_denied = source is not None and action in _WRITES
     return sqlite3.SQLITE_DENY if is_denied else sqlite3.SQLITE_OK
 

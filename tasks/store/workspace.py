@@ -24,7 +24,7 @@ from tasks.store.sqlite_uri import read_only_uri
 
 logger = logging.getLogger(__name__)
 
-# Required for the store's SQLite connection; synchronous = 1 means NORMAL.
+# The pragma settings that the store's SQLite connection must have; synchronous = 1 is NORMAL.
 REQUIRED_PRAGMAS = {
     "journal_mode": "wal",
     "synchronous": 1,
@@ -42,17 +42,17 @@ def store_connection() -> BaseDatabaseWrapper:
 
 
 def store_file() -> Path:
-    """Return the file of an SQLite store."""
+    """Return the path of the store's SQLite file."""
     return file_of(store_connection())
 
 
 def file_of(connection: BaseDatabaseWrapper) -> Path:
-    """Return the file of an SQLite database."""
+    """Return the path of the SQLite file behind a connection."""
     return _file(connection.settings_dict)
 
 
 def location(connection: BaseDatabaseWrapper | None = None) -> str:
-    """Return the location of the store or another database for display, without any password."""
+    """Return a database's location (by default the store's) for display, without any password."""
     connection = connection or store_connection()
     database = connection.settings_dict
     if engine(connection).is_file:
@@ -72,7 +72,7 @@ def warning() -> str:
 
 
 def identity() -> str:
-    """Return a unique name for the store, which identifies it in records of clearings."""
+    """Return a unique name that identifies the store in the site's records."""
     database = store_connection().settings_dict
     if engine(store_connection()).is_file:
         return str(store_file().resolve())
@@ -80,7 +80,7 @@ def identity() -> str:
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """Provide the header of every page with the store's location (a context processor)."""
+    """Provide the store's location for the header of every page (a context processor)."""
     return {"store_location": location(), "read_only": settings.TASKS_READ_ONLY}
 
 
@@ -97,7 +97,7 @@ def prepare() -> None:
 
 
 def open_store() -> None:
-    """Create the tables of a new store, then check it. Raises WorkspaceError if it is invalid."""
+    """Create a new store's tables, then check the store. Raises WorkspaceError if it is invalid."""
     connection = store_connection()
     if engine(connection).is_file:
         file = _file(connection.settings_dict)
@@ -127,7 +127,7 @@ def migrating(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 def check_databases() -> None:
-    """Raise WorkspaceError if a database does not answer, or if the store exists but is invalid."""
+    """Raise WorkspaceError if a database cannot be opened, or if an existing store is invalid."""
     for connection in connections.all():
         if engine(connection).is_file:
             _check_sqlite_file(connection)
@@ -148,9 +148,9 @@ def check_store() -> None:
 
 
 def replace_invalid_utf8(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Read invalid UTF-8 as �, so that it breaks no page (a `connection_created` receiver).
+    """Decode invalid UTF-8 as �, so that pages do not fail (a `connection_created` receiver).
 
-    This is only for the website: an agent must not resume with text that differs from the store.
+    This applies only to the website: an agent must resume with the text exactly as stored.
     """
     if not engine(connection).is_strictly_typed:
         connection.connection.text_factory = untrusted.display_text
@@ -159,7 +159,7 @@ def replace_invalid_utf8(sender: Any, connection: BaseDatabaseWrapper, **kwargs:
 def limit_lock_waits(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     """Set the same lock timeout on PostgreSQL as on SQLite (a `connection_created` receiver).
 
-    Uses a SET statement, because a connection pooler may reject options in the URL.
+    This uses a SET statement, because a connection pooler may reject options in the URL.
     """
     if not engine(connection).is_file:
         with connection.cursor() as cursor:
@@ -167,7 +167,7 @@ def limit_lock_waits(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any
 
 
 def reopen_read_only_store(**kwargs: Any) -> None:
-    """Update a read-only store's URI, which depends on its WAL (a `request_started` receiver)."""
+    """Update a read-only store's URI to suit its WAL file (a `request_started` receiver)."""
     if settings.TASKS_READ_ONLY:
         database = store_connection().settings_dict
         database["NAME"] = read_only_uri(_file(database))
@@ -189,7 +189,7 @@ def _file(database: dict[str, Any]) -> Path:
 
 
 def _make_workspace(file: Path) -> None:
-    """Create the workspace's `state` folder if the store's file belongs in it."""
+    """Create the workspace's `state` folder if that is where the store's file belongs."""
     if file.parent != settings.WORKSPACE / "state":
         return
     try:
@@ -216,7 +216,7 @@ def _check_apart() -> None:
 
 
 def _check_sqlite_file(connection: BaseDatabaseWrapper) -> None:
-    """Check an SQLite file. If it is open, skip its header: closing it here drops our locks."""
+    """Check an SQLite file. Do not reopen an open file: closing it would drop SQLite's locks."""
     file = _file(connection.settings_dict)
     in_workspace = file.parent == settings.WORKSPACE / "state"
     inside = settings.WORKSPACE if in_workspace else file.parent

@@ -13,7 +13,7 @@ register = template.Library()
 def rendered(
     context: template.Context, text: str, form: str = "", language: str = ""
 ) -> SafeString:
-    """Render text as "markdown", "output" or "code", depending on `form`, or else as plain text."""
+    """Render text in the given form: "markdown", "output", "code", or "" for plain text."""
     if form == "markdown":
         return rendering.markdown(text, _budget(context))
     if form == "code" and language:
@@ -22,7 +22,7 @@ def rendered(
 
 
 def _budget(context: template.Context) -> Budget:
-    """Return the page's rendering budget, which is stored on the request if there is one."""
+    """Return the page's rendering budget, which is kept on the request if the context has one."""
     request = context.get("request")
     budget: Budget = getattr(request, "rendering_budget", None) or Budget()
     if request is not None:

@@ -19,7 +19,7 @@ from tasks.transcript import text_preview
 register = template.Library()
 register.simple_tag(thread_url)
 
-MAX_VALUE_LENGTH = 100  # characters to show if a stored value has an unexpected type
+MAX_VALUE_LENGTH = 100  # characters to show of a stored value that has an unexpected type
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -115,7 +115,7 @@ def status_label(status: str) -> str:
 
 @register.filter
 def status_class(status: str) -> str:
-    """Return the CSS class for a status; a stored status may be any text."""
+    """Return the CSS class for a stored status, which may be any text."""
     return f"status-{status}" if status in TaskStatus.values else "status-unknown"
 
 

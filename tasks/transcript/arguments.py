@@ -1,4 +1,4 @@
-"""Split a tool call's arguments for display: a command, an edit, a file and other fields."""
+"""Split a tool call's arguments into a command, an edit, a file and other fields, for display."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Arguments:
 
     @cached_property
     def _keys(self) -> dict[str, str]:
-        """Map each role that has a special display to its key, such as "command" to "cmd"."""
+        """Map roles that are displayed specially to argument names, such as "command" to "cmd"."""
         if not isinstance(self.value, dict):
             return {}
         texts = {key: text for key, text in self.value.items() if isinstance(text, str)}
@@ -113,7 +113,7 @@ class Arguments:
 
     @property
     def single_text(self) -> Text | None:
-        """The arguments if they are a single string, bare or under a generic key, else None."""
+        """The call's only argument if it is a string with no name or a generic one, else None."""
         value = self.value
         if isinstance(value, dict) and len(value) == 1:
             [(name, value)] = value.items()

@@ -1,12 +1,12 @@
-"""Line-by-line diffs of edits, with context, and of the text of two steps."""
+"""Line-by-line diffs of edits, with context lines, and between the text of two steps."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-MAX_LINES = 150  # on each side of an edit; longer edits are not compared
+MAX_LINES = 150  # maximum on each side of an edit; longer edits are not compared
 CONTEXT = 3  # unchanged lines to show around a change
-MAX_COMPARED_LENGTH, MAX_COMPARED_LINES = 20_000, 400  # total for both steps
+MAX_COMPARED_LENGTH, MAX_COMPARED_LINES = 20_000, 400  # maximum totals for two steps to compare
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.transcript import export_atif, export_markdown
 from tasks.transcript.invisible import INVISIBLE, escape_invisible
 
-MAX_NAME_LENGTH = 200  # bytes of the thread id in a file name; the full name may have 255 bytes
+MAX_NAME_LENGTH = 200  # bytes of the thread id to use in a file name, which may have 255 bytes
 CHECKPOINT_BATCH = 20  # rows to load at a time; each may contain megabytes of output
 
 _COLUMNS = [field.attname for field in TaskRecord._meta.concrete_fields]
@@ -33,7 +33,7 @@ class Format:
 
 
 def file_name(thread_id: str, extension: str) -> str:
-    """Return a name for the export that is safe on any file system and in any shell."""
+    """Return a file name for the export that is safe on any file system and in any shell."""
     safe = _UNSAFE.sub("-", thread_id)[-80:].encode()[-MAX_NAME_LENGTH:].decode(errors="ignore")
     return f"gloamy-{safe.strip('-.') or 'thread'}.{extension}"
 
@@ -72,7 +72,7 @@ def _checkpoint_row(checkpoint: TaskCheckpoint) -> dict[str, Any]:
 
 
 def _json_column(column: str, raw: Any, decode: Callable[[str], Any]) -> dict[str, Any]:
-    """Return a column's JSON unchanged, or its raw text and the problem if it is invalid."""
+    """Return a column's JSON unchanged or, if it is invalid, its raw text and the problem."""
     try:
         decode(raw)
     except (TypeError, ValueError) as error:
@@ -123,7 +123,7 @@ def as_markdown(tasks: Sequence[TaskRecord]) -> Iterator[str]:
 
 
 def as_atif(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:
-    """Yield only the latest task, because an ATIF file can only hold one run."""
+    """Yield just the latest task, because an ATIF file holds a single run."""
     yield _json(export_atif.trajectory(tasks[0])) + b"\n"
 
 

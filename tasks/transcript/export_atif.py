@@ -112,7 +112,7 @@ def _agent_step(message: Message, ids: "_Ids") -> dict[str, Any]:
 
 
 def _object(arguments: Any) -> dict[str, Any]:
-    """Wrap a call's arguments in an object if they are not one, as ATIF requires."""
+    """Wrap a call's arguments in an object, which ATIF requires, unless they already are one."""
     if isinstance(arguments, dict):
         return arguments
     return {} if arguments in (None, "") else {"arguments": arguments}

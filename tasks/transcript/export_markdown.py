@@ -136,7 +136,7 @@ def _harmless(text: str) -> str:
 
 
 def _code_lines(text: str, lines: list[str]) -> tuple[set[int], list[str]]:
-    """Return the numbers of lines in code blocks, and a fence to close the last one if needed."""
+    """Return the line numbers of all code blocks, and a fence to close the last block if needed."""
     if "```" not in text and "~~~" not in text:
         return set(), []
     code: set[int] = set()
@@ -145,7 +145,7 @@ def _code_lines(text: str, lines: list[str]) -> tuple[set[int], list[str]]:
         if token.type == "fence" and token.map:
             first, last = token.map
             is_closed = last - first > 1 and lines[last - 1].strip(" \t>").startswith(token.markup)
-            if is_closed or not token.level:  # otherwise the enclosing list or quote ends it
+            if is_closed or not token.level:  # otherwise the enclosing list or quote ends the block
                 code |= set(range(first, last))
             closing_fence = [] if is_closed or token.level else [token.markup]
     return code, closing_fence

@@ -79,12 +79,12 @@ class Message:
 
     @property
     def orphaned_results(self) -> list[Result]:
-        """The tool results that belong to no call. All others are displayed with their calls."""
+        """The tool results without a matching call. All others are displayed with their calls."""
         return [result for result in self.results if result.call_number is None]
 
     @property
     def call_number(self) -> int | None:
-        """The number of the message whose tool calls this message has results for, or None."""
+        """The number of the message that made the calls for this message's results, or None."""
         return next((r.call_number for r in self.results if r.call_number is not None), None)
 
     @property
@@ -146,7 +146,7 @@ class Thread:
     def length(self) -> int:
         """The size of the execution history in bytes, or 0 if the query did not measure it.
 
-        Queries that load entire histories must limit their size themselves.
+        A query that does not measure histories must itself exclude histories that are too large.
         """
         return getattr(self.record, "history_length", None) or 0
 

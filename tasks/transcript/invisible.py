@@ -1,4 +1,4 @@
-"""Escapes invisible characters and those that reorder text, for example as `[U+202E]`."""
+"""Escapes invisible characters and characters that reorder text, for example as `[U+202E]`."""
 
 import re
 
@@ -15,8 +15,8 @@ INVISIBLE = re.compile(
     f"[{_JOINERS}]"
 )
 INVISIBLE_RUN = re.compile(rf"(?P<one>{INVISIBLE.pattern})(?P=one)*+")
-_CANDIDATE = re.compile(f"[{_CHARACTERS}{_JOINERS}]")  # five times faster, but less precise
-# In HTML, line endings and the attributes that forms and scripts rely on are left alone.
+_CANDIDATE = re.compile(f"[{_CHARACTERS}{_JOINERS}]")  # faster than INVISIBLE, but less precise
+# In HTML, line endings and the attributes that forms and scripts rely on stay unchanged.
 _IN_HTML = re.compile(
     r'(?P<exact> (?:value|data-text|data-query|datetime)="[^"]*+"|\r\n)'
     f"|(?:{INVISIBLE_RUN.pattern})"
@@ -24,7 +24,7 @@ _IN_HTML = re.compile(
 
 
 def describe(run: str) -> str:
-    """Return a name for a run of the same invisible character, such as "ESC" or "U+202E"."""
+    """Return the name of a run of identical invisible characters, such as "ESC" or "U+202E"."""
     name = "ESC" if run[0] == "\x1b" else f"U+{ord(run[0]):04X}"
     return f"{name} \u00d7 {len(run)}" if len(run) > 1 else name
 

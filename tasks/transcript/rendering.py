@@ -24,9 +24,9 @@ from tasks.transcript.invisible import INVISIBLE_RUN, describe
 from tasks.transcript.terminal import Span
 
 MARKDOWN_LENGTH = 20_000  # characters; anything longer is shown as plain text
-_MAX_BRACKETS, _MAX_CELLS = 1_000, 5_000  # above these, Markdown is too slow or its HTML too big
+_MAX_BRACKETS, _MAX_CELLS = 1_000, 5_000  # with more, Markdown is too slow or its HTML too big
 _MAX_NESTING = 50  # levels of nested quotes and lists
-_MAX_SPANS, _MAX_INVISIBLE = 4_000, 400  # per piece of text; anything beyond gets no markup
+_MAX_SPANS, _MAX_INVISIBLE = 4_000, 400  # per piece of text; any more get no markup
 
 _IMAGE_MARKER = re.compile(r"\[(?:IMAGE|Image|image):[^\[\]\n<>]{1,400}\]")
 
@@ -71,7 +71,7 @@ def plain(text: str) -> SafeString:
 
 
 def output(text: str) -> SafeString:
-    """Render terminal output, already processed by `terminal.replay()`, with its colors."""
+    """Render terminal output that `terminal.replay()` has processed, with its colors."""
     return html_of(terminal.spans(text))
 
 
@@ -116,7 +116,7 @@ def html_of(spans: Iterable[Span]) -> SafeString:
 
 
 def _escape(text: str, marks: Iterator[int]) -> str:
-    """Escape text and mark images and invisible characters in it. `marks` counts the latter."""
+    """Escape text, marking images and invisible characters. `marks` counts the invisible ones."""
     escaped = escape(text, quote=False)
     if "[" in escaped:
         escaped = _IMAGE_MARKER.sub(r'<span class="picture">\g<0></span>', escaped)

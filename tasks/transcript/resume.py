@@ -29,7 +29,7 @@ class Source:
 
     @property
     def segments(self) -> list[Segment]:
-        """The message split into segments, cut off at the maximum length that a page displays."""
+        """The message split into segments, up to the maximum length that a page displays."""
         text = self.message.content
         if self.drop_reason or self.message.role != "assistant":
             start = request_masking.truncate(text, DISPLAY_LENGTH)
@@ -74,13 +74,13 @@ class Turn:
 
     @property
     def is_changed(self) -> bool:
-        """Whether the turn is anything other than a single stored message, unchanged."""
+        """Whether the turn is anything but one unchanged stored message."""
         stored = [source.message for source in self.sources]
         return self.message is None or stored != [self.message]
 
 
 def build_turns(history: Iterable[ChatMessage]) -> list[Turn]:
-    """Build the turns that an agent would resume with from a resumable history.
+    """From a resumable history, build the turns that an agent would resume with.
 
     A dropped message is listed with the turn before it, or with turn 0 if there is none.
     """

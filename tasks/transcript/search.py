@@ -16,9 +16,9 @@ from tasks.secrets.request_masking import SearchedText
 from tasks.transcript.tool_calls import RESULTS_HEAD
 
 SNIPPET_BEFORE, SNIPPET_AFTER = 60, 140  # characters
-LIKE_LENGTH = 24  # characters of a term matched in SQL, where longer patterns are slower
-# The number of characters to search in one go, which makes other requests wait. Searching for
-# patterns that allow for JSON escapes can be a hundred times slower than for literal text.
+LIKE_LENGTH = 24  # characters of a term to match in SQL; longer patterns would be slower
+# The maximum number of characters to search at a time, because other requests have to wait.
+# Patterns that allow for JSON escapes can be a hundred times slower, so their limit is lower.
 CHUNK, PATTERN_CHUNK = 1_000_000, 20_000
 ROLES = ("user", "assistant", "tool", "system")
 UNREADABLE = "unreadable"  # the role reported for a history that cannot be decoded
@@ -70,7 +70,7 @@ class Term:
         return Q(thread_id__like=pattern) | Q(task_id__like=pattern)
 
     def in_histories(self) -> Q:
-        """Return a filter for rows whose history contains the text. A few others may match."""
+        """Return a filter for rows whose history contains the text. A few other rows may match."""
         start = self.text[:LIKE_LENGTH]
         rows = Q(execution_history_json__like=f"%{''.join(map(_like_json, start))}%")
         if not start.isascii():
@@ -187,7 +187,7 @@ def _atom_pattern(atom: str, backslashes: str) -> str:
 
 
 def _like_literal(character: str) -> str:
-    """Return a LIKE pattern for a character: "_" if SQLite cannot ignore the character's case."""
+    """Return a LIKE pattern for a character, or "_" if SQLite cannot ignore its case."""
     if character in "\\%_":
         return "\\" + character
     has_case = character.lower() != character.upper()

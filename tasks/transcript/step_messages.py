@@ -46,7 +46,7 @@ def steps_by_message(steps: Sequence[Step], messages: Iterable[Message]) -> dict
 
 
 def fill_outcomes(message: Message, step: Step) -> None:
-    """Copy any outcomes and outputs that the message's calls lack from the recorded step."""
+    """Use the recorded step to fill in outcomes and outputs that the message's calls lack."""
     message.exchange.pair()
     for call, recorded in zip(message.calls, step.calls, strict=True):
         if call.success is None:

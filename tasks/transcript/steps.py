@@ -61,7 +61,7 @@ class Outline:
 def number_attempts(checkpoints: Iterable[tuple[int, Any]]) -> dict[int, int]:
     """Map each checkpoint id to its attempt number, given (id, step_index) pairs in id order.
 
-    Step numbers start over with each attempt, so one that does not increase starts a new attempt.
+    Step numbers restart with each attempt, so any that does not increase marks a new attempt.
     """
     attempts: dict[int, int] = {}
     attempt, previous = 1, -math.inf
@@ -257,7 +257,7 @@ def _format_arguments(arguments: Any) -> str:
 def build_steps(
     outlines: Sequence[Outline], rows: Mapping[int, TaskCheckpoint], before: Outline | None
 ) -> list[Step]:
-    """Build a step for each outline that has a row. `before` is the outline that precedes them."""
+    """Build a step for each outline that has a row. `before` is the outline before the first."""
     previous = Step(before, rows[before.id], None) if before and before.id in rows else None
     steps: list[Step] = []
     for outline in outlines:

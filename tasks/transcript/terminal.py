@@ -9,7 +9,7 @@ from collections.abc import Iterator
 Span = tuple[str, str]  # CSS class names, and the text they apply to
 
 # Matches ECMA-48 control strings (such as OSC, used for titles), control sequences and escapes.
-# An unterminated control string ends with its line, although a terminal would swallow more.
+# An unterminated control string is cut off at the end of its line, unlike in a terminal.
 _CONTROL = re.compile(
     "(?:\x1b[\\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*+(?:\x07|\x9c|\x1b\\\\|(?=\x1b|\n|\\Z))"
     "|(?:\x1b\\[|\x9b)(?P<parameters>[0-?]*+)(?P<middle>[ -/]*+)(?P<final>[@-~]?)"
@@ -130,7 +130,7 @@ class _Pen:
 
 
 def _extended_color(rest: Iterator[int]) -> int | None:
-    """Read an indexed or RGB color. Return the nearest basic color, or None if it is invalid."""
+    """Convert an indexed or RGB color to the nearest basic color, or to None if it is invalid."""
     kind = next(rest, 0)
     if kind == 5:
         return _nearest_to_indexed(min(next(rest, 0), 255))

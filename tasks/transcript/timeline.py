@@ -25,7 +25,7 @@ from tasks.transcript.timeline_scale import Axis, Ending, Span, ending_of, group
 NARROW, WIDE = 320, 900  # minimum timeline widths in pixels, for few and for many steps
 FEW_STEPS = 4  # a task with this many steps or fewer gets a narrow timeline
 MAX_BARS, MAX_ROWS = 120, 5
-MIN_FAILED_SHARE = 0.25  # minimum share of a bar to show as failed, so that one failure is visible
+MIN_FAILED_SHARE = 0.25  # minimum share of a bar drawn as failed, so that one failure is visible
 TOUCH_WIDTH = 96  # minimum average bar width on a phone, in pixels
 PHONE_WIDTHS = (900, 1280, 1920, 2560, 3840)  # in pixels; timeline.css repeats these widths
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
@@ -37,7 +37,7 @@ LAST_TICK_ROOM = 30  # minimum pixels between the last tick and the right edge
 class Bar:
     """A bar for one step, or for several consecutive steps if there are too many for one bar each.
 
-    `label_from` and `number_from` are the smallest timeline widths that fit the label and number.
+    `label_from` and `number_from` are the timeline widths from which the label and number fit.
     """
 
     steps: Sequence[Outline]
@@ -66,7 +66,7 @@ class Bar:
 
     @property
     def passed_share(self) -> str:
-        """The height of the part for passed steps, or "" if none or all of the steps failed."""
+        """The share of the bar's height for passed steps, or "" if no steps or all steps failed."""
         share = 1 - self.failures / len(self.steps)
         return _percent(min(share, 1 - MIN_FAILED_SHARE)) if 0 < share < 1 else ""
 
@@ -126,7 +126,7 @@ class Row:
 @dataclass(frozen=True)
 class Timeline:
     rows: list[Row]
-    detail: Row | None  # a row for the steps listed on the page, if other bars combine steps
+    detail: Row | None  # a row for the steps listed on the page, if other rows combine steps
     is_wide: bool
 
     @property
@@ -232,7 +232,7 @@ def _bar(span: Span, x: float, width: float, base: int) -> Bar:
 
 
 def _number_bars(bars: list[Bar], base: int) -> list[Bar]:
-    """Show the numbers of some bars that are too narrow, letting them extend past their bars."""
+    """Show the numbers of some narrow bars, letting the numbers extend past the bars."""
     numbers = [
         (float(bar.x[:-1]) / 100 * base, bar.number, bar.number_from in WIDTHS) for bar in bars
     ]

@@ -13,7 +13,7 @@ NUMBER_INTERVAL = 5  # when space is short, every fifth step shows its number
 
 
 def fit_label(label: str, share: float, base: int) -> tuple[str, int | None]:
-    """Return the label, shortened if necessary, and the smallest timeline width where it fits."""
+    """Return the label, shortened if needed, and the smallest timeline width at which it fits."""
     width = fitting_width(label, share, base)
     letters = int((WIDTHS[-1] * share - PADDING) / LETTER) - 1
     if (width is None or width > WIDTHS[-1]) and MIN_LABEL <= letters < len(label):
@@ -38,7 +38,7 @@ def number_of(steps: Sequence[Outline]) -> str:
 
 
 def fitting_width(text: str, share: float, base: int) -> int | None:
-    """Return the smallest timeline width at which text fits a bar that takes up `share` of it."""
+    """Return the smallest timeline width at which text fits into `share` of the width, or None."""
     needed = len(text) * LETTER + PADDING
     widths = (width for width in WIDTHS + SCROLLED_WIDTHS if width >= base)
     return next((width for width in widths if text and width * share >= needed), None)

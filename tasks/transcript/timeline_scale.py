@@ -9,7 +9,7 @@ from typing import Any
 from tasks.models import TaskRecord, TaskStatus
 from tasks.transcript.steps import Outline
 
-MIN_GAP, MEDIANS = 600, 8  # minimum gap to fold, in seconds and in median step durations
+MIN_GAP, MEDIANS = 600, 8  # minimum gap to fold: in seconds, and in median step durations
 MAX_GAPS = 6
 GAP_WIDTH = 70  # pixels
 BAR_WIDTH = 38.0  # pixels for a bar of zero duration, if there is room
@@ -17,7 +17,7 @@ BAR_WIDTH = 38.0  # pixels for a bar of zero duration, if there is room
 
 @dataclass(frozen=True)
 class Span:
-    """The steps in one bar, the folded gap before them, and the number of seconds they took."""
+    """The steps in one bar, the folded gap before them, and the seconds that the steps took."""
 
     steps: Sequence[Outline]
     gap: float
@@ -107,7 +107,7 @@ def _gap_threshold(steps: Iterable[Outline]) -> float:
 
 
 def ending_of(steps: Sequence[Outline], task: TaskRecord, now: datetime) -> Ending | None:
-    """Return the time after the last step, or None if it is zero or its start or end is unknown."""
+    """Return the time from the last step to the end, or None if that is zero or unknown."""
     status = TaskStatus.read(task.status)
     end: Any = task.completed_at if status.is_terminal else now
     last = steps[-1].ended_at

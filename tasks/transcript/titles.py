@@ -1,4 +1,4 @@
-"""Chooses titles (the line of a user message that states the request) and summarizes notes."""
+"""Chooses titles from user messages (the lines that state the requests), and summarizes notes."""
 
 import contextlib
 import re
@@ -14,11 +14,11 @@ from tasks.transcript.text_preview import collapse_data_urls
 
 TITLE_LENGTH = 200
 _MESSAGE_LENGTH = TITLE_LENGTH * 12  # characters of a message that are searched for a title
-_NOTE_BOILERPLATE = "- Continue from the latest confirmed state"  # gloamy adds it to every note
+_NOTE_BOILERPLATE = "- Continue from the latest confirmed state"  # gloamy adds this to every note
 
 _USER_MESSAGE = re.compile(r'\{"role":"user","content":"((?:[^"\\]|\\u[0-9a-f]{4}|\\[^u])*+)')
 
-# A line that is only a label for the next, such as "ISSUE:", "# Task" or "--- Question ---".
+# Matches a line that only labels the next line, such as "ISSUE:", "# Task" or "--- Question ---".
 _LABEL = re.compile(
     r"(?:[#*\-=\s]*)(?:the )?(?:issue|task|title|subject|problem|question|goal|request|objective"
     r"|query|summary)(?: (?:text|title|description|statement))?[\s:*#\-=]*",
@@ -34,7 +34,7 @@ _GREETING = re.compile(
     r"^(?:hi|hello|hey|dear|good (?:morning|day|evening)|please note)\b[^.,!:\n]{0,30}[.,!:]+\s*",
     re.I,
 )
-# The start of a line that only introduces the request.
+# Matches the start of a line that only introduces the request.
 _LEAD_IN = re.compile(
     "(?:here(?: is| are|['\u2019]s)|below (?:is|are)|the following|this is an? (?:demo|example)"
     "|you(?: are|['\u2019]re) (?:an?|the|my|now|currently|going)\\b"

@@ -88,7 +88,7 @@ class Result:
 
 
 def parse_assistant(message: str) -> tuple[str, list[Part]]:
-    """Return the reasoning and parts of an assistant message, whichever format it is in."""
+    """Return the reasoning and parts of an assistant message in either format."""
     native = _parse_native(message)
     return ("", parse_tagged(message)) if native is None else native
 
@@ -199,7 +199,7 @@ def _native_result(message: str) -> Result:
 
 
 def _tagged_results(message: str) -> Iterator[Result]:
-    """Yield tool results. Each extends to its last end tag, as its output may contain end tags."""
+    """Yield tool results. A result ends at its last end tag, as its output may contain end tags."""
     tags = list(_RESULT_TAG.finditer(message))
     before = message[len(RESULTS_HEAD) : tags[0].start() if tags else None]
     if before.strip():

@@ -82,7 +82,7 @@ def _clear_at_once(clearing: Clearing) -> str:
 @can_clear
 @limit_concurrency
 def clear_selected(request: HttpRequest) -> HttpResponse:
-    """Draft a clearing of the selected threads or of all listed ones, and ask for confirmation."""
+    """Draft a clearing of the selected threads or of the entire list, and ask for confirmation."""
     if request.POST.get("all"):
         query = request.POST.get("query", "")
         ids = _listed_ids(Filters.parse(QueryDict(query)))
@@ -130,7 +130,7 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
 @can_view
 @can_clear
 def go_on(request: HttpRequest, pk: int) -> HttpResponse:
-    """Continue a clearing for about a second. The page repeats the request until it is done."""
+    """Continue a clearing for about a second. The page asks again until the clearing is done."""
     refuse_read_only()
     clearing = get_clearing(pk)
     if request.headers.get("HX-Request") != "true":
@@ -162,9 +162,9 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _confirm(request: HttpRequest, draft: Clearing, **context: Any) -> HttpResponse | None:
-    """Confirm a draft and return None, or return a page that says why not and asks again.
+    """Confirm a draft and return None, or return a page that explains the problem and asks again.
 
-    A draft is confirmed only if it holds the threads that the user saw, unchanged in the store.
+    A draft is confirmed only if the threads in it are those that the user saw and have not changed.
     """
     current = Confirmation.of(draft)
     current.is_stale = request.POST.get("version") != current.version

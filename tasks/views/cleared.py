@@ -46,7 +46,7 @@ def clearing_list(request: HttpRequest) -> HttpResponse:
 
 
 def _page(rows: Any, length: int) -> tuple[list[Any], int | None]:
-    """Return a page of rows, and the primary key of its last row if more rows follow it."""
+    """Return a page of rows, and the primary key of its last row if more rows follow."""
     page = list(rows[: length + 1])
     return page[:length], page[length - 1].pk if len(page) > length else None
 
@@ -93,7 +93,7 @@ def _context(request: HttpRequest, clearing: Clearing) -> dict[str, Any]:
 
 
 def _with_returned(threads: list[ClearedThread]) -> list[tuple[ClearedThread, Any]]:
-    """Pair each thread with a description of any new thread that has the same id, or with None."""
+    """Pair each cleared thread with a description of a new thread that has its id, or with None."""
     cleared_ids = [thread.thread_id for thread in threads if thread.fate == Fate.CLEARED]
     since = summaries.first_created(cleared_ids) if cleared_ids else {}
     current = summaries.read(list(since)) if since else {}
@@ -109,7 +109,7 @@ def _returned(thread: ClearedThread, summary: summaries.Summary | None, since: s
     created = parse_stored(since)
     is_later = isinstance(created, datetime) and thread.cleared_at and created > thread.cleared_at
     return {
-        "since": created if is_later else None,  # imported threads keep their original time
+        "since": created if is_later else None,  # an imported thread keeps its creation time
         "now": describe(summary),
         "fingerprint": summary.fingerprint,
         "is_running": summary.was_running,

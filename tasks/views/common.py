@@ -31,7 +31,7 @@ def may_clear(request: HttpRequest) -> bool:
 
 
 def mark_returned(records: Sequence[TaskRecord]) -> None:
-    """Set each record's `came_back` to the last clearing of its thread, or None, in one query."""
+    """Set each record's `came_back` to its thread's last clearing or None, using a single query."""
     cleared = last_clearings([str(r.thread_id) for r in records], workspace.identity())
     for record in records:
         record.came_back = cleared.get(str(record.thread_id))  # type: ignore[attr-defined]
@@ -55,7 +55,7 @@ def requested_tasks(request: HttpRequest) -> TaskRecordQuerySet:
 def get_task(request: HttpRequest, tasks: TaskRecordQuerySet) -> TaskRecord:
     """Return the first of the requested thread's tasks, or raise Http404 if there is none.
 
-    If the user has revealed the thread's secrets, they are no longer masked.
+    If the user has revealed the thread's secrets, this also turns off masking for the request.
     """
     record = tasks.first()
     if record is not None and is_unusable_key(record.pk):

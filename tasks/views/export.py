@@ -20,7 +20,7 @@ from tasks.views.limits import limit_concurrency
 @can_view
 @limit_concurrency
 def export(request: HttpRequest) -> HttpResponseBase:
-    """Stream a thread's tasks in the requested format. The ATIF format has only the latest task."""
+    """Stream a thread's tasks in the requested format. An ATIF file holds only the latest task."""
     thread_id = requested_thread_id(request)
     found = FORMATS.get(request.GET.get("format", ""))
     if found is None:

@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 
 from tasks.views.errors import too_many_requests
 
-SERVER_THREADS = 16  # per process, because many may be waiting for a slow disk or the agent's lock
+SERVER_THREADS = 16  # per process; many threads may be waiting for a slow disk or the agent's lock
 SLOTS_PER_USER = 4
 SLOT_LIFETIME = 10 * 60  # seconds after which a slot is freed even if its response was never closed
 RETRY_AFTER = 5  # seconds
@@ -58,7 +58,7 @@ _slots = RequestSlots()
 def limit_concurrency_if(is_heavy: Callable[[HttpRequest], bool]) -> Callable[[View], View]:
     """Make a view respond with 429 while its user has `SLOTS_PER_USER` heavy requests running.
 
-    A streaming response counts until it is closed. Apply this below the permission decorator.
+    A streaming response counts until it is closed. Apply this decorator below the permission check.
     """
 
     def decorator(view: View) -> View:

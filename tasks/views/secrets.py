@@ -48,7 +48,7 @@ def _return_url(request: HttpRequest) -> str:
 @can_view
 @can_reveal
 def reveals(request: HttpRequest) -> HttpResponse:
-    """List who has revealed which thread's secrets in this store, newest first."""
+    """List which users revealed which threads' secrets in this store, newest first."""
     rows = Reveal.objects.filter(store=workspace.identity()).order_by("-pk")
     if before := parse_number(request.GET.get("before", "")):
         rows = rows.filter(pk__lt=before)

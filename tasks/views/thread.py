@@ -29,7 +29,7 @@ def thread(request: HttpRequest) -> HttpResponse:
     """Render the thread page or, with `piece=`, just the entries before or after those shown."""
     if "piece" in request.GET:
         return render(request, "tasks/thread/_entries.html", {"page": _page(request)})
-    tag = _live_tag(request)  # computed before the page is read, so that no change is missed
+    tag = _live_tag(request)  # computed before the page's data is read, so that no change is missed
     return render(request, "tasks/thread/page.html", {"page": _page(request, tag)})
 
 

@@ -27,7 +27,7 @@ from tasks.views.thread_tabs import MAX_OUTLINED_HISTORY, TABS, CheckpointsTab, 
 
 MAX_TASKS = 50  # the maximum number of tasks read per thread
 MAX_FAILURES = 8  # the maximum number of failed steps listed in the sidebar
-MAX_ERROR_LINE = 300  # characters of the error shown next to the status
+MAX_ERROR_LINE = 300  # characters to show of the error next to the status
 
 
 class ListLinks(NamedTuple):

@@ -20,8 +20,8 @@ from tasks.transcript.search import Hit
 from tasks.transcript.step_messages import fill_outcomes, messages_by_step, steps_by_message
 from tasks.transcript.steps import Outline, Step, build_steps
 
-MAX_OUTLINED_HISTORY = 4_000_000  # bytes; only the tab that shows the history reads a larger one
-MAX_OUTCOMES_SOURCE = 4_000_000  # characters; limits the steps read to fill in missing outcomes
+MAX_OUTLINED_HISTORY = 4_000_000  # bytes; a larger history is read only by the tab that shows it
+MAX_OUTCOMES_SOURCE = 4_000_000  # characters of step items to read to fill in missing outcomes
 ENTRY_OVERHEAD = 800  # characters added to the weight of each entry for its markup
 STEP_DISPLAY_LENGTH = 2 * DISPLAY_LENGTH  # a step shows two values: arguments and output
 HITS_PER_PAGE = 50
@@ -198,7 +198,7 @@ def checkpoints(
 
 
 def resumable_turns(request: HttpRequest, thread: Thread, outlines: Sequence[Outline]) -> ResumeTab:
-    """Build a page of the turns that the agent would resume from, each with its source messages."""
+    """Build a page of the turns that the agent would resume with, each with its source messages."""
     history = [] if thread.resume_problem else thread.record.resumable_history
     turns = resume.build_turns(history)
     first = turns[0].number if turns else 0

@@ -122,7 +122,7 @@ def _key(record: TaskRecord) -> str:
 
 
 def _message_url(record: TaskRecord, hit: Hit, term: str, back: dict[str, str]) -> str:
-    """Return the URL of the hit's message; it repeats the search if the message is readable."""
+    """Return the hit's message URL, which repeats the search unless the history is unreadable."""
     find = {"find": term} if hit.role != UNREADABLE else {}
     url = thread_url("thread", record.thread_id, message=hit.number, **find, **back)
     return f"{url}#message-{hit.number}"
@@ -217,7 +217,7 @@ def _form_context(filters: Filters) -> dict[str, Any]:
 
 
 def _active_filters(filters: Filters) -> list[dict[str, str]]:
-    """Return each active filter, with the URL of the list without that filter."""
+    """Return the active filters, each with the URL that removes it from the list."""
     params = filters.params()
     labels = {
         "status": STATES.get(filters.status, ""),

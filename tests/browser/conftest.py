@@ -1,4 +1,4 @@
-"""One server and one Chromium, shared by all browser tests of a process and reset for each test."""
+"""One server and one Chromium, shared by all browser tests in a process and reset for each test."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "needs Chromium and its driver: apt-get install chromium chromium-driver"
 ARGUMENTS = (
     "headless=new",
-    "no-sandbox",  # the sandbox does not work for root, and all pages are ours
+    "no-sandbox",  # the sandbox does not work for root, and the tests only open trusted pages
     "disable-gpu",
     "disable-quic",
     "disable-dev-shm-usage",
@@ -26,9 +26,9 @@ ARGUMENTS = (
     "disable-sync",
     "window-size=1400,1000",
 )
-# This runs before each page's scripts, and logs payload calls and CSP violations as errors.
-# It also runs two kinds of timers ten times as fast: the 2 s timers that pages poll with,
-# and the 200 ms timers that htmx uses to check which elements have come into view.
+# This script runs before a page's own scripts, and logs calls by injected payloads as errors.
+# The script also logs CSP violations, and makes two kinds of timers run ten times as fast.
+# These are the 2 s timers that pages poll with, and htmx's 200 ms timers for visibility checks.
 BEFORE_PAGE = """
     const report = (what) => console.error(`SENTINEL ${what} ${location.href}`);
     for (const name of ["pwned", "alert", "confirm", "prompt", "print", "open"]) {
@@ -96,7 +96,7 @@ def site(running_site: Site) -> Site:
 
 @pytest.fixture
 def bare_browser(chromium: webdriver.Chrome, running_site: Site) -> Iterator[webdriver.Chrome]:
-    """The browser without cookies, showing a page that makes no requests in its only window."""
+    """The browser without cookies. Its only window shows a page that makes no requests."""
     # about:blank would be slower, because Chromium starts another process for it
     chromium.get(f"{running_site.origin}/static/tasks/icon.svg")
     chromium.execute_cdp_cmd("Network.clearBrowserCookies", {})
@@ -114,7 +114,7 @@ def bare_browser(chromium: webdriver.Chrome, running_site: Site) -> Iterator[web
 
 @pytest.fixture
 def browser(bare_browser: webdriver.Chrome, site: Site) -> Iterator[webdriver.Chrome]:
-    """The browser of a signed-in operator. Script errors or requests elsewhere fail the test."""
+    """A signed-in operator's browser. Script errors and requests to other sites fail the test."""
     everything = {"origin": site.origin, "storageTypes": "local_storage"}
     bare_browser.execute_cdp_cmd("Storage.clearDataForOrigin", everything)
     bare_browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})

@@ -37,7 +37,7 @@ def sign_in(browser: webdriver.Chrome, site: Site, user: str = "operator") -> No
 
 def wait(browser: webdriver.Chrome, seconds: float = 60) -> WebDriverWait[webdriver.Chrome]:
     """Return a WebDriverWait whose default timeout is long enough for a busy machine."""
-    gone = [NoSuchElementException, StaleElementReferenceException]  # while the page is changing
+    gone = [NoSuchElementException, StaleElementReferenceException]  # raised while the page changes
     return WebDriverWait(browser, seconds, poll_frequency=0.03, ignored_exceptions=gone)
 
 
@@ -109,7 +109,7 @@ def problems(browser: webdriver.Chrome) -> list[str]:
 
 
 def strange_errors(browser: webdriver.Chrome) -> list[str]:
-    """Return script errors, content security policy violations, and calls made by payloads."""
+    """Return script errors, CSP violations, and calls made by injected payloads."""
     entries = browser.get_log("browser")
     return [
         entry["message"]
