@@ -31,7 +31,7 @@ COLUMNS = ("id", "task_id", "step_index", "created_at")
 
 @admin.register(TaskCheckpoint)
 class TaskCheckpointAdmin(ReadOnlyAdmin):
-    list_display = ("number", "task_shown", "step_shown", "taken")
+    list_display = ("number", "task_label", "step_label", "taken")
     list_filter = (
         TakenFilter,
         TaskStatusFilter,
@@ -89,11 +89,11 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
         return str(checkpoint.pk)
 
     @admin.display(description="task")
-    def task_shown(self, checkpoint: TaskCheckpoint) -> str:
+    def task_label(self, checkpoint: TaskCheckpoint) -> str:
         return request_masking.truncate(display_id(checkpoint.task_id), 300)
 
     @admin.display(description="step")
-    def step_shown(self, checkpoint: TaskCheckpoint) -> str:
+    def step_label(self, checkpoint: TaskCheckpoint) -> str:
         return request_masking.truncate(str(checkpoint.step_index), 100)
 
     @admin.display(description="taken")

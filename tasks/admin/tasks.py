@@ -57,7 +57,7 @@ STEPS_PER_PAGE = 50
 
 @admin.register(TaskRecord)
 class TaskRecordAdmin(ReadOnlyAdmin):
-    list_display = ("shown", "state", "channel_short", "provider_short", "model_short", "active")
+    list_display = ("label", "state", "channel_short", "provider_short", "model_short", "active")
     list_filter = (StatusFilter, ActiveFilter, ChannelFilter, ProviderFilter, ModelFilter)
     search_fields = ("task_id", "thread_id")
     search_help_text = "The id of a task or a thread, or a part of one."
@@ -115,7 +115,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         return reverse("admin:tasks_taskrecord_change", args=[path_id(row)])
 
     @admin.display(description="task")
-    def shown(self, record: TaskRecord) -> str:
+    def label(self, record: TaskRecord) -> str:
         label = "(no id)"
         if record.pk is not None:
             label = request_masking.truncate(display_id(record.task_id), 300)

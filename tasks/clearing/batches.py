@@ -153,14 +153,14 @@ def _retry(clearing: Clearing, thread: ClearedThread) -> None:
 def _record_result(threads: list[ClearedThread]) -> None:
     """Record which threads were cleared or kept; `settle` handles those left open by errors."""
     cleared = [thread.pk for thread in threads if thread.fate == Fate.CLEARED]
-    kept = [thread for thread in threads if thread.fate == Fate.KEPT]
+    skipped = [thread for thread in threads if thread.fate == Fate.KEPT]
     with transaction.atomic():
         ClearedThread.objects.filter(pk__in=cleared).update(
             fate=Fate.CLEARED, cleared_at=timezone.now()
         )
-        for thread in kept:
+        for thread in skipped:
             _keep(thread, thread.why)
-        ThreadArchive.objects.filter(thread__in=kept).delete()
+        ThreadArchive.objects.filter(thread__in=skipped).delete()
 
 
 def count(clearing: Clearing) -> None:

@@ -85,17 +85,17 @@ def build_turns(history: Iterable[ChatMessage]) -> list[Turn]:
     A dropped message is listed with the turn before it, or with turn 0 if there is none.
     """
     groups: list[list[Source]] = [[]]  # the source messages of each turn
-    kept: list[ChatMessage] = []
+    cleaned_messages: list[ChatMessage] = []
     for message in history:
         cleaned, drop_reason = _clean(message)
         if not drop_reason and message.role != _ROLES[len(groups) % 2]:
-            drop_reason = "" if kept else "no user turn comes before it"
+            drop_reason = "" if cleaned_messages else "no user turn comes before it"
         elif not drop_reason:
             groups.append([])
         if not drop_reason:
-            kept.append(cleaned)
+            cleaned_messages.append(cleaned)
         groups[-1].append(Source(message, drop_reason))
-    messages = [None, *normalize_resumable_turns(kept)]
+    messages = [None, *normalize_resumable_turns(cleaned_messages)]
     turns = [Turn(*turn) for turn in zip(range(len(groups)), messages, groups, strict=True)]
     return turns if groups[0] else turns[1:]
 

@@ -50,8 +50,8 @@ def clear(request: HttpRequest) -> HttpResponse:
 
 
 def _clear_thread(request: HttpRequest, thread_id: str) -> HttpResponse:
-    shown = signed_thread(thread_id, request.POST.get("seen", ""))
-    threads = [shown] if shown else lifecycle.plan([thread_id], measure=True)
+    signed = signed_thread(thread_id, request.POST.get("seen", ""))
+    threads = [signed] if signed else lifecycle.plan([thread_id], measure=True)
     clearing = lifecycle.draft(threads, actor(request, Source.THREAD_PAGE))
     if page := _confirm(request, clearing, thread_id=thread_id):
         clearing.delete()

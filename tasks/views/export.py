@@ -22,8 +22,8 @@ from tasks.views.limits import limit_concurrency
 def export(request: HttpRequest) -> HttpResponseBase:
     """Stream a thread's tasks in the requested format. An ATIF file holds only the latest task."""
     thread_id = requested_thread_id(request)
-    found = FORMATS.get(request.GET.get("format", ""))
-    if found is None:
+    export_format = FORMATS.get(request.GET.get("format", ""))
+    if export_format is None:
         raise BadRequest(f"The address names no format: it needs “&format=” {', '.join(FORMATS)}.")
     rows = TaskRecord.objects.for_thread(thread_id)
     heads = map(Thread, rows.for_list())
@@ -38,7 +38,8 @@ def export(request: HttpRequest) -> HttpResponseBase:
     reveal.lift_if_revealed(request, thread_id)
     if reveal.lifted_until(request) and request.method == "GET":
         reveal.record_export(request)
-    response = StreamingHttpResponse(found.chunks(tasks), content_type=found.content_type)
-    name = content_disposition_header(True, file_name(thread_id, found.extension))
+    chunks = export_format.chunks(tasks)
+    response = StreamingHttpResponse(chunks, content_type=export_format.content_type)
+    name = content_disposition_header(True, file_name(thread_id, export_format.extension))
     response.headers["Content-Disposition"] = name
     return response

@@ -14,6 +14,7 @@ from tasks.addresses import parse_number
 from tasks.fields import to_text
 from tasks.models import DISPLAY_LENGTH, STORED_TEXTS, TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking
+from tasks.store.statements import TaskRow
 from tasks.transcript import find, paging, resume
 from tasks.transcript.history import Message, Thread
 from tasks.transcript.search import Hit
@@ -25,18 +26,7 @@ MAX_OUTCOMES_SOURCE = 4_000_000  # characters of step items to read to fill in m
 ENTRY_OVERHEAD = 800  # characters added to the weight of each entry for its markup
 STEP_DISPLAY_LENGTH = 2 * DISPLAY_LENGTH  # a step shows two values: arguments and output
 HITS_PER_PAGE = 50
-SHORT_COLUMNS = (
-    "task_id",
-    "thread_id",
-    "channel",
-    "provider",
-    "model",
-    "status",
-    "checkpoint_count",
-    "created_at",
-    "updated_at",
-    "completed_at",
-)
+SHORT_COLUMNS = tuple(name for name in TaskRow._fields if name not in STORED_TEXTS)
 
 
 @dataclass(frozen=True)
@@ -140,16 +130,16 @@ def transcript(request: HttpRequest, thread: Thread, outlines: Sequence[Outline]
     number = _number(request.GET, "message", hit.number if hit else 1)
     position = bisect_right(messages, number, key=lambda message: message.number) - 1
     page = paging.page_at(position, (message.weight for message in messages))
-    shown = messages[page.start : page.end]
-    step_of = _steps_with_outcomes(thread, outlines, shown)
-    entries = [(message, step_of.get(message.number)) for message in shown]
+    messages_on_page = messages[page.start : page.end]
+    step_of = _steps_with_outcomes(thread, outlines, messages_on_page)
+    entries = [(message, step_of.get(message.number)) for message in messages_on_page]
     return TranscriptTab(entries, _pager(page, messages, "number"), search)
 
 
 def _steps_with_outcomes(
-    thread: Thread, outlines: Sequence[Outline], shown: Sequence[Message]
+    thread: Thread, outlines: Sequence[Outline], messages_on_page: Sequence[Message]
 ) -> dict[int, Step]:
-    """Map message numbers to steps, and fill in missing outcomes in the messages shown."""
+    """Map message numbers to steps, and fill in missing outcomes in the messages on the page."""
     sizes = list(accumulate(outline.length for outline in reversed(outlines)))
     latest = outlines[len(outlines) - bisect_right(sizes, MAX_OUTCOMES_SOURCE) :]
     if not latest or thread.length > MAX_OUTLINED_HISTORY:
@@ -157,7 +147,7 @@ def _steps_with_outcomes(
     rows = TaskCheckpoint.objects.filter(task_id=thread.record.task_id, id__gte=latest[0].id)
     steps = build_steps(latest, rows.defer("checkpoint_note").in_bulk(), None)
     step_of = steps_by_message(steps, thread.messages)
-    for message in shown:
+    for message in messages_on_page:
         if message.number in step_of:
             fill_outcomes(message, step_of[message.number])
     return step_of
@@ -183,13 +173,13 @@ def checkpoints(
     position = bisect_left(outlines, _number(request.GET, "step", 0), key=lambda step: step.id)
     weights = (min(step.length, STEP_DISPLAY_LENGTH) + ENTRY_OVERHEAD for step in outlines)
     page = paging.page_at(position, weights)
-    shown = outlines[page.start : page.end]
+    outlines_on_page = outlines[page.start : page.end]
     before = outlines[page.start - 1] if page.has_earlier else None
-    needed = [outline for outline in (before, *shown) if outline]
+    needed = [outline for outline in (before, *outlines_on_page) if outline]
     rows = TaskCheckpoint.objects.in_bulk([o.id for o in needed if not o.is_too_large])
     if large := [outline.id for outline in needed if outline.is_too_large]:
         rows |= TaskCheckpoint.objects.with_items_start(DISPLAY_LENGTH + MARGIN).in_bulk(large)
-    steps = build_steps(shown, rows, before)
+    steps = build_steps(outlines_on_page, rows, before)
     message_of: dict[int, Message] = {}
     if thread.length <= MAX_OUTLINED_HISTORY:
         message_of = messages_by_step(steps, thread.messages, are_last=not page.has_later)

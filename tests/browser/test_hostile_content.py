@@ -78,7 +78,7 @@ IS_LOADED = """
 """
 WITH_OWN_PAGES = ("show", "format", "text")  # each value of these parameters opens a different page
 # Attributes that the site's scripts set.
-BY_SCRIPT = {"data-told", "data-theme", "data-hx-revealed"}
+BY_SCRIPT = {"data-status", "data-theme", "data-hx-revealed"}
 # Names of URLs that only accept form submissions, and of Django pages without text from agents.
 NOT_OPENED = {
     *("clear-selected", "clearing-confirm", "clearing-go-on", "clearing-cancel"),

@@ -216,7 +216,7 @@ def test_find_steps_through_hits_of_pieces_that_are_not_loaded(page: webdriver.C
     press(page, "n")
     wait(page).until(lambda b: texts(b, ".where-in-hits") == ["2 of 11"])
     wait(page).until(lambda b: one(b, ".message.here").get_attribute("id") == "message-190")
-    assert page.execute_script("return CSS.highlights.get('found-here').size") == 1
+    assert page.execute_script("return CSS.highlights.get('current-hit').size") == 1
     assert is_in_view(page, "#message-190")
     press(page, "N")
     wait(page).until(lambda b: one(b, ".message.here").get_attribute("id") == "message-19")
@@ -238,7 +238,7 @@ def test_link_to_a_hit_in_a_result_shows_the_hit(page: webdriver.Chrome, site: S
 
 
 HIT_IS_SEEN = """
-    const [range] = CSS.highlights.get("found-here") ?? [];
+    const [range] = CSS.highlights.get("current-hit") ?? [];
     const box = range?.getBoundingClientRect();
     const bar = document.querySelector("#hits").getBoundingClientRect();
     return Boolean(box) && box.top > bar.bottom && box.bottom < innerHeight;
@@ -379,7 +379,7 @@ def test_text_is_copied_where_there_is_no_clipboard(page: webdriver.Chrome, site
         };""")
     one(page, "#head button.copy").click()
 
-    wait(page).until(lambda b: one(b, "#head button.copy").get_attribute("data-told"))
+    wait(page).until(lambda b: one(b, "#head button.copy").get_attribute("data-status"))
     assert page.execute_script("return window.copied") == "failing"
 
 

@@ -221,7 +221,7 @@ def test_head_says_what_failed_and_where(viewer: Client):
     service.save_snapshot(snapshot(status=TaskStatus.FAILED, last_error="out of <luck>"))
 
     response = viewer.get(address())
-    head = text(response.content.decode().split('id="head"')[1].split('id="picture"')[0])
+    head = text(response.content.decode().split('id="head"')[1].split('id="timeline"')[0])
 
     assert "failed out of <luck> last failure at step 4, tool4" in head
     assert [step.step_index for step in response.context["page"].failures] == [2, 4]
@@ -593,7 +593,7 @@ def test_live_sends_what_a_new_step_changes(viewer: Client):
 
     assert response.status_code == 200
     assert response["ETag"] != tag
-    for part in ("head", "picture", "side", "tabs", "entries", "thread-state"):
+    for part in ("head", "timeline", "side", "tabs", "entries", "thread-state"):
         assert content.count(f'id="{part}"') == 1
     assert f'id="step-{TaskCheckpoint.objects.order_by("-id")[0].pk}"' in content
 

@@ -30,7 +30,7 @@ addEventListener("click", async (event) => {
   const text = button.dataset.text ?? document.querySelector(button.dataset.copy).innerText;
   const isCopied = await copy(text);
   const success = "part" in button.dataset ? "Copied the part that is shown" : "Copied";
-  button.dataset.told = isCopied ? success : "This browser does not let it be copied";
+  button.dataset.status = isCopied ? success : "This browser does not let it be copied";
   clearTimeout(button.timer);
-  button.timer = setTimeout(() => delete button.dataset.told, COPIED_MS);
+  button.timer = setTimeout(() => delete button.dataset.status, COPIED_MS);
 });

@@ -39,7 +39,7 @@ function goToStep(id) {
   const entry = document.getElementById(`step-${id}`);
   if (!entry) return false;
   goTo(entry);
-  history.replaceState(null, "", `${state().address}&step=${id}#step-${id}`);
+  history.replaceState(null, "", `${state().url}&step=${id}#step-${id}`);
   return true;
 }
 
@@ -47,7 +47,7 @@ export function goToNextFailure() {
   const ids = state().failures.split(",").filter(Boolean).map(Number);
   if (!ids.length) return;
   const next = ids.find((id) => id > currentStep()) ?? ids[0];
-  if (!goToStep(next)) location.assign(state().stepAddress + next);
+  if (!goToStep(next)) location.assign(state().stepUrl + next);
 }
 
 // Follow a link to a message or a step on this page without loading another page.

@@ -51,7 +51,7 @@ function highlight(name, ranges, priority = 0) {
 }
 
 function markHits() {
-  if (bar) highlight("found", entries().flatMap(rangesIn));
+  if (bar) highlight("hit", entries().flatMap(rangesIn));
 }
 
 const holdsQuery = (element) => element.textContent.toLowerCase().includes(query.toLowerCase());
@@ -66,7 +66,7 @@ export function showHit() {
   markHits();
   const ranges = (entry === message ? [entry] : all(".output", entry)).flatMap(rangesIn);
   const range = ranges[Math.min(index - hits.indexOf(hits[index]), ranges.length - 1)];
-  highlight("found-here", range ? [range] : [], 1);
+  highlight("current-hit", range ? [range] : [], 1);
   const box = range?.getBoundingClientRect();
   if (box) scrollBy({ top: box.top - innerHeight / 3 });
   const position = one(".where-in-hits", bar);
@@ -77,9 +77,9 @@ export function showHit() {
 export function moveHit(by) {
   if (!hits.length) return;
   index = (index + by + hits.length) % hits.length;
-  const address = `${state().address}&find=${encodeURIComponent(query)}&hit=${index + 1}#${hitMessageId()}`;
-  if (showHit()) history.replaceState(null, "", address);
-  else location.assign(address);
+  const url = `${state().url}&find=${encodeURIComponent(query)}&hit=${index + 1}#${hitMessageId()}`;
+  if (showHit()) history.replaceState(null, "", url);
+  else location.assign(url);
 }
 
 bar?.addEventListener("click", (event) => {

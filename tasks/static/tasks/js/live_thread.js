@@ -32,10 +32,10 @@ function cursor() {
 
 async function poll() {
   clearTimeout(timer);
-  const address = state().live;
-  if (!address || document.hidden) return;
+  const url = state().live;
+  if (!url || document.hidden) return;
   try {
-    const response = await fetch(address + cursor(), { headers: { "If-None-Match": tag } });
+    const response = await fetch(url + cursor(), { headers: { "If-None-Match": tag } });
     if (response.redirected) return announce("You are signed out. Load the page again.", false);
     if (response.status === 404) return announce("This thread has been cleared.", false);
     if (response.status === 200) update(response.headers.get("ETag"), parsePage(await response.text()));
@@ -50,7 +50,7 @@ async function poll() {
 function update(newTag, page) {
   if (!one("#secrets-shown") !== !one("#secrets-shown", page)) return location.reload();
   const added = all("#entries > .message", page).filter((entry) => !document.getElementById(entry.id));
-  for (const id of ["head", "picture", "side", "tabs", "thread-state"]) {
+  for (const id of ["head", "timeline", "side", "tabs", "thread-state"]) {
     morph(one(`#${id}`), document.adoptNode(one(`#${id}`, page)));
   }
   const follow = !isReading() && !hasMore();
@@ -92,9 +92,9 @@ function replace(entry) {
 async function updateCall(result) {
   const call = displayOf(result);
   if (call === result) return;
-  const address = new URL(one(".said a[href*='#message-']", result).href);
-  address.searchParams.set("piece", "later");
-  const response = await fetch(address);
+  const url = new URL(one(".said a[href*='#message-']", result).href);
+  url.searchParams.set("piece", "later");
+  const response = await fetch(url);
   if (!response.ok || response.redirected) return;
   const entry = parsePage(await response.text()).getElementById(call.id);
   if (entry) replace(entry);

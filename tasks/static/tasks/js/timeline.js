@@ -2,7 +2,7 @@
 
 import { all, one } from "./dom.js";
 
-const timeline = one("#picture");
+const timeline = one("#timeline");
 const axes = () => one(".axes", timeline);
 const bars = () => all(".step-bar");
 
