@@ -21,7 +21,7 @@ class Engine:
     is_strictly_typed: bool
     # Whether all reads in a transaction see the same state at the default isolation level.
     has_snapshot_reads: bool
-    # Whether large values need blob handles, since `substr` and `length` read the entire value.
+    # Whether to read large values by blob handle: `substr` and `length` would read all of them.
     has_blob_handles: bool
     timestamp_type: str  # the SQL type of timestamp columns, which must sort by byte value
     like: str  # the SQL operator for a case-insensitive LIKE

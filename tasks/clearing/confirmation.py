@@ -127,7 +127,7 @@ class Confirmation:
 
 
 def signed_thread(thread_id: str, signed: str) -> ClearedThread | None:
-    """Return the thread that a Confirmation signed, or None if the signature is invalid."""
+    """Return the thread described by the form's signed value, or None if it was tampered with."""
     try:
         *values, size = signing.loads(signed, salt=digest(thread_id))
     except signing.BadSignature:
