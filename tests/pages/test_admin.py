@@ -50,9 +50,9 @@ def order_of(address: str, query: dict[str, str]) -> dict[str, str]:
     return query | {"o": "0"} if "o" in query and address == CHECKPOINTS else query
 
 
-def clear(client: Client, *task_ids: str, **more: str):
+def clear(client: Client, *task_ids: str, **fields: str):
     selected = [id_to_path(task_id) for task_id in task_ids]
-    return client.post(TASKS, {"action": "clear_threads", "_selected_action": selected, **more})
+    return client.post(TASKS, {"action": "clear_threads", "_selected_action": selected, **fields})
 
 
 @pytest.mark.parametrize("address", [TASKS, CHECKPOINTS])
@@ -66,20 +66,20 @@ def test_lists_open(admin_client: Client, address: str):
 
 @pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize("address", [TASKS, CHECKPOINTS])
-def test_lists_take_the_same_queries_for_any_number(
+def test_list_query_count_is_constant(
     admin_client: Client, address: str, query: dict[str, str], store, store_queries
 ):
-    asked = []
+    counts = []
     for numbers in (range(1), range(1, 30)):
         for number in numbers:
             checkpoint(task(f"thread {number}", status="failed"))
         with store_queries() as queries:
             assert admin_client.get(address, order_of(address, query)).status_code == 200
-        asked.append(len(queries))
+        counts.append(len(queries))
         sql = " ".join(query["sql"] for query in queries)
         assert not [name for name in BODIES if name in sql]
 
-    assert asked[0] == asked[1]
+    assert counts[0] == counts[1]
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def small_window(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_window")
 @pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize("address", [TASKS, CHECKPOINTS])
-def test_lists_sort_nothing_and_scan_no_table(
+def test_list_queries_use_indexes(
     admin_client: Client, address: str, query: dict[str, str], store, store_queries
 ):
     for number in range(8):
@@ -100,18 +100,18 @@ def test_lists_sort_nothing_and_scan_no_table(
     with store_queries() as queries:
         admin_client.get(address, order_of(address, query))
 
-    for asked in queries.captured_queries:
-        if asked["sql"].startswith("SELECT"):
+    for captured in queries.captured_queries:
+        if captured["sql"].startswith("SELECT"):
             with store.cursor() as cursor:
-                cursor.execute("EXPLAIN QUERY PLAN " + asked["sql"].replace("%", "%%"))
+                cursor.execute("EXPLAIN QUERY PLAN " + captured["sql"].replace("%", "%%"))
                 plan = [row[3] for row in cursor.fetchall()]
-            assert not [step for step in plan if "TEMP B-TREE" in step], (asked["sql"], plan)
-            assert "SCAN task_records" not in plan, (asked["sql"], plan)
+            assert not [step for step in plan if "TEMP B-TREE" in step], (captured["sql"], plan)
+            assert "SCAN task_records" not in plan, (captured["sql"], plan)
 
 
 @pytest.mark.usefixtures("small_window")
 @pytest.mark.parametrize("query", ["", "?o=5", "?status=failed", "?channel=telegram", "?q=thread"])
-def test_windows_lead_through_all_tasks(admin_client: Client, query: str, store):
+def test_task_list_pages_through_all_tasks(admin_client: Client, query: str, store):
     for number in range(8):
         at = f"2026-01-01T00:00:0{number // 2}+00:00"  # two tasks per timestamp
         task(f"thread {number}", status="failed", updated_at=at)
@@ -127,16 +127,16 @@ def test_windows_lead_through_all_tasks(admin_client: Client, query: str, store)
 
 
 @pytest.mark.usefixtures("small_window")
-def test_windows_lead_through_all_checkpoints(admin_client: Client, store):
+def test_checkpoint_list_pages_through_all_checkpoints(admin_client: Client, store):
     record = task()
-    made = [checkpoint(record, number).pk for number in range(8)]
-    address, found = CHECKPOINTS + "?status=running", []
+    expected = [checkpoint(record, number).pk for number in range(8)]
+    address, ids = CHECKPOINTS + "?status=running", []
     while address:
         page = admin_client.get(address).context["cl"]
-        found += [row.pk for row in page.result_list]
+        ids += [row.pk for row in page.result_list]
         address = page.further and CHECKPOINTS + page.further
 
-    assert found == made[::-1]
+    assert ids == expected[::-1]
 
 
 @pytest.mark.parametrize(
@@ -161,25 +161,25 @@ def test_lists_filter(admin_client: Client, address: str, query: str, expected: 
         (task("b", status="failed", model="opus"), {}),
         (task("c", channel="cli"), {}),
     ]
-    for record, taken in rows:
-        checkpoint(record, 1, **taken)
+    for record, fields in rows:
+        checkpoint(record, 1, **fields)
     if address == CHECKPOINTS:
         query = query.replace("active", "taken")
 
-    found = admin_client.get(f"{address}?{query}").context["cl"].result_list
+    results = admin_client.get(f"{address}?{query}").context["cl"].result_list
 
-    assert sorted(getattr(row, "task_id", "") for row in found) == expected
+    assert sorted(getattr(row, "task_id", "") for row in results) == expected
 
 
-def test_exact_id_is_found_first(admin_client: Client, store):
+def test_exact_id_match_takes_precedence(admin_client: Client, store):
     task("x")
     task("xyz", thread_id="thread")
 
     exact = admin_client.get(TASKS, {"q": "x"}).context["cl"]
-    wide = admin_client.get(TASKS + exact.containing).context["cl"]
-    of_thread = admin_client.get(TASKS, {"q": "thread"}).context["cl"]
+    containing = admin_client.get(TASKS + exact.containing).context["cl"]
+    by_thread = admin_client.get(TASKS, {"q": "thread"}).context["cl"]
 
-    assert [[row.pk for row in found.result_list] for found in (exact, wide, of_thread)] == [
+    assert [[row.pk for row in page.result_list] for page in (exact, containing, by_thread)] == [
         ["x"],
         ["xyz", "x"],
         ["xyz"],
@@ -214,25 +214,23 @@ def test_exact_id_is_found_first(admin_client: Client, store):
     ],
 )
 @pytest.mark.parametrize("address", [TASKS, CHECKPOINTS])
-def test_what_a_list_does_not_know_is_refused_plainly(
-    admin_client: Client, address: str, query: str
-):
+def test_invalid_list_query_is_rejected(admin_client: Client, address: str, query: str):
     checkpoint(task())
 
     response = admin_client.get(f"{address}?{query}")
 
     assert response.status_code == 400
-    told = ("in the address", "There is no page", "200 characters")
-    assert any(text in response.content.decode() for text in told)
+    messages = ("in the address", "There is no page", "200 characters")
+    assert any(text in response.content.decode() for text in messages)
 
 
 @pytest.mark.parametrize("tab", ["transcript", "checkpoints", "resume", "raw"])
-def test_every_row_opens(admin_client: Client, tab: str, store, monkeypatch):
+def test_every_task_opens(admin_client: Client, tab: str, store, monkeypatch):
     fill(store)
     if store.vendor == "sqlite":  # as the live site does
         monkeypatch.setattr(store.connection, "text_factory", untrusted.display_text)
-    listed = admin_client.get(TASKS).content.decode()
-    addresses = set(re.findall('href="(/admin/tasks/taskrecord/[^"?]+/change/)"', listed))
+    content = admin_client.get(TASKS).content.decode()
+    addresses = set(re.findall('href="(/admin/tasks/taskrecord/[^"?]+/change/)"', content))
 
     assert len(addresses) == TaskRecord.objects.count()
     for address in addresses:
@@ -242,14 +240,14 @@ def test_every_row_opens(admin_client: Client, tab: str, store, monkeypatch):
 def test_every_checkpoint_opens(admin_client: Client, store):
     fill(store)
 
-    listed = admin_client.get(CHECKPOINTS).content.decode()
-    addresses = set(re.findall('href="(/admin/tasks/taskcheckpoint/[^"?]+/change/)"', listed))
+    content = admin_client.get(CHECKPOINTS).content.decode()
+    addresses = set(re.findall('href="(/admin/tasks/taskcheckpoint/[^"?]+/change/)"', content))
     assert len(addresses) == TaskCheckpoint.objects.count()
     for address in addresses:
         assert admin_client.get(address).status_code == 200, address
 
 
-def test_history_is_shown_as_the_transcript_is(admin_client: Client, store):
+def test_history_is_rendered_like_the_transcript(admin_client: Client, store):
     service.record_checkpoint(update(execution_history=history("say **hi**", "<b>bold</b>")))
     address = f"{TASKS}{id_to_path('telegram_42')}/change/"
 
@@ -271,22 +269,22 @@ def test_long_history_is_bounded(admin_client: Client):
     assert max(sizes) < 600_000
 
 
-def test_checkpoints_of_a_task_are_paged(admin_client: Client, store, store_queries):
+def test_task_checkpoints_are_paginated(admin_client: Client, store, store_queries):
     record = task()
-    made = [checkpoint(record, number).pk for number in range(120)]
+    expected = [checkpoint(record, number).pk for number in range(120)]
     address = f"{TASKS}{id_to_path('telegram_42')}/change/?show=checkpoints&p="
 
-    shown, asked = [], set()
+    ids, counts = [], set()
     for page in (1, 2, 3):
         with store_queries() as queries:
-            found = admin_client.get(f"{address}{page}").context["steps"]
-        shown += [step.id for step, _ in found]
-        asked.add(len(queries))
+            steps = admin_client.get(f"{address}{page}").context["steps"]
+        ids += [step.id for step, _ in steps]
+        counts.add(len(queries))
 
-    assert (shown, len(asked)) == (made, 1)
+    assert (ids, len(counts)) == (expected, 1)
 
 
-def test_page_tells_what_is_wrong(admin_client: Client, store):
+def test_page_lists_invalid_values(admin_client: Client, store):
     record = task(
         status="odd",
         execution_history_json="{",
@@ -296,9 +294,9 @@ def test_page_tells_what_is_wrong(admin_client: Client, store):
     overwrite(store, "task_records", "updated_at", "yesterday")
     address = f"{TASKS}{id_to_path(record.pk)}/change/"
 
-    told = admin_client.get(address).context["invalid_values"]
+    lines = admin_client.get(address).context["invalid_values"]
 
-    assert [line.partition(":")[0] for line in told] == [
+    assert [line.partition(":")[0] for line in lines] == [
         "status",
         "updated_at",
         "execution_history_json",
@@ -307,7 +305,7 @@ def test_page_tells_what_is_wrong(admin_client: Client, store):
     ]
 
 
-def test_sound_page_says_nothing(admin_client: Client, store):
+def test_page_of_a_valid_row_lists_no_invalid_values(admin_client: Client, store):
     service.record_checkpoint(update())
     step = TaskCheckpoint.objects.get().pk
 
@@ -319,7 +317,7 @@ def test_sound_page_says_nothing(admin_client: Client, store):
 
 
 @pytest.mark.parametrize("address", [TASKS, f"{TASKS}{id_to_path('telegram_42')}/change/"])
-def test_heavy_pages_of_the_admin_are_bounded(admin_client: Client, request_slots, address: str):
+def test_expensive_pages_are_limited_per_user(admin_client: Client, request_slots, address: str):
     task()
     for _ in range(limits.SLOTS_PER_USER):
         request_slots.acquire(int(admin_client.session["_auth_user_id"]))
@@ -332,19 +330,19 @@ def test_heavy_pages_of_the_admin_are_bounded(admin_client: Client, request_slot
     )
 
 
-def test_all_of_a_list_cannot_be_selected(admin_client: Client):
+def test_select_across_is_ignored(admin_client: Client):
     for number in range(60):
         task(f"thread {number}")
 
-    asked = clear(admin_client, "thread 1", select_across="1")
+    response = clear(admin_client, "thread 1", select_across="1")
 
-    rows = admin_client.get(asked["Location"]).context["confirmation"].threads
+    rows = admin_client.get(response["Location"]).context["confirmation"].threads
     assert [row.thread_id for row in rows] == ["thread 1"]
     assert "Select all 60" not in admin_client.get(TASKS).content.decode()
 
 
 @pytest.mark.parametrize("task_id", ODD_IDS)
-def test_task_of_any_id_opens_from_the_list(admin_client: Client, task_id: str):
+def test_task_with_an_odd_id_opens_from_the_list(admin_client: Client, task_id: str):
     task(task_id)
     address = reverse("admin:tasks_taskrecord_change", args=[id_to_path(task_id)])
 
@@ -355,21 +353,21 @@ def test_task_of_any_id_opens_from_the_list(admin_client: Client, task_id: str):
 @pytest.mark.parametrize(
     "segment", ["nonsense", "id-", "id-%FF", "id-eA", "%00", "!!!", "id_2DAA_3D_3D", "x/history"]
 )
-def test_unknown_task_leads_back(admin_client: Client, segment: str):
+def test_unknown_task_redirects(admin_client: Client, segment: str):
     task("there")
 
     assert admin_client.get(f"{TASKS}{segment}/change/").status_code == 302
 
 
 @pytest.mark.parametrize("address", [TASKS, CHECKPOINTS])
-def test_nothing_is_added(admin_client: Client, address: str):
+def test_add_is_forbidden(admin_client: Client, address: str):
     assert admin_client.get(f"{address}add/").status_code == 403
 
 
-def test_nothing_is_changed_or_deleted_by_the_row(admin_client: Client):
+def test_change_and_delete_are_forbidden(admin_client: Client):
     record = task()
-    found = checkpoint(record)
-    for address in (f"{TASKS}{id_to_path(record.pk)}/", f"{CHECKPOINTS}{found.pk}/"):
+    step = checkpoint(record)
+    for address in (f"{TASKS}{id_to_path(record.pk)}/", f"{CHECKPOINTS}{step.pk}/"):
         assert admin_client.post(f"{address}change/", {"status": "failed"}).status_code == 403
         assert admin_client.post(f"{address}delete/", {"post": "yes"}).status_code == 403
 
@@ -377,7 +375,7 @@ def test_nothing_is_changed_or_deleted_by_the_row(admin_client: Client):
     assert TaskCheckpoint.objects.count() == 1
 
 
-def test_django_s_own_delete_action_is_not_offered(admin_client: Client):
+def test_default_delete_action_is_not_offered(admin_client: Client):
     task()
 
     choices = admin_client.get(TASKS).context["action_form"].fields["action"].choices
@@ -385,48 +383,48 @@ def test_django_s_own_delete_action_is_not_offered(admin_client: Client):
     assert [name for name, _ in choices if name] == ["clear_threads"]
 
 
-def test_clearing_asks_first(admin_client: Client):
+def test_clearing_requires_confirmation(admin_client: Client):
     service.record_checkpoint(update())
 
-    asked = admin_client.get(clear(admin_client, "telegram_42")["Location"])
+    page = admin_client.get(clear(admin_client, "telegram_42")["Location"])
 
-    assert [row.thread_id for row in asked.context["confirmation"].threads] == ["telegram_42"]
+    assert [row.thread_id for row in page.context["confirmation"].threads] == ["telegram_42"]
     assert TaskRecord.objects.count() == 1
 
 
-def test_clearing_takes_the_whole_thread_and_no_other(admin_client: Client):
+def test_clearing_deletes_the_whole_thread_and_no_other(admin_client: Client):
     for task_id, thread_id in (("a", "mine"), ("b", "mine"), ("c", "other")):
         service.record_checkpoint(update(task_id=task_id, thread_id=thread_id))
 
-    done = confirm(admin_client, clear(admin_client, "a"), with_running="on")
+    clearing = confirm(admin_client, clear(admin_client, "a"), with_running="on")
 
-    assert (done.source, done.cleared, done.user_name) == ("admin", 1, "admin")
+    assert (clearing.source, clearing.cleared, clearing.user_name) == ("admin", 1, "admin")
     assert [record.task_id for record in TaskRecord.objects.all()] == ["c"]
-    assert [found.task_id for found in TaskCheckpoint.objects.all()] == ["c"]
+    assert [step.task_id for step in TaskCheckpoint.objects.all()] == ["c"]
 
 
 @pytest.mark.parametrize("task_id", ODD_IDS)
-def test_clearing_takes_any_id_as_the_pages_have_it(admin_client: Client, task_id: str):
-    for odd in (task_id, "bystander"):
-        task(odd)
+def test_clearing_accepts_odd_ids(admin_client: Client, task_id: str):
+    for id_ in (task_id, "bystander"):
+        task(id_)
 
-    listed = admin_client.get(TASKS).content.decode()
-    assert f'value="{id_to_path(task_id)}"' in listed
-    done = confirm(admin_client, clear(admin_client, task_id), with_running="on")
+    content = admin_client.get(TASKS).content.decode()
+    assert f'value="{id_to_path(task_id)}"' in content
+    clearing = confirm(admin_client, clear(admin_client, task_id), with_running="on")
 
     assert [record.pk for record in TaskRecord.objects.all()] == ["bystander"]
-    assert str(done) == "Cleared 1 thread"
+    assert str(clearing) == "Cleared 1 thread"
 
 
 @only_postgresql
 def test_admin_works_on_postgresql(admin_client: Client, store):
-    found = checkpoint(task())
+    step = checkpoint(task())
 
     for address in (
         TASKS + "?q=telegram",
         CHECKPOINTS + "?q=telegram",
         f"{TASKS}{id_to_path('telegram_42')}/change/",
-        f"{CHECKPOINTS}{found.pk}/change/",
+        f"{CHECKPOINTS}{step.pk}/change/",
     ):
         assert admin_client.get(address).status_code == 200
     assert admin_client.get(f"{TASKS}{id_to_path(chr(0))}/change/").status_code == 400
@@ -435,7 +433,7 @@ def test_admin_works_on_postgresql(admin_client: Client, store):
     assert TaskRecord.objects.count() == 0
 
 
-def test_clearing_wants_permission(staff_viewer: Client):
+def test_clearing_requires_permission(staff_viewer: Client):
     task()
 
     clear(staff_viewer, "telegram_42")

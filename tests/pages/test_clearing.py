@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 BY = Actor(Source.COMMAND, name="maya")
 
 
-def ended(*task_ids: str) -> None:
+def add_completed(*task_ids: str) -> None:
     for task_id in task_ids:
         checkpoint(task(task_id, status="failed"))
 
@@ -38,32 +38,37 @@ def ask(client: Client, *thread_ids: str, **form: str):
     return client.post(reverse("clear-selected"), {"thread": tokens, **form})
 
 
-def test_selected_threads_are_shown_with_their_numbers(operator: Client, store):
-    ended("a", "b", "c")
+def test_confirmation_counts_selected_threads(operator: Client, store):
+    add_completed("a", "b", "c")
 
     page = operator.get(ask(operator, "a", "b", "gone")["Location"])
-    shown = page.context["confirmation"]
+    summary = page.context["confirmation"]
 
-    assert (shown.count, shown.tasks, shown.checkpoints, shown.is_measured) == (2, 2, 2, True)
+    assert (summary.count, summary.tasks, summary.checkpoints, summary.is_measured) == (
+        2,
+        2,
+        2,
+        True,
+    )
     assert TaskRecord.objects.count() == 3
 
 
-def test_threads_to_clear_are_named_by_what_they_are_about(operator: Client, store):
+def test_confirmation_shows_thread_titles(operator: Client, store):
     for name in ("a", "b"):
         service.save_snapshot(
             snapshot(task_id=name, thread_id=name, execution_history=history(f"R&D of {name}"))
         )
 
     one = operator.get(thread_url("clear", "a")).content.decode()
-    both = operator.get(ask(operator, "a", "b")["Location"]).content.decode()
+    content = operator.get(ask(operator, "a", "b")["Location"]).content.decode()
 
     assert "<b>R&amp;D of a</b>" in one
-    assert "R&amp;D of a" in both
-    assert "R&amp;D of b" in both
+    assert "R&amp;D of a" in content
+    assert "R&amp;D of b" in content
 
 
 def test_selected_threads_are_cleared_when_confirmed(operator: Client, store):
-    ended("a", "b", "c")
+    add_completed("a", "b", "c")
 
     clearing = confirm(operator, ask(operator, "a", "b"), reason="over")
 
@@ -72,8 +77,8 @@ def test_selected_threads_are_cleared_when_confirmed(operator: Client, store):
 
 
 @pytest.mark.parametrize("thread_id", ODD_IDS)
-def test_thread_of_any_id_can_be_selected_and_restored(operator: Client, thread_id: str):
-    ended(thread_id)
+def test_thread_with_an_odd_id_can_be_cleared_and_restored(operator: Client, thread_id: str):
+    add_completed(thread_id)
 
     clearing = confirm(operator, ask(operator, thread_id))
     assert not TaskRecord.objects.exists()
@@ -85,31 +90,31 @@ def test_thread_of_any_id_can_be_selected_and_restored(operator: Client, thread_
     assert TaskRecord.objects.get().thread_id == thread_id
 
 
-def test_all_of_a_list_are_those_that_match_its_filters(operator: Client, store, monkeypatch):
+def test_select_all_clears_only_threads_matching_the_filters(operator: Client, store, monkeypatch):
     monkeypatch.setattr("tasks.views.clear.THREADS_PER_READ", 2)
-    ended(*(f"t{number}" for number in range(7)))
+    add_completed(*(f"t{number}" for number in range(7)))
     task("other", status="completed")
 
-    asked = operator.post(reverse("clear-selected"), {"all": "1", "query": "status=failed"})
-    clearing = confirm(operator, asked)
+    response = operator.post(reverse("clear-selected"), {"all": "1", "query": "status=failed"})
+    clearing = confirm(operator, response)
 
     assert (clearing.cleared, clearing.filter) == (7, "status=failed")
     assert TaskRecord.objects.get().task_id == "other"
 
 
 @pytest.mark.parametrize("form", [{}, {"all": "1", "query": "channel=none"}])
-def test_nothing_selected_is_said(operator: Client, form):
+def test_empty_selection_is_reported(operator: Client, form):
     response = operator.post(reverse("clear-selected"), form, follow=True)
 
     assert "No thread is selected." in response.content.decode()
     assert not Clearing.objects.exists()
 
 
-def test_form_that_names_no_thread_is_refused(operator: Client):
+def test_form_without_a_thread_is_rejected(operator: Client):
     assert operator.post(reverse("clear-selected"), {"thread": "nonsense"}).status_code == 400
 
 
-def test_one_thread_that_changed_is_shown_again(operator: Client, store):
+def test_changed_thread_needs_another_confirmation(operator: Client, store):
     service.record_checkpoint(update())
     address = thread_url("clear", "telegram_42")
     form = form_of(operator.get(address), with_running="on")
@@ -127,8 +132,8 @@ def test_one_thread_that_changed_is_shown_again(operator: Client, store):
     assert operator.post(address, form_of(response, with_running="on")).status_code == 302
 
 
-def test_looking_at_the_confirmation_of_a_thread_writes_nothing(operator: Client):
-    ended("telegram_42")
+def test_confirmation_of_one_thread_writes_nothing(operator: Client):
+    add_completed("telegram_42")
 
     operator.get(thread_url("clear", "telegram_42"))
     operator.head(thread_url("clear", "telegram_42"))
@@ -136,8 +141,8 @@ def test_looking_at_the_confirmation_of_a_thread_writes_nothing(operator: Client
     assert not Clearing.objects.exists()
 
 
-def test_thread_is_summarized_once_when_shown_and_once_when_confirmed(operator: Client, spy_read):
-    ended("telegram_42")
+def test_thread_is_summarized_once_per_request(operator: Client, spy_read):
+    add_completed("telegram_42")
     form = form_of(operator.get(thread_url("clear", "telegram_42")))
     assert spy_read == [["telegram_42"]]
 
@@ -160,8 +165,8 @@ def spy_read(monkeypatch) -> list[Any]:
     return calls
 
 
-def test_signature_of_another_thread_clears_nothing(operator: Client):
-    ended("telegram_42", "other")
+def test_signature_of_another_thread_is_rejected(operator: Client):
+    add_completed("telegram_42", "other")
     form = form_of(operator.get(thread_url("clear", "other")))
 
     assert operator.post(thread_url("clear", "telegram_42"), form).status_code == 409
@@ -169,15 +174,15 @@ def test_signature_of_another_thread_clears_nothing(operator: Client):
 
 
 @pytest.mark.parametrize("form", [{}, {"version": "x"}, {"version": "", "seen": "forged"}])
-def test_form_that_does_not_say_what_was_shown_clears_nothing(operator: Client, form):
-    ended("telegram_42")
+def test_form_without_a_valid_version_is_rejected(operator: Client, form):
+    add_completed("telegram_42")
 
     assert operator.post(thread_url("clear", "telegram_42"), form).status_code == 409
     assert TaskRecord.objects.count() == 1
 
 
-def test_many_of_which_some_changed_are_shown_again(operator: Client, store):
-    ended("a", "b", "c")
+def test_bulk_clearing_of_changed_threads_needs_another_confirmation(operator: Client, store):
+    add_completed("a", "b", "c")
     address = ask(operator, "a", "b", "c")["Location"]
     form = form_of(operator.get(address))
     service.delete_by_thread_id("a")
@@ -194,9 +199,9 @@ def test_many_of_which_some_changed_are_shown_again(operator: Client, store):
     assert TaskRecord.objects.count() == 2
 
 
-def test_many_must_be_typed(operator: Client, monkeypatch):
+def test_bulk_clearing_requires_typing_the_count(operator: Client, monkeypatch):
     monkeypatch.setattr(confirmation, "TYPED_OVER", 2)
-    ended("a", "b", "c")
+    add_completed("a", "b", "c")
     address = ask(operator, "a", "b", "c")["Location"]
 
     for typed in ("", "2", "three", "٣"):
@@ -210,8 +215,8 @@ def test_many_must_be_typed(operator: Client, monkeypatch):
     assert Clearing.objects.get().stage == Stage.DONE
 
 
-def test_running_threads_of_many_are_kept_without_a_tick(operator: Client, store):
-    ended("over")
+def test_bulk_clearing_keeps_running_threads_by_default(operator: Client, store):
+    add_completed("over")
     task("at work")
 
     clearing = confirm(operator, ask(operator, "over", "at work"))
@@ -220,8 +225,8 @@ def test_running_threads_of_many_are_kept_without_a_tick(operator: Client, store
     assert TaskRecord.objects.get().task_id == "at work"
 
 
-def test_progress_asks_for_more_by_itself_and_leads_to_the_report(operator: Client):
-    ended("a")
+def test_progress_page_continues_and_redirects_to_the_report(operator: Client):
+    add_completed("a")
     clearing = lifecycle.draft(lifecycle.plan(["a"]), BY)
     lifecycle.confirm(clearing)
     address = reverse("clearing", args=[clearing.pk])
@@ -233,11 +238,11 @@ def test_progress_asks_for_more_by_itself_and_leads_to_the_report(operator: Clie
     assert "Cleared 1 thread" in operator.get(address).content.decode()
 
 
-def test_clearing_that_breaks_off_says_why(operator: Client, monkeypatch):
+def test_failed_clearing_shows_the_error(operator: Client, monkeypatch):
     def locked(thread_id: str, **options: object) -> None:
         raise OperationalError("database is locked")
 
-    ended("a")
+    add_completed("a")
     monkeypatch.setattr(service, "delete_by_thread_id", locked)
     clearing = lifecycle.draft(lifecycle.plan(["a"]), BY)
     lifecycle.confirm(clearing)
@@ -249,7 +254,7 @@ def test_clearing_that_breaks_off_says_why(operator: Client, monkeypatch):
     assert "Go on" in content
 
 
-def test_thread_that_came_back_is_replaced_only_if_told_so(operator: Client, store):
+def test_recreated_thread_is_replaced_only_on_request(operator: Client, store):
     service.save_snapshot(snapshot(final_response="old"))
     clear_thread(operator)
     row = Clearing.objects.get().threads.get()
@@ -280,25 +285,25 @@ def test_thread_that_came_back_is_replaced_only_if_told_so(operator: Client, sto
     assert TaskRecord.objects.get().final_response == "old"
 
 
-@pytest.mark.parametrize("is_back", [True, False])
-def test_page_of_what_came_back_says_what_a_live_daemon_does(
-    operator: Client, is_back: bool, tmp_path, monkeypatch
+@pytest.mark.parametrize("is_recreated", [True, False])
+def test_recreated_thread_warns_about_a_live_daemon(
+    operator: Client, is_recreated: bool, tmp_path, monkeypatch
 ):
     file = tmp_path / "daemon_state.json"
     file.write_text(json.dumps({"written_at": to_text(timezone.now())}))
     monkeypatch.setattr(daemon, "_heartbeat_file", lambda: file)
-    ended("a")
+    add_completed("a")
     clearing = lifecycle.clear(["a"], BY)
-    if is_back:
-        ended("a")
+    if is_recreated:
+        add_completed("a")
 
     page = operator.get(reverse("clearing", args=[clearing.pk])).content.decode()
 
-    assert ("The gloamy daemon is running." in page) == is_back
+    assert ("The gloamy daemon is running." in page) == is_recreated
 
 
-def test_thread_of_another_clearing_is_not_restored_by_this_one(operator: Client):
-    ended("a", "b")
+def test_thread_of_another_clearing_is_not_restored(operator: Client):
+    add_completed("a", "b")
     first, second = lifecycle.clear(["a"], BY), lifecycle.clear(["b"], BY)
 
     address = reverse("clearing-restore", args=[first.pk])
@@ -309,7 +314,7 @@ def test_thread_of_another_clearing_is_not_restored_by_this_one(operator: Client
 
 
 def test_clearing_of_another_store_is_not_shown(operator: Client):
-    ended("a")
+    add_completed("a")
     clearing = lifecycle.clear(["a"], BY)
     Clearing.objects.update(store="/elsewhere")
 
@@ -317,8 +322,8 @@ def test_clearing_of_another_store_is_not_shown(operator: Client):
     assert list(operator.get(reverse("cleared")).context["clearings"]) == []
 
 
-def test_read_only_store_takes_no_post(operator: Client, settings):
-    ended("a")
+def test_read_only_store_rejects_post(operator: Client, settings):
+    add_completed("a")
     clearing = lifecycle.clear(["a"], BY)
     settings.TASKS_READ_ONLY = True
 
@@ -327,14 +332,14 @@ def test_read_only_store_takes_no_post(operator: Client, settings):
 
 
 @pytest.mark.parametrize("number", [1, 3])
-def test_pages_of_what_was_cleared_take_the_same_queries_for_any_number(
+def test_cleared_pages_query_count_is_constant(
     operator: Client, number: int, django_assert_num_queries
 ):
     ids = [f"t{index}" for index in range(number)]
-    ended(*ids)
+    add_completed(*ids)
     for thread_id in ids:
         lifecycle.clear([thread_id], BY)
-    ended(*ids)
+    add_completed(*ids)
     clearing = lifecycle.clear(ids, BY)
 
     with django_assert_num_queries(6):  # session, user, 2 for permissions, clearings, threads
@@ -343,11 +348,11 @@ def test_pages_of_what_was_cleared_take_the_same_queries_for_any_number(
         operator.get(reverse("clearing", args=[clearing.pk]))
 
 
-def test_pages_of_what_was_cleared_go_on(operator: Client, monkeypatch):
+def test_cleared_pages_are_paginated(operator: Client, monkeypatch):
     monkeypatch.setattr(cleared, "CLEARINGS_PER_PAGE", 2)
     monkeypatch.setattr(cleared, "THREADS_PER_PAGE", 2)
     ids = ["a", "b", "c", "d", "e"]
-    ended(*ids)
+    add_completed(*ids)
     clearing = lifecycle.clear(ids, BY)
     for _ in range(4):
         lifecycle.clear([], BY)
@@ -355,38 +360,38 @@ def test_pages_of_what_was_cleared_go_on(operator: Client, monkeypatch):
     assert walk(operator, reverse("cleared"), "before", "clearings") == [5, 4, 3, 2, 1]
     address = reverse("clearing", args=[clearing.pk])
     assert walk(operator, address, "after", "rows") == ids
-    kept = operator.get(f"{address}?fate={Fate.KEPT}").context["rows"]
-    assert kept == []
+    rows = operator.get(f"{address}?fate={Fate.KEPT}").context["rows"]
+    assert rows == []
 
 
 def walk(client: Client, address: str, key: str, name: str) -> list[object]:
-    found: list[object] = []
+    entries: list[object] = []
     first = Clearing.objects.earliest("pk").pk - 1
     query: str | None = ""
     while query is not None:
         context = client.get(address + query).context
         for entry in context[name]:
-            found.append(entry.pk - first if name == "clearings" else entry[0].thread_id)
+            entries.append(entry.pk - first if name == "clearings" else entry[0].thread_id)
         query = f"?{key}={context['older']}" if context["older"] else None
-    return found
+    return entries
 
 
-def test_silent_thread_is_called_stalled_as_elsewhere(operator: Client):
+def test_confirmation_shows_a_silent_thread_as_stalled(operator: Client):
     task(status="running", updated_at="2026-01-01T00:00:00+00:00")
 
-    shown = operator.get(thread_url("clear", "telegram_42")).content.decode()
+    content = operator.get(thread_url("clear", "telegram_42")).content.decode()
 
-    assert "status-stalled" in shown and "status-running" not in shown
-    assert "silent since" in shown
+    assert "status-stalled" in content and "status-running" not in content
+    assert "silent since" in content
 
 
 @pytest.mark.parametrize(("running", "idle"), [(0, None), (1, "2 threads"), (2, "1 thread")])
-def test_button_says_how_many_are_cleared_where_the_running_are_kept(
+def test_button_counts_threads_without_running_ones(
     operator: Client, running: int, idle: str | None
 ):
     for number in range(3):
         task(f"t{number}", status="running" if number < running else "completed")
-    asked = operator.post("/clear/", {"all": "1"}, follow=True).content.decode()
+    content = operator.post("/clear/", {"all": "1"}, follow=True).content.decode()
 
-    found = re.search(r'class="without-running">([^<]*)<', asked)
-    assert (found and found[1]) == idle
+    match = re.search(r'class="without-running">([^<]*)<', content)
+    assert (match and match[1]) == idle

@@ -150,7 +150,7 @@ def test_any_file_name_is_safe(thread_id: str):
         ("?id=%00&format=json", 404),
     ],
 )
-def test_invalid_address_gets_a_reason(viewer: Client, query: str, status: int):
+def test_invalid_address_is_explained(viewer: Client, query: str, status: int):
     task()
 
     response = viewer.get(f"/thread/export/{query}")
@@ -224,7 +224,9 @@ def test_json_reads_checkpoints_in_batches(viewer: Client, monkeypatch: pytest.M
     assert [row["step_index"] for row in exported["checkpoints"]] == [0, 1, 2, 3, 4]
 
 
-def test_json_of_a_thread_cleared_meanwhile_is_valid(store: Any, monkeypatch: pytest.MonkeyPatch):
+def test_json_of_a_thread_cleared_during_export_is_valid(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(export, "CHECKPOINT_BATCH", 1)
     record = task()
     for number in range(3):
@@ -280,7 +282,7 @@ def test_markdown_fence_is_longer_than_any_in_the_text(viewer: Client):
     assert "\n`````\n````\nx\n````\n`````\n" in body(fetch(viewer, "md"))
 
 
-def test_markdown_has_the_whole_of_a_long_output(viewer: Client):
+def test_markdown_includes_long_output_in_full(viewer: Client):
     output = "\x1b[31ma line\x1b[0m\n" * 50_000 + "1%\rthe end"
     messages = [ChatMessage("assistant", CALL), ChatMessage("user", RESULT.replace("a.py", output))]
     task(execution_history_json=encode_history(messages, "history"))
@@ -362,7 +364,7 @@ def test_atif_keeps_orphaned_results_and_unknown_roles():
     ]
 
 
-def test_atif_has_the_facts_of_the_task():
+def test_atif_includes_task_metadata():
     record = task(status="failed", last_error="slow")
     checkpoint(record, checkpoint_note="half way")
 
@@ -385,7 +387,7 @@ def test_atif_of_a_corrupt_history_has_a_note():
     assert document["extra"]["execution_history_json"] == "[{broken"
 
 
-def test_atif_of_every_demo_thread_follows_the_format():
+def test_atif_of_every_demo_thread_is_valid():
     demo.fill()
 
     for record in TaskRecord.objects.all():
@@ -394,7 +396,7 @@ def test_atif_of_every_demo_thread_follows_the_format():
         assert document["final_metrics"]["total_steps"] == len(document["steps"])
 
 
-def test_atif_of_every_odd_history_follows_the_format():
+def test_atif_of_every_odd_history_is_valid():
     for number, vector in enumerate(data("turns.json")):
         chats = [message["data"] for message in vector["history"] if message["type"] == "Chat"]
         messages = [(message["role"], message["content"]) for message in chats]
@@ -436,7 +438,7 @@ def test_markdown_loads_nothing_and_links_only_to_web_pages(viewer: Client, evil
     assert re.findall(r'href="(?!https?:|mailto:)', html) == []
 
 
-def test_markdown_leaves_code_and_links_alone(viewer: Client):
+def test_markdown_preserves_code_and_links(viewer: Client):
     content = "see [a](https://example.org) if 1 < 2\n\n```html\n<b>![x](y)</b>\n```\n\nend"
     task(execution_history_json=encode_history(history(content), "history"))
 
@@ -451,7 +453,7 @@ def test_markdown_leaves_code_and_links_alone(viewer: Client):
         "```\npassword: Hunter22\n```",
     ],
 )
-def test_markdown_is_masked_before_it_is_formatted(viewer: Client, text: str):
+def test_markdown_is_masked_before_formatting(viewer: Client, text: str):
     messages = history(text, text, f"[Tool results]\n<tool_result>\n{text}\n</tool_result>")
     task(
         execution_history_json=encode_history(messages, "history"),

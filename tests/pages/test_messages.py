@@ -77,13 +77,13 @@ def test_result_is_displayed_in_its_call_and_linked_from_its_message():
 
 
 def test_broken_calls_and_orphaned_results_are_marked():
-    broken, left = pages(("assistant", "a <tool>{b</tool> c <tool>d"), ("user", RESULT))
+    broken, orphaned = pages(("assistant", "a <tool>{b</tool> c <tool>d"), ("user", RESULT))
 
     assert text(broken) == (
         "assistant #1 raw a a tool call that is not JSON <tool>{b</tool> c "
         "a tool call that does not end <tool>d"
     )
-    assert text(left) == "results #2 raw shell failed no call for this result 2 B no"
+    assert text(orphaned) == "results #2 raw shell failed no call for this result 2 B no"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def assert_harmless(html: str) -> None:
 
 @given(st.lists(st.tuples(ROLES | st.text(), TAGGED | RESULTED | st.text())))
 @settings(max_examples=60, deadline=None)
-def test_any_history_makes_a_harmless_page(history: list[tuple[str, str]]):
+def test_any_history_renders_a_harmless_page(history: list[tuple[str, str]]):
     assert_harmless("".join(pages(*history)))
 
 
@@ -193,12 +193,12 @@ MANY = {
 
 
 @pytest.mark.parametrize("history", MANY.values(), ids=MANY)
-def test_hostile_amounts_make_a_bounded_page(history: list[tuple[str, str]]):
+def test_page_size_is_bounded_for_hostile_histories(history: list[tuple[str, str]]):
     assert len("".join(pages(*history))) < 300_000
 
 
 @pytest.mark.parametrize(("length", "is_part"), [(900, False), (30_000, True)])
-def test_copy_button_of_a_cut_text_says_so(length: int, is_part: bool):
+def test_copy_button_of_truncated_text_is_marked(length: int, is_part: bool):
     [html] = pages(("user", "x" * length))
 
     assert ("data-part" in html) == is_part

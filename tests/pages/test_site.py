@@ -33,7 +33,7 @@ def address(name: str, thread_id: str = "telegram_42") -> str:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_page_wants_sign_in(client: Client, name: str):
+def test_page_requires_sign_in(client: Client, name: str):
     response = client.get(address(name))
 
     assert response.status_code == 302
@@ -41,7 +41,7 @@ def test_page_wants_sign_in(client: Client, name: str):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_page_wants_permission_to_view(stranger: Client, name: str):
+def test_page_requires_view_permission(stranger: Client, name: str):
     task()
 
     assert stranger.get(address(name)).status_code == 403
@@ -50,7 +50,7 @@ def test_page_wants_permission_to_view(stranger: Client, name: str):
 @pytest.mark.parametrize(
     ("name", "status"), [("threads", 200), ("thread", 200), ("message", 200), ("clear", 403)]
 )
-def test_viewer_opens_all_but_clearing(viewer: Client, name: str, status: int):
+def test_viewer_can_open_all_pages_but_clearing(viewer: Client, name: str, status: int):
     task()
 
     assert viewer.get(address(name)).status_code == status
@@ -68,38 +68,38 @@ def test_odd_id_has_pages_and_can_be_cleared(operator: Client, thread_id: str):
     service.record_checkpoint(update(task_id=thread_id, thread_id=thread_id))
     bystander = task("bystander")
 
-    listed = operator.get("/").content.decode()
-    opened = operator.get(thread_url("thread", thread_id))
-    asked = operator.get(thread_url("clear", thread_id))
-    [action] = re.findall('action="(/thread/clear/[^"]*)"', asked.content.decode())
+    list_page = operator.get("/").content.decode()
+    thread_page = operator.get(thread_url("thread", thread_id))
+    confirmation = operator.get(thread_url("clear", thread_id))
+    [action] = re.findall('action="(/thread/clear/[^"]*)"', confirmation.content.decode())
     action = html.unescape(action)
-    cleared = operator.post(action, form_of(asked, with_running="on"))
+    response = operator.post(action, form_of(confirmation, with_running="on"))
 
-    assert html.escape(thread_url("thread", thread_id), quote=False) in listed
-    assert opened.context["page"].record.thread_id == thread_id
+    assert html.escape(thread_url("thread", thread_id), quote=False) in list_page
+    assert thread_page.context["page"].record.thread_id == thread_id
     assert action == thread_url("clear", thread_id)
-    assert (cleared.status_code, cleared["Location"]) == (302, "/")
+    assert (response.status_code, response["Location"]) == (302, "/")
     assert list(TaskRecord.objects.all()) == [bystander]
     assert TaskCheckpoint.objects.count() == 0
 
 
-def test_odd_id_survives_the_way_through_sign_in(client: Client):
+def test_odd_id_survives_sign_in(client: Client):
     thread_id = "a/../b?#%2F\n🦉"
     task(thread_id)
 
-    to_sign_in = client.get(thread_url("thread", thread_id))
-    form = client.get(to_sign_in["Location"])
+    redirect = client.get(thread_url("thread", thread_id))
+    form = client.get(redirect["Location"])
 
     assert form.context["next"] == thread_url("thread", thread_id)
 
 
 @pytest.mark.parametrize("thread_id", ["x" * 9_000, "é" * 4_500, "🦉" * 2_250])
-def test_long_id_survives_the_way_through_sign_in(client: Client, thread_id: str):
+def test_long_id_survives_sign_in(client: Client, thread_id: str):
     task(thread_id)
     get_user_model().objects.create_superuser("ops", password="correct horse")
 
-    to_sign_in = client.get(thread_url("thread", thread_id))
-    client.get(to_sign_in["Location"])
+    redirect = client.get(thread_url("thread", thread_id))
+    client.get(redirect["Location"])
     signed_in = client.post("/sign-in/", {"username": "ops", "password": "correct horse"})
 
     assert signed_in["Location"] == thread_url("thread", thread_id)
@@ -139,7 +139,7 @@ def test_pages_work_on_postgresql(operator: Client, store):
         ("/nowhere/", 404),
     ],
 )
-def test_wrong_address_says_what_is_wrong(operator: Client, path: str, status: int):
+def test_invalid_address_is_explained(operator: Client, path: str, status: int):
     task()
 
     response = operator.get(path)
@@ -163,7 +163,7 @@ def test_wrong_address_says_what_is_wrong(operator: Client, path: str, status: i
         "find=",
     ],
 )
-def test_wrong_number_shows_a_page(viewer: Client, query: str):
+def test_invalid_number_is_ignored(viewer: Client, query: str):
     task()
 
     assert viewer.get(f"{address('thread')}&{query}").status_code == 200
@@ -195,7 +195,7 @@ def test_thread_shows_messages_steps_and_meta(viewer: Client):
         assert text in steps
 
 
-def test_thread_shows_its_latest_task_and_names_the_others(viewer: Client):
+def test_thread_shows_its_latest_task_and_lists_the_others(viewer: Client):
     task("first", thread_id="both", updated_at="2026-01-01T00:00:00+00:00")
     task("second", thread_id="both", updated_at="2026-01-02T00:00:00+00:00")
 
@@ -205,7 +205,7 @@ def test_thread_shows_its_latest_task_and_names_the_others(viewer: Client):
     assert [other.task_id for other in context["page"].other_tasks] == ["first"]
 
 
-def test_thread_escapes_what_an_agent_wrote(viewer: Client):
+def test_thread_escapes_agent_text(viewer: Client):
     evil = "<script>alert(1)</script>"
     service.record_checkpoint(
         update(
@@ -244,7 +244,7 @@ def test_thread_with_a_corrupt_column_shows_it_and_can_be_cleared(operator: Clie
     assert TaskRecord.objects.count() == 0
 
 
-def test_long_text_is_cut_and_opens_whole(viewer: Client):
+def test_long_text_is_truncated_and_opens_in_full(viewer: Client):
     long = "line\n" * 60_000
     service.record_checkpoint(update(execution_history=history(long), items=[item(output=long)]))
     number = TaskCheckpoint.objects.get().pk
@@ -259,18 +259,18 @@ def test_long_text_is_cut_and_opens_whole(viewer: Client):
     assert raw.content.decode() == TaskCheckpoint.objects.get().items_json
 
 
-def test_clear_asks_first(operator: Client):
+def test_clear_requires_confirmation(operator: Client):
     service.record_checkpoint(update())
     service.record_checkpoint(update(step_index=2))
 
     response = operator.get(address("clear"))
 
-    shown = response.context["confirmation"]
-    assert (shown.count, shown.tasks, shown.checkpoints, shown.running) == (1, 1, 2, 1)
+    summary = response.context["confirmation"]
+    assert (summary.count, summary.tasks, summary.checkpoints, summary.running) == (1, 1, 2, 1)
     assert TaskRecord.objects.count() == 1
 
 
-def test_clear_takes_all_tasks_of_the_thread_and_no_others(operator: Client):
+def test_clear_deletes_all_tasks_of_the_thread_and_no_others(operator: Client):
     for task_id, thread_id in (("a", "mine"), ("b", "mine"), ("c", "other")):
         service.record_checkpoint(update(task_id=task_id, thread_id=thread_id))
 
@@ -278,7 +278,7 @@ def test_clear_takes_all_tasks_of_the_thread_and_no_others(operator: Client):
     response = operator.get("/")
 
     assert [record.task_id for record in TaskRecord.objects.all()] == ["c"]
-    assert [found.task_id for found in TaskCheckpoint.objects.all()] == ["c"]
+    assert [step.task_id for step in TaskCheckpoint.objects.all()] == ["c"]
     assert "Cleared mine." in response.content.decode()
     assert "Undo…</a>" in response.content.decode()
 
@@ -292,7 +292,7 @@ def test_clear_takes_all_tasks_of_the_thread_and_no_others(operator: Client):
         ("a=\r\nSet-Cookie:b", "/?a=%0D%0ASet-Cookie%3Ab"),
     ],
 )
-def test_clear_leads_back_to_the_list_as_it_was(operator: Client, query: str, address: str):
+def test_clear_returns_to_the_filtered_list(operator: Client, query: str, address: str):
     task()
 
     page = thread_url("clear", "telegram_42", list=query)
@@ -301,21 +301,21 @@ def test_clear_leads_back_to_the_list_as_it_was(operator: Client, query: str, ad
     assert response["Location"] == address
 
 
-def test_clear_of_a_thread_that_is_gone_does_not_say_it_cleared_one(operator: Client):
+def test_clear_of_a_missing_thread_is_not_found(operator: Client):
     response = operator.post(address("clear"), follow=True)
 
     assert response.status_code == 404
     assert "Cleared telegram" not in response.content.decode()
 
 
-def test_clear_wants_permission(viewer: Client):
+def test_clear_requires_permission(viewer: Client):
     task()
 
     assert viewer.post(address("clear")).status_code == 403
     assert TaskRecord.objects.count() == 1
 
 
-def test_clear_wants_a_csrf_token(operator: Client):
+def test_clear_requires_a_csrf_token(operator: Client):
     task()
     operator.handler.enforce_csrf_checks = True
 
@@ -323,7 +323,7 @@ def test_clear_wants_a_csrf_token(operator: Client):
     assert TaskRecord.objects.count() == 1
 
 
-def test_clear_that_fails_says_why_and_deletes_nothing(
+def test_failed_clear_shows_the_error_and_deletes_nothing(
     operator: Client, monkeypatch: pytest.MonkeyPatch
 ):
     def locked(thread_id: str, **options: object) -> None:
@@ -350,7 +350,7 @@ def test_read_only_store_offers_no_clearing(operator: Client, settings):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_pages_are_kept_out_of_caches(operator: Client, name: str):
+def test_pages_are_not_cached(operator: Client, name: str):
     task()
 
     assert "no-store" in operator.get(address(name)).headers["Cache-Control"]
@@ -363,7 +363,7 @@ def test_pages_send_a_strict_content_security_policy(viewer: Client):
     assert "unsafe" not in policy
 
 
-def test_pages_hold_no_inline_script_or_style(viewer: Client):
+def test_pages_have_no_inline_script_or_style(viewer: Client):
     task()
 
     for name in ("threads", "thread"):

@@ -61,12 +61,12 @@ def message_numbers(response: Any) -> list[int]:
 def run(count: int, failed: tuple[int, ...] = (), **fields: Any) -> TaskRecord:
     """Record a task with `count` steps, and mark the steps with numbers in `failed` as failed."""
     for number in range(1, count + 1):
-        made = item(tool_name=f"tool{number}", success=number not in failed)
-        service.record_checkpoint(update(step_index=number, items=[made], **fields))
+        step = item(tool_name=f"tool{number}", success=number not in failed)
+        service.record_checkpoint(update(step_index=number, items=[step], **fields))
     return TaskRecord.objects.get(pk=fields.get("task_id", "telegram_42"))
 
 
-def stored(content: str) -> str:
+def history_json(content: str) -> str:
     """Return a history of one user message, encoded as the store writes it."""
     return json.dumps([{"role": "user", "content": content}], separators=(",", ":"))
 
@@ -82,7 +82,7 @@ def public_names(*classes: type) -> set[str]:
     }
 
 
-def test_templates_read_the_whole_context_and_nothing_else():
+def test_templates_use_exactly_the_page_context():
     folders = [settings.BASE_DIR / "templates" / name for name in ("tasks/thread", "admin/tasks")]
     templates = [file.read_text() for folder in folders for file in folder.glob("*.html")]
     code = " ".join(re.findall(r"\{[{%](.*?)[%}]\}", "".join(templates)))
@@ -94,7 +94,7 @@ def test_templates_read_the_whole_context_and_nothing_else():
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_tab_says_that_it_is_the_one_shown(viewer: Client, tab: str):
+def test_current_tab_is_marked(viewer: Client, tab: str):
     run(2)
 
     content = page(viewer, show=tab)
@@ -106,9 +106,7 @@ def test_tab_says_that_it_is_the_one_shown(viewer: Client, tab: str):
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_tab_takes_as_many_queries_for_one_row_as_for_thirty(
-    viewer: Client, tab: str, store_queries
-):
+def test_tab_query_count_is_constant(viewer: Client, tab: str, store_queries):
     counts = []
     for count in (1, 30):
         run(count, failed=(1,), execution_history=history(*["hello"] * count))
@@ -141,12 +139,14 @@ def outcomes(content: str) -> list[tuple[str, str]]:
     ]
 
 
-def test_transcript_tells_what_failed_where_the_results_do_not(viewer: Client):
+def test_transcript_takes_outcomes_from_checkpoints(viewer: Client):
     """The agent writes results without a status, so outcomes come from the checkpoints."""
-    told = history("go", f"a {LS}", RESULT, f"b {LS}{PWD}", RESULT + RESULT[14:], f"c {PWD}", "hm")
+    messages = history(
+        "go", f"a {LS}", RESULT, f"b {LS}{PWD}", RESULT + RESULT[14:], f"c {PWD}", "hm"
+    )
     service.record_checkpoint(update(step_index=1, items=[shell("ls", success=False)]))
     pair = [shell("ls"), shell("pwd", success=False)]
-    service.record_checkpoint(update(step_index=2, items=pair, execution_history=told))
+    service.record_checkpoint(update(step_index=2, items=pair, execution_history=messages))
 
     content = page(viewer)
     [first, second] = TaskCheckpoint.objects.order_by("id")
@@ -156,15 +156,15 @@ def test_transcript_tells_what_failed_where_the_results_do_not(viewer: Client):
         assert f'href="{html.escape(address(step=step.pk))}#step-{step.pk}"' in content
 
 
-def test_transcript_believes_a_result_that_says_how_it_went(viewer: Client):
-    told = history("go", LS, RESULT.replace('"shell"', '"shell" status="ok"'))
+def test_transcript_prefers_the_status_of_a_result(viewer: Client):
+    messages = history("go", LS, RESULT.replace('"shell"', '"shell" status="ok"'))
     failed = [shell("ls", success=False)]
-    service.record_checkpoint(update(items=failed, execution_history=told))
+    service.record_checkpoint(update(items=failed, execution_history=messages))
 
     assert outcomes(page(viewer)) == [("step 1", "ok")]
 
 
-def test_transcript_shows_a_result_that_only_the_checkpoint_knows_yet(viewer: Client):
+def test_transcript_shows_a_result_stored_only_in_the_checkpoint(viewer: Client):
     failed = [shell("ls", success=False, output="no such place")]
     service.record_checkpoint(update(items=failed, execution_history=history("go", LS)))
 
@@ -174,12 +174,12 @@ def test_transcript_shows_a_result_that_only_the_checkpoint_knows_yet(viewer: Cl
     assert "no such place" in content and "no result" not in content
 
 
-def test_transcript_reads_no_more_steps_than_it_may(viewer: Client, monkeypatch):
-    told = history("go", LS, RESULT, PWD, RESULT)
+def test_transcript_limits_the_steps_it_reads(viewer: Client, monkeypatch):
+    messages = history("go", LS, RESULT, PWD, RESULT)
     for number, command in enumerate(("ls", "pwd"), start=1):
         items = [shell(command, success=False, output="x" * 500)]
         service.record_checkpoint(
-            update(step_index=number, items=items, execution_history=told),
+            update(step_index=number, items=items, execution_history=messages),
         )
     monkeypatch.setattr(thread_tabs, "MAX_OUTCOMES_SOURCE", 1_000)
 
@@ -187,11 +187,11 @@ def test_transcript_reads_no_more_steps_than_it_may(viewer: Client, monkeypatch)
 
 
 @pytest.mark.parametrize("tab", ["checkpoints", "raw"])
-def test_tab_hands_over_no_long_history(viewer: Client, tab: str, store_queries):
+def test_tab_does_not_load_long_histories(viewer: Client, tab: str, store_queries):
     record = run(1)
     TaskRecord.objects.filter(pk=record.pk).update(
-        execution_history_json=stored("x" * 4_000_001),
-        resumable_history_json=stored("x" * 4_000_001),
+        execution_history_json=history_json("x" * 4_000_001),
+        resumable_history_json=history_json("x" * 4_000_001),
     )
 
     with store_queries() as queries:
@@ -216,7 +216,7 @@ def test_page_is_never_read_within_a_transaction(
     assert [q["sql"] for q in queries if not q["sql"].startswith("SELECT")] == []
 
 
-def test_head_says_what_failed_and_where(viewer: Client):
+def test_head_shows_failures_and_their_steps(viewer: Client):
     run(5, failed=(2, 4))
     service.save_snapshot(snapshot(status=TaskStatus.FAILED, last_error="out of <luck>"))
 
@@ -230,26 +230,26 @@ def test_head_says_what_failed_and_where(viewer: Client):
 @pytest.mark.parametrize(
     ("error", "is_card"), [("no", False), ("no\n", False), ("no\nroom", True), ("x" * 301, True)]
 )
-def test_error_of_several_lines_is_shown_as_it_is(viewer: Client, error: str, is_card: bool):
+def test_multiline_error_is_shown_verbatim(viewer: Client, error: str, is_card: bool):
     task(status=TaskStatus.FAILED, last_error=error)
 
     assert ("<h2>Error</h2>" in page(viewer)) == is_card
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2])
-def test_steps_that_cannot_be_read_are_counted_in_the_head(viewer: Client, store, bad: int):
+def test_head_counts_unreadable_steps(viewer: Client, store, bad: int):
     record = task()
     for step in range(3):
         checkpoint(record, step, items_json="nope" if step < bad else "[]")
 
-    shown = page(viewer)
+    content = page(viewer)
 
-    said = {0: [], 1: ["1 step cannot be read"], 2: ["2 steps cannot be read"]}
-    assert re.findall(r"\d+ steps? cannot be read", shown) == said[bad]
+    expected = {0: [], 1: ["1 step cannot be read"], 2: ["2 steps cannot be read"]}
+    assert re.findall(r"\d+ steps? cannot be read", content) == expected[bad]
 
 
 @pytest.mark.parametrize(("column", "is_marked"), [("[]", False), ("oops", True)])
-def test_history_that_cannot_be_read_is_marked_in_list_and_head(
+def test_unreadable_history_is_marked_in_list_and_head(
     viewer: Client, column: str, is_marked: bool
 ):
     task(execution_history_json=column)
@@ -258,21 +258,21 @@ def test_history_that_cannot_be_read_is_marked_in_list_and_head(
     assert ("aside unreadable" in viewer.get("/").content.decode()) == is_marked
 
 
-def test_ways_to_other_tasks_and_steps_keep_the_list(viewer: Client):
+def test_links_to_older_tasks_keep_the_list(viewer: Client):
     older = task("older", thread_id="both", updated_at="2026-01-01T00:00:00+00:00")
     newer = task("newer", thread_id="both", updated_at="2026-01-02T00:00:00+00:00")
     checkpoint(newer)
     number = checkpoint(older).pk
-    kept = "&list=sort%3Dage"
+    list_query = "&list=sort%3Dage"
 
-    shown = html.unescape(viewer.get(f"/thread/?id=both{kept}").content.decode())
+    content = html.unescape(viewer.get(f"/thread/?id=both{list_query}").content.decode())
 
-    assert f'"/thread/?id=both&task=older{kept}"' in shown
-    [way] = set(re.findall(r'href="(/thread/step/[^"]*=)\d+"', shown))
-    assert f"both&task=older{kept}&step={number}" in viewer.get(f"{way}{number}")["Location"]
+    assert f'"/thread/?id=both&task=older{list_query}"' in content
+    [link] = set(re.findall(r'href="(/thread/step/[^"]*=)\d+"', content))
+    assert f"both&task=older{list_query}&step={number}" in viewer.get(f"{link}{number}")["Location"]
 
 
-def test_head_of_a_silent_task_says_stalled(viewer: Client):
+def test_head_shows_a_silent_task_as_stalled(viewer: Client):
     run(1)
     overwrite(
         connections["tasks"],
@@ -285,19 +285,19 @@ def test_head_of_a_silent_task_says_stalled(viewer: Client):
 
 
 @pytest.mark.parametrize(
-    ("count", "stored_count", "said"),
+    ("count", "stored_count", "message"),
     [(7, 2, "The task counts 7 checkpoints, and 2 are stored."), (2, 2, None)],
 )
-def test_head_says_where_the_count_is_not_that_of_the_rows(
-    viewer: Client, count: int, stored_count: int, said: str | None
+def test_head_reports_a_checkpoint_count_mismatch(
+    viewer: Client, count: int, stored_count: int, message: str | None
 ):
     run(stored_count)
     TaskRecord.objects.update(checkpoint_count=count)
 
-    assert (said or "The task counts") in text(page(viewer)) or said is None
+    assert (message or "The task counts") in text(page(viewer)) or message is None
 
 
-def test_way_back_keeps_the_filters(viewer: Client):
+def test_back_link_keeps_the_filters(viewer: Client):
     for name in ("a", "b", "c", "d"):
         task(
             name,
@@ -330,7 +330,7 @@ def test_links_to_tasks_and_steps_keep_the_filters(viewer: Client):
     assert len(addresses) == 2
 
 
-def test_way_back_of_filters_that_make_no_sense_is_the_whole_list(viewer: Client):
+def test_back_link_drops_invalid_filters(viewer: Client):
     task("a")
 
     response = viewer.get(thread_url("thread", "a", list="sort=nonsense"))
@@ -338,28 +338,28 @@ def test_way_back_of_filters_that_make_no_sense_is_the_whole_list(viewer: Client
     assert response.context["page"].list_links == ("/", None, None)
 
 
-def test_bar_of_the_picture_leads_to_its_step(viewer: Client):
+def test_timeline_bar_links_to_its_step(viewer: Client):
     run(3)
     number = TaskCheckpoint.objects.order_by("id").last().pk  # type: ignore[union-attr]
 
     link = f"/thread/step/?checkpoint={number}"
-    to_step = viewer.get(link)
+    redirect = viewer.get(link)
 
     assert f'href="{link}"' in page(viewer)
-    assert (to_step.status_code, to_step["Location"]) == (
+    assert (redirect.status_code, redirect["Location"]) == (
         302,
         f"{address(step=number)}#step-{number}",
     )
-    assert f'id="step-{number}"' in viewer.get(to_step["Location"]).content.decode()
+    assert f'id="step-{number}"' in viewer.get(redirect["Location"]).content.decode()
 
 
-def test_step_of_one_of_several_tasks_leads_to_that_task(viewer: Client):
+def test_step_link_opens_the_task_of_the_step(viewer: Client):
     older = task("older", thread_id="both", updated_at="2026-01-01T00:00:00+00:00")
     task("newer", thread_id="both", updated_at="2026-01-02T00:00:00+00:00")
     number = checkpoint(older).pk
 
-    to_step = viewer.get(f"/thread/step/?checkpoint={number}")
-    response = viewer.get(to_step["Location"])
+    redirect = viewer.get(f"/thread/step/?checkpoint={number}")
+    response = viewer.get(redirect["Location"])
 
     assert response.context["page"].record.task_id == "older"
     assert f'id="step-{number}"' in response.content.decode()
@@ -367,42 +367,42 @@ def test_step_of_one_of_several_tasks_leads_to_that_task(viewer: Client):
 
 @pytest.mark.parametrize("name", ["step", "checkpoint"])
 @pytest.mark.parametrize(("number", "status"), [("77", 404), ("x", 400), ("", 400), ("-1", 400)])
-def test_checkpoint_that_is_none_says_so(viewer: Client, name: str, number: str, status: int):
+def test_unknown_checkpoint_is_reported(viewer: Client, name: str, number: str, status: int):
     assert viewer.get(f"/thread/{name}/?checkpoint={number}").status_code == status
 
 
-def test_tasks_of_a_thread_are_all_listed_and_each_can_be_chosen(viewer: Client):
+def test_tasks_of_a_thread_are_listed_and_selectable(viewer: Client):
     for number in (1, 2, 3):
         task(f"t{number}", thread_id="many", updated_at=f"2026-01-0{number}T00:00:00+00:00")
 
     latest = viewer.get(thread_url("thread", "many"))
-    chosen = viewer.get(thread_url("thread", "many", task="t1"))
+    response = viewer.get(thread_url("thread", "many", task="t1"))
 
     assert latest.context["page"].record.task_id == "t3"
     assert [other.task_id for other in latest.context["page"].other_tasks] == ["t2", "t1"]
-    assert chosen.context["page"].record.task_id == "t1"
-    assert [other.task_id for other in chosen.context["page"].other_tasks] == ["t3", "t2"]
+    assert response.context["page"].record.task_id == "t1"
+    assert [other.task_id for other in response.context["page"].other_tasks] == ["t3", "t2"]
     assert viewer.get(thread_url("thread", "many", task="t9")).status_code == 404
 
 
-def test_raw_links_of_a_chosen_task_open_its_own_texts(viewer: Client):
+def test_raw_links_open_texts_of_the_selected_task(viewer: Client):
     for name in ("old", "new"):
-        told = history("go", f"{name} {LS}", RESULT.replace("no", f"{name} " * 6_000))
-        long = json.dumps([{"role": m.role, "content": m.content} for m in told])
+        messages = history("go", f"{name} {LS}", RESULT.replace("no", f"{name} " * 6_000))
+        long = json.dumps([{"role": m.role, "content": m.content} for m in messages])
         at = {"old": "2026-01-01T00:00:00+00:00", "new": "2026-01-02T00:00:00+00:00"}[name]
         task(name, thread_id="many", updated_at=at, execution_history_json=long)
 
     content = viewer.get(thread_url("thread", "many", task="old")).content.decode()
     links = re.findall(r'href="(/thread/message/[^"]*)"', content)
-    opened = [viewer.get(html.unescape(link)).content.decode() for link in links]
+    pages = [viewer.get(html.unescape(link)).content.decode() for link in links]
 
     assert len(links) == 4  # links to three messages and one truncated output
-    assert [("old" in each, "new" in each) for each in opened] == [(False, False)] + [
+    assert [("old" in content, "new" in content) for content in pages] == [(False, False)] + [
         (True, False)
     ] * 3
 
 
-def test_messages_come_in_pieces_that_links_and_numbers_lead_to(viewer: Client):
+def test_messages_are_split_into_pieces(viewer: Client):
     run(1, execution_history=history(*[f"message {n}" for n in range(1, 151)]))
 
     first = viewer.get(address())
@@ -415,19 +415,19 @@ def test_messages_come_in_pieces_that_links_and_numbers_lead_to(viewer: Client):
 
 
 def test_permanent_link_of_a_message_opens_its_piece(viewer: Client):
-    told = history(*[f"message {n}" for n in range(1, 129)])
-    told += [ChatMessage("assistant", LS), ChatMessage("user", RESULT)]
-    run(1, execution_history=told)
+    messages = history(*[f"message {n}" for n in range(1, 129)])
+    messages += [ChatMessage("assistant", LS), ChatMessage("user", RESULT)]
+    run(1, execution_history=messages)
 
     later = page(viewer, message=121, piece="later")
 
     for number, title in ((125, "Link to this message"), (129, "The call")):
         [link] = re.findall(rf'<a href="([^"]*#message-{number})"\s+title="{title}"', later)
-        opened = html.unescape(link).partition("#")[0]
-        assert f'id="message-{number}"' in viewer.get(opened).content.decode()
+        url = html.unescape(link).partition("#")[0]
+        assert f'id="message-{number}"' in viewer.get(url).content.decode()
 
 
-def test_piece_asked_for_by_itself_is_no_whole_page(viewer: Client):
+def test_piece_request_returns_a_fragment(viewer: Client):
     run(1, execution_history=history(*["hi"] * 150))
 
     later = page(viewer, message=61, piece="later")
@@ -438,7 +438,7 @@ def test_piece_asked_for_by_itself_is_no_whole_page(viewer: Client):
     assert ('class="pages later"' in earlier, 'class="pages earlier"' in earlier) == (False, True)
 
 
-def test_steps_come_in_pieces_with_what_changed_across_their_edge(viewer: Client):
+def test_step_pieces_include_changes_across_their_boundary(viewer: Client):
     run(130)
     ids = list(TaskCheckpoint.objects.order_by("id").values_list("id", flat=True))
 
@@ -450,7 +450,7 @@ def test_steps_come_in_pieces_with_what_changed_across_their_edge(viewer: Client
     assert tab.pager.later == ids[120]
 
 
-def test_page_of_ten_thousand_steps_stays_small(viewer: Client):
+def test_page_size_is_bounded_for_ten_thousand_steps(viewer: Client):
     record = run(1)
     long = [{"tool_name": "t", "arguments": "a", "success": False, "output": "<" * 5_000}]
     items_json = json.dumps(long, separators=(",", ":"))
@@ -464,7 +464,7 @@ def test_page_of_ten_thousand_steps_stays_small(viewer: Client):
     assert len(page(viewer, show="checkpoints")) < 2_000_000
 
 
-def test_page_of_a_long_history_stays_small(viewer: Client):
+def test_page_size_is_bounded_for_a_long_history(viewer: Client):
     run(1)
     TaskRecord.objects.update(
         execution_history_json=json.dumps(
@@ -475,7 +475,7 @@ def test_page_of_a_long_history_stays_small(viewer: Client):
     assert len(page(viewer)) < 2_000_000
 
 
-def test_resume_shows_the_turns_and_the_note_that_the_agent_gets(viewer: Client):
+def test_resume_shows_turns_and_note_for_the_agent(viewer: Client):
     service.save_snapshot(
         snapshot(
             resumable_history=history("go on", "I <tool>{}</tool>did"),
@@ -494,7 +494,7 @@ def test_resume_shows_the_turns_and_the_note_that_the_agent_gets(viewer: Client)
 
 
 @pytest.mark.parametrize(
-    ("resumable", "status", "why"),
+    ("resumable", "status", "reason"),
     [
         ("[]", "completed", "The run ended without a resumable history."),
         ("[]", "running", "The agent has not stored a resumable history yet."),
@@ -502,13 +502,15 @@ def test_resume_shows_the_turns_and_the_note_that_the_agent_gets(viewer: Client)
         ("[{broken", "failed", "The resumable history cannot be read"),
     ],
 )
-def test_resume_says_why_it_cannot(viewer: Client, resumable: str, status: str, why: str):
+def test_resume_explains_why_it_is_impossible(
+    viewer: Client, resumable: str, status: str, reason: str
+):
     task(resumable_history_json=resumable, status=status)
 
     content = text(page(viewer, show="resume"))
 
     assert "Cannot resume." in content
-    assert why in content
+    assert reason in content
     assert service_refuses(resumable) or service.load_resumable_state("telegram_42") is None
 
 
@@ -516,7 +518,7 @@ def service_refuses(resumable: str) -> bool:
     return resumable == "[{broken"
 
 
-def test_raw_shows_what_is_stored(viewer: Client):
+def test_raw_shows_stored_values(viewer: Client):
     run(1)
     TaskRecord.objects.update(final_response="x" * 30_000, last_error="<broken>", status="odd")
 
@@ -525,12 +527,12 @@ def test_raw_shows_what_is_stored(viewer: Client):
     assert html.escape('[{"role":"user","content":"hello"}]') in content
     assert "&lt;broken&gt;" in content
     assert "x" * 20_000 in content and "x" * 20_001 not in content
-    whole = viewer.get(thread_url("raw", "telegram_42", text="final_response"))
-    assert whole.content.decode() == "x" * 30_000
+    response = viewer.get(thread_url("raw", "telegram_42", text="final_response"))
+    assert response.content.decode() == "x" * 30_000
     assert viewer.get(thread_url("raw", "telegram_42", text="channel")).status_code == 400
 
 
-def test_find_counts_hits_and_leads_to_each(viewer: Client):
+def test_find_counts_hits_and_links_to_each(viewer: Client):
     run(1, execution_history=history(*["x"] * 99, "A Needle, a needle", *["x"] * 50, "needle"))
 
     first = viewer.get(address(find="needle"))
@@ -544,9 +546,9 @@ def test_find_counts_hits_and_leads_to_each(viewer: Client):
     assert (search.previous, search.next) == (3, 2)
 
 
-def test_hit_of_the_list_is_the_hit_that_is_shown(viewer: Client):
-    told = ["needle", LS, RESULT.replace("no", "needle, needle"), "nothing", "needle"]
-    run(1, execution_history=history(*told))
+def test_hit_in_the_list_opens_the_same_hit(viewer: Client):
+    texts = ["needle", LS, RESULT.replace("no", "needle, needle"), "nothing", "needle"]
+    run(1, execution_history=history(*texts))
 
     [_, (_, link)] = viewer.get("/?q=needle").context["rows"][0].hits
     search = viewer.get(link).context["page"].tab.search
@@ -554,13 +556,13 @@ def test_hit_of_the_list_is_the_hit_that_is_shown(viewer: Client):
     assert (search.hits[search.number - 1].number, search.number, len(search.hits)) == (3, 2, 4)
 
 
-def test_find_leads_to_the_message_that_the_address_names(viewer: Client):
+def test_find_opens_the_message_in_the_address(viewer: Client):
     run(1, execution_history=history("needle", *["no"] * 150))
 
     assert 130 in message_numbers(viewer.get(address(find="needle", message=130)))
 
 
-def test_find_of_nothing_says_so(viewer: Client):
+def test_find_without_hits_shows_a_message(viewer: Client):
     run(1)
 
     assert "Nothing in this thread reads “<zebra>”." in text(page(viewer, find="<zebra>"))
@@ -572,7 +574,7 @@ def live(client: Client, tag: str = "", **parameters: Any):
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_live_sends_nothing_while_nothing_changes(viewer: Client, tab: str, store_queries):
+def test_live_returns_nothing_when_unchanged(viewer: Client, tab: str, store_queries):
     run(1)
     tag = viewer.get(address(show=tab)).context["page"].live_tag
 
@@ -583,7 +585,7 @@ def test_live_sends_nothing_while_nothing_changes(viewer: Client, tab: str, stor
     assert len(queries) == 1
 
 
-def test_live_sends_what_a_new_step_changes(viewer: Client):
+def test_live_returns_changes_after_a_new_step(viewer: Client):
     run(1)
     tag = viewer.get(address(show="checkpoints")).context["page"].live_tag
     service.record_checkpoint(update(step_index=2, items=[item(tool_name="fresh")]))
@@ -598,7 +600,7 @@ def test_live_sends_what_a_new_step_changes(viewer: Client):
     assert f'id="step-{TaskCheckpoint.objects.order_by("-id")[0].pk}"' in content
 
 
-def test_live_stops_with_the_run(viewer: Client):
+def test_live_stops_when_the_run_ends(viewer: Client):
     run(1)
     assert "data-live" in page(viewer)
 
@@ -607,12 +609,12 @@ def test_live_stops_with_the_run(viewer: Client):
     assert "data-live" not in live(viewer).content.decode()
 
 
-def test_live_of_a_thread_that_is_gone_is_not_found(viewer: Client):
+def test_live_of_a_missing_thread_is_not_found(viewer: Client):
     assert live(viewer).status_code == 404
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_page_holds_no_style_or_script_of_its_own(viewer: Client, tab: str):
+def test_page_has_no_inline_style_or_script(viewer: Client, tab: str):
     run(3, failed=(2,))
 
     content = page(viewer, show=tab)
@@ -621,7 +623,7 @@ def test_page_holds_no_style_or_script_of_its_own(viewer: Client, tab: str):
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_page_escapes_what_an_agent_wrote(viewer: Client, tab: str):
+def test_page_escapes_agent_text(viewer: Client, tab: str):
     evil = '"><script>alert(1)</script>'
     service.record_checkpoint(
         update(
@@ -632,7 +634,10 @@ def test_page_escapes_what_an_agent_wrote(viewer: Client, tab: str):
     )
     service.record_checkpoint(update(step_index=2, items=[item(tool_name=evil)]))
     TaskRecord.objects.update(
-        resumable_history_json=stored(evil), last_error=evil, final_response=evil, channel=evil
+        resumable_history_json=history_json(evil),
+        last_error=evil,
+        final_response=evil,
+        channel=evil,
     )
 
     assert "<script>alert" not in page(viewer, show=tab, find=evil, list=evil)
@@ -652,7 +657,7 @@ def test_page_escapes_what_an_agent_wrote(viewer: Client, tab: str):
     ],
 )
 @pytest.mark.parametrize("value", ["[{broken", b"\xff\x00", 7])
-def test_page_shows_a_row_with_anything_in_a_column(
+def test_page_opens_with_any_value_in_a_task_column(
     viewer: Client, tab: str, column: str, value: Any
 ):
     run(2)
@@ -663,7 +668,7 @@ def test_page_shows_a_row_with_anything_in_a_column(
 
 @pytest.mark.parametrize("column", ["items_json", "created_at", "step_index", "checkpoint_note"])
 @pytest.mark.parametrize("value", ["[{broken", b"\xff\x00", 7, ""])
-def test_page_shows_steps_with_anything_in_a_column(viewer: Client, column: str, value: Any):
+def test_page_opens_with_any_value_in_a_checkpoint_column(viewer: Client, column: str, value: Any):
     run(2)
     overwrite(connections["tasks"], "task_checkpoints", column, value)
 
@@ -681,7 +686,7 @@ def test_tabs_work_on_postgresql(viewer: Client, store, tab: str):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"),
+    ("seconds", "expected"),
     [
         (None, ""),
         (0, "0.0 s"),
@@ -691,8 +696,8 @@ def test_tabs_work_on_postgresql(viewer: Client, store, tab: str):
         (7_200, "2 h"),
     ],
 )
-def test_duration_is_said_in_two_units(seconds: float | None, shown: str):
-    assert duration(seconds) == shown
+def test_duration_uses_two_units(seconds: float | None, expected: str):
+    assert duration(seconds) == expected
 
 
 def test_short_forms_of_times_and_sizes():
@@ -706,7 +711,7 @@ def test_short_forms_of_times_and_sizes():
     ]
 
 
-def test_clearing_comes_back_to_the_list_as_it_was(operator: Client):
+def test_clearing_returns_to_the_filtered_list(operator: Client):
     run(1)
     filters = "channel=telegram&sort=age"
 
@@ -722,7 +727,7 @@ def test_clearing_comes_back_to_the_list_as_it_was(operator: Client):
     assert TaskRecord.objects.count() == 0
 
 
-def test_every_export_that_the_page_offers_is_to_be_had(viewer: Client):
+def test_every_export_link_works(viewer: Client):
     task("a")
 
     page = viewer.get(thread_url("thread", "a")).content.decode()
@@ -732,7 +737,7 @@ def test_every_export_that_the_page_offers_is_to_be_had(viewer: Client):
 
 
 @pytest.mark.parametrize("task_id", ["telegram_42", "a/../b c?#\n", ""])
-def test_link_to_the_admin_leads_to_the_task(admin_client: Client, task_id):
+def test_admin_link_opens_the_task(admin_client: Client, task_id):
     task(task_id)
 
     page = admin_client.get(thread_url("thread", task_id)).content.decode()

@@ -39,13 +39,13 @@ def ago(**span: float) -> str:
     return to_text(datetime.now(UTC) - timedelta(**span))
 
 
-def shown(client: Client, query: str = "") -> list[str]:
+def listed_ids(client: Client, query: str = "") -> list[str]:
     response = client.get(f"/?{query}")
     assert response.status_code == 200
     return [row.record.task_id for row in response.context["rows"]]
 
 
-def said(*messages: tuple[str, str]) -> str:
+def history_json(*messages: tuple[str, str]) -> str:
     """Return a history of these messages, encoded as the store writes it."""
     rows = [{"role": role, "content": content} for role, content in messages]
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
@@ -59,10 +59,10 @@ def test_list_shows_newest_first(viewer: Client):
     task("new", updated_at="2026-01-03T00:00:00+00:00")
     task("middle", updated_at="2026-01-02T00:00:00+00:00")
 
-    assert shown(viewer) == ["new", "middle", "old"]
+    assert listed_ids(viewer) == ["new", "middle", "old"]
 
 
-def test_list_shows_what_a_row_is_about(viewer: Client):
+def test_list_row_describes_its_thread(viewer: Client):
     service.record_checkpoint(update(execution_history=history("Rotate the logs\nplease")))
     service.save_snapshot(
         snapshot(
@@ -108,7 +108,7 @@ def test_status_is_shown_by_its_label(viewer: Client, status: str, label: str):
         assert badges == [label], page
 
 
-def test_list_shows_rows_that_cannot_be_read(viewer: Client):
+def test_list_shows_unreadable_rows(viewer: Client):
     task("broken", status="exploded", execution_history_json="not json")
     TaskRecord.objects.filter(pk="broken").update(checkpoint_count=-4)
     with connections["tasks"].cursor() as cursor:
@@ -121,9 +121,7 @@ def test_list_shows_rows_that_cannot_be_read(viewer: Client):
     assert "yesterday" in content
 
 
-def test_list_shows_a_row_with_bytes_that_are_no_text(
-    viewer: Client, monkeypatch: pytest.MonkeyPatch
-):
+def test_list_shows_a_row_with_invalid_text(viewer: Client, monkeypatch: pytest.MonkeyPatch):
     task()
     store = connections["tasks"]
     overwrite(store, "task_records", "channel", b"oh\xff")
@@ -136,13 +134,13 @@ def test_list_shows_a_row_with_bytes_that_are_no_text(
 
 
 @pytest.mark.parametrize("thread_id", ["\t", "\n \n", "\x1f", "\u200b"])
-def test_id_of_nothing_visible_is_shown_in_escapes(viewer: Client, thread_id: str):
+def test_invisible_id_is_escaped(viewer: Client, thread_id: str):
     task(thread_id)
 
     assert html.escape(ascii(thread_id)) in viewer.get("/").content.decode()
 
 
-def test_list_of_an_empty_store_says_how_to_begin(viewer: Client):
+def test_empty_list_shows_getting_started(viewer: Client):
     content = viewer.get("/").content.decode()
 
     for text in (
@@ -167,7 +165,7 @@ def mixed() -> None:
     task("cancelled", status="cancelled", updated_at=ago(days=8), model="qwen3:32b")
     task("completed", status="completed", updated_at=ago(days=40), checkpoint_count=4)
     TaskRecord.objects.exclude(pk="failed").update(
-        resumable_history_json=said(("user", "hi")), created_at=ago(days=50)
+        resumable_history_json=history_json(("user", "hi")), created_at=ago(days=50)
     )
     TaskRecord.objects.filter(pk="completed").update(created_at=ago(days=41))
 
@@ -196,22 +194,20 @@ def mixed() -> None:
         ("channel=", ["running", "stalled", "failed", "timed_out", "cancelled", "completed"]),
     ],
 )
-def test_list_shows_what_is_asked_for(
-    viewer: Client, store, mixed, query: str, expected: list[str]
-):
-    found = shown(viewer, query)
+def test_list_filters(viewer: Client, store, mixed, query: str, expected: list[str]):
+    ids = listed_ids(viewer, query)
 
-    assert found[: len(expected)] == expected
-    assert len(found) == len(expected) or "unknown" in query
+    assert ids[: len(expected)] == expected
+    assert len(ids) == len(expected) or "unknown" in query
 
 
-def test_list_takes_times_in_utc(viewer: Client, store):
+def test_list_filters_times_in_utc(viewer: Client, store):
     for hour in (9, 10, 11):
         task(f"at {hour}", updated_at=f"2026-01-01T{hour:02}:00:00.123456789+00:00")
 
     query = "start=2026-01-01T09:30&end=2026-01-01T10:30"
 
-    assert shown(viewer, query) == ["at 10"]
+    assert listed_ids(viewer, query) == ["at 10"]
 
 
 @pytest.mark.parametrize(
@@ -230,14 +226,14 @@ def test_list_takes_times_in_utc(viewer: Client, store):
         ("sort=steps&after=many&task=x", "after"),
     ],
 )
-def test_wrong_filter_says_which_one_it_is(viewer: Client, query: str, name: str):
+def test_invalid_filter_is_named(viewer: Client, query: str, name: str):
     response = viewer.get(f"/?{query}")
 
     assert response.status_code == 400
     assert response.context["reason"].startswith(f"“{name}” in the address is not right: ")
 
 
-def test_filter_that_matches_nothing_offers_to_drop_each(viewer: Client):
+def test_empty_result_offers_to_remove_each_filter(viewer: Client):
     task()
 
     response = viewer.get("/?channel=slack&q=what&status=failed")
@@ -260,14 +256,14 @@ def test_filter_that_matches_nothing_offers_to_drop_each(viewer: Client):
         "start=2026-01-01T09%3A30%3A00&end=2026-01-02T00%3A00%3A00&resume=no",
     ],
 )
-def test_filters_have_one_address(query: str):
-    asked = Filters.parse(QueryDict(query))
+def test_filters_round_trip_through_the_query_string(query: str):
+    filters = Filters.parse(QueryDict(query))
 
-    assert parse_qs(asked.query_string()) == parse_qs(query)
-    assert Filters.parse(QueryDict(asked.query_string())) == asked
+    assert parse_qs(filters.query_string()) == parse_qs(query)
+    assert Filters.parse(QueryDict(filters.query_string())) == filters
 
 
-def test_rows_lead_to_their_thread_and_back_to_the_list(viewer: Client):
+def test_rows_link_to_their_thread_and_back(viewer: Client):
     task(channel="a&b")
 
     [row] = viewer.get("/?channel=a%26b&sort=age").context["rows"]
@@ -277,7 +273,7 @@ def test_rows_lead_to_their_thread_and_back_to_the_list(viewer: Client):
     assert Filters.parse(QueryDict(address["list"])) == Filters(channel="a&b", sort="age")
 
 
-def test_states_are_counted_up_to_a_bound(viewer: Client, store, mixed, monkeypatch):
+def test_state_counts_are_capped(viewer: Client, store, mixed, monkeypatch):
     monkeypatch.setattr(thread_list, "MAX_COUNT", 2)
     monkeypatch.setattr(threads, "MAX_COUNT", 2)
 
@@ -294,14 +290,14 @@ def test_states_are_counted_up_to_a_bound(viewer: Client, store, mixed, monkeypa
     }
 
 
-def test_counts_are_of_threads_that_pass_the_other_filters(viewer: Client, store, mixed):
+def test_state_counts_apply_the_other_filters(viewer: Client, store, mixed):
     states = viewer.get("/?channel=telegram&status=failed&period=7d").context["states"]
 
     counts = {s["name"]: s["count"] for s in states}
     assert (counts[""], counts["failed"], counts["timed_out"]) == ("3", "0", "1")
 
 
-def test_choices_are_of_the_newest_tasks_and_hold_what_is_asked_for(viewer: Client, mixed):
+def test_choices_include_newest_and_selected_values(viewer: Client, mixed):
     choices = viewer.get("/?channel=fax").context["choices"]
 
     assert {choice["name"]: choice["values"] for choice in choices} == {
@@ -342,38 +338,38 @@ HARD = [
 
 @pytest.mark.parametrize("text", HARD)
 @pytest.mark.parametrize("depth", [0, 1, 2], ids=["as text", "in JSON", "in JSON in JSON"])
-def test_search_finds_a_text_however_it_is_escaped(viewer: Client, store, text: str, depth: int):
+def test_search_matches_escaped_text(viewer: Client, store, text: str, depth: int):
     content = f"before {text} after"
     for _ in range(depth):
         content = json.dumps({"content": content}, ensure_ascii=False)
-    task("found", execution_history_json=said(("system", "you"), ("assistant", content)))
-    task("other", execution_history_json=said(("user", "something else")))
+    task("found", execution_history_json=history_json(("system", "you"), ("assistant", content)))
+    task("other", execution_history_json=history_json(("user", "something else")))
 
     assert [hit[:3] for hit in find(viewer, q=text)] == [("found", 2, "assistant")]
 
 
 @pytest.mark.parametrize("text", ["naïve café", "日本語", "🦉"])
-def test_search_finds_a_text_that_another_program_wrote_in_escapes(viewer: Client, store, text):
+def test_search_matches_escapes_of_other_programs(viewer: Client, store, text):
     task(execution_history_json=json.dumps([{"role": "user", "content": text}]))
 
     assert find(viewer, q=text) == [("telegram_42", 1, "user", text)]
 
 
-@pytest.mark.parametrize(("text", "asked"), [("Hello", "hELLO"), ("ÉCLAIR", "éclair")])
-def test_search_takes_either_case(viewer: Client, store, text: str, asked: str):
-    task(execution_history_json=said(("user", text)))
+@pytest.mark.parametrize(("text", "query"), [("Hello", "hELLO"), ("ÉCLAIR", "éclair")])
+def test_search_ignores_case(viewer: Client, store, text: str, query: str):
+    task(execution_history_json=history_json(("user", text)))
 
-    assert find(viewer, q=asked) == [("telegram_42", 1, "user", text)]
+    assert find(viewer, q=query) == [("telegram_42", 1, "user", text)]
 
 
 @pytest.mark.parametrize(
     ("where", "numbers"),
     [("messages", [2, 3]), ("user", [2]), ("assistant", [3]), ("tool", [4, 5]), ("system", [1])],
 )
-def test_search_looks_at_what_one_role_said(viewer: Client, store, where: str, numbers: list[int]):
+def test_search_can_be_limited_to_one_role(viewer: Client, store, where: str, numbers: list[int]):
     task(
         "needle",
-        execution_history_json=said(
+        execution_history_json=history_json(
             ("system", "a needle"),
             ("user", "a needle"),
             ("assistant", "a needle"),
@@ -386,15 +382,15 @@ def test_search_looks_at_what_one_role_said(viewer: Client, store, where: str, n
     assert find(viewer, q="needle", where="ids") == []
 
 
-def test_search_everywhere_finds_ids_too(viewer: Client, store):
+def test_search_everywhere_includes_ids(viewer: Client, store):
     task("slack_needle")
-    task("other", execution_history_json=said(("user", "needle")))
+    task("other", execution_history_json=history_json(("user", "needle")))
 
-    assert set(shown(viewer, "q=NEEDLE")) == {"slack_needle", "other"}
+    assert set(listed_ids(viewer, "q=NEEDLE")) == {"slack_needle", "other"}
 
 
 def test_hit_is_marked_and_links_to_its_message(viewer: Client):
-    task(execution_history_json=said(("user", "x"), ("user", "<i>find</i> me")))
+    task(execution_history_json=history_json(("user", "x"), ("user", "<i>find</i> me")))
 
     content = viewer.get("/?q=find&where=user").content.decode()
 
@@ -403,7 +399,7 @@ def test_hit_is_marked_and_links_to_its_message(viewer: Client):
     assert link in content
 
 
-def test_search_shows_where_a_history_that_cannot_be_read_holds_the_text(viewer: Client, store):
+def test_search_shows_hits_in_an_unreadable_history(viewer: Client, store):
     task(execution_history_json='[{"role":"user","content":"a needle"')
 
     assert find(viewer, q="needle") == [("telegram_42", 1, "unreadable", "needle")]
@@ -411,16 +407,18 @@ def test_search_shows_where_a_history_that_cannot_be_read_holds_the_text(viewer:
     assert "find=" not in viewer.get("/?q=needle").context["rows"][0].hits[0][1]
 
 
-def test_search_looks_at_the_latest_task_of_a_thread_alone(viewer: Client, store):
+def test_search_covers_only_the_latest_task_of_a_thread(viewer: Client, store):
     old, new = "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"
-    task("a", thread_id="t", updated_at=old, execution_history_json=said(("user", "needle")))
+    task(
+        "a", thread_id="t", updated_at=old, execution_history_json=history_json(("user", "needle"))
+    )
     task("b", thread_id="t", updated_at=new)
 
-    assert shown(viewer, "q=needle") == []
+    assert listed_ids(viewer, "q=needle") == []
 
 
 @pytest.mark.parametrize("query", ["q=needle", "resume=no", "channel=slack"])
-def test_scan_that_takes_too_long_can_be_continued(viewer: Client, store, monkeypatch, query: str):
+def test_slow_scan_can_be_continued(viewer: Client, store, monkeypatch, query: str):
     monkeypatch.setattr(thread_list, "SCAN_SECONDS", -1)
     monkeypatch.setattr(thread_list, "HEAVY_BATCH", 2)
     monkeypatch.setattr(thread_list, "BATCH", 2)
@@ -430,17 +428,17 @@ def test_scan_that_takes_too_long_can_be_continued(viewer: Client, store, monkey
             f"task {number}",
             updated_at=f"2026-01-01T00:00:0{number}+00:00",
             channel="slack" if is_wanted else "cli",
-            resumable_history_json="[]" if is_wanted else said(("user", "hi")),
-            execution_history_json=said(("user", "needle" if is_wanted else "hay")),
+            resumable_history_json="[]" if is_wanted else history_json(("user", "hi")),
+            execution_history_json=history_json(("user", "needle" if is_wanted else "hay")),
         )
 
-    seen, address, requests = [], f"/?{query}", 0
+    ids, address, requests = [], f"/?{query}", 0
     while address:
         context = viewer.get(address).context
-        seen += [row.record.task_id for row in context["rows"]]
+        ids += [row.record.task_id for row in context["rows"]]
         address, requests = context["continue_url"], requests + 1
 
-    assert seen == ["task 6", "task 3", "task 0"]
+    assert ids == ["task 6", "task 3", "task 0"]
     assert requests > 1
 
 
@@ -452,7 +450,7 @@ SORTS = ["activity", "-activity", "age", "-age", "steps", "-steps"]
 
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("query", ["", "channel=telegram", "q=needle", "resume=no"])
-def test_list_pages_through_every_thread_once_and_back(
+def test_list_pages_through_every_thread_in_both_directions(
     viewer: Client, store, monkeypatch, sort: str, query: str
 ):
     monkeypatch.setattr(threads, "THREADS_PER_PAGE", 3)
@@ -463,7 +461,7 @@ def test_list_pages_through_every_thread_once_and_back(
             updated_at=moment,
             created_at=moment,
             checkpoint_count=number // 3,
-            execution_history_json=said(("user", "needle")),
+            execution_history_json=history_json(("user", "needle")),
         )
 
     pages, address = [], f"/?{query}&sort={sort}"
@@ -471,18 +469,18 @@ def test_list_pages_through_every_thread_once_and_back(
         context = viewer.get(address).context
         pages.append([row.record.thread_id for row in context["rows"]])
         address, newer = context["older_url"], context["newer_url"]
-    back = []
+    pages_back = []
     while newer:
         context = viewer.get(newer).context
-        back.append([row.record.thread_id for row in context["rows"]])
+        pages_back.append([row.record.thread_id for row in context["rows"]])
         newer = context["newer_url"]
 
     order = range(8) if sort.startswith("-") else range(7, -1, -1)
     assert [thread for page in pages for thread in page] == [f"thread {n}" for n in order]
-    assert back == pages[-2::-1]
+    assert pages_back == pages[-2::-1]
 
 
-def test_page_before_the_second_is_the_first_whatever_came_since(
+def test_page_before_the_second_is_the_first_after_new_activity(
     viewer: Client, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(threads, "THREADS_PER_PAGE", 2)
@@ -503,34 +501,32 @@ QUERIES = ["", "status=stalled", "channel=telegram&sort=age", "resume=no", "q=ne
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_list_takes_the_same_queries_for_one_row_and_for_thirty(
-    viewer: Client, store, store_queries, query: str
-):
+def test_list_query_count_is_constant(viewer: Client, store, store_queries, query: str):
     counts = []
     for count in (1, 30):
         for number in range(count):
-            stored = said(("user", "needle"))
-            record = {"execution_history_json": stored, "updated_at": ago(days=1)}
+            messages = history_json(("user", "needle"))
+            record = {"execution_history_json": messages, "updated_at": ago(days=1)}
             checkpoint(task(f"{count} {number}", **record))
         with store_queries() as queries:
-            assert len(shown(viewer, query)) >= count
+            assert len(listed_ids(viewer, query)) >= count
         counts.append(len(queries))
 
     assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize("query", [q for q in QUERIES if q != "q=needle"])
-def test_list_selects_no_whole_history(viewer: Client, store, store_queries, query: str):
+def test_list_does_not_select_whole_histories(viewer: Client, store, store_queries, query: str):
     task(updated_at=ago(days=1))
 
     with store_queries() as queries:
-        shown(viewer, query)
+        listed_ids(viewer, query)
 
     large = "execution_history_json|resumable_history_json|final_response|last_error|note"
-    whole = rf'(?<!LEFT\()(?<!octet_length\()"task_records"\."\w*({large})'
+    pattern = rf'(?<!LEFT\()(?<!octet_length\()"task_records"\."\w*({large})'
     statements = [query["sql"] for query in queries]
     assert len(statements) >= 3
-    assert [s for s in statements if re.search(whole, s, re.IGNORECASE)] == []
+    assert [s for s in statements if re.search(pattern, s, re.IGNORECASE)] == []
 
 
 @only_sqlite
@@ -538,27 +534,27 @@ def test_list_selects_no_whole_history(viewer: Client, store, store_queries, que
     "query",
     ["", "status=failed", "status=stalled", "sort=steps&status=failed", "sort=-age", "period=7d"],
 )
-def test_list_reads_no_table_from_end_to_end(viewer: Client, store, store_queries, query: str):
+def test_list_scans_no_table(viewer: Client, store, store_queries, query: str):
     task()
     with store_queries() as queries:
-        shown(viewer, query)
+        listed_ids(viewer, query)
 
     plans = []
     with store.cursor() as cursor:
-        for asked in queries:
-            cursor.execute(f"EXPLAIN QUERY PLAN {asked['sql']}")
+        for captured in queries:
+            cursor.execute(f"EXPLAIN QUERY PLAN {captured['sql']}")
             plans += [row[3] for row in cursor.fetchall()]
 
-    of_tables = [step for step in plans if "task_records" in step]
-    assert len(of_tables) > 5
-    assert [step for step in of_tables if "USING" not in step] == []
+    table_steps = [step for step in plans if "task_records" in step]
+    assert len(table_steps) > 5
+    assert [step for step in table_steps if "USING" not in step] == []
     assert [step for step in plans if step == "USE TEMP B-TREE FOR ORDER BY"] == []
 
 
 # Neighbours
 
 
-def test_neighbours_are_those_of_the_filtered_list(store):
+def test_neighbours_respect_the_filters(store):
     for number in range(6):
         task(
             f"task {number}",
@@ -606,13 +602,13 @@ def beat_of(**ago_: float) -> str:
         ("", "unknown"),
     ],
 )
-def test_heartbeat_says_whether_the_daemon_lives(beat, content: str, state: str):
+def test_heartbeat_shows_whether_the_daemon_is_alive(beat, content: str, state: str):
     beat(content)
 
     assert daemon.daemon(NOW).state == state
 
 
-def test_heartbeat_lies_beside_the_workspace(store, monkeypatch, tmp_path):
+def test_heartbeat_file_is_next_to_the_workspace(store, monkeypatch, tmp_path):
     folder = tmp_path / "workspace" / "state"
     monkeypatch.setattr("tasks.store.daemon.store_file", lambda: folder / "tasks.db")
     (tmp_path / "daemon_state.json").write_text(beat_of(seconds=1))
@@ -641,12 +637,12 @@ def test_thread_is_stalled_when_silent_or_left_by_a_dead_daemon(
     at_noon = daemon.daemon(NOW)
     record = task(updated_at=to_text(NOW - timedelta(minutes=minutes)))
 
-    [found] = (
+    [stalled] = (
         ThreadList(Filters(status="stalled" if is_stalled else "running"), at_noon).page(5).records
     )
 
-    assert found == record
-    assert at_noon.is_stalled(found) == is_stalled
+    assert stalled == record
+    assert at_noon.is_stalled(stalled) == is_stalled
 
 
 def test_only_running_threads_are_stalled(store):
@@ -656,15 +652,15 @@ def test_only_running_threads_are_stalled(store):
     assert ThreadList(Filters(status="stalled")).page(5).records == []
 
 
-def test_setting_decides_after_how_long_a_thread_is_stalled(viewer: Client, settings):
+def test_stalled_timeout_is_configurable(viewer: Client, settings):
     task(updated_at=ago(minutes=20))
     settings.STALLED_AFTER = timedelta(minutes=30)
 
-    assert shown(viewer, "status=stalled") == []
+    assert listed_ids(viewer, "status=stalled") == []
 
 
 @pytest.mark.parametrize("state", ["alive", "dead", "unknown"])
-def test_head_says_whether_the_daemon_lives(viewer: Client, beat, state: str):
+def test_head_shows_whether_the_daemon_is_alive(viewer: Client, beat, state: str):
     content = {"alive": ago(seconds=1), "dead": ago(days=1), "unknown": ""}[state]
     beat(json.dumps({"written_at": content}))
 
@@ -679,7 +675,7 @@ def poll_address(client: Client) -> str:
     return html.unescape(address)
 
 
-def test_poll_gets_nothing_when_nothing_changed(viewer: Client, store, store_queries):
+def test_poll_returns_nothing_when_unchanged(viewer: Client, store, store_queries):
     task(updated_at=ago(days=1))
     address = poll_address(viewer)
 
@@ -691,7 +687,7 @@ def test_poll_gets_nothing_when_nothing_changed(viewer: Client, store, store_que
 
 
 @pytest.mark.django_db(databases="__all__", transaction=True)
-def test_poll_gets_the_list_when_a_checkpoint_came(viewer: Client, store):
+def test_poll_returns_the_list_after_a_new_checkpoint(viewer: Client, store):
     address = poll_address(viewer)
 
     service.record_checkpoint(update())
@@ -702,7 +698,7 @@ def test_poll_gets_the_list_when_a_checkpoint_came(viewer: Client, store):
     assert 'id="daemon"' in content
 
 
-def test_poll_notices_the_daemon_and_the_clock(beat):
+def test_poll_detects_daemon_and_clock_changes(beat):
     moments = [NOW, NOW + timedelta(minutes=1)]
     versions = {change_token(daemon.daemon(moment)) for moment in moments}
     beat(beat_of(seconds=1))
@@ -723,7 +719,7 @@ def test_poll_notices_the_daemon_and_the_clock(beat):
         ("after=2026&task=x", False),
     ],
 )
-def test_list_is_live_where_new_activity_comes_first(viewer: Client, query: str, is_live: bool):
+def test_list_is_live_when_sorted_by_activity(viewer: Client, query: str, is_live: bool):
     task()
 
     assert ("data-poll" in viewer.get(f"/?{query}").content.decode()) == is_live
