@@ -1,4 +1,4 @@
-"""SQL statements that check threads before they are cleared, and that clear and restore them."""
+"""SQL queries for clearing and restoring threads: their rows, their state and their size."""
 
 from collections.abc import Iterator, Sequence
 
