@@ -34,39 +34,41 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 ALL = [*map(payloads.aimed, payloads.ALL)]
 SHARP = [*map(payloads.aimed, [*payloads.POLYGLOTS, *payloads.LINES, *payloads.UNSEEN])]
 # Payloads to put in URLs: each polyglot, all of LINES joined, and all of UNSEEN joined.
-IN_ADDRESSES = [
+URL_PAYLOADS = [
     *map(payloads.aimed, payloads.POLYGLOTS),
     *(payloads.aimed("".join(texts)) for texts in (payloads.LINES, payloads.UNSEEN)),
 ]
 TABS = ("transcript", "checkpoints", "resume", "raw")
 
 
-def problems(answer: Any, address: str) -> list[str]:
+def response_problems(answer: Any, address: str) -> list[str]:
     """Return the problems found in the response from this address."""
-    found = _header_problems(answer)
+    problems = _header_problems(answer)
     if answer["Content-Type"].startswith("text/html"):
         is_admin = address.startswith("/admin/")
-        found += HtmlAudit(answer.content.decode(), is_admin=is_admin).problems
-    return [f"{address[:200]}: {problem}" for problem in found]
+        problems += HtmlAudit(answer.content.decode(), is_admin=is_admin).problems
+    return [f"{address[:200]}: {problem}" for problem in problems]
 
 
 def _header_problems(answer: Any) -> list[str]:
     policy = answer.headers.get("Content-Security-Policy", "")
-    wrong = {
+    checks = {
         "policy": "default-src 'self'" not in policy or "unsafe" in policy,
         "sniffing": answer.headers.get("X-Content-Type-Options") != "nosniff",
-        "type": answer["Content-Type"].split(";")[0] not in SHOWN and not answer.streaming,
+        "type": answer["Content-Type"].split(";")[0] not in PAGE_TYPES and not answer.streaming,
         "attachment": answer.streaming and not answer["Content-Disposition"].startswith("attach"),
         "line": any(set("\r\n\0") & set(value) for value in answer.headers.values()),
     }
-    return [name for name, is_wrong in wrong.items() if is_wrong]
+    return [name for name, failed in checks.items() if failed]
 
 
-SHOWN = ("text/html", "text/plain")
+PAGE_TYPES = ("text/html", "text/plain")
 
 
-def look(client: Client, addresses: list[str]) -> list[str]:
-    return [wrong for address in addresses for wrong in problems(client.get(address), address)]
+def scan(client: Client, addresses: list[str]) -> list[str]:
+    return [
+        wrong for address in addresses for wrong in response_problems(client.get(address), address)
+    ]
 
 
 def pages_of(record: TaskRecord) -> list[str]:
@@ -91,17 +93,17 @@ def pages_of(record: TaskRecord) -> list[str]:
     ]
 
 
-def test_no_text_becomes_a_part_of_a_thread_s_page(store, admin_client: Client):
+def test_thread_pages_escape_stored_text(store, admin_client: Client):
     """Each field of a thread holds a different payload; each payload appears in several fields."""
     fill_mixed(store, ALL, threads=40 if store.vendor == "sqlite" else 8)
 
     for number, record in enumerate(TaskRecord.objects.without_histories()):
         transcript, *others = pages_of(record)
-        assert look(admin_client, [transcript, *others[number % 4 :: 4]]) == []
+        assert scan(admin_client, [transcript, *others[number % 4 :: 4]]) == []
 
 
 @pytest.mark.parametrize("kind", payloads.KINDS)
-def test_no_text_becomes_a_part_of_its_rendering(kind: str):
+def test_renderers_escape_text(kind: str):
     for text in map(payloads.aimed, payloads.KINDS[kind]):
         cell = f"- > {text}\n\n| {text} |\n|-|\n"
         for html in (
@@ -113,31 +115,31 @@ def test_no_text_becomes_a_part_of_its_rendering(kind: str):
             assert HtmlAudit(escape_invisible_in_html(html)).problems == [], text
 
 
-def test_no_text_becomes_a_part_of_a_list(store, admin_client: Client):
+def test_lists_escape_stored_text(store, admin_client: Client):
     fill_store(store, ALL if store.vendor == "sqlite" else ALL[::4])
 
     for address in ("/?sort=steps", "/?q=pwned", "/?q=x&where=ids"):
         while address:
             answer = admin_client.get(address)
-            assert problems(answer, address) == []
+            assert response_problems(answer, address) == []
             address = answer.context["older_url"] or answer.context["continue_url"]
     for page in range(1, 7):
-        assert look(admin_client, [f"/admin/tasks/taskrecord/?p={page}&o=1"]) == []
-        assert look(admin_client, [f"/admin/tasks/taskcheckpoint/?p={page}&q=x"]) == []
+        assert scan(admin_client, [f"/admin/tasks/taskrecord/?p={page}&o=1"]) == []
+        assert scan(admin_client, [f"/admin/tasks/taskcheckpoint/?p={page}&q=x"]) == []
 
 
 @only_sqlite
-def test_large_texts_become_no_part_of_a_page(store, admin_client: Client):
+def test_pages_escape_large_texts(store, admin_client: Client):
     fill_huge(store, [*map(payloads.aimed, payloads.HUGE)])
 
     for number in range(len(payloads.HUGE)):
-        shown = (TABS[0], TABS[1 + number % 2])
-        pages = [thread_url("thread", f"huge {number}", show=tab) for tab in shown]
-        assert look(admin_client, pages) == []
-    assert look(admin_client, ["/"]) == []
+        tabs = (TABS[0], TABS[1 + number % 2])
+        pages = [thread_url("thread", f"huge {number}", show=tab) for tab in tabs]
+        assert scan(admin_client, pages) == []
+    assert scan(admin_client, ["/"]) == []
 
 
-def test_texts_of_the_site_itself_are_no_parts_of_a_page(admin_client: Client):
+def test_site_pages_escape_names_and_reasons(admin_client: Client):
     fill_site(ALL[60], ALL[::9])
     addresses = ["/", "/cleared/", "/secrets/", "/admin/"]
     for clearing in Clearing.objects.all():
@@ -147,7 +149,7 @@ def test_texts_of_the_site_itself_are_no_parts_of_a_page(admin_client: Client):
         addresses += [f"/admin/{kind}/", f"/admin/{kind}/{user.pk}/change/"]
         addresses += [f"/admin/{kind}/{user.pk}/{page}/" for page in ("history", "delete")]
 
-    assert look(admin_client, addresses) == []
+    assert scan(admin_client, addresses) == []
 
 
 PARAMETERS = {
@@ -173,54 +175,54 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize("path", PARAMETERS)
-def test_no_parameter_becomes_a_part_of_a_page(admin_client: Client, path: str):
+def test_pages_escape_query_parameters(admin_client: Client, path: str):
     fill_store(store_connection(), [ALL[9]])
-    known = "" if path == "/" else f"&id={quote(ALL[9])}"
-    strangers = Client()
+    thread_query = "" if path == "/" else f"&id={quote(ALL[9])}"
+    visitor = Client()
 
     for name in PARAMETERS[path].split():
-        for evil in SHARP if name == "next" else IN_ADDRESSES:
-            address = f"{path}?{name}={quote(evil)}" + (known if name != "id" else "")
-            assert look(strangers if path.startswith("/sign") else admin_client, [address]) == []
+        for evil in SHARP if name == "next" else URL_PAYLOADS:
+            address = f"{path}?{name}={quote(evil)}" + (thread_query if name != "id" else "")
+            assert scan(visitor if path.startswith("/sign") else admin_client, [address]) == []
 
 
-def test_nothing_posted_becomes_a_part_of_a_page(admin_client: Client):
+def test_pages_escape_form_values(admin_client: Client):
     fill_store(store_connection(), [ALL[9]])
-    for evil in IN_ADDRESSES:
+    for evil in URL_PAYLOADS:
         form = dict.fromkeys(("version", "seen", "reason", "typed", "query", "all", "thread"), evil)
-        signing_in = {"username": evil, "password": evil, "next": evil}
-        for client, address, sent in (
+        credentials = {"username": evil, "password": evil, "next": evil}
+        for client, address, data in (
             (admin_client, thread_url("clear", ALL[9]), form),
             (admin_client, "/clear/", form),
             (admin_client, "/cleared/1/restore/", form),
             (admin_client, "/admin/tasks/taskrecord/", form | {"action": evil, "index": 0}),
             (admin_client, "/admin/auth/group/add/", {"name": evil * 20}),
-            (Client(), "/sign-in/", signing_in),
-            (Client(enforce_csrf_checks=True), "/sign-in/", signing_in),
+            (Client(), "/sign-in/", credentials),
+            (Client(enforce_csrf_checks=True), "/sign-in/", credentials),
         ):
-            assert problems(client.post(address, sent), address) == []
+            assert response_problems(client.post(address, data), address) == []
 
 
-def test_no_error_becomes_a_part_of_a_page(
+def test_error_pages_escape_request_text(
     admin_client: Client, stranger: Client, monkeypatch: pytest.MonkeyPatch
 ):
     admin_client.raise_request_exception = False
-    for evil in IN_ADDRESSES:
+    for evil in URL_PAYLOADS:
         path = f"/{quote(evil)}"
         printable = "".join(filter(str.isprintable, evil))
-        assert look(admin_client, [path, f"/admin{path}/", f"/admin/tasks/taskrecord{path}/"]) == []
-        assert look(stranger, [thread_url("thread", evil)]) == []
+        assert scan(admin_client, [path, f"/admin{path}/", f"/admin/tasks/taskrecord{path}/"]) == []
+        assert scan(stranger, [thread_url("thread", evil)]) == []
         for answer in (
             admin_client.get("/", headers={"Host": printable}),
             admin_client.generic("PUT", f"/{path}"),
             admin_client.get("/?" + quote(evil) + "x" * 61_000),
             admin_client.get("/", headers={"HX-Request": printable, "If-None-Match": printable}),
         ):
-            assert problems(answer, "/") == []
+            assert response_problems(answer, "/") == []
         with monkeypatch.context() as patched:
             patched.setattr("tasks.views.threads.daemon", _raising(evil))
             answer = admin_client.get("/")
-        assert (answer.status_code, problems(answer, "/")) == (500, [])
+        assert (answer.status_code, response_problems(answer, "/")) == (500, [])
 
 
 def _raising(text: str) -> Any:
@@ -243,17 +245,17 @@ NASTY = st.lists(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_any_text_becomes_no_part_of_a_page(store, admin_client: Client, text: str):
+def test_pages_escape_any_text(store, admin_client: Client, text: str):
     TaskCheckpoint.objects.all().delete()
     TaskRecord.objects.all().delete()
     text = text.encode(errors="ignore").decode()
     fill_store(store, ["", text])
 
-    shown = [thread_url("thread", text, show=tab) for tab in TABS]
-    assert look(admin_client, ["/", *shown]) == []
+    addresses = [thread_url("thread", text, show=tab) for tab in TABS]
+    assert scan(admin_client, ["/", *addresses]) == []
 
 
-def test_exports_hold_the_texts_and_are_files_with_plain_names(store, admin_client: Client):
+def test_exports_have_plain_file_names_and_complete_text(store, admin_client: Client):
     fill_store(store, SHARP)
     for record in TaskRecord.objects.without_histories():
         for name, form in FORMATS.items():
@@ -262,40 +264,40 @@ def test_exports_hold_the_texts_and_are_files_with_plain_names(store, admin_clie
             body = answer.getvalue().decode()
             header = answer["Content-Disposition"]
             plain = re.fullmatch(r'attachment; filename="([A-Za-z0-9._-]+)"', header)
-            coded = re.fullmatch(r"attachment; filename\*=utf-8''([A-Za-z0-9._%-]+)", header)
-            named = plain[1] if plain else unquote(coded[1] if coded else "")
-            assert problems(answer, address) == []
-            assert named.startswith("gloamy-") and named.endswith(f".{form.extension}")
-            assert re.fullmatch(r"[\w.-]+", named) and not INVISIBLE.search(named)
+            encoded = re.fullmatch(r"attachment; filename\*=utf-8''([A-Za-z0-9._%-]+)", header)
+            filename = plain[1] if plain else unquote(encoded[1] if encoded else "")
+            assert response_problems(answer, address) == []
+            assert filename.startswith("gloamy-") and filename.endswith(f".{form.extension}")
+            assert re.fullmatch(r"[\w.-]+", filename) and not INVISIBLE.search(filename)
             if "json" in form.content_type:
                 assert [json.loads(line) for line in body.removesuffix("\n").split("\n")]
             else:
                 assert not INVISIBLE.search(body)
 
 
-def test_what_cannot_be_seen_is_named():
+def test_invisible_characters_are_escaped_by_name():
     assert escape_invisible("a\x1b\x1bb\u202ec") == "a[ESC \u00d7 2]b[U+202E]c"
     assert escape_invisible("क\u200dष 👩\u200d💻") == "क\u200dष 👩\u200d💻"
 
 
-def test_label_of_a_bar_has_the_length_that_it_is_shown_with(store):
+def test_bar_label_fits_after_escaping(store):
     fill_store(store, ["\u202e" + "x" * 200, "a\u202eb"])
     record = TaskRecord.objects.get(thread_id="a\u202eb")
-    found = build_outlines(record.checkpoints.outline_rows(), record)
+    outlines = build_outlines(record.checkpoints.outline_rows(), record)
 
-    assert [label_of([step]) for step in found] == ["a[U+202E]b +"] * 2 + ["a[U+202E]b"] * 2
+    assert [label_of([step]) for step in outlines] == ["a[U+202E]b +"] * 2 + ["a[U+202E]b"] * 2
 
 
-def test_page_shows_what_cannot_be_seen_and_keeps_what_is_sent_on():
+def test_page_escapes_invisible_characters_except_in_form_values():
     page = '<p title="\u202ea">b\x00\r\nc</p><input value="\u202ed" name="e">'
-    seen = '<p title="[U+202E]a">b[U+0000]\r\nc</p><input value="\u202ed" name="e">'
-    assert escape_invisible_in_html(page) == seen
+    escaped = '<p title="[U+202E]a">b[U+0000]\r\nc</p><input value="\u202ed" name="e">'
+    assert escape_invisible_in_html(page) == escaped
 
-    def sent(kind: str) -> str:
+    def render(kind: str) -> str:
         def view(request: HttpRequest) -> HttpResponse:
             return HttpResponse(page, content_type=kind)
 
         return MaskingMiddleware(view)(HttpRequest()).content.decode()
 
-    assert sent("text/html; charset=utf-8") == seen
-    assert [sent("text/plain"), sent("application/json")] == [page, page]
+    assert render("text/html; charset=utf-8") == escaped
+    assert [render("text/plain"), render("application/json")] == [page, page]

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 
 LONG, LARGEST_PAGE = "9z" * 600_000, 1_000_000
 ITEM = {"tool_name": LONG, "arguments": {LONG: 1}, "success": False, "output": ""}
-WITHIN = {  # JSON with huge values in fields that are normally short
+NESTED = {  # JSON with huge values in fields that are normally short
     ("task_records", "execution_history_json"): [{"role": LONG, "content": "hi"}],
     ("task_checkpoints", "items_json"): [ITEM],
 }
@@ -32,17 +32,17 @@ SHORT: dict[tuple[str, str], Any] = {
     **{("task_records", column): LONG for column in SHORT_COLUMNS if column != "task_id"},
     ("task_checkpoints", "step_index"): LONG,
     ("task_checkpoints", "created_at"): LONG,
-    **{place: json.dumps(value, separators=(",", ":")) for place, value in WITHIN.items()},
+    **{key: json.dumps(value, separators=(",", ":")) for key, value in NESTED.items()},
 }
-PLAIN = {place for place in SHORT if place not in WITHIN}
+PLAIN = {key for key in SHORT if key not in NESTED}
 # The columns that hold huge values, for each test case.
-LONG_ONES = {
+LONG_COLUMNS = {
     "all": {*SHORT},
-    "all but ids": {place for place in PLAIN if not place[1].endswith("_id")},
+    "all but ids": {key for key in PLAIN if not key[1].endswith("_id")},
     "all but ids, status and times": {
-        place for place in PLAIN if not place[1].endswith(("_id", "status", "_at"))
+        key for key in PLAIN if not key[1].endswith(("_id", "status", "_at"))
     },
-    "what is within": {*WITHIN},
+    "what is within": {*NESTED},
 }
 
 
@@ -67,11 +67,11 @@ def pages(thread_id: str) -> Iterator[str]:
 
 def clearings() -> Iterator[str]:
     """Yield the addresses of two clearing drafts, a finished clearing and the list of clearings."""
-    by = lifecycle.Actor(Source.CODE)
+    actor = lifecycle.Actor(Source.CODE)
     ids = list(TaskRecord.objects.order_by().values_list("thread_id", flat=True))
-    yield reverse("clearing", args=[lifecycle.draft(lifecycle.plan(ids), by).pk])
-    yield reverse("clearing", args=[lifecycle.draft(lifecycle.plan(ids[:1]), by).pk])
-    yield reverse("clearing", args=[lifecycle.clear(ids, by, with_running=True).pk])
+    yield reverse("clearing", args=[lifecycle.draft(lifecycle.plan(ids), actor).pk])
+    yield reverse("clearing", args=[lifecycle.draft(lifecycle.plan(ids[:1]), actor).pk])
+    yield reverse("clearing", args=[lifecycle.clear(ids, actor, with_running=True).pk])
     yield reverse("cleared")
 
 
@@ -80,36 +80,36 @@ def length(answer: HttpResponseBase) -> int:
 
 
 @only_sqlite
-@pytest.mark.parametrize("which", LONG_ONES)
-def test_long_values_in_short_columns_leave_pages_small(store, admin_client: Client, which: str):
+@pytest.mark.parametrize("case", LONG_COLUMNS)
+def test_long_values_in_short_columns_leave_pages_small(store, admin_client: Client, case: str):
     history = '[{"role":"user","content":"hi"}]'
     checkpoint(task("kept", execution_history_json=history, status="failed"))
     checkpoint(TaskRecord.objects.get(), 2)
-    for table, column in LONG_ONES[which]:
+    for table, column in LONG_COLUMNS[case]:
         overwrite(store, table, column, SHORT[table, column])
 
-    assert too_large(admin_client, "kept") == {}
+    assert oversized_pages(admin_client, "kept") == {}
 
 
 @only_sqlite
-def test_long_id_of_a_task_leaves_pages_small(store, admin_client: Client):
+def test_long_task_id_leaves_pages_small(store, admin_client: Client):
     task("other")
     overwrite(store, "task_records", "task_id", LONG)
 
-    assert too_large(admin_client, "other") == {}
+    assert oversized_pages(admin_client, "other") == {}
 
 
-def too_large(client: Client, thread_id: str) -> dict[str, tuple[int, int]]:
+def oversized_pages(client: Client, thread_id: str) -> dict[str, tuple[int, int]]:
     """Return the status and length of each page that fails or is too large, keyed by address."""
-    wrong = {}
+    oversized = {}
     for address in chain(pages(thread_id), clearings()):  # clearings() deletes threads
         answer = client.get(address)
         if length(answer) > LARGEST_PAGE or answer.status_code not in (200, 404):
-            wrong[address[:100]] = (answer.status_code, length(answer))
-    return wrong
+            oversized[address[:100]] = (answer.status_code, length(answer))
+    return oversized
 
 
-def test_page_of_a_thread_whose_id_is_too_long_says_so(viewer: Client):
+def test_thread_with_an_id_too_long_for_a_url_gets_an_error_page(viewer: Client):
     task(LONG)
 
     answer = viewer.get(thread_url("thread", LONG))
@@ -120,7 +120,7 @@ def test_page_of_a_thread_whose_id_is_too_long_says_so(viewer: Client):
 
 
 @pytest.mark.parametrize("column", ["updated_at", "task_id"])
-def test_list_goes_on_after_a_row_with_a_long_value(
+def test_list_continues_after_a_row_with_a_long_value(
     operator: Client, monkeypatch: pytest.MonkeyPatch, column: str
 ):
     monkeypatch.setattr("tasks.views.threads.THREADS_PER_PAGE", 1)
@@ -137,14 +137,14 @@ def test_list_goes_on_after_a_row_with_a_long_value(
 
 
 @pytest.mark.parametrize("name", ["elapsed", "absolute", "clock", "rfc3339", "intcomma"])
-def test_filter_cuts_what_is_no_time_and_no_number(name: str):
-    shown = getattr(threads, name)
+def test_filters_truncate_long_invalid_values(name: str):
+    template_filter = getattr(threads, name)
 
-    assert len(shown(LONG)) <= 100
-    assert shown("yesterday") == "yesterday"
+    assert len(template_filter(LONG)) <= 100
+    assert template_filter("yesterday") == "yesterday"
 
 
-def test_time_with_a_fraction_without_end_is_cut():
+def test_time_with_a_huge_fraction_is_truncated():
     moment = threads.parse_time("2026-01-01T00:00:00." + "9" * 3_000_000 + "Z")
 
     assert threads.absolute(moment) == "2026-01-01 00:00:00 UTC"
@@ -152,20 +152,20 @@ def test_time_with_a_fraction_without_end_is_cut():
 
 
 @pytest.mark.parametrize("name", ["channel", "provider", "model"])
-def test_list_offers_no_long_choice(admin_client: Client, name: str):
+def test_list_omits_long_filter_choices(admin_client: Client, name: str):
     task("a", **{name: "x" * 200})
     task("b", **{name: "x" * 201})
 
-    [offered] = [
+    [values] = [
         choice["values"]
         for choice in admin_client.get("/").context["choices"]
         if choice["name"] == name
     ]
 
-    assert offered == ["x" * 200]
+    assert values == ["x" * 200]
 
 
-ANEW = """
+UNTYPED_CHECKPOINTS = """
     DROP TABLE task_checkpoints;
     CREATE TABLE task_checkpoints
         (id text, task_id blob, step_index blob, checkpoint_note, items_json, created_at);
@@ -183,10 +183,10 @@ ANEW = """
     ],
     ids=["null", "text", "blob"],
 )
-def test_step_without_a_number_fails_no_page(store, admin_client: Client, row: str):
+def test_checkpoint_with_an_invalid_id_breaks_no_page(store, admin_client: Client, row: str):
     task("kept", execution_history_json='[{"role":"user","content":"hi"}]')
     with connections["tasks"].cursor() as cursor:
-        for statement in ANEW.format(row).split(";")[:-1]:
+        for statement in UNTYPED_CHECKPOINTS.format(row).split(";")[:-1]:
             cursor.execute(statement)
 
     failed = {

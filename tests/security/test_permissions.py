@@ -83,11 +83,11 @@ LADDER = {
 }
 TOKEN = "t" * 32
 REST = "(?P<url>.*)$"
-OF_ADMIN: dict[str, list[Any]] = {"admin:view_on_site": [1, 1], "admin:app_list": ["tasks"]}
+ADMIN_ARGUMENTS: dict[str, list[Any]] = {"admin:view_on_site": [1, 1], "admin:app_list": ["tasks"]}
 
 
 @dataclass(frozen=True)
-class Door:
+class PublicPage:
     """How a public page responds to signed-out and signed-in users. HEAD works like GET."""
 
     outside: dict[str, Any]
@@ -120,19 +120,23 @@ class AdminRule:
 
 
 ALL = dict.fromkeys(("GET", "POST", "OPTIONS"), OK)
-DOORS = {
-    "sign-in": Door(ALL, dict.fromkeys(ALL, AWAY)),
-    "sign-in-link": Door({"GET": NO, "POST": NO}, {"GET": NO, "POST": NO}),  # the URL has no token
-    "sign-out": Door(dict.fromkeys(ALL, SIGN_IN), {"OPTIONS": OK, "POST": SIGN_IN}),
-    "favicon": Door({"GET": AWAY}, {"GET": AWAY}),
-    "/admin/login/": Door({"GET": SIGN_IN}, {"GET": NO}, {"GET": SIGN_IN}),
+PUBLIC_PAGES = {
+    "sign-in": PublicPage(ALL, dict.fromkeys(ALL, AWAY)),
+    "sign-in-link": PublicPage(
+        {"GET": NO, "POST": NO}, {"GET": NO, "POST": NO}
+    ),  # the URL has no token
+    "sign-out": PublicPage(dict.fromkeys(ALL, SIGN_IN), {"OPTIONS": OK, "POST": SIGN_IN}),
+    "favicon": PublicPage({"GET": AWAY}, {"GET": AWAY}),
+    "/admin/login/": PublicPage({"GET": SIGN_IN}, {"GET": NO}, {"GET": SIGN_IN}),
 }
 BOTH, NOBODY, ONLY_SUPERUSER = (OK, OK), (NO, NO), (NO, OK)
 NOT_POSTED = (WRONG, WRONG)
 ADMIN = {
     "admin:index": AdminRule(),
     "admin:app_list": AdminRule(),
-    "admin:login": Door({"GET": SIGN_IN}, {"GET": NO}, {"GET": SIGN_IN}),  # same as /admin/login/
+    "admin:login": PublicPage(
+        {"GET": SIGN_IN}, {"GET": NO}, {"GET": SIGN_IN}
+    ),  # same as /admin/login/
     "admin:logout": AdminRule(NOT_POSTED, (SIGN_IN, SIGN_IN), BOTH, others=AWAY),
     "admin:password_change": AdminRule(),
     "admin:password_change_done": AdminRule(BOTH, NOT_POSTED),
@@ -155,11 +159,11 @@ for _model in ("user", "group"):
         ADMIN[f"admin:auth_{_model}_{_page}"] = AdminRule(ONLY_SUPERUSER)
     ADMIN[f"/admin/auth/{_model}/<path:object_id>/"] = AdminRule((AWAY, AWAY))
 ADMIN["admin:auth_user_password_change"] = AdminRule(ONLY_SUPERUSER)
-EVERY = {**LADDER, **DOORS, **ADMIN}
+RULES = {**LADDER, **PUBLIC_PAGES, **ADMIN}
 
 
 def declared(name: str) -> Any:
-    return EVERY[name]
+    return RULES[name]
 
 
 def addresses() -> Iterator[str]:
@@ -167,13 +171,13 @@ def addresses() -> Iterator[str]:
     yield from (name for name, _ in _walk(get_resolver(), "/", ""))
 
 
-def _walk(resolver: URLResolver, path: str, space: str) -> Iterator[tuple[str, str]]:
+def _walk(resolver: URLResolver, path: str, namespace: str) -> Iterator[tuple[str, str]]:
     for pattern in resolver.url_patterns:
         route = path + str(pattern.pattern)
         if isinstance(pattern, URLPattern):
-            yield (f"{space}{pattern.name}" if pattern.name else route), route
+            yield (f"{namespace}{pattern.name}" if pattern.name else route), route
         else:
-            inner = f"{pattern.namespace}:" if pattern.namespace else space
+            inner = f"{pattern.namespace}:" if pattern.namespace else namespace
             yield from _walk(pattern, route, inner)
 
 
@@ -192,17 +196,17 @@ def client_of(name: str, codenames: tuple[str, ...]) -> Client:
 
 @pytest.fixture
 def people(db: None) -> dict[str, Client]:
-    looking = ("view_taskrecord", "view_taskcheckpoint")
-    operating = (*looking, "clear_thread", "reveal_secrets")
-    rights: dict[str, tuple[str, ...]] = {
-        "disabled": operating,
+    viewing = ("view_taskrecord", "view_taskcheckpoint")
+    operator = (*viewing, "clear_thread", "reveal_secrets")
+    permissions: dict[str, tuple[str, ...]] = {
+        "disabled": operator,
         "stranger": (),
-        "viewer": looking,
-        "staff": looking,
-        "operator": operating,
+        "viewer": viewing,
+        "staff": viewing,
+        "operator": operator,
         "superuser": (),
     }
-    clients = {name: client_of(name, rights[name]) for name in rights}
+    clients = {name: client_of(name, permissions[name]) for name in permissions}
     clients["anonymous"] = Client(enforce_csrf_checks=True)
     for client in clients.values():
         client.cookies["gloamy_csrf"] = TOKEN
@@ -210,7 +214,7 @@ def people(db: None) -> dict[str, Client]:
 
 
 @pytest.fixture
-def place() -> Callable[[str], str]:
+def address_of() -> Callable[[str], str]:
     """A function that returns the full address for a URL name, with the ids of existing objects."""
     service.record_checkpoint(update())
     service.save_snapshot(snapshot())
@@ -226,7 +230,7 @@ def place() -> Callable[[str], str]:
             model = next((model for model in keys if f"/{model}/" in name), "")
             return name.replace("<path:object_id>", str(keys.get(model))).replace(REST, "nothing")
         rule = declared(name)
-        arguments = [clearing.pk] if name.startswith("clearing") else OF_ADMIN.get(name, [])
+        arguments = [clearing.pk] if name.startswith("clearing") else ADMIN_ARGUMENTS.get(name, [])
         if name.endswith(("_change", "_delete", "_history")):
             model = name.split("_")[1] if name.count("_") > 1 else ""
             arguments = [keys[model]] if model in keys else []
@@ -241,13 +245,13 @@ def send(client: Client, method: str, address: str, form: Any, token: str = TOKE
     return client.generic(method, address, headers=headers, **body(method, form or {}))
 
 
-def test_every_address_is_declared():
-    assert set(addresses()) == set(EVERY)
+def test_every_url_has_a_rule():
+    assert set(addresses()) == set(RULES)
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_each_person_gets_what_is_declared_and_no_more(name: str, people, place):
-    rule, address = declared(name), place(name)
+@pytest.mark.parametrize("name", RULES)
+def test_each_user_gets_exactly_the_declared_access(name: str, people, address_of):
+    rule, address = declared(name), address_of(name)
     form, before = getattr(rule, "form", None), state()
     assert set(people) == set(PEOPLE)
 
@@ -257,7 +261,7 @@ def test_each_person_gets_what_is_declared_and_no_more(name: str, people, place)
         with rolled_back():
             assert_leads_to_a_page(client, address)
         with rolled_back():
-            answers = {method: got(send(client, method, address, form)) for method in METHODS}
+            answers = {method: access(send(client, method, address, form)) for method in METHODS}
             expected = {method: rule.expected(person, method) for method in METHODS}
             assert (person, answers) == (person, expected)
             assert person in ("operator", "superuser") or state() == before, person
@@ -273,10 +277,10 @@ def rolled_back() -> Iterator[None]:
 
 
 def assert_leads_to_a_page(client: Client, address: str) -> None:
-    seen: list[str] = []
+    visited: list[str] = []
     while True:
-        assert address not in seen, "redirects go round in a circle"
-        seen.append(address)
+        assert address not in visited, "redirects go round in a circle"
+        visited.append(address)
         answer = client.get(address)
         if answer.status_code != AWAY:
             answer.getvalue()  # reads a streamed file to its end, which closes the file
@@ -298,17 +302,17 @@ def body(method: str, data: Any) -> dict[str, Any]:
     return {"data": urlencode(data), "content_type": "application/x-www-form-urlencoded"}
 
 
-def got(response: Any) -> Any:
+def access(response: Any) -> Any:
     to_sign_in = ("/sign-in/", "/admin/login/")
     is_sign_in = response.status_code == 302 and response["Location"].startswith(to_sign_in)
     return SIGN_IN if is_sign_in else response.status_code
 
 
-def test_a_draft_is_seen_by_those_who_may_clear(people, place):
+def test_draft_is_visible_only_to_users_who_may_clear(people, address_of):
     draft = lifecycle.draft(lifecycle.plan([ID]), Actor(Source.LIST))
     address = reverse("clearing", args=[draft.pk])
 
-    answers = {person: got(client.get(address)) for person, client in people.items()}
+    answers = {person: access(client.get(address)) for person, client in people.items()}
 
     assert answers == {
         "anonymous": SIGN_IN,
@@ -321,35 +325,38 @@ def test_a_draft_is_seen_by_those_who_may_clear(people, place):
     }
 
 
-def rights_of_groups() -> dict[str, list[str]]:
+def group_permissions() -> dict[str, list[str]]:
     return {
         group.name: sorted(group.permissions.values_list("codename", flat=True))
         for group in Group.objects.all()
     }
 
 
-def test_migrations_make_two_groups_and_leave_what_is_there():
+def test_migrations_create_two_groups_and_keep_existing_permissions():
     make_groups = import_module("archive.migrations.0002_groups").make_groups
     let_operators_see = import_module("archive.migrations.0004_reveal_secrets").let_operators_see
     Group.objects.all().delete()
     site = SimpleNamespace(connection=connections["default"])
-    viewing = ["view_taskcheckpoint", "view_taskrecord"]
+    viewer_permissions = ["view_taskcheckpoint", "view_taskrecord"]
     for _ in range(2):
         make_groups(apps, site)
-    assert rights_of_groups() == {"Viewers": viewing, "Operators": ["clear_thread", *viewing]}
+    assert group_permissions() == {
+        "Viewers": viewer_permissions,
+        "Operators": ["clear_thread", *viewer_permissions],
+    }
 
     for _ in range(2):
         let_operators_see(apps, site)
 
-    operating = ["clear_thread", "reveal_secrets", *viewing]
-    assert rights_of_groups() == {"Viewers": viewing, "Operators": operating}
+    operator_permissions = ["clear_thread", "reveal_secrets", *viewer_permissions]
+    assert group_permissions() == {"Viewers": viewer_permissions, "Operators": operator_permissions}
 
 
-def test_migration_makes_no_group_that_was_deleted():
+def test_migration_does_not_recreate_deleted_groups():
     Group.objects.all().delete()
 
     import_module("archive.migrations.0004_reveal_secrets").let_operators_see(
         apps, SimpleNamespace(connection=connections["default"])
     )
 
-    assert rights_of_groups() == {}
+    assert group_permissions() == {}

@@ -51,7 +51,7 @@ def form(address: str, meanwhile: Callable[[], object] = lambda: None, length: i
     return request
 
 
-def known(request: HttpRequest) -> Any:
+def with_known_browser_cookie(request: HttpRequest) -> Any:
     response = HttpResponse()
     limiter.remember_browser(request, response, "owner")
     request.COOKIES[limiter.COOKIE] = response.cookies[limiter.COOKIE].value
@@ -95,10 +95,10 @@ def test_ipv6_network_counts_as_one_address():
 def test_known_browser_does_not_use_strangers_slots():
     strangers = [form(f"192.0.2.{number}") for number in range(9)]
 
-    assert statuses_of(*strangers, known(form("192.0.2.1")))[-2:] == [503, 200]
+    assert statuses_of(*strangers, with_known_browser_cookie(form("192.0.2.1")))[-2:] == [503, 200]
 
 
-def test_rejected_address_leaves_nothing_behind():
+def test_rejected_address_holds_no_slot():
     statuses_of(*[form(f"192.0.2.{number}") for number in range(20)])
 
     assert request_body._strangers._held == {}
@@ -151,10 +151,10 @@ def test_unfinished_forms_do_not_block_pages(server: Server):
         for sock in waiting:
             sock.sendall(UNFINISHED.encode())
         while len(waiting) > request_body.MAX_PER_NETWORK:
-            answered, _, _ = select.select(waiting, [], [], 30)
-            assert answered
-            refused += [sock.recv(12) for sock in answered]
-            waiting = [sock for sock in waiting if sock not in answered]
+            ready, _, _ = select.select(waiting, [], [], 30)
+            assert ready
+            refused += [sock.recv(12) for sock in ready]
+            waiting = [sock for sock in waiting if sock not in ready]
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         connection.request("GET", "/sign-in/")
         status = connection.getresponse().status

@@ -44,29 +44,29 @@ def client(person: User) -> Client:
 
 
 @pytest.fixture
-def lifted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Client, str], bool]:
+def is_lifted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Client, str], bool]:
     """A function that requests a page and returns whether the page shows secrets unmasked."""
     lifts: list[bool] = []
     monkeypatch.setattr(request_masking, "lift", lambda: lifts.append(True))
 
-    def ask(client: Client, address: str) -> bool:
+    def request_page(client: Client, address: str) -> bool:
         lifts.clear()
         response = client.get(address)
         assert response.status_code == 200, address
         return bool(lifts)
 
-    return ask
+    return request_page
 
 
 @pytest.fixture
 def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
     """A function that moves the clock forward by the given interval and then stops the clock."""
 
-    def ahead(by: timedelta) -> None:
+    def advance(by: timedelta) -> None:
         now = timezone.now() + by
         monkeypatch.setattr(timezone, "now", lambda: now)
 
-    return ahead
+    return advance
 
 
 def signed_in(user: User) -> Client:
@@ -75,13 +75,13 @@ def signed_in(user: User) -> Client:
     return client
 
 
-def ask(client: Client, do: str = "show", thread_id: str = ID, **form: str) -> Any:
+def post_secrets(client: Client, do: str = "show", thread_id: str = ID, **form: str) -> Any:
     return client.post(thread_url("secrets", thread_id), {"do": do, **form})
 
 
 def views_of(thread_id: str = ID) -> dict[str, str]:
     """Return the URLs of all views that show the thread's data, keyed by a name for each view."""
-    step = TaskCheckpoint.objects.filter(task__thread_id=thread_id).latest("pk").pk
+    step_id = TaskCheckpoint.objects.filter(task__thread_id=thread_id).latest("pk").pk
     tabs = ("transcript", "checkpoints", "resume", "raw")
     texts = ("execution_history_json", "resumable_history_json", "last_error")
     return {
@@ -91,139 +91,145 @@ def views_of(thread_id: str = ID) -> dict[str, str]:
         "message": thread_url("message", thread_id, message=1),
         "message's text": thread_url("message", thread_id, text="last_error"),
         **{text: thread_url("raw", thread_id, text=text) for text in texts},
-        "checkpoint": f"{reverse('checkpoint')}?checkpoint={step}",
+        "checkpoint": f"{reverse('checkpoint')}?checkpoint={step_id}",
         **{name: thread_url("export", thread_id, format=name) for name in FORMATS},
     }
 
 
-def lifting(client: Client, lifted: Callable[[Client, str], bool], **addresses: str) -> set[str]:
+def lifted_views(
+    client: Client, is_lifted: Callable[[Client, str], bool], **addresses: str
+) -> set[str]:
     """Return the names of the given views whose responses leave secrets unmasked."""
-    return {name for name, address in addresses.items() if lifted(client, address)}
+    return {name for name, address in addresses.items() if is_lifted(client, address)}
 
 
-def stored(thread_id: str = ID) -> None:
+def store_thread(thread_id: str = ID) -> None:
     names = {"task_id": thread_id, "thread_id": thread_id}
     service.record_checkpoint(update(**names))
     service.save_snapshot(snapshot(**names, status=TaskStatus.FAILED, last_error="it broke"))
 
 
-def test_nothing_is_lifted_until_it_is_asked_for(store, client: Client, lifted):
-    stored()
+def test_secrets_are_masked_by_default(store, client: Client, is_lifted):
+    store_thread()
 
-    assert lifting(client, lifted, **views_of()) == set()
+    assert lifted_views(client, is_lifted, **views_of()) == set()
 
 
-def test_every_view_of_the_thread_is_lifted_and_no_other_page(store, client: Client, lifted):
-    stored()
-    stored("other")
+def test_reveal_applies_to_every_view_of_the_thread_and_no_other_page(
+    store, client: Client, is_lifted
+):
+    store_thread()
+    store_thread("other")
     User.objects.update(is_superuser=True, is_staff=True)
-    ask(client)
+    post_secrets(client)
 
-    assert lifting(client, lifted, **views_of()) == set(views_of())
-    assert lifting(client, lifted, **views_of("other")) == set()
+    assert lifted_views(client, is_lifted, **views_of()) == set(views_of())
+    assert lifted_views(client, is_lifted, **views_of("other")) == set()
     others = ["/", "/?q=hello", "/cleared/", "/secrets/", thread_url("clear", ID)]
     others += ["/admin/", "/admin/tasks/taskrecord/", "/admin/tasks/taskcheckpoint/"]
-    assert lifting(client, lifted, **{address: address for address in others}) == set()
+    assert lifted_views(client, is_lifted, **{address: address for address in others}) == set()
 
 
-def test_hiding_hides(client: Client, lifted):
-    stored()
-    ask(client)
-    ask(client, "hide")
+def test_hide_ends_the_reveal(client: Client, is_lifted):
+    store_thread()
+    post_secrets(client)
+    post_secrets(client, "hide")
 
-    assert not lifted(client, THREAD)
+    assert not is_lifted(client, THREAD)
     row = Reveal.objects.get()
     assert row.hidden_at is not None
     assert row.at <= row.hidden_at < row.until
 
 
-def test_hiding_what_is_not_shown_changes_nothing(client: Client, lifted):
-    stored()
-    stored("other")
-    ask(client)
-    ask(client, "hide", "other")
+def test_hide_of_another_thread_changes_nothing(client: Client, is_lifted):
+    store_thread()
+    store_thread("other")
+    post_secrets(client)
+    post_secrets(client, "hide", "other")
 
-    assert lifted(client, THREAD)
+    assert is_lifted(client, THREAD)
     assert Reveal.objects.get().hidden_at is None
 
 
-def test_time_runs_out(client: Client, lifted, pass_time):
-    stored()
-    ask(client)
+def test_reveal_expires(client: Client, is_lifted, pass_time):
+    store_thread()
+    post_secrets(client)
     pass_time(timedelta(minutes=9, seconds=50))
-    assert lifted(client, THREAD)
+    assert is_lifted(client, THREAD)
 
     pass_time(timedelta(seconds=11))
 
-    assert lifting(client, lifted, **views_of()) == set()
-    ask(client, "hide")
+    assert lifted_views(client, is_lifted, **views_of()) == set()
+    post_secrets(client, "hide")
     assert Reveal.objects.get().hidden_at is None  # the reveal had already expired
 
 
-def test_one_thread_is_shown_at_a_time(client: Client, lifted):
-    stored()
-    stored("other")
-    ask(client)
-    ask(client, thread_id="other")
+def test_reveal_ends_that_of_another_thread(client: Client, is_lifted):
+    store_thread()
+    store_thread("other")
+    post_secrets(client)
+    post_secrets(client, thread_id="other")
 
-    assert not lifted(client, THREAD)
-    assert lifted(client, thread_url("thread", "other"))
+    assert not is_lifted(client, THREAD)
+    assert is_lifted(client, thread_url("thread", "other"))
     first, second = Reveal.objects.order_by("pk")
     assert (first.hidden_at, second.hidden_at) == (second.at, None)
 
 
-def test_other_session_of_the_same_person_sees_none(client: Client, person: User, lifted):
-    stored()
-    ask(client)
+def test_other_session_of_the_same_user_stays_masked(client: Client, person: User, is_lifted):
+    store_thread()
+    post_secrets(client)
 
-    assert not lifted(signed_in(person), THREAD)
+    assert not is_lifted(signed_in(person), THREAD)
 
 
-def test_other_store_s_thread_of_that_id_stays_masked(client: Client, lifted, monkeypatch):
-    stored()
-    ask(client)
+def test_thread_with_the_same_id_in_another_store_stays_masked(
+    client: Client, is_lifted, monkeypatch
+):
+    store_thread()
+    post_secrets(client)
     monkeypatch.setattr(workspace, "identity", lambda: "/elsewhere/tasks.db")
 
-    assert not lifted(client, THREAD)
+    assert not is_lifted(client, THREAD)
 
 
-def test_permission_is_asked_again(client: Client, person: User, lifted):
-    stored()
-    ask(client)
+def test_reveal_ends_when_the_permission_is_removed(client: Client, person: User, is_lifted):
+    store_thread()
+    post_secrets(client)
     person.user_permissions.remove(Permission.objects.get(codename="reveal_secrets"))
 
-    assert not lifted(client, THREAD)
-    assert ask(client, "hide").status_code == 403
+    assert not is_lifted(client, THREAD)
+    assert post_secrets(client, "hide").status_code == 403
 
 
-def test_signing_out_ends_it(client: Client, person: User, lifted):
-    stored()
-    ask(client)
+def test_sign_out_ends_the_reveal(client: Client, person: User, is_lifted):
+    store_thread()
+    post_secrets(client)
     client.post(reverse("sign-out"))
     assert Reveal.objects.get().hidden_at is not None
     client.force_login(person)
 
-    assert not lifted(client, THREAD)
+    assert not is_lifted(client, THREAD)
 
 
-def test_clearing_alone_is_no_permission(operator: Client):
-    stored()
+def test_clear_permission_does_not_allow_reveal(operator: Client):
+    store_thread()
 
-    assert ask(operator).status_code == 403
+    assert post_secrets(operator).status_code == 403
     assert operator.get(reverse("reveals")).status_code == 403
     assert not Reveal.objects.exists()
 
 
-def test_looking_is_asked_for_besides(person: User):
-    stored()
+def test_reveal_also_requires_view_permission(person: User):
+    store_thread()
     person.user_permissions.set(Permission.objects.filter(codename="reveal_secrets"))
 
-    assert ask(signed_in(person)).status_code == 403
+    assert post_secrets(signed_in(person)).status_code == 403
 
 
-def test_what_was_shown_is_on_record(store, client: Client, person: User):
-    stored()
-    ask(client)
+def test_reveal_is_recorded(store, client: Client, person: User):
+    store_thread()
+    post_secrets(client)
 
     row = Reveal.objects.get()
     assert (row.thread_id, row.store, row.user) == (ID, workspace.identity(), person)
@@ -234,9 +240,9 @@ def test_what_was_shown_is_on_record(store, client: Client, person: User):
     assert str(entry) == "Added “Secrets of telegram_42”."
 
 
-def test_record_outlives_the_account(client: Client, person: User):
-    stored()
-    ask(client)
+def test_record_survives_the_deletion_of_its_user(client: Client, person: User):
+    store_thread()
+    post_secrets(client)
     person.delete()
 
     row = Reveal.objects.get()
@@ -244,10 +250,10 @@ def test_record_outlives_the_account(client: Client, person: User):
 
 
 @pytest.mark.parametrize("model", [Reveal, LogEntry])
-def test_nothing_is_shown_that_cannot_be_written_down(
-    client: Client, lifted, monkeypatch: pytest.MonkeyPatch, model
+def test_reveal_fails_if_it_cannot_be_recorded(
+    client: Client, is_lifted, monkeypatch: pytest.MonkeyPatch, model
 ):
-    stored()
+    store_thread()
 
     def fail(*args: Any, **kwargs: Any) -> None:
         raise OperationalError("database or disk is full")
@@ -255,48 +261,50 @@ def test_nothing_is_shown_that_cannot_be_written_down(
     monkeypatch.setattr(model, "save", fail)
     monkeypatch.setattr(model.objects, "create", fail, raising=False)
 
-    assert ask(client).status_code == 503
-    assert not lifted(client, THREAD)
+    assert post_secrets(client).status_code == 503
+    assert not is_lifted(client, THREAD)
     assert not Reveal.objects.exists()
 
 
-def test_what_is_hidden_stays_hidden_where_that_cannot_be_written(
-    client: Client, lifted, monkeypatch: pytest.MonkeyPatch
+def test_hide_works_even_if_it_cannot_be_recorded(
+    client: Client, is_lifted, monkeypatch: pytest.MonkeyPatch
 ):
-    stored()
-    ask(client)
+    store_thread()
+    post_secrets(client)
 
     def fail(*args: Any, **kwargs: Any) -> None:
         raise OperationalError("database is locked")
 
     monkeypatch.setattr(reveal, "_record_end", fail)
 
-    assert ask(client, "hide").status_code == 302
-    assert not lifted(client, THREAD)
+    assert post_secrets(client, "hide").status_code == 302
+    assert not is_lifted(client, THREAD)
     assert Reveal.objects.get().hidden_at is None
 
 
 @pytest.mark.parametrize("thread_id", ODD_IDS)
-def test_thread_of_any_id_is_shown_hidden_and_listed(store, client: Client, lifted, thread_id: str):
+def test_thread_with_an_odd_id_is_revealed_hidden_and_listed(
+    store, client: Client, is_lifted, thread_id: str
+):
     service.record_checkpoint(update(task_id=thread_id, thread_id=thread_id))
     address = thread_url("thread", thread_id)
 
-    done = ask(client, thread_id=thread_id, back=address)
-    assert done["Location"].startswith("/thread/?")
+    response = post_secrets(client, thread_id=thread_id, back=address)
+    assert response["Location"].startswith("/thread/?")
     assert (
-        client.get(done["Location"]).context["page"].record.thread_id
+        client.get(response["Location"]).context["page"].record.thread_id
         == Reveal.objects.get().thread_id
     )
-    assert lifted(client, address)
+    assert is_lifted(client, address)
     assert thread_url("thread", Reveal.objects.get().thread_id).replace("&", "&amp;") in (
         client.get(reverse("reveals")).content.decode()
     )
     assert HtmlAudit(client.get(address).content.decode()).problems == []
-    ask(client, "hide", thread_id)
-    assert not lifted(client, address)
+    post_secrets(client, "hide", thread_id)
+    assert not is_lifted(client, address)
 
 
-def test_entry_in_the_log_holds_no_nul():
+def test_log_entry_contains_no_nul():
     row = Reveal(stored_id=b"a\0b")
 
     assert str(row) == "Secrets of a\ufffdb"
@@ -306,49 +314,49 @@ def test_entry_in_the_log_holds_no_nul():
     ("do", "thread_id", "status"),
     [("", ID, 400), ("reveal", ID, 400), ("show", "gone", 404), ("hide", "gone", 404)],
 )
-def test_what_makes_no_sense_is_refused(client: Client, do: str, thread_id: str, status: int):
-    stored()
+def test_invalid_request_is_refused(client: Client, do: str, thread_id: str, status: int):
+    store_thread()
 
-    assert ask(client, do, thread_id).status_code == status
+    assert post_secrets(client, do, thread_id).status_code == status
     assert not Reveal.objects.exists()
 
 
-def test_address_must_name_a_thread(client: Client):
+def test_thread_id_is_required(client: Client):
     assert client.post(reverse("secrets"), {"do": "show"}).status_code == 400
 
 
-def test_get_shows_nothing(client: Client, lifted):
-    stored()
+def test_get_is_not_allowed(client: Client, is_lifted):
+    store_thread()
 
     assert client.get(thread_url("secrets", ID), {"do": "show"}).status_code == 405
-    assert not lifted(client, THREAD)
+    assert not is_lifted(client, THREAD)
 
 
-def test_form_needs_its_token(person: User):
-    stored()
+def test_form_requires_a_csrf_token(person: User):
+    store_thread()
     client = Client(enforce_csrf_checks=True)
     client.force_login(person)
 
-    assert ask(client).status_code == 403
+    assert post_secrets(client).status_code == 403
     assert not Reveal.objects.exists()
 
 
-GOOD = [
+RETURN_URLS = [
     f"{THREAD}&show=checkpoints",
     f"{THREAD}&show=resume&list=status%3Dfailed",
     f"{THREAD}&find=a%26b%0Ac&hit=2",
 ]
 
 
-@pytest.mark.parametrize("back", GOOD)
-def test_way_back_leads_to_the_same_tab(client: Client, back: str):
-    stored()
+@pytest.mark.parametrize("back", RETURN_URLS)
+def test_redirect_returns_to_the_same_tab(client: Client, back: str):
+    store_thread()
 
-    assert ask(client, back=back)["Location"] == back
-    assert ask(client, "hide", back=back)["Location"] == back
+    assert post_secrets(client, back=back)["Location"] == back
+    assert post_secrets(client, "hide", back=back)["Location"] == back
 
 
-BAD = [
+FOREIGN_URLS = [
     "",
     "/",
     "/secrets/",
@@ -366,38 +374,44 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("back", BAD)
-def test_way_back_leads_nowhere_else(client: Client, back: str):
-    stored()
+@pytest.mark.parametrize("back", FOREIGN_URLS)
+def test_redirect_ignores_other_urls(client: Client, back: str):
+    store_thread()
 
-    assert ask(client, back=back)["Location"] == THREAD
-
-
-def test_way_back_holds_no_line_end(client: Client):
-    stored()
-
-    there = ask(client, back=f"{THREAD}&list=\r\nSet-Cookie: x=y")["Location"]
-
-    assert there == f"{THREAD}&list=Set-Cookie%3A+x%3Dy"
+    assert post_secrets(client, back=back)["Location"] == THREAD
 
 
-def form_in(client: Client, address: str, do: str) -> bool:
+def test_redirect_contains_no_line_break(client: Client):
+    store_thread()
+
+    location = post_secrets(client, back=f"{THREAD}&list=\r\nSet-Cookie: x=y")["Location"]
+
+    assert location == f"{THREAD}&list=Set-Cookie%3A+x%3Dy"
+
+
+def offers(client: Client, address: str, do: str) -> bool:
     return f'name="do" value="{do}"' in client.get(address).content.decode()
 
 
-def test_page_offers_to_show_and_then_to_hide(client: Client):
-    stored()
+def test_page_has_a_reveal_button_or_a_hide_button(client: Client):
+    store_thread()
     for address in (THREAD, thread_url("thread-live", ID)):
-        assert (form_in(client, address, "show"), form_in(client, address, "hide")) == (True, False)
-    ask(client)
+        assert (offers(client, address, "show"), offers(client, address, "hide")) == (
+            True,
+            False,
+        )
+    post_secrets(client)
 
     for address in (THREAD, thread_url("thread-live", ID)):
-        assert (form_in(client, address, "show"), form_in(client, address, "hide")) == (False, True)
+        assert (offers(client, address, "show"), offers(client, address, "hide")) == (
+            False,
+            True,
+        )
 
 
-def test_page_tells_until_when(client: Client):
-    stored()
-    ask(client)
+def test_page_displays_the_expiry(client: Client):
+    store_thread()
+    post_secrets(client)
 
     page = client.get(THREAD).content.decode()
 
@@ -405,8 +419,8 @@ def test_page_tells_until_when(client: Client):
     assert page.count(f'title="{until}" data-clock') == 1
 
 
-def test_those_who_may_not_are_told_that_it_is_masked(viewer: Client):
-    stored()
+def test_page_without_permission_explains_the_mask(viewer: Client):
+    store_thread()
 
     page = viewer.get(THREAD).content.decode()
 
@@ -415,44 +429,44 @@ def test_those_who_may_not_are_told_that_it_is_masked(viewer: Client):
     assert 'href="/secrets/"' not in page
 
 
-def test_way_back_of_the_page_is_its_own_address(client: Client):
-    stored()
+def test_return_url_is_the_page_itself(client: Client):
+    store_thread()
     address = f"{THREAD}&show=checkpoints&find=hello"
 
     assert client.get(address).context["page"].return_url == address
-    live = client.get(thread_url("thread-live", ID, show="resume", message=1))
-    assert live.context["page"].return_url == f"{THREAD}&show=resume"
+    live_page = client.get(thread_url("thread-live", ID, show="resume", message=1))
+    assert live_page.context["page"].return_url == f"{THREAD}&show=resume"
 
 
-def test_what_is_left_open_is_loaded_again_when_time_is_over(client: Client, pass_time):
-    stored()
+def test_open_page_refreshes_when_the_reveal_expires(client: Client, pass_time):
+    store_thread()
     addresses = {name: at for name, at in views_of().items() if name not in FORMATS}
 
-    def seconds() -> set[str | None]:
+    def refresh_headers() -> set[str | None]:
         return {client.get(address).headers.get("Refresh") for address in addresses.values()}
 
-    assert seconds() == {None}
+    assert refresh_headers() == {None}
     pass_time(timedelta())
-    ask(client)
-    assert seconds() == {"601"}
+    post_secrets(client)
+    assert refresh_headers() == {"601"}
     pass_time(timedelta(seconds=599.5))
-    assert seconds() == {"1"}
+    assert refresh_headers() == {"1"}
     pass_time(timedelta(seconds=1))
-    assert seconds() == {None}
+    assert refresh_headers() == {None}
 
 
-def test_exported_file_loads_nothing(client: Client):
-    stored()
-    ask(client)
+def test_export_does_not_refresh(client: Client):
+    store_thread()
+    post_secrets(client)
 
     for name in FORMATS:
         assert "Refresh" not in client.get(thread_url("export", ID, format=name)).headers
 
 
 def test_exports_with_secrets_are_counted(client: Client):
-    stored()
+    store_thread()
     client.get(thread_url("export", ID, format="json"))
-    ask(client)
+    post_secrets(client)
     client.get(thread_url("export", ID, format="json"))
     client.head(thread_url("export", ID, format="json"))
     client.get(thread_url("export", ID, format="md"))
@@ -461,25 +475,25 @@ def test_exports_with_secrets_are_counted(client: Client):
     assert "2 exports" in client.get(reverse("reveals")).content.decode()
 
 
-def test_live_page_changes_with_what_is_shown(client: Client, pass_time):
-    stored()
+def test_live_page_etag_depends_on_the_reveal(client: Client, pass_time):
+    store_thread()
     address = thread_url("thread-live", ID)
 
-    def tag() -> str:
+    def read_etag() -> str:
         etag: str = client.get(address)["ETag"]
         assert client.get(address, headers={"If-None-Match": etag}).status_code == 304
         return etag
 
-    masked = tag()
-    ask(client)
-    shown = tag()
-    ask(client, "hide")
-    hidden = tag()
-    ask(client)
+    masked = read_etag()
+    post_secrets(client)
+    revealed = read_etag()
+    post_secrets(client, "hide")
+    hidden = read_etag()
+    post_secrets(client)
     pass_time(timedelta(minutes=11))
 
-    assert shown != masked
-    assert [hidden, tag()] == [masked, masked]
+    assert revealed != masked
+    assert [hidden, read_etag()] == [masked, masked]
 
 
 def reveals(count: int) -> None:
@@ -496,7 +510,7 @@ def reveals(count: int) -> None:
         )
 
 
-def test_list_tells_who_saw_what_from_where_and_how_long(client: Client):
+def test_list_displays_user_thread_address_and_duration(client: Client):
     reveals(2)
 
     page = client.get(reverse("reveals")).content.decode()
@@ -508,22 +522,24 @@ def test_list_tells_who_saw_what_from_where_and_how_long(client: Client):
     assert page.count("2026-01-01 00:00:00 UTC") == 2
 
 
-def test_list_has_pages(client: Client):
+def test_list_is_paginated(client: Client):
     reveals(101)
-    seen, address = [], reverse("reveals")
+    pages, address = [], reverse("reveals")
     for _ in range(3):
         context = client.get(address).context
-        seen.append([row.thread_id for row in context["reveals"]])
+        pages.append([row.thread_id for row in context["reveals"]])
         address = f"{reverse('reveals')}?before={context['older']}"
 
-    assert [len(page) for page in seen] == [50, 50, 1]
-    assert [id_ for page in seen for id_ in page] == [
+    assert [len(page) for page in pages] == [50, 50, 1]
+    assert [id_ for page in pages for id_ in page] == [
         f"thread_{number}" for number in reversed(range(101))
     ]
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_list_asks_as_much_whatever_is_in_it(client: Client, django_assert_num_queries, count: int):
+def test_list_needs_a_constant_number_of_queries(
+    client: Client, django_assert_num_queries, count: int
+):
     reveals(count)
     client.get(reverse("reveals"))
 
@@ -532,14 +548,14 @@ def test_list_asks_as_much_whatever_is_in_it(client: Client, django_assert_num_q
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [("", "Nobody saw secrets yet"), ("?before=1", "Nothing older"), ("?before=x", "Nobody saw")],
 )
-def test_empty_list_says_so(client: Client, query: str, said: str):
-    assert said in client.get(reverse("reveals") + query).content.decode()
+def test_empty_list_has_a_message(client: Client, query: str, message: str):
+    assert message in client.get(reverse("reveals") + query).content.decode()
 
 
-def test_list_is_of_this_store_alone(client: Client):
+def test_list_contains_only_reveals_of_this_store(client: Client):
     reveals(1)
     Reveal.objects.update(store="/elsewhere/tasks.db")
 
@@ -547,9 +563,7 @@ def test_list_is_of_this_store_alone(client: Client):
 
 
 @only_sqlite
-def test_asking_costs_no_query_where_nothing_is_shown(
-    store, client: Client, django_assert_num_queries
-):
+def test_check_without_a_reveal_needs_no_query(store, client: Client, django_assert_num_queries):
     checkpoint(task())
     address = f"{reverse('checkpoint')}?checkpoint={TaskCheckpoint.objects.get().pk}"
 

@@ -26,12 +26,12 @@ from tests.support.factories import checkpoint, history, item, only_sqlite, task
 from tests.support.payload_store import checkpoint_rows, fill_site, insert, task_row
 from tests.support.sample_secrets import (
     HEADER,
-    IN_ADDRESS,
     KEY,
     LETTERS,
     PASSWORD,
     SECRETS,
     TOKEN,
+    URL_PASSWORD,
     text_with,
 )
 
@@ -43,7 +43,7 @@ CUTS = (0, 12, 40, 60, 70, 80, 100, 140, 200, 300, 340, 400, 500, 900, 1_000, 2_
 FAR_CUTS = (16_384, 20_000, 400_000)
 
 
-class Shown(HTMLParser):
+class PageText(HTMLParser):
     """Collects the text of a page, excluding form values, data attributes and local links."""
 
     def __init__(self, html: str) -> None:
@@ -62,20 +62,20 @@ class Shown(HTMLParser):
         self.texts.append(data)
 
 
-def shown(answer: Any) -> str:
-    if answer.streaming:
-        return b"".join(answer.streaming_content).decode()
-    content: str = answer.content.decode()
-    return "".join(Shown(content).texts) if "html" in answer["Content-Type"] else content
+def page_text(response: Any) -> str:
+    if response.streaming:
+        return b"".join(response.streaming_content).decode()
+    content: str = response.content.decode()
+    return "".join(PageText(content).texts) if "html" in response["Content-Type"] else content
 
 
 def leaks(client: Client, address: str) -> list[str]:
     """Return one line for each secret whose first characters appear on the page."""
-    answer = client.get(address)
-    assert answer.status_code in (200, 302, 404), address  # 404: some rows cannot be read
-    text = shown(answer)
+    response = client.get(address)
+    assert response.status_code in (200, 302, 404), address  # 404: some rows cannot be read
+    content = page_text(response)
     parts = {secret: secret.removeprefix("ghp_")[:10] for secret in SECRETS}
-    return [f"{part} of {address[:200]}" for part in parts.values() if part in text]
+    return [f"{part} of {address[:200]}" for part in parts.values() if part in content]
 
 
 def fill(store: Any, texts: list[str]) -> None:
@@ -121,36 +121,36 @@ LISTS = (
 
 def cut_texts() -> list[str]:
     """Return strings to cut at each length in CUTS. Each cut splits every secret at least once."""
-    left = [(cut, secret) for cut in CUTS for secret in SECRETS]
+    pending = [(cut, secret) for cut in CUTS for secret in SECRETS]
     texts = []
-    while left:
+    while pending:
         text = ""
-        for cut, secret in list(left):
-            told = text_with(secret)
-            middle = told.index(secret) + len(secret) // 2
-            room = cut - middle - len(text)
-            if room >= 2 or not text:
-                text += (" " + "x" * (room - 2) + " " if room >= 2 else "") + told
-                left.remove((cut, secret))
+        for cut, secret in list(pending):
+            sentence = text_with(secret)
+            middle = sentence.index(secret) + len(secret) // 2
+            padding = cut - middle - len(text)
+            if padding >= 2 or not text:
+                text += (" " + "x" * (padding - 2) + " " if padding >= 2 else "") + sentence
+                pending.remove((cut, secret))
         texts.append(text)
     return texts
 
 
-def test_texts_have_each_secret_across_each_cut():
-    across = {
+def test_cut_texts_have_each_secret_at_each_cut():
+    covered = {
         (cut, secret)
         for text in cut_texts()
         for secret in SECRETS
         for cut in CUTS
         if secret in text[max(0, cut - len(secret)) : cut + len(secret)]
     }
-    assert across >= {(cut, secret) for cut in CUTS[3:] for secret in SECRETS}
+    assert covered >= {(cut, secret) for cut in CUTS[3:] for secret in SECRETS}
     assert all(
         any(text.startswith(text_with(secret)) for text in cut_texts()) for secret in SECRETS
     )
 
 
-def test_no_part_of_a_secret_is_shown_wherever_it_is_cut(store, admin_client: Client):
+def test_pages_contain_no_part_of_a_secret(store, admin_client: Client):
     texts = cut_texts()
     fill(store, texts if store.vendor == "sqlite" else texts[::4])
 
@@ -159,7 +159,7 @@ def test_no_part_of_a_secret_is_shown_wherever_it_is_cut(store, admin_client: Cl
 
 @only_sqlite
 @pytest.mark.parametrize("cut", FAR_CUTS)
-def test_no_part_of_a_secret_is_shown_of_a_long_text(store, admin_client: Client, cut: int):
+def test_pages_of_a_long_text_contain_no_part_of_a_secret(store, admin_client: Client, cut: int):
     for number, secret in enumerate((TOKEN, PASSWORD)):
         text = "word " * (cut // 5 - 6) + text_with(secret)
         record = task(
@@ -176,7 +176,7 @@ def test_no_part_of_a_secret_is_shown_of_a_long_text(store, admin_client: Client
     assert [leak for page in ["/", *all_pages()] for leak in leaks(admin_client, page)] == []
 
 
-def test_no_secret_is_shown_of_what_was_cleared(admin_client: Client):
+def test_clearing_pages_contain_no_secret(admin_client: Client):
     fill_site("admin", [text_with(secret) for secret in SECRETS])
     addresses = ["/", "/cleared/", "/admin/"]
     addresses += [reverse("clearing", args=[clearing.pk]) for clearing in Clearing.objects.all()]
@@ -184,7 +184,7 @@ def test_no_secret_is_shown_of_what_was_cleared(admin_client: Client):
     assert [leak for page in addresses for leak in leaks(admin_client, page)] == []
 
 
-def test_values_are_masked_by_the_names_beside_them(store, viewer: Client):
+def test_values_are_masked_by_their_keys(store, viewer: Client):
     secrets = {"password": "letmein", "api_key": HEADER, "path": "notes.txt"}
     record = task("t")
     steps = [
@@ -196,27 +196,27 @@ def test_values_are_masked_by_the_names_beside_them(store, viewer: Client):
         items = encode_items([item(arguments=arguments)], "items")
         stored = checkpoint(record, step_index=number, items_json=items)
 
-    page = shown(viewer.get(thread_url("thread", "t", show="checkpoints")))
+    page = page_text(viewer.get(thread_url("thread", "t", show="checkpoints")))
     assert "maya" in page and "notes.txt" in page and "70707" not in page
-    for text in (page, shown(viewer.get(f"/thread/checkpoint/?checkpoint={stored.pk}"))):
+    for text in (page, page_text(viewer.get(f"/thread/checkpoint/?checkpoint={stored.pk}"))):
         assert "letmein" not in text and HEADER not in text
 
 
-def told(content: str) -> TaskRecord:
+def store_message(content: str) -> TaskRecord:
     """Store a thread with the id "t" and a single message."""
     return task("t", execution_history_json=encode_history(history(content), "history"))
 
 
 @pytest.mark.parametrize("query", [PASSWORD, PASSWORD[:4], PASSWORD[-4:], f"password={PASSWORD}"])
-def test_secrets_are_not_found(store, viewer: Client, query: str):
-    told("try password=" + PASSWORD)
+def test_search_does_not_match_secrets(store, viewer: Client, query: str):
+    store_message("try password=" + PASSWORD)
 
     assert viewer.get("/", {"q": query}).context["rows"] == []
     assert viewer.get("/thread/", {"id": "t", "find": query}).context["page"].tab.search.hits == []
 
 
-def test_what_stands_beside_a_secret_is_found_and_shown_without_it(store, viewer: Client):
-    told(f"zebra password={PASSWORD} zebra")
+def test_search_hit_masks_secrets_in_its_context(store, viewer: Client):
+    store_message(f"zebra password={PASSWORD} zebra")
 
     [row] = viewer.get("/", {"q": "zebra"}).context["rows"]
     [(hit, _)] = row.hits
@@ -228,10 +228,10 @@ def test_what_stands_beside_a_secret_is_found_and_shown_without_it(store, viewer
     ]
 
 
-def test_exports_are_the_same_but_for_the_secrets(store, viewer: Client):
-    told(f'say "hi" with {TOKEN} and\n{text_with(KEY)}')
+def test_export_masks_only_the_secrets(store, viewer: Client):
+    store_message(f'say "hi" with {TOKEN} and\n{text_with(KEY)}')
 
-    exported = json.loads(shown(viewer.get(thread_url("export", "t", format="json"))))
+    exported = json.loads(page_text(viewer.get(thread_url("export", "t", format="json"))))
     [message] = exported["tasks"][0]["execution_history"]
     assert message["content"].startswith(f'say "hi" with {MASK} and\n-----BEGIN RSA PRIVATE KEY')
 
@@ -239,31 +239,31 @@ def test_exports_are_the_same_but_for_the_secrets(store, viewer: Client):
 # Masking an HTML page
 
 
-MARKED = f'<span class="masked">{MASK}</span>'
+WRAPPED_MASK = f'<span class="masked">{MASK}</span>'
 
 
-def test_mask_is_marked_where_an_element_may_stand():
+def test_mask_is_wrapped_where_an_element_is_allowed():
     html = f"<title>{TOKEN}</title><option>{TOKEN}</option><p>a {TOKEN} b</p>"
     assert response_masking.mask_page(html) == (
-        f"<title>{MASK}</title><option>{MASK}</option><p>a {MARKED} b</p>"
+        f"<title>{MASK}</title><option>{MASK}</option><p>a {WRAPPED_MASK} b</p>"
     )
 
 
-def test_page_without_a_secret_is_the_same_to_the_letter():
+def test_page_without_a_secret_is_unchanged():
     html = '<p title="a &amp; b">it&#x27;s <b>me</b> &lt;</p><a href="https://a.org/?b=%20">x</a>'
     assert response_masking.mask_page(html) == html
 
 
-def test_page_masks_what_is_in_several_elements():
+def test_secret_across_elements_is_masked():
     html = f"<pre><span class='x'>ghp_</span><span>{LETTERS}</span></pre><p>after</p>"
     masked = response_masking.mask_page(html)
     assert masked.count(MASK) == 2
-    assert masked.replace(MARKED, "") == html.replace("ghp_", "").replace(LETTERS, "")
+    assert masked.replace(WRAPPED_MASK, "") == html.replace("ghp_", "").replace(LETTERS, "")
 
 
-def test_page_masks_attributes_that_are_read_and_none_that_are_sent():
+def test_only_visible_attributes_are_masked():
     html = (
-        f'<a title="{TOKEN}" href="https://maya:{IN_ADDRESS}@example.org/">x</a>'
+        f'<a title="{TOKEN}" href="https://maya:{URL_PASSWORD}@example.org/">x</a>'
         f'<a href="/thread/?id={TOKEN}">y</a><input value="{TOKEN}" aria-label="{TOKEN}">'
     )
     assert response_masking.mask_page(html) == (
@@ -281,10 +281,10 @@ PIECES = st.one_of(
 
 
 @given(st.lists(PIECES, max_size=12).map("".join))
-def test_page_keeps_its_tags_and_is_masked_at_once(html: str):
+def test_mask_page_preserves_tags_and_is_idempotent(html: str):
     masked = response_masking.mask_page(html)
 
-    assert TAGS.findall(masked.replace(MARKED, MASK)) == TAGS.findall(html)
+    assert TAGS.findall(masked.replace(WRAPPED_MASK, MASK)) == TAGS.findall(html)
     assert response_masking.mask_page(masked) == masked
 
 
@@ -295,7 +295,7 @@ def test_page_keeps_its_tags_and_is_masked_at_once(html: str):
     st.lists(st.sampled_from([*map(text_with, SECRETS), "a", "ä\n", "word " * 40]), max_size=30),
     st.integers(1, 700),
 )
-def test_stream_is_masked_wherever_it_is_cut(texts: list[str], size: int):
+def test_stream_is_masked_across_chunks(texts: list[str], size: int):
     content = "\n".join(texts).encode()
     pieces = [content[start : start + size] for start in range(0, len(content), size)]
 
@@ -306,32 +306,32 @@ def test_stream_is_masked_wherever_it_is_cut(texts: list[str], size: int):
     assert streamed == masking.mask(content.decode()).encode()
 
 
-def test_stream_waits_for_no_more_than_it_needs(monkeypatch: pytest.MonkeyPatch):
+def test_stream_buffers_only_what_it_needs(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(response_masking, "_HELD", 1_000)
-    taken: list[int] = []
+    consumed: list[int] = []
 
     def pieces() -> Iterator[bytes]:
         for number in range(100):
-            taken.append(number)
+            consumed.append(number)
             yield b"word " * 100
 
     next(response_masking.mask_stream(pieces()))
-    assert len(taken) < 10
+    assert len(consumed) < 10
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00binary", b"", "ü".encode()[:1]])
-def test_what_is_no_text_stays_as_it_is(content: bytes):
+def test_binary_content_is_unchanged(content: bytes):
     assert response_masking.mask_text(content) == content
 
 
 # Views that lift the masking
 
 
-def answer(view: Any) -> Any:
+def respond(view: Any) -> Any:
     return MaskingMiddleware(view)(HttpRequest())
 
 
-def test_every_answer_is_masked_but_those_of_which_it_was_lifted():
+def test_only_views_that_lift_the_masking_are_unmasked():
     def masked(request: HttpRequest) -> HttpResponse:
         return HttpResponse(TOKEN, content_type="application/anything")
 
@@ -343,25 +343,25 @@ def test_every_answer_is_masked_but_those_of_which_it_was_lifted():
         request_masking.lift()
         return StreamingHttpResponse(request_masking.truncate(TOKEN, 99) for _ in range(2))
 
-    assert answer(masked).content.decode() == MASK
-    assert answer(lifted).content.decode() == TOKEN
-    assert b"".join(answer(streamed).streaming_content).decode() == TOKEN * 2
-    assert answer(masked).content.decode() == MASK
+    assert respond(masked).content.decode() == MASK
+    assert respond(lifted).content.decode() == TOKEN
+    assert b"".join(respond(streamed).streaming_content).decode() == TOKEN * 2
+    assert respond(masked).content.decode() == MASK
     assert not request_masking.is_lifted()
 
 
-def test_programs_stay_as_they_are():
+def test_scripts_are_not_masked():
     def script(request: HttpRequest) -> HttpResponse:
         return HttpResponse("password='Letmein1'", content_type="text/javascript")
 
-    assert answer(script).content == b"password='Letmein1'"
+    assert respond(script).content == b"password='Letmein1'"
 
 
 # Masking and truncating text
 
 
 @given(st.text(max_size=60), st.integers(0, 80))
-def test_beginning_is_short_and_masked(text: str, length: int):
+def test_truncated_text_is_short_and_masked(text: str, length: int):
     cut = request_masking.truncate(f"{text} {TOKEN} {text}", length)
 
     assert LETTERS[:3] not in cut.replace(text, "")
@@ -369,11 +369,11 @@ def test_beginning_is_short_and_masked(text: str, length: int):
 
 
 @given(st.text("ab \n", max_size=200), st.integers(0, 200), st.integers(0, 50))
-def test_around_a_place_is_what_stands_there(text: str, start: int, length: int):
+def test_context_is_the_surrounding_text(text: str, start: int, length: int):
     start, end = min(start, len(text)), min(start + length, len(text))
-    around = request_masking.SearchedText(text).context(start, end, 10, 10)
+    context = request_masking.SearchedText(text).context(start, end, 10, 10)
 
-    assert around == (text[max(0, start - 10) : start], text[start:end], text[end : end + 10])
+    assert context == (text[max(0, start - 10) : start], text[start:end], text[end : end + 10])
 
 
 @given(
@@ -381,47 +381,43 @@ def test_around_a_place_is_what_stands_there(text: str, start: int, length: int)
     st.integers(0, 2_000),
     st.integers(1, 9),
 )
-def test_all_around_a_place_is_the_text_without_its_secrets(
-    texts: list[str], start: int, length: int
-):
+def test_context_masks_secrets(texts: list[str], start: int, length: int):
     text = "\n".join(texts)
     start %= len(text)
     end = min(start + length, len(text))
     is_secret = any(span.start < end and start < span.end for span in masking.find_secrets(text))
-    around = request_masking.SearchedText(text).context(start, end, len(text), len(text))
+    context = request_masking.SearchedText(text).context(start, end, len(text), len(text))
 
-    assert around is None if is_secret else "".join(around or ()) == masking.mask(text)
+    assert context is None if is_secret else "".join(context or ()) == masking.mask(text)
 
 
-def test_around_a_place_is_nothing_of_a_secret_that_is_cut():
+def test_context_omits_secrets_cut_at_its_edges():
     between = " and " * 16
     text = f"{TOKEN}{between}word{between}{TOKEN}"
-    place = text.index("word")
+    position = text.index("word")
 
-    around = request_masking.SearchedText(text).context(place, place + 4, 85, 85)
-    assert around == (f"{MASK}{between}", "word", f"{between}{MASK}")
+    context = request_masking.SearchedText(text).context(position, position + 4, 85, 85)
+    assert context == (f"{MASK}{between}", "word", f"{between}{MASK}")
 
 
-def test_hits_in_far_places_know_of_secrets_that_begin_before_them(monkeypatch: pytest.MonkeyPatch):
+def test_hit_inside_a_secret_that_begins_earlier_has_no_context(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(request_masking, "_WINDOW", 100)
     text = "word " * 30 + text_with(PASSWORD) + " word" * 30
-    place = text.index(PASSWORD)
+    position = text.index(PASSWORD)
 
-    assert request_masking.SearchedText(text).context(place + 2, place + 4, 10, 10) is None
+    assert request_masking.SearchedText(text).context(position + 2, position + 4, 10, 10) is None
     assert request_masking.SearchedText(text).context(0, 4, 0, 5) == ("", "word", " word")
 
 
 # Revealing secrets to users who may see them
 
 
-def test_who_asks_sees_the_secrets_of_that_thread_alone(
-    store, admin_client: Client, viewer: Client
-):
+def test_reveal_unmasks_one_thread_for_one_user(store, admin_client: Client, viewer: Client):
     for name in ("t", "other"):
         record = task(name, execution_history_json=encode_history(history(TOKEN), "history"))
         items = encode_items([item(output=TOKEN)], "items")
         stored = checkpoint(record, items_json=items)
-    mine = [
+    revealed = [
         thread_url("thread", "other"),
         thread_url("thread-live", "other", show="checkpoints"),
         thread_url("message", "other", message=1),
@@ -429,29 +425,31 @@ def test_who_asks_sees_the_secrets_of_that_thread_alone(
         f"/thread/checkpoint/?checkpoint={stored.pk}",
         *(thread_url("export", "other", format=name) for name in FORMATS),
     ]
-    elsewhere = ["/", thread_url("thread", "t"), "/admin/tasks/taskrecord/other/change/"]
-    assert not any(TOKEN in shown(admin_client.get(address)) for address in mine)
+    others = ["/", thread_url("thread", "t"), "/admin/tasks/taskrecord/other/change/"]
+    assert not any(TOKEN in page_text(admin_client.get(address)) for address in revealed)
 
     admin_client.post(thread_url("secrets", "other"), {"do": "show"})
 
-    assert all(TOKEN in shown(admin_client.get(address)) for address in mine)
-    assert not any(TOKEN in shown(admin_client.get(address)) for address in elsewhere)
-    assert not any(TOKEN in shown(viewer.get(address)) for address in mine)
+    assert all(TOKEN in page_text(admin_client.get(address)) for address in revealed)
+    assert not any(TOKEN in page_text(admin_client.get(address)) for address in others)
+    assert not any(TOKEN in page_text(viewer.get(address)) for address in revealed)
 
 
-def test_large_text_has_its_secrets_where_they_are_shown(store, admin_client: Client, monkeypatch):
+def test_large_text_is_unmasked_while_revealed(store, admin_client: Client, monkeypatch):
     monkeypatch.setattr("django.conf.settings.MAX_HISTORY_SIZE", 100)
     task("t", execution_history_json=encode_history(history(f"{TOKEN} " * 9), "history"))
     address = thread_url("raw", "t")
-    assert TOKEN not in shown(admin_client.get(address))
+    assert TOKEN not in page_text(admin_client.get(address))
 
     admin_client.post(thread_url("secrets", "t"), {"do": "show"})
-    assert TOKEN in shown(admin_client.get(address))
+    assert TOKEN in page_text(admin_client.get(address))
 
 
-def test_what_stands_far_from_the_beginning_of_a_secret_is_not_found(store, viewer: Client):
+def test_search_does_not_match_the_middle_of_a_long_secret(store, viewer: Client):
     lines = "\n".join(f"{number:04}{LETTERS}" for number in range(900))
-    told(f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{lines}\n-----END PGP PRIVATE KEY BLOCK-----")
+    store_message(
+        f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{lines}\n-----END PGP PRIVATE KEY BLOCK-----"
+    )
 
     assert viewer.get("/", {"q": "0850a1B2"}).context["rows"] == []
     assert (
@@ -460,18 +458,18 @@ def test_what_stands_far_from_the_beginning_of_a_secret_is_not_found(store, view
     )
 
 
-def test_long_value_of_a_secret_s_name_is_masked(store, viewer: Client):
+def test_long_value_of_a_secret_key_is_masked(store, viewer: Client):
     record = task("t")
     items = encode_items([item(arguments={"password": "zx81" * 6_000, "text": "b" * 11_000})], "i")
     checkpoint(record, items_json=items)
 
-    page = shown(viewer.get(thread_url("thread", "t", show="checkpoints")))
+    page = page_text(viewer.get(thread_url("thread", "t", show="checkpoints")))
     assert "zx81" not in page and "bbbb" in page
 
 
 @pytest.mark.parametrize("note", ['{"password": "ab\\"yQ7Zk2Lm9Rt4Ws8Vb3"}', f"**{TOKEN}**"])
-def test_text_is_masked_before_its_markup_is_read(store, viewer: Client, note: str):
+def test_text_is_masked_before_its_markup_is_rendered(store, viewer: Client, note: str):
     task("t", latest_checkpoint_note=note, final_response=note, last_error=note)
 
-    page = shown(viewer.get(thread_url("thread", "t")))
+    page = page_text(viewer.get(thread_url("thread", "t")))
     assert "yQ7Zk2Lm9Rt4Ws8Vb3" not in page and LETTERS not in page

@@ -77,43 +77,43 @@ def test_stranger_elsewhere_does_not_lock_the_owner_out(owner: User):
 
 
 def test_strangers_everywhere_do_not_lock_out_a_known_browser(owner: User):
-    known = Client()
-    attempt(known, PASSWORD)
-    known.post("/sign-out/")
+    known_browser = Client()
+    attempt(known_browser, PASSWORD)
+    known_browser.post("/sign-out/")
     for number in range(12):
         fail(5, at=f"198.51.100.{number}")
 
     assert attempt(Client(), PASSWORD, at="192.0.2.1").status_code == 429
-    assert attempt(known, PASSWORD, at="192.0.2.1").status_code == 302
+    assert attempt(known_browser, PASSWORD, at="192.0.2.1").status_code == 302
 
 
 def test_stranger_at_the_same_address_does_not_lock_out_a_known_browser(owner: User):
-    known = Client()
-    attempt(known, PASSWORD)
-    known.post("/sign-out/")
+    known_browser = Client()
+    attempt(known_browser, PASSWORD)
+    known_browser.post("/sign-out/")
     fail(30)
 
-    assert attempt(known, PASSWORD).status_code == 302
+    assert attempt(known_browser, PASSWORD).status_code == 302
 
 
 def test_known_browser_is_limited_too(owner: User):
-    known = Client()
-    attempt(known, PASSWORD)
-    known.post("/sign-out/")
+    known_browser = Client()
+    attempt(known_browser, PASSWORD)
+    known_browser.post("/sign-out/")
 
-    statuses = [attempt(known).status_code for _ in range(11)]
+    statuses = [attempt(known_browser).status_code for _ in range(11)]
 
     assert statuses == [200] * 10 + [429]
 
 
 def test_known_browser_cookie_is_only_valid_for_its_account(owner: User):
     User.objects.create_user("other", password=PASSWORD)
-    known = Client()
-    attempt(known, PASSWORD, "other")
-    known.post("/sign-out/")
+    known_browser = Client()
+    attempt(known_browser, PASSWORD, "other")
+    known_browser.post("/sign-out/")
     fail(5)
 
-    assert attempt(known, PASSWORD).status_code == 429
+    assert attempt(known_browser, PASSWORD).status_code == 429
 
 
 @pytest.mark.parametrize("forged", ["", "x", "browser:account:1abc:signature", "\x01"])

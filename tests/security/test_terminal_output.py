@@ -24,7 +24,7 @@ FORGING = [
 ]
 
 
-def told(*command: str) -> str:
+def run(*command: str) -> str:
     """Run a management command and return everything that it writes to the terminal."""
     out, err = io.StringIO(), io.StringIO()
     try:
@@ -42,7 +42,7 @@ def assert_plain(text: str) -> None:
     assert not [line for line in lines if line.startswith(("FORGED", "Set-Cookie", "1b"))]
 
 
-def test_text_on_one_line_has_what_does_not_print_by_its_number():
+def test_one_line_escapes_non_printable_characters():
     assert one_line("plain · ünï 🦉") == "plain · ünï 🦉"
     assert one_line("a\x1b[31m\n\u202e\x9b\U000e0041") == r"a\x1b[31m\n\u202e\x9b\U000e0041"
 
@@ -60,46 +60,46 @@ def test_text_on_one_line_has_what_does_not_print_by_its_number():
         "empty_archive",
     ],
 )
-def test_commands_print_no_text_that_a_terminal_obeys(store, command: str):
+def test_commands_escape_terminal_controls(store, command: str):
     fill_store(store, FORGING)
 
-    assert_plain(told(*command.split()))
+    assert_plain(run(*command.split()))
 
 
-def test_export_and_import_print_no_text_that_a_terminal_obeys(tmp_path):
+def test_export_and_import_escape_terminal_controls(tmp_path):
     fill_store(store_connection(), FORGING)
     file = tmp_path / "threads.jsonl"
 
-    assert_plain(told("export_threads", str(file), "--thread", FORGING[0], "--thread", "\x1b[31m"))
+    assert_plain(run("export_threads", str(file), "--thread", FORGING[0], "--thread", "\x1b[31m"))
     head = b'{"line":"header"}\n'
     for text in FORGING:
         task = json.dumps({"line": "task", "task_id": text, text: text}).encode()
         for lines in (head + task, json.dumps({"line": text}).encode(), text.encode()):
             file.write_bytes(lines)
-            said = told("import_threads", str(file))
-            assert said
-            assert_plain(said)
+            output = run("import_threads", str(file))
+            assert output
+            assert_plain(output)
 
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """A buffer that captures the server's log, formatted as the settings specify."""
-    written = io.StringIO()
+    buffer = io.StringIO()
     for name in ("django", ""):
         [handler] = [
-            each
-            for each in logging.getLogger(name).handlers
-            if isinstance(each.formatter, Formatter)
+            candidate
+            for candidate in logging.getLogger(name).handlers
+            if isinstance(candidate.formatter, Formatter)
         ]
-        monkeypatch.setattr(handler, "stream", written)
-    return written
+        monkeypatch.setattr(handler, "stream", buffer)
+    return buffer
 
 
-def test_log_takes_no_line_from_a_request(log: io.StringIO, admin_client, monkeypatch):
-    def broken(*args):
+def test_request_cannot_forge_log_lines(log: io.StringIO, admin_client, monkeypatch):
+    def fail(*args):
         raise RuntimeError("\n".join(FORGING))
 
-    monkeypatch.setattr("tasks.views.threads.daemon", broken)
+    monkeypatch.setattr("tasks.views.threads.daemon", fail)
     admin_client.raise_request_exception = False
     for text in FORGING:
         path = "/no/" + text

@@ -54,31 +54,31 @@ def refusal() -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("beside", ["", "-wal", "-shm", "-journal"])
-def test_link_to_elsewhere_is_refused(file: Path, tmp_path: Path, beside: str):
-    link = file.with_name(file.name + beside)
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_link_outside_the_workspace_is_refused(file: Path, tmp_path: Path, suffix: str):
+    link = file.with_name(file.name + suffix)
     link.symlink_to(tmp_path / "elsewhere.db")
-    where = f"{tmp_path}/elsewhere.db, outside of {tmp_path}/workspace"
+    target = f"{tmp_path}/elsewhere.db, outside of {tmp_path}/workspace"
 
-    assert refusal() == f"{link} is in truth {where}. {ALLOW}"
+    assert refusal() == f"{link} is in truth {target}. {ALLOW}"
 
 
-@pytest.mark.parametrize("beside", ["", "-wal", "-shm", "-journal"])
-def test_link_to_nothing_is_refused_and_nothing_is_made_there(
-    file: Path, tmp_path: Path, beside: str
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_dangling_link_is_refused_without_creating_its_target(
+    file: Path, tmp_path: Path, suffix: str
 ):
-    link, target = file.with_name(file.name + beside), tmp_path / "new.db"
+    link, target = file.with_name(file.name + suffix), tmp_path / "new.db"
     link.symlink_to(target)
 
     with pytest.raises(workspace.WorkspaceError) as caught:
         workspace.check_databases()
 
-    outside = f"{link} is in truth {target}, outside of {tmp_path}/workspace. {ALLOW}"
-    assert str(caught.value) == outside
+    message = f"{link} is in truth {target}, outside of {tmp_path}/workspace. {ALLOW}"
+    assert str(caught.value) == message
     assert not target.exists()
 
 
-def test_serve_makes_nothing_where_a_link_leads(server: Server):
+def test_serve_does_not_create_the_target_of_a_link(server: Server):
     server.store_file.symlink_to(server.folder / "new.db")
     server.start()
 
@@ -86,7 +86,7 @@ def test_serve_makes_nothing_where_a_link_leads(server: Server):
     assert not (server.folder / "new.db").exists()
 
 
-def test_folder_that_leads_elsewhere_is_refused_before_it_has_a_store(file: Path, tmp_path: Path):
+def test_linked_folder_without_a_store_is_refused(file: Path, tmp_path: Path):
     file.parent.rmdir()
     (tmp_path / "state").mkdir()
     file.parent.symlink_to(tmp_path / "state")
@@ -104,15 +104,15 @@ def test_link_to_itself_is_refused(file: Path, settings, is_linked_store: bool):
     assert refusal() == f"{file} is a link that leads to itself."
 
 
-@pytest.mark.parametrize("beside", ["", "-wal", "-shm", "-journal"])
-def test_hard_link_is_refused(file: Path, tmp_path: Path, beside: str):
-    link = file.with_name(file.name + beside)
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_hard_link_is_refused(file: Path, tmp_path: Path, suffix: str):
+    link = file.with_name(file.name + suffix)
     link.hardlink_to(tmp_path / "elsewhere.db")
 
     assert refusal() == f"{link} has a second name elsewhere, a hard link. {ALLOW}"
 
 
-def test_folder_that_leads_elsewhere_is_refused(file: Path, tmp_path: Path):
+def test_linked_folder_is_refused(file: Path, tmp_path: Path):
     file.parent.rmdir()
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "tasks.db").touch()
@@ -121,20 +121,20 @@ def test_folder_that_leads_elsewhere_is_refused(file: Path, tmp_path: Path):
     assert refusal().startswith(f"{file} is in truth {tmp_path}/state/tasks.db, outside of ")
 
 
-def test_link_is_opened_where_that_is_meant(file: Path, tmp_path: Path, settings):
+def test_link_is_opened_if_the_setting_allows_it(file: Path, tmp_path: Path, settings):
     settings.ALLOW_LINKED_STORE = True
     file.symlink_to(tmp_path / "elsewhere.db")
 
     workspace._check_sqlite_file(connections["tasks"])
 
 
-def test_workspace_may_be_a_link_and_so_may_a_file_within_it(
+def test_workspace_may_be_a_link_and_contain_links(
     file: Path, tmp_path: Path, settings, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "link").symlink_to(tmp_path / "workspace")
     settings.WORKSPACE = tmp_path / "link"
-    seen = tmp_path / "link" / "state" / "tasks.db"
-    monkeypatch.setitem(connections["tasks"].settings_dict, "NAME", str(seen))
+    linked_file = tmp_path / "link" / "state" / "tasks.db"
+    monkeypatch.setitem(connections["tasks"].settings_dict, "NAME", str(linked_file))
     (file.parent / "real.db").write_bytes(b"SQLite format 3\x00")
     file.symlink_to("real.db")
 
@@ -142,7 +142,7 @@ def test_workspace_may_be_a_link_and_so_may_a_file_within_it(
 
 
 @pytest.mark.parametrize("command", ["serve", "check_store"])
-def test_pipe_is_refused_and_not_waited_for(file: Path, command: str):
+def test_pipe_is_refused_without_blocking(file: Path, command: str):
     os.mkfifo(file)
 
     if command == "serve":
@@ -152,7 +152,7 @@ def test_pipe_is_refused_and_not_waited_for(file: Path, command: str):
             call_command("check_store")
 
 
-def test_database_of_the_accounts_is_no_store(file: Path, settings, monkeypatch):
+def test_site_database_is_refused_as_a_store(file: Path, settings, monkeypatch):
     settings.ALLOW_LINKED_STORE = True
     file.symlink_to(connections["default"].settings_dict["NAME"])
 
@@ -210,34 +210,34 @@ POSTGRESQL: dict[str, str | tuple[str, ...]] = {
 }
 
 
-def check_refuses(store, made: str, statements: str | tuple[str, ...]) -> None:
+def check_refuses(store, problem: str, statements: str | tuple[str, ...]) -> None:
     for statement in (statements,) if isinstance(statements, str) else statements:
         with store.cursor() as cursor:
             cursor.execute(statement)
 
     with pytest.raises(workspace.WorkspaceError) as caught:
         workspace._check_tables(store, may_be_empty=False)
-    assert str(caught.value).endswith(f": the store has {made}, which gloamy never makes.")
+    assert str(caught.value).endswith(f": the store has {problem}, which gloamy never makes.")
 
 
 @only_sqlite
-@pytest.mark.parametrize("made", SQLITE)
-def test_schema_that_runs_something_is_refused_on_sqlite(store, made: str):
-    check_refuses(store, made, SQLITE[made])
+@pytest.mark.parametrize("problem", SQLITE)
+def test_schema_that_runs_code_is_refused_on_sqlite(store, problem: str):
+    check_refuses(store, problem, SQLITE[problem])
 
 
 @only_postgresql
-@pytest.mark.parametrize("made", POSTGRESQL)
-def test_schema_that_runs_something_is_refused_on_postgresql(store, made: str):
-    check_refuses(store, made, POSTGRESQL[made])
+@pytest.mark.parametrize("problem", POSTGRESQL)
+def test_schema_that_runs_code_is_refused_on_postgresql(store, problem: str):
+    check_refuses(store, problem, POSTGRESQL[problem])
 
 
-def test_tables_of_ours_are_no_such_thing(store):
+def test_migrated_schema_has_no_problem(store):
     assert untrusted.schema_problem(store) == ""
 
 
 @only_sqlite
-def test_connection_trusts_no_schema_and_loads_nothing(store):
+def test_connection_distrusts_schemas_and_extensions(store):
     with store.cursor() as cursor:
         assert cursor.execute("PRAGMA trusted_schema").fetchone() == (0,)
         assert cursor.execute("PRAGMA cell_size_check").fetchone() == (1,)
@@ -247,7 +247,7 @@ def test_connection_trusts_no_schema_and_loads_nothing(store):
         store.connection.execute("SELECT load_extension('x')")
 
 
-def test_function_that_acts_does_not_run_from_a_schema(tmp_path: Path):
+def test_unsafe_function_in_a_schema_does_not_run(tmp_path: Path):
     with closing(sqlite3.connect(tmp_path / "x.db")) as connection:
         connection.execute("CREATE VIEW v AS SELECT load_extension('x')")
         assert connection.execute("PRAGMA trusted_schema").fetchone() == (1,)
@@ -258,20 +258,20 @@ def test_function_that_acts_does_not_run_from_a_schema(tmp_path: Path):
 
 
 @pytest.fixture
-def of_the_pages(monkeypatch: pytest.MonkeyPatch):
+def page_connection(monkeypatch: pytest.MonkeyPatch):
     """The store's underlying SQLite connection, configured as it is in the web application."""
     connections["tasks"].ensure_connection()
     raw = connections["tasks"].connection
-    before = raw.text_factory
+    text_factory = raw.text_factory
     connection_created.connect(workspace.replace_invalid_utf8)
     workspace.replace_invalid_utf8(None, connections["tasks"])
     yield raw
     connection_created.disconnect(workspace.replace_invalid_utf8)
-    raw.text_factory = before
+    raw.text_factory = text_factory
 
 
-def test_page_shows_the_beginning_of_what_is_too_large_and_marks_it(
-    viewer: Client, of_the_pages, monkeypatch: pytest.MonkeyPatch
+def test_page_truncates_and_marks_large_values(
+    viewer: Client, page_connection, monkeypatch: pytest.MonkeyPatch
 ):
     task(execution_history_json='[{"role":"user","content":"' + "x" * 3_000 + '"}]')
     task("other", resumable_history_json="[]", final_response="y" * 3_000)
@@ -288,24 +288,24 @@ def test_page_shows_the_beginning_of_what_is_too_large_and_marks_it(
     assert marked == [False, True, False]  # pages read only the start of a final response
 
 
-def test_agent_reads_what_is_too_large_for_a_page(monkeypatch: pytest.MonkeyPatch):
+def test_agent_reads_values_too_large_for_a_page(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(untrusted, "MAX_DISPLAY_SIZE", 20)
     service.save_snapshot(snapshot())
 
     assert loaded().execution_history[0].content == "hello"
 
 
-def test_value_that_sqlite_cannot_read_is_a_plain_page_and_no_more(viewer: Client, of_the_pages):
+def test_value_too_large_for_sqlite_gets_an_error_page(viewer: Client, page_connection):
     task(execution_history_json="x" * 3_000)
     page = "/thread/?id=telegram_42"
-    limit = of_the_pages.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2_000)
+    limit = page_connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2_000)
     try:
-        refused = viewer.get(page)
+        response = viewer.get(page)
     finally:
-        of_the_pages.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
+        page_connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
 
-    assert refused.status_code == 503
-    assert "A value in it is larger than SQLite can read here" in refused.content.decode()
+    assert response.status_code == 503
+    assert "A value in it is larger than SQLite can read here" in response.content.decode()
     assert viewer.get(page).status_code == 200
 
 
@@ -353,7 +353,7 @@ def write_everything() -> None:
 
 @only_sqlite
 @pytest.mark.parametrize("trigger", EVERY_WRITE)
-def test_trigger_writes_nothing_and_the_agent_is_told(store, trigger: str):
+def test_trigger_that_writes_raises_and_writes_nothing(store, trigger: str):
     task("other")
     with store.cursor() as cursor:
         cursor.execute(trigger)
@@ -366,7 +366,7 @@ def test_trigger_writes_nothing_and_the_agent_is_told(store, trigger: str):
 
 
 @only_sqlite
-def test_trigger_that_writes_nothing_is_no_hindrance(store):
+def test_trigger_that_writes_nothing_is_allowed(store):
     with store.cursor() as cursor:
         cursor.execute("CREATE TRIGGER t AFTER DELETE ON task_records BEGIN SELECT 1; END")
 
@@ -375,25 +375,23 @@ def test_trigger_that_writes_nothing_is_no_hindrance(store):
     assert TaskRecord.objects.count() == 0
 
 
-@pytest.mark.parametrize("is_one", [True, False], ids=["one thread", "chosen threads"])
-def test_clearing_that_a_trigger_would_widen_clears_nothing_and_says_why(
-    operator: Client, is_one: bool
-):
+@pytest.mark.parametrize("is_single", [True, False], ids=["one thread", "chosen threads"])
+def test_clearing_widened_by_a_trigger_fails_and_clears_nothing(operator: Client, is_single: bool):
     for name in ("a", "b", "kept"):
         checkpoint(task(name, status="failed"))
     with connections["tasks"].cursor() as cursor:
         cursor.execute(DELETES.format("DELETE ON task_checkpoints"))
 
-    if is_one:
+    if is_single:
         answer = clear_thread(operator, "a")
-        said = [str(message) for message in get_messages(answer.wsgi_request)]
+        messages = [str(message) for message in get_messages(answer.wsgi_request)]
     else:
         tokens = {"thread": [thread_token("a"), thread_token("b")]}
         clearing = confirm(operator, operator.post(reverse("clear-selected"), tokens))
-        said = [clearing.error]
+        messages = [clearing.error]
 
-    assert len(said) == 1
-    assert "has a trigger, which gloamy never makes" in said[0]
+    assert len(messages) == 1
+    assert "has a trigger, which gloamy never makes" in messages[0]
     assert (TaskRecord.objects.count(), TaskCheckpoint.objects.count()) == (3, 3)
 
 
@@ -424,7 +422,7 @@ def test_clearing_that_a_trigger_would_widen_clears_nothing_and_says_why(
     ],
 )
 @pytest.mark.parametrize("is_empty", [False, True], ids=["with tables", "new"])
-def test_serve_says_plainly_what_is_in_its_way(
+def test_serve_reports_a_schema_that_cannot_be_migrated(
     server: Server, change: str, sentence: str, is_empty: bool
 ):
     with closing(sqlite3.connect(server.store_file)) as connection:
@@ -434,7 +432,7 @@ def test_serve_says_plainly_what_is_in_its_way(
     assert server.refusal().startswith(f"{server.workspace}: {sentence}")
 
 
-def test_serve_says_plainly_that_a_table_has_the_name_of_an_index(server: Server):
+def test_serve_reports_a_table_named_like_an_index(server: Server):
     with closing(sqlite3.connect(server.store_file)) as connection:
         connection.executescript(ORIGINAL + "CREATE TABLE idx_task_records_updated (a);")
     server.start()
@@ -455,11 +453,11 @@ COLLATED = {
 }
 
 
-@pytest.mark.parametrize("where", COLLATED)
-def test_serve_refuses_a_collation_that_nobody_knows(server: Server, where: str):
+@pytest.mark.parametrize("owner", COLLATED)
+def test_serve_refuses_an_unknown_collation(server: Server, owner: str):
     with closing(sqlite3.connect(server.store_file)) as connection:
         connection.create_collation("NOPE", lambda one, other: 0)
-        connection.executescript(ORIGINAL + COLLATED[where])
+        connection.executescript(ORIGINAL + COLLATED[owner])
     server.start()
 
     assert server.refusal() == (

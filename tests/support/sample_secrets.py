@@ -9,14 +9,14 @@ def text_with(secret: str) -> str:
 
 TOKEN = "ghp_" + LETTERS
 PASSWORD = "Tr0ub4dor-and-3"
-IN_ADDRESS = "c0rrectH0rse9"
+URL_PASSWORD = "c0rrectH0rse9"
 HEADER = "zx81Spectrum48kQL"
 KEY = "MIIEpQIBAAKCAQEA" + LETTERS * 6
 
 SECRETS = {
     TOKEN: "cloned with {} again",
     PASSWORD: "then password={} was tried",
-    IN_ADDRESS: "see https://maya:{}@db.example.org/tasks",
+    URL_PASSWORD: "see https://maya:{}@db.example.org/tasks",
     HEADER: "curl -H 'Authorization: Bearer {}' https://example.org",
     KEY: "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----",
 }
