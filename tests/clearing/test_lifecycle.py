@@ -34,13 +34,13 @@ def fates() -> dict[str, str]:
     return {row.thread_id: row.fate for row in ClearedThread.objects.all()}
 
 
-def ended(task_id: str, **fields) -> TaskRecord:
+def completed_task(task_id: str, **fields) -> TaskRecord:
     return task(task_id, status="completed", **fields)
 
 
 def test_clear_deletes_whole_threads_and_no_others(store):
     for name, thread_id in (("a", "mine"), ("b", "mine"), ("c", "other")):
-        checkpoint(ended(name, thread_id=thread_id))
+        checkpoint(completed_task(name, thread_id=thread_id))
 
     clearing = lifecycle.clear(["mine"], BY)
 
@@ -50,7 +50,7 @@ def test_clear_deletes_whole_threads_and_no_others(store):
     assert (clearing.tasks, clearing.checkpoints, clearing.stage) == (2, 2, Stage.DONE)
 
 
-def test_clear_records_who_why_and_how_much(store):
+def test_clear_records_user_reason_and_counts(store):
     user = get_user_model().objects.create_user("maya")
     service.record_checkpoint(update())
     service.save_snapshot(snapshot(status="completed"))
@@ -77,7 +77,7 @@ def test_clear_records_who_why_and_how_much(store):
 
 def test_running_thread_is_kept_by_default(store):
     task("at work")
-    ended("over")
+    completed_task("over")
 
     first = lifecycle.clear(["at work", "over"], BY)
     assert (first.cleared, first.kept) == (1, 1)
@@ -90,7 +90,7 @@ def test_running_thread_is_kept_by_default(store):
 
 def test_thread_that_changed_or_disappeared_after_confirmation_is_kept(store):
     for task_id in ("changed", "gone", "same"):
-        ended(task_id)
+        completed_task(task_id)
     clearing = lifecycle.draft(lifecycle.plan(["changed", "gone", "same", "never there"]), BY)
     lifecycle.confirm(clearing)
     service.record_checkpoint(update(task_id="changed", thread_id="changed"))
@@ -98,14 +98,14 @@ def test_thread_that_changed_or_disappeared_after_confirmation_is_kept(store):
 
     lifecycle.run(clearing, 10)
 
-    why = {row.thread_id: row.why for row in clearing.threads.all()}
-    assert why == {"changed": batches.CHANGED, "gone": batches.GONE, "same": ""}
+    reasons = {row.thread_id: row.why for row in clearing.threads.all()}
+    assert reasons == {"changed": batches.CHANGED, "gone": batches.GONE, "same": ""}
     assert TaskRecord.objects.get().task_id == "changed"
 
 
 def test_thread_that_changes_between_archive_and_deletion_is_kept(store, monkeypatch):
     """The thread is kept even if the program that changes it leaves `updated_at` unchanged."""
-    ended("telegram_42")
+    completed_task("telegram_42")
     pack = thread_rows.pack
 
     def pack_late(rows):
@@ -166,7 +166,7 @@ def test_summary_of_rows_equals_summary_of_their_thread(store):
 def test_batches_are_bounded(store, monkeypatch):
     monkeypatch.setattr(batches, "BATCH_THREADS", 2)
     for number in range(5):
-        ended(f"thread {number}")
+        completed_task(f"thread {number}")
     clearing = lifecycle.draft(lifecycle.plan([f"thread {number}" for number in range(5)]), BY)
     lifecycle.confirm(clearing)
 
@@ -176,7 +176,7 @@ def test_batches_are_bounded(store, monkeypatch):
 def test_cancelled_clearing_keeps_remaining_threads(store, monkeypatch):
     monkeypatch.setattr(batches, "BATCH_THREADS", 2)
     for number in range(5):
-        ended(f"thread {number}")
+        completed_task(f"thread {number}")
     clearing = lifecycle.draft(lifecycle.plan([f"thread {number}" for number in range(5)]), BY)
     lifecycle.confirm(clearing)
 
@@ -188,7 +188,7 @@ def test_cancelled_clearing_keeps_remaining_threads(store, monkeypatch):
 
 
 def test_only_one_process_runs_a_clearing(store):
-    ended("a")
+    completed_task("a")
     clearing = lifecycle.draft(lifecycle.plan(["a"]), BY)
     lifecycle.confirm(clearing)
     running = lifecycle.run_batches(clearing)
@@ -212,7 +212,7 @@ def test_clearing_is_confirmed_once(store):
 
 def test_store_error_is_recorded_and_the_clearing_can_continue(store, monkeypatch):
     for task_id in ("a", "b", "c"):
-        ended(task_id)
+        completed_task(task_id)
     delete, calls = service.delete_by_thread_id, []
 
     def fails_once(thread_id, **options):
@@ -236,7 +236,7 @@ def test_store_error_is_recorded_and_the_clearing_can_continue(store, monkeypatc
 
 
 def test_erasing_leaves_no_archive(store):
-    ended("telegram_42")
+    completed_task("telegram_42")
 
     clearing = lifecycle.clear(["telegram_42"], BY, is_erasing=True)
 
@@ -268,7 +268,7 @@ def rows_of(table: str) -> list[Any]:
 @pytest.mark.parametrize("is_erasing", [True, False])
 def test_erased_text_is_overwritten_in_the_file(store, store_file, is_erasing):
     secret = "a secret that nobody shall find" * 500
-    ended("telegram_42", last_error=secret, execution_history_json=secret)
+    completed_task("telegram_42", last_error=secret, execution_history_json=secret)
     with store.cursor() as cursor:
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         assert secret[:31].encode() in store_file.read_bytes()
@@ -284,7 +284,7 @@ def test_erased_text_is_overwritten_in_the_file(store, store_file, is_erasing):
 
 def test_clear_threads_takes_a_queryset(store):
     for name, thread_id in (("a", "mine"), ("b", "mine"), ("c", "other")):
-        ended(name, thread_id=thread_id)
+        completed_task(name, thread_id=thread_id)
 
     clearing = clear_threads(TaskRecord.objects.filter(task_id="a"), by="an agent", reason="over")
 
@@ -295,7 +295,7 @@ def test_clear_threads_takes_a_queryset(store):
 
 def test_last_clearing_of_a_thread_that_came_back(store):
     store_name = workspace.identity()
-    ended("telegram_42")
+    completed_task("telegram_42")
     assert last_clearings(["telegram_42"], store_name) == {}
 
     clearing = lifecycle.clear(["telegram_42"], BY)
@@ -313,7 +313,7 @@ def test_last_clearing_of_a_thread_that_came_back(store):
 @pytest.mark.parametrize("count", [1, 3])
 def test_last_clearings_take_one_query(count, django_assert_num_queries):
     for number in range(count):
-        ended(f"thread {number}")
+        completed_task(f"thread {number}")
     ids = [f"thread {number}" for number in range(count)]
     lifecycle.clear(ids, BY)
 

@@ -87,9 +87,9 @@ class Site:
         )
 
     def manage(self, *arguments: str) -> str:
-        done = self.run(str(ROOT / "manage.py"), *arguments)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        result = self.run(str(ROOT / "manage.py"), *arguments)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
     def rows(self) -> dict[str, list[Any]]:
         """Return the task row and the checkpoint rows of each thread."""
@@ -152,8 +152,8 @@ def test_repair_corrects_the_record_after_a_kill(
 
     assert f"{left_open} threads open" in output
     assert site.record() == dict(zip(THREADS, expected, strict=True))
-    left = {name: rows for name, rows in site.before.items() if site.record()[name] == KEPT}
-    assert site.rows() == left
+    remaining = {name: rows for name, rows in site.before.items() if site.record()[name] == KEPT}
+    assert site.rows() == remaining
 
 
 def test_repair_skips_clearings_under_way(site: Site):
@@ -165,7 +165,7 @@ def test_repair_skips_clearings_under_way(site: Site):
     assert {fate for fate, _ in site.record().values()} == {"started"}
 
 
-def test_thread_that_came_back_before_the_repair_counts_as_cleared(site: Site):
+def test_thread_recreated_before_the_repair_counts_as_cleared(site: Site):
     site.run("-c", PROGRAM, str(ROOT), "before the result")
     with closing(sqlite3.connect(site.file)) as connection, connection:
         task = list(site.before["first"][0])

@@ -23,7 +23,7 @@ def cleared(*thread_ids: str) -> list[ClearedThread]:
     return list(lifecycle.clear(thread_ids, BY, with_running=True).threads.all())
 
 
-def test_all_columns_of_any_rows_come_back_byte_for_byte(store):
+def test_restore_preserves_every_byte_of_every_column(store):
     ids = odd_rows.fill(store)
     before = odd_rows.dump(store)
 
@@ -37,7 +37,7 @@ def test_all_columns_of_any_rows_come_back_byte_for_byte(store):
     assert ThreadArchive.objects.count() == 0
 
 
-def test_restored_checkpoints_keep_their_ids_and_new_ones_get_others(store):
+def test_restored_checkpoints_keep_their_ids(store):
     service.record_checkpoint(update())
     service.record_checkpoint(update(step_index=2))
     before = odd_rows.dump(store)
@@ -52,7 +52,7 @@ def test_restored_checkpoints_keep_their_ids_and_new_ones_get_others(store):
     assert len(loaded().checkpoints) == 3
 
 
-def test_thread_that_came_back_is_not_overwritten_unless_told_so(store):
+def test_recreated_thread_is_not_overwritten_by_default(store):
     service.save_snapshot(snapshot(final_response="old"))
     [row] = cleared("telegram_42")
     service.save_snapshot(snapshot(final_response="new"))
@@ -72,7 +72,7 @@ def test_thread_that_came_back_is_not_overwritten_unless_told_so(store):
 
 
 @pytest.mark.parametrize("is_unchanged", [True, False])
-def test_only_what_was_seen_is_replaced(store, is_unchanged):
+def test_recreated_thread_is_replaced_only_if_unchanged(store, is_unchanged):
     task("telegram_42", status="failed", final_response="old")
     [row] = cleared("telegram_42")
     task("telegram_42", status="failed", final_response="new")
@@ -90,7 +90,7 @@ def test_only_what_was_seen_is_replaced(store, is_unchanged):
     assert loaded().final_response == "old"
 
 
-def test_thread_that_is_gone_by_now_is_restored_without_a_record_of_replacing(store):
+def test_restore_of_a_missing_thread_records_no_replacement(store):
     task("telegram_42", final_response="old")
     [row] = cleared("telegram_42")
 
@@ -100,7 +100,7 @@ def test_thread_that_is_gone_by_now_is_restored_without_a_record_of_replacing(st
     assert Clearing.objects.count() == 1
 
 
-def test_task_of_another_thread_by_now_is_not_overwritten(store):
+def test_task_id_reused_by_another_thread_is_not_overwritten(store):
     task("a", thread_id="mine")
     [row] = cleared("mine")
     task("a", thread_id="other")
@@ -112,7 +112,7 @@ def test_task_of_another_thread_by_now_is_not_overwritten(store):
     assert ClearedThread.objects.restorable().count() == 1
 
 
-def test_checkpoint_id_that_is_taken_leaves_nothing_half_restored(store):
+def test_checkpoint_id_conflict_restores_nothing(store):
     first = checkpoint(task("a"))
     [row] = cleared("a")
     checkpoint(task("b"), id=first.pk)
@@ -123,7 +123,7 @@ def test_checkpoint_id_that_is_taken_leaves_nothing_half_restored(store):
     assert [record.task_id for record in TaskRecord.objects.all()] == ["b"]
 
 
-def test_restore_broken_off_before_its_record_can_be_repeated(store, monkeypatch):
+def test_interrupted_restore_can_be_repeated(store, monkeypatch):
     task("a")
     [row] = cleared("a")
     with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
@@ -135,7 +135,7 @@ def test_restore_broken_off_before_its_record_can_be_repeated(store, monkeypatch
     assert (ClearedThread.objects.get().fate, TaskRecord.objects.count()) == (Fate.RESTORED, 1)
 
 
-def test_thread_is_restored_once(store):
+def test_thread_is_restored_only_once(store):
     task("a")
     [row] = cleared("a")
     restoring.restore(row, by=BY)
@@ -144,7 +144,7 @@ def test_thread_is_restored_once(store):
         restoring.restore(ClearedThread.objects.get(), by=BY)
 
 
-def test_thread_of_another_store_is_not_restored_here(store):
+def test_thread_of_another_store_is_not_restored(store):
     task("a")
     [row] = cleared("a")
     row.clearing.store = "/elsewhere/tasks.db"
@@ -154,7 +154,7 @@ def test_thread_of_another_store_is_not_restored_here(store):
     assert not TaskRecord.objects.exists()
 
 
-def test_whole_clearing_is_restored_but_for_what_cannot_be(store):
+def test_restore_all_skips_threads_that_cannot_be_restored(store):
     for task_id in ("a", "b", "c"):
         task(task_id)
     clearing = cleared("a", "b", "c")[0].clearing
@@ -166,7 +166,7 @@ def test_whole_clearing_is_restored_but_for_what_cannot_be(store):
     assert TaskRecord.objects.count() == 3
 
 
-def test_archive_is_emptied_in_time_and_the_record_stays(store, settings):
+def test_expired_archives_are_deleted_but_records_remain(store, settings):
     task("a")
     [row] = cleared("a")
     settings.ARCHIVE_RETENTION = timedelta(days=3)
@@ -180,7 +180,7 @@ def test_archive_is_emptied_in_time_and_the_record_stays(store, settings):
         restoring.restore(row, by=BY)
 
 
-def test_each_clearing_empties_what_is_old(store):
+def test_clearing_deletes_expired_archives(store):
     task("a")
     cleared("a")
     ClearedThread.objects.update(cleared_at=timezone.now() - timedelta(days=31))
@@ -191,5 +191,5 @@ def test_each_clearing_empties_what_is_old(store):
     assert [str(archive) for archive in ThreadArchive.objects.all()] == ["b"]
 
 
-def test_stores_have_identities_of_their_own(store):
+def test_store_identity_depends_on_the_database(store):
     assert workspace.identity().startswith("/" if store.vendor == "sqlite" else "postgresql://")

@@ -63,10 +63,10 @@ def test_reports_every_problem_of_the_original_store(file, capsys):
     status, lines = check(capsys, "--limit", "100")
     expected = (DATA / "original_findings.txt").read_text(encoding="utf-8").splitlines()
     # the number of integrity findings depends on the SQLite version
-    ours = [line for line in lines if not line.startswith("integrity: ")]
-    wrong = 50 + len(lines) - len(ours)
-    assert (status, ours[:-1]) == (1, expected)
-    assert f": {wrong} wrong, " in ours[-1]
+    reported = [line for line in lines if not line.startswith("integrity: ")]
+    total = 50 + len(lines) - len(reported)
+    assert (status, reported[:-1]) == (1, expected)
+    assert f": {total} wrong, " in reported[-1]
 
 
 def test_check_modifies_and_creates_no_files(file, capsys):
@@ -126,10 +126,10 @@ def rewrite(file):
         writer.execute("UPDATE task_records SET execution_history_json = ?", (large(50_000),))
 
 
-def test_check_survives_a_writer_that_comes_and_goes(file, monkeypatch):
+def test_check_survives_a_short_lived_writer(file, monkeypatch):
     monkeypatch.setattr(store_check, "CHUNK", 7)
     at_rest(file)
-    wrong = []
+    problems = []
     read, calls = read_sources.SqliteSource.rows, iter(range(1000))
 
     def rows(self, *args):
@@ -140,12 +140,12 @@ def test_check_survives_a_writer_that_comes_and_goes(file, monkeypatch):
 
     monkeypatch.setattr(read_sources.SqliteSource, "rows", rows)
     with closing(read_sources.open_store()) as source:
-        wrong += [finding for finding in store_check.findings(source) if finding.wrong]
+        problems += [finding for finding in store_check.findings(source) if finding.wrong]
     assert next(calls) > 60
-    assert wrong == []
+    assert problems == []
 
 
-def test_check_reads_new_rows_of_a_writer_that_stays(file):
+def test_check_reads_new_rows_of_an_open_writer(file):
     at_rest(file)
     with closing(read_sources.open_store()) as source, closing(sqlite3.connect(file)) as writer:
         rewrite(file)
@@ -210,7 +210,7 @@ def test_unexpected_table_schema(file, capsys):
 
 
 @pytest.fixture
-def odd(store):
+def execute_in_shadow_schema(store):
     """Yield a function that executes SQL while a second schema shadows the store's schema."""
     with store.cursor() as cursor:
         cursor.execute("CREATE SCHEMA odd")
@@ -224,13 +224,19 @@ def odd(store):
 
 @on_both
 @only_postgresql
-def test_unexpected_table_schema_on_postgresql(odd, capsys):
+def test_unexpected_table_schema_on_postgresql(execute_in_shadow_schema, capsys):
     task("orphaned")
-    odd("INSERT INTO task_checkpoints VALUES (7, 'gone', 1, NULL, '[]', '')")
-    odd("ALTER TABLE task_records ADD COLUMN extra text, DROP COLUMN last_error")
-    odd("ALTER TABLE task_records ALTER COLUMN checkpoint_count TYPE text")
-    odd("CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
-    odd("CREATE TRIGGER watcher AFTER DELETE ON task_records EXECUTE FUNCTION watch()")
+    execute_in_shadow_schema("INSERT INTO task_checkpoints VALUES (7, 'gone', 1, NULL, '[]', '')")
+    execute_in_shadow_schema(
+        "ALTER TABLE task_records ADD COLUMN extra text, DROP COLUMN last_error"
+    )
+    execute_in_shadow_schema("ALTER TABLE task_records ALTER COLUMN checkpoint_count TYPE text")
+    execute_in_shadow_schema(
+        "CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+    )
+    execute_in_shadow_schema(
+        "CREATE TRIGGER watcher AFTER DELETE ON task_records EXECUTE FUNCTION watch()"
+    )
     status, lines = check(capsys)
     assert (status, lines[:-1]) == (
         1,
@@ -248,10 +254,10 @@ def test_unexpected_table_schema_on_postgresql(odd, capsys):
 @on_both
 @only_postgresql
 @pytest.mark.parametrize("kind", ["view", "materialized view"])
-def test_views_in_place_of_tables_on_postgresql(odd, capsys, kind):
+def test_views_in_place_of_tables_on_postgresql(execute_in_shadow_schema, capsys, kind):
     for table in ("task_records", "task_checkpoints"):
-        odd(f"DROP TABLE odd.{table}")
-        odd(f"CREATE {kind} odd.{table} AS SELECT * FROM public.{table}")
+        execute_in_shadow_schema(f"DROP TABLE odd.{table}")
+        execute_in_shadow_schema(f"CREATE {kind} odd.{table} AS SELECT * FROM public.{table}")
     status, lines = check(capsys)
     assert (status, lines[:-1]) == (
         1,
@@ -264,8 +270,8 @@ def test_views_in_place_of_tables_on_postgresql(odd, capsys, kind):
 
 @on_both
 @only_postgresql
-def test_missing_tables_on_postgresql(odd, capsys):
-    odd("SET search_path TO pg_catalog")
+def test_missing_tables_on_postgresql(execute_in_shadow_schema, capsys):
+    execute_in_shadow_schema("SET search_path TO pg_catalog")
     status, lines = check(capsys)
     assert (status, lines[:-1]) == (
         1,
@@ -284,9 +290,9 @@ def test_missing_tables(file, capsys):
 
 def test_damaged_pages(file, capsys):
     size = file.stat().st_size
-    with file.open("r+b") as opened:
-        opened.seek(size // 2)
-        opened.write(b"\xa5" * (size // 2))
+    with file.open("r+b") as stream:
+        stream.seek(size // 2)
+        stream.write(b"\xa5" * (size // 2))
     status, lines = check(capsys)
     assert status == 1
     assert any(line.startswith(("integrity: ", "unreadable: ")) for line in lines)

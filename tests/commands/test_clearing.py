@@ -29,7 +29,7 @@ def run(*arguments: str, **options: Any) -> str:
     return out.getvalue()
 
 
-def left() -> list[str]:
+def remaining_ids() -> list[str]:
     return sorted(record.task_id for record in TaskRecord.objects.all())
 
 
@@ -64,39 +64,39 @@ def threads(store) -> None:
         (["--thread", "none"], ["failed", "odd", "old", "running"]),
     ],
 )
-def test_clear_threads_clears_what_passes_all_filters(threads, arguments, remaining):
+def test_clear_threads_combines_filters(threads, arguments, remaining):
     run("clear_threads", "--yes", *arguments)
 
-    assert left() == remaining
+    assert remaining_ids() == remaining
 
 
-def test_clear_threads_only_shows_the_numbers_unless_told_to_act(threads):
+def test_clear_threads_only_shows_counts_by_default(threads):
     output = run("clear_threads", "--all")
 
-    assert len(left()) == 4
+    assert len(remaining_ids()) == 4
     assert not Clearing.objects.exists()
     assert "2 threads would be cleared, 0 of them running: 2 tasks, 1 checkpoint," in output
     assert re.search(r"bytes +completed +old\n", output)
 
 
-def test_dry_run_is_stronger_than_yes(threads):
+def test_dry_run_overrides_yes(threads):
     run("clear_threads", "--all", "--yes", "--dry-run")
 
-    assert len(left()) == 4
+    assert len(remaining_ids()) == 4
 
 
-def test_clear_threads_needs_a_filter(threads):
+def test_clear_threads_requires_a_filter(threads):
     with pytest.raises(CommandError, match="give a filter"):
         run("clear_threads", "--yes")
 
 
 @pytest.mark.parametrize("age", ["30", "d", "-1d", "1y", "٣d"])
-def test_age_that_is_none_is_refused(age: str):
+def test_invalid_age_is_rejected(age: str):
     with pytest.raises(CommandError, match="older-than"):
         run("clear_threads", f"--older-than={age}")
 
 
-def test_clear_threads_puts_its_filters_and_its_reason_on_record(threads):
+def test_clear_threads_records_filters_and_reason(threads):
     output = run("clear_threads", "--yes", "--status", "failed", "--reason", "weekly")
 
     clearing = Clearing.objects.get()
@@ -109,21 +109,21 @@ def test_clear_threads_puts_its_filters_and_its_reason_on_record(threads):
     assert ThreadArchive.objects.count() == 1
 
 
-def test_record_has_the_filters_as_they_were_given(threads):
+def test_recorded_filters_match_the_options(threads):
     run("clear_threads", "--yes", "--thread", "a_b", "--older-than", "0d", "--cannot-resume")
 
     filters = "--thread ['a_b'] --older-than 0:00:00 --cannot-resume"
     assert Clearing.objects.get().filter == filters
 
 
-def test_clear_threads_erases_if_told_so(threads):
+def test_clear_threads_erases_on_request(threads):
     output = run("clear_threads", "--yes", "--status", "failed", "--erase")
 
     assert output.startswith("Erased 1 thread")
     assert not ThreadArchive.objects.exists()
 
 
-def test_clear_threads_that_fails_says_so(threads, monkeypatch):
+def test_clear_threads_reports_a_failure(threads, monkeypatch):
     def locked(thread_id: str, **options: object) -> None:
         raise OperationalError("database is locked")
 
@@ -131,10 +131,10 @@ def test_clear_threads_that_fails_says_so(threads, monkeypatch):
 
     with pytest.raises(CommandError, match="Broken off after 0 threads: database is locked"):
         run("clear_threads", "--yes", "--all")
-    assert len(left()) == 4
+    assert len(remaining_ids()) == 4
 
 
-def test_clear_threads_leaves_a_read_only_store_alone(threads, settings):
+def test_clear_threads_rejects_a_read_only_store(threads, settings):
     settings.TASKS_READ_ONLY = True
 
     with pytest.raises(CommandError, match="read-only"):
@@ -142,7 +142,7 @@ def test_clear_threads_leaves_a_read_only_store_alone(threads, settings):
 
 
 @only_sqlite
-def test_clear_threads_passes_by_ids_that_are_no_text(store):
+def test_clear_threads_skips_ids_with_invalid_text(store):
     task("old", status="failed")
     with store.cursor() as cursor:
         cursor.execute("UPDATE task_records SET thread_id = CAST(x'ff' AS TEXT)")
@@ -155,7 +155,7 @@ def test_clear_threads_passes_by_ids_that_are_no_text(store):
         assert cursor.fetchall() == [("FF",)]
 
 
-def test_empty_archive_forgets_what_is_old(threads):
+def test_empty_archive_deletes_old_threads(threads):
     run("clear_threads", "--yes", "--all")
     assert run("empty_archive") == "0 threads forgotten.\n"
     ClearedThread.objects.update(cleared_at=timezone.now() - timedelta(days=31))
@@ -174,13 +174,13 @@ def test_empty_archive_of_one_clearing(threads):
     assert [str(archive) for archive in ThreadArchive.objects.all()] == ["failed"]
 
 
-def test_reclaim_space_tells_what_is_there(threads):
+def test_reclaim_space_reports_sizes(threads):
     assert re.search(r"\d+(\.\d+)? (bytes|KB|MB)", run("reclaim_space"))
 
 
 @only_sqlite
 @pytest.mark.django_db(databases="__all__", transaction=True)
-def test_reclaim_space_makes_the_file_smaller_only_if_asked(store, tmp_path, monkeypatch):
+def test_reclaim_space_shrinks_the_file_only_with_vacuum(store, tmp_path, monkeypatch):
     monkeypatch.setattr(daemon, "_heartbeat_file", lambda: tmp_path / "daemon_state.json")
     for number in range(20):
         task(f"t{number}", status="failed", execution_history_json="x" * 100_000)
@@ -201,7 +201,7 @@ def test_reclaim_space_makes_the_file_smaller_only_if_asked(store, tmp_path, mon
 
 @only_sqlite
 @pytest.mark.django_db(databases="__all__", transaction=True)
-def test_reclaim_space_does_not_rewrite_the_file_of_a_live_daemon(store, tmp_path, monkeypatch):
+def test_reclaim_space_rejects_vacuum_while_the_daemon_is_running(store, tmp_path, monkeypatch):
     file = tmp_path / "daemon_state.json"
     monkeypatch.setattr(daemon, "_heartbeat_file", lambda: file)
     file.write_text(json.dumps({"written_at": to_text(timezone.now())}))

@@ -89,12 +89,12 @@ def test_filled_threads_can_be_loaded(store):
 @in_store
 def test_fill_counts_every_checkpoint():
     demo.fill(NOW)
-    counted = TaskRecord.objects.annotate(rows=Count("checkpoints"))
-    assert not counted.exclude(checkpoint_count=F("rows")).exists()
+    tasks = TaskRecord.objects.annotate(rows=Count("checkpoints"))
+    assert not tasks.exclude(checkpoint_count=F("rows")).exists()
 
 
 @in_store
-def test_fill_covers_the_interesting_cases():
+def test_fill_covers_special_cases():
     demo.fill(NOW)
     tasks = TaskRecord.objects.all()
     assert tasks.filter(status="completed", resumable_history_json="[]").count() == 2
@@ -181,9 +181,9 @@ def test_stopping_a_pausing_agent_cancels_its_run():
     agent = demo.SimulatedAgent(pause=60)
     agent.start()
     wait_for(lambda task: task.status == "running")
-    began = time.monotonic()
+    start = time.monotonic()
     agent.stop()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - start < 5
     [task] = TaskRecord.objects.all()
     assert (task.status, task.last_error) == ("cancelled", "cancelled during tool-call loop")
 

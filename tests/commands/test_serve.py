@@ -150,7 +150,7 @@ def test_server_opens_every_row_of_a_damaged_store(server: Server):
 
 def test_server_survives_a_deleted_replaced_or_truncated_file(server: Server):
     make_store(server.store_file)
-    whole = server.store_file.read_bytes()
+    intact = server.store_file.read_bytes()
     server.start()
     browser = signed_in(server.link())
     page = f"http://127.0.0.1:{server.port}/thread/?id=telegram_42"
@@ -165,11 +165,11 @@ def test_server_survives_a_deleted_replaced_or_truncated_file(server: Server):
     assert browser(page)[0] == 200
     assert status_with(None) == 503
     assert not server.store_file.exists()
-    assert status_with(whole) == 200
-    assert status_with(whole[:5_000]) == 503
+    assert status_with(intact) == 200
+    assert status_with(intact[:5_000]) == 503
     assert status_with(b"") == 503
     assert status_with(b"no database") == 503
-    assert status_with(whole) == 200
+    assert status_with(intact) == 200
 
 
 def signed_in(link: str) -> Callable[[str], tuple[int, str]]:

@@ -70,7 +70,7 @@ def fill():
     task("", status="Paused ", execution_history_json='[ {"content":"\\u0000","role":"user"} ]')
 
 
-def stored(store):
+def store_rows(store):
     """Return the rows of both tables, leaving out the checkpoints' ids but keeping their order."""
     steps = [
         {name: value for name, value in row.items() if name != "id"}
@@ -110,13 +110,13 @@ def url_of_new(kind, tmp_path, store):
 
 def test_round_trip_preserves_every_byte(store, file):
     fill()
-    before = stored(store)
+    before = store_rows(store)
 
     assert run("export_threads", file) == (True, "", "")
     empty(store)
     assert run("import_threads", file) == (True, "3 imported\n", "")
 
-    assert stored(store) == before
+    assert store_rows(store) == before
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
@@ -169,22 +169,22 @@ def test_second_import_writes_nothing(store, file, store_queries):
 def test_different_content_is_rejected_unless_replaced(store, file):
     fill()
     run("export_threads", file)
-    before = stored(store)
+    before = store_rows(store)
     record_checkpoint(update(step_index=9))
-    changed = stored(store)
+    modified = store_rows(store)
 
     succeeded, out, error = run("import_threads", file)
     assert (succeeded, out) == (False, "2 there already\n")
     assert "Line 4: 'telegram_42' is there with other content." in error
-    assert stored(store) == changed
+    assert store_rows(store) == modified
 
     assert run("import_threads", file, "--replace")[:2] == (True, "2 there already, 1 imported\n")
-    assert stored(store) == before
+    assert store_rows(store) == before
 
 
 def test_interrupted_import_can_be_repeated(store, file, monkeypatch):
     fill()
-    before = stored(store)
+    before = store_rows(store)
     run("export_threads", file)
     empty(store)
     put, calls = transfer.write_task, iter([True, False])
@@ -200,7 +200,7 @@ def test_interrupted_import_can_be_repeated(store, file, monkeypatch):
     monkeypatch.setattr(transfer, "write_task", put)
 
     assert run("import_threads", file)[:2] == (True, "1 there already, 2 imported\n")
-    assert stored(store) == before
+    assert store_rows(store) == before
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_interrupted_import_can_be_repeated(store, file, monkeypatch):
 )
 def test_invalid_line_is_reported_and_valid_ones_are_stored(store, file, change, message):
     fill()
-    before = stored(store)
+    before = store_rows(store)
     run("export_threads", file)
     header, *lines, end = file.read_text(encoding="utf-8").strip("\n").split("\n")
     bad = json.loads(lines[0]) | {"task_id": "bad"} | change
@@ -234,12 +234,12 @@ def test_invalid_line_is_reported_and_valid_ones_are_stored(store, file, change,
     empty(store)
 
     assert run("import_threads", file, "--dry-run")[1] == "3 valid\n"
-    assert stored(store) == ([], [])
+    assert store_rows(store) == ([], [])
     succeeded, out, output = run("import_threads", file)
 
     assert (succeeded, out) == (False, "3 imported\n")
     assert f"Line 2: {message}" in output
-    assert stored(store) == before
+    assert store_rows(store) == before
 
 
 @pytest.mark.parametrize(
@@ -257,11 +257,11 @@ def test_invalid_checkpoint_is_reported(store, file, name, value, message):
     assert f"Line 2: field checkpoints[0].{message}" in run("import_threads", file)[2]
 
 
-@pytest.mark.parametrize("lost", [1, 60, 700])
-def test_truncated_file_is_reported(store, file, lost):
+@pytest.mark.parametrize("missing", [1, 60, 700])
+def test_truncated_file_is_reported(store, file, missing):
     fill()
     run("export_threads", file)
-    file.write_bytes(file.read_bytes()[: -50 - lost])
+    file.write_bytes(file.read_bytes()[: -50 - missing])
     succeeded, _, error = run("import_threads", file)
     assert not succeeded
     assert "The file was cut off: its last line is missing." in error
@@ -324,22 +324,22 @@ def test_import_into_new_workspace_and_export_from_missing_one(tmp_path):
 
 def test_killed_import_can_be_repeated(store, file, tmp_path):
     """Kill an import that has received only part of the file, then import the complete file."""
-    history, when = json.dumps([{"role": "user", "content": "x" * 200_000}]), 8
+    history, threshold = json.dumps([{"role": "user", "content": "x" * 200_000}]), 8
     lines = [msgspec.json.encode(Header())]
     for number in range(60):
         steps = [TransferCheckpoint(9 - i, f"{i}", "[]", TIME) for i in range(3)]
-        named = dict(zip(TaskRow._fields, [f"t{number:02}"] * 15, strict=True))
+        ids = dict(zip(TaskRow._fields, [f"t{number:02}"] * 15, strict=True))
         texts = {"execution_history_json": history, "resumable_history_json": "[]"}
         times = {"created_at": TIME, "updated_at": TIME, "completed_at": None}
-        fields: dict[str, Any] = named | texts | times | {"checkpoint_count": 3}
+        fields: dict[str, Any] = ids | texts | times | {"checkpoint_count": 3}
         lines.append(msgspec.json.encode(Task(**fields, checkpoints=steps)))
     lines.append(msgspec.json.encode(End(60, 180)))
     file.write_bytes(b"".join(line + b"\n" for line in lines))
 
     with url_of_new(store.vendor, tmp_path, store) as url:
         own = {"TASKS_DATABASE_URL": url, "SITE_DATABASE_URL": f"sqlite:///{tmp_path}/site"}
-        again = tmp_path / "again"
-        half = lines[: when + 10]
+        exported = tmp_path / "again"
+        partial = lines[: threshold + 10]
         with subprocess.Popen(
             [sys.executable, "manage.py", "import_threads"],
             cwd=ROOT,
@@ -347,23 +347,23 @@ def test_killed_import_can_be_repeated(store, file, tmp_path):
             stdin=subprocess.PIPE,
         ) as killed:
             assert killed.stdin is not None
-            killed.stdin.write(b"\n".join([*half, lines[when + 10][:99]]))
+            killed.stdin.write(b"\n".join([*partial, lines[threshold + 10][:99]]))
             killed.stdin.flush()
             try:
-                wait_for_tasks(url, when)
+                wait_for_tasks(url, threshold)
             finally:
                 killed.kill()
         assert killed.returncode == -signal.SIGKILL
-        assert when <= count_tasks(url) < len(half)
+        assert threshold <= count_tasks(url) < len(partial)
 
-        stored = count_tasks(url)
+        count = count_tasks(url)
         result = run_python("manage.py", "import_threads", str(file), **own)
         assert (result.stdout, result.stderr) == (
-            f"{stored} there already, {60 - stored} imported\n",
+            f"{count} there already, {60 - count} imported\n",
             "",
         )
-        assert run_python("manage.py", "export_threads", str(again), **own).returncode == 0
-        assert again.read_bytes() == file.read_bytes()
+        assert run_python("manage.py", "export_threads", str(exported), **own).returncode == 0
+        assert exported.read_bytes() == file.read_bytes()
 
 
 def count_tasks(url):
@@ -426,11 +426,11 @@ def test_memory_does_not_grow_with_the_number_of_tasks(store, file, tmp_path, ot
 @pytest.fixture
 def other(monkeypatch):
     """Let a test connect to a database that the test framework has not prepared."""
-    usual = BaseDatabaseWrapper.ensure_connection
+    original = BaseDatabaseWrapper.ensure_connection
 
     def ensure_connection(self):
         if self.alias != "other":
-            usual(self)
+            original(self)
         elif self.connection is None:
             self.connect()
 
@@ -444,16 +444,16 @@ def other(monkeypatch):
 )
 def test_copy_to_another_database_and_back(store, kind, tmp_path, other):
     fill()
-    before = stored(store)
+    before = store_rows(store)
     with url_of_new(kind, tmp_path, store) as url:
         succeeded, out, _ = run("copy_store", "--to", url)
-        source, target, verdict = out.splitlines()
-        assert (succeeded, verdict) == (True, "The two are the same.")
+        source, target, summary = out.splitlines()
+        assert (succeeded, summary) == (True, "The two are the same.")
         assert source.removeprefix("source") == target.removeprefix("target")
         empty(store)
-        succeeded, again, _ = run("copy_store", "--from", url)
-        assert (succeeded, again) == (True, out)
-    assert stored(store) == before
+        succeeded, out_back, _ = run("copy_store", "--from", url)
+        assert (succeeded, out_back) == (True, out)
+    assert store_rows(store) == before
 
 
 @only_postgresql
@@ -462,8 +462,8 @@ def test_copy_from_sqlite_to_postgresql_and_back(store, tmp_path, other, monkeyp
         monkeypatch.setattr(routers, "STORE", "tasks")
         sqlite = connections["tasks"]
         fill()
-        before = stored(sqlite)
-        succeeded, there, _ = run("copy_store", "--to", url)
+        before = store_rows(sqlite)
+        succeeded, out, _ = run("copy_store", "--to", url)
         assert succeeded
         with psycopg.connect(url, row_factory=dict_row) as connection:
             execute = connection.execute
@@ -474,14 +474,14 @@ def test_copy_from_sqlite_to_postgresql_and_back(store, tmp_path, other, monkeyp
             [row | {"id": 0} for row in before[1]],
         )
         empty(sqlite)
-        succeeded, back, _ = run("copy_store", "--from", url)
-        assert (succeeded, back) == (True, there)
+        succeeded, out_back, _ = run("copy_store", "--from", url)
+        assert (succeeded, out_back) == (True, out)
         assert re.fullmatch(
             r"source: (3 tasks [0-9a-f]{32}, 3 checkpoints [0-9a-f]{32})\n"
             r"target: \1\nThe two are the same\.\n",
-            back,
+            out_back,
         )
-    assert stored(sqlite) == before
+    assert store_rows(sqlite) == before
 
 
 @pytest.mark.parametrize(
@@ -494,14 +494,14 @@ def test_copy_from_sqlite_to_postgresql_and_back(store, tmp_path, other, monkeyp
 )
 def test_copy_reports_differences(store, tmp_path, other, monkeypatch, statement):
     fill()
-    tasks_of = transfer.unreachable_rows
+    original = transfer.unreachable_rows
 
-    def meddle(using):
+    def modify_target(using):
         with connections["other"].cursor() as cursor:
             cursor.execute(statement)
-        return tasks_of(using)
+        return original(using)
 
-    monkeypatch.setattr(transfer, "unreachable_rows", meddle)
+    monkeypatch.setattr(transfer, "unreachable_rows", modify_target)
     succeeded, out, error = run("copy_store", "--to", f"sqlite:///{tmp_path}/copy.db")
     source, target = out.splitlines()
     assert (succeeded, error) == (False, "The two differ.")
@@ -549,8 +549,8 @@ def test_nul_is_replaced_where_the_database_cannot_store_it(store, file):
     changed = json.loads(lines[1]) | {"task_id": "n", "last_error": f"a{NUL}"}
     file.write_text("\n".join([lines[0], json.dumps(changed), lines[-1]]), encoding="utf-8")
     assert run("import_threads", file)[0]
-    held = {"sqlite": f"a{NUL}", "postgresql": "a\ufffd"}[store.vendor]
-    assert TaskRecord.objects.get(task_id="n").last_error == held
+    expected = {"sqlite": f"a{NUL}", "postgresql": "a\ufffd"}[store.vendor]
+    assert TaskRecord.objects.get(task_id="n").last_error == expected
     assert run("import_threads", file)[0]  # the thread is recognized as already imported
 
 
