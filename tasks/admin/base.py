@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin import ShowFacets
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest, ObjectDoesNotExist, PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
 
@@ -91,13 +91,18 @@ class ReadOnlyAdmin(AdminBase):
                 request, self.opts, object_id
             )
             return response
+        try:
+            row_context = self.row_context(request, row)
+        except ObjectDoesNotExist:
+            name = self.opts.verbose_name
+            raise Http404(f"There is no such {name}. It may have been cleared.") from None
         request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "object_id": object_id,
             "original": row,
-            **self.row_context(request, row),
+            **row_context,
         }
         return TemplateResponse(request, self.row_template, context)
 

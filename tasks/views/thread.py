@@ -1,6 +1,7 @@
 """Views of one thread: its page, more entries for a tab, and the parts that update live."""
 
 import hashlib
+from collections.abc import Iterable
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -15,11 +16,14 @@ from tasks.views.common import (
     checkpoint_number,
     get_task,
     mark_returned,
+    no_such_thread,
     requested_tasks,
     thread_view,
 )
 from tasks.views.limits import limit_concurrency_if
 from tasks.views.thread_page import MAX_TASKS, ThreadPage, preserved_params, tab_name
+
+HEADER = ("message_count", "resumability")  # attributes of ThreadPage that read the histories
 
 
 @require_safe
@@ -28,9 +32,9 @@ from tasks.views.thread_page import MAX_TASKS, ThreadPage, preserved_params, tab
 def thread(request: HttpRequest) -> HttpResponse:
     """Render the thread page or, with `piece=`, just the entries before or after those shown."""
     if "piece" in request.GET:
-        return render(request, "tasks/thread/_entries.html", {"page": _page(request)})
+        return _render(request, "tasks/thread/_entries.html", ["tab"])
     tag = _live_tag(request)  # computed before the page's data is read, so that no change is missed
-    return render(request, "tasks/thread/page.html", {"page": _page(request, tag)})
+    return _render(request, "tasks/thread/page.html", [*HEADER, "tab"], tag)
 
 
 @require_safe
@@ -40,16 +44,29 @@ def live(request: HttpRequest) -> HttpResponse:
     tag = _live_tag(request)
     if request.headers.get("If-None-Match") == tag:
         return HttpResponse(status=304, headers={"ETag": tag})
-    response = render(request, "tasks/thread/_live.html", {"page": _page(request, tag)})
+    names = HEADER if tab_name(request) == "raw" else [*HEADER, "tab"]
+    response = _render(request, "tasks/thread/_live.html", names, tag)
     response["ETag"] = tag
     return response
 
 
-def _page(request: HttpRequest, live_tag: str = "") -> ThreadPage:
+def _render(
+    request: HttpRequest, template: str, names: Iterable[str], live_tag: str = ""
+) -> HttpResponse:
+    """Render a thread page, after computing the named attributes, which read more from the store.
+
+    Templates would hide the error raised if the task has been deleted since it was first read.
+    """
     record = get_task(request, requested_tasks(request).for_page())
     mark_returned([record])
     url = thread_url("thread", record.thread_id, **preserved_params(request))
-    return ThreadPage(request, record, url, live_tag)
+    page = ThreadPage(request, record, url, live_tag)
+    try:
+        for name in names:
+            getattr(page, name)
+    except TaskRecord.DoesNotExist:
+        raise no_such_thread(str(record.thread_id)) from None
+    return render(request, template, {"page": page})
 
 
 def _live_tag(request: HttpRequest) -> str:

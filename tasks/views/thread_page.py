@@ -65,7 +65,7 @@ class ThreadPage:
         checkpoints = TaskCheckpoint.objects.filter(task_id=self.record.task_id)
         return build_outlines(checkpoints.outline_rows(), self.record)
 
-    @property
+    @cached_property
     def tab_name(self) -> str:
         return tab_name(self.request)
 
@@ -78,7 +78,7 @@ class ThreadPage:
         """The direction in which more entries are requested, "earlier" or "later", or None."""
         return self.request.GET.get("piece")
 
-    @property
+    @cached_property
     def title(self) -> str:
         return task_title(self.record)
 
@@ -90,23 +90,22 @@ class ThreadPage:
     def attempt_count(self) -> int:
         return self.outlines[-1].attempt if self.outlines else 0
 
-    @property
+    @cached_property
     def attempt_seconds(self) -> float | None:
         return last_attempt_seconds(self.outlines, self.record) if self.outlines else None
 
     @cached_property
     def timeline(self) -> Timeline | None:
-        tab = self.tab
-        detail = (
-            [step.outline for step, _ in tab.entries] if isinstance(tab, CheckpointsTab) else []
-        )
+        tab = self.tab if self.tab_name == "checkpoints" else None
+        entries = tab.entries if isinstance(tab, CheckpointsTab) else []
+        detail = [step.outline for step, _ in entries]
         return build_timeline(self.outlines, self.record, timezone.now(), detail)
 
     @cached_property
     def all_failures(self) -> list[Outline]:
         return [step for step in self.outlines if step.failed]
 
-    @property
+    @cached_property
     def failures(self) -> list[Outline]:
         return self.all_failures[-MAX_FAILURES:]
 
@@ -166,7 +165,7 @@ class ThreadPage:
         key = (to_text(self.record.updated_at), self.record.pk)
         return all((to_text(task.updated_at), task.pk) < key for task in self.other_tasks[:1])
 
-    @property
+    @cached_property
     def revealed_until(self) -> datetime | None:
         return reveal.lifted_until(self.request)
 
@@ -185,11 +184,11 @@ class ThreadPage:
         list_url = reverse("threads")
         return ListLinks(f"{list_url}?{query}" if query else list_url, previous, following)
 
-    @property
+    @cached_property
     def list_query(self) -> str | None:
         return self.request.GET.get("list")
 
-    @property
+    @cached_property
     def step_url(self) -> str:
         """The start of every step's URL; templates append the checkpoint number."""
         params = {} if self.list_query is None else {"list": self.list_query}
@@ -214,7 +213,7 @@ class ThreadPage:
         is_page = self.request.path == reverse("thread")
         return self.request.get_full_path() if is_page else f"{self.url}&show={self.tab_name}"
 
-    @property
+    @cached_property
     def admin_url(self) -> str:
         return admin_task_url(self.record.pk)
 

@@ -12,6 +12,7 @@ from django.http import HttpRequest, QueryDict
 from masking import MARGIN
 from tasks.addresses import parse_number
 from tasks.fields import to_text
+from tasks.large_values import is_unusable_key
 from tasks.models import DISPLAY_LENGTH, STORED_TEXTS, TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking
 from tasks.store.statements import TaskRow
@@ -20,6 +21,7 @@ from tasks.transcript.history import Message, Thread
 from tasks.transcript.search import Hit
 from tasks.transcript.step_messages import fill_outcomes, messages_by_step, steps_by_message
 from tasks.transcript.steps import Outline, Step, build_steps
+from tasks.views.common import requested_tasks
 
 MAX_OUTLINED_HISTORY = 4_000_000  # bytes; a larger history is read only by the tab that shows it
 MAX_OUTCOMES_SOURCE = 4_000_000  # characters of step items to read to fill in missing outcomes
@@ -204,7 +206,10 @@ def resumable_turns(request: HttpRequest, thread: Thread, outlines: Sequence[Out
 
 def raw(request: HttpRequest, thread: Thread, outlines: Sequence[Outline]) -> RawTab:
     """Return the task's columns, with long values truncated."""
-    record = TaskRecord.objects.filter(pk=thread.record.pk).with_stored_texts().get()
+    tasks = requested_tasks(request)
+    if not is_unusable_key(thread.record.pk):
+        tasks = tasks.filter(pk=thread.record.pk)
+    record = tasks.with_stored_texts()[:1].get()
     return RawTab(short_values(record), stored_texts(record))
 
 

@@ -82,6 +82,26 @@ def test_list_query_count_is_constant(
     assert counts[0] == counts[1]
 
 
+@pytest.mark.parametrize("tab", ["transcript", "checkpoints", "resume", "raw"])
+def test_task_deleted_while_its_page_is_built_is_not_found(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch, tab: str
+):
+    checkpoint(task())
+    get_row = TaskRecordAdmin.get_row
+
+    def get_and_delete(*args: Any) -> TaskRecord | None:
+        row = get_row(*args)
+        service.delete_by_thread_id("telegram_42")
+        return row
+
+    monkeypatch.setattr(TaskRecordAdmin, "get_row", get_and_delete)
+    url = reverse("admin:tasks_taskrecord_change", args=[id_to_path("telegram_42")])
+    response = admin_client.get(f"{url}?show={tab}")
+
+    assert response.status_code == 404
+    assert "There is no such task. It may have been cleared." in response.content.decode()
+
+
 @pytest.fixture
 def small_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changelist, "WINDOW", 3)

@@ -27,6 +27,7 @@ from tests.support.factories import (
     history,
     item,
     only_postgresql,
+    only_sqlite,
     overwrite,
     snapshot,
     task,
@@ -202,6 +203,63 @@ def test_tab_does_not_load_long_histories(viewer: Client, tab: str, store_querie
         assert not re.search(
             r'(?<!\()"task_records"\."(execution|resumable)_history_json"', columns
         )
+
+
+@pytest.mark.parametrize("tab", TABS)
+@pytest.mark.parametrize("column", [None, "execution_history_json", "resumable_history_json"])
+def test_every_property_of_the_page_can_be_computed(rf, tab: str, column: str | None):
+    """Django treats any error in `{% if a == b %}` as false, so no page would show these."""
+    run(3, failed=(1, 2), execution_history=history("go", LS, RESULT, "done"))
+    task("other", thread_id="telegram_42", updated_at="2026-01-01T00:00:00+00:00")
+    if column:
+        overwrite(connections["tasks"], "task_records", column, "oops")
+    record = TaskRecord.objects.for_thread("telegram_42").for_page()[0]
+    request = rf.get(address(show=tab, find="done", list="sort=age"))
+
+    page = ThreadPage(request, record, address())
+    parts = [page, page.tab, *getattr(page.tab, "texts", [])]
+    if isinstance(page.tab, TranscriptTab) and page.tab.search and page.tab.search.hits:
+        parts.append(page.tab.search)
+
+    for part in parts:
+        for name in public_names(type(part)):
+            getattr(part, name)
+
+
+@pytest.mark.parametrize("tab", TABS)
+@pytest.mark.parametrize(
+    ("view", "parameters"), [("thread", {}), ("thread", {"piece": "later"}), ("thread-live", {})]
+)
+def test_thread_deleted_while_its_page_is_built_is_not_found(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch, tab: str, view: str, parameters: dict[str, str]
+):
+    run(1)
+    url = thread_url(view, "telegram_42", show=tab, **parameters)
+    assert viewer.get(url).status_code == 200
+
+    def delete(records: list[TaskRecord]) -> None:
+        service.delete_by_thread_id("telegram_42")
+
+    monkeypatch.setattr("tasks.views.thread.mark_returned", delete)
+    response = viewer.get(url)
+
+    assert response.status_code == 404
+    assert "There is no thread “telegram_42”." in response.content.decode()
+
+
+@only_sqlite
+def test_raw_tab_shows_a_task_whose_id_cannot_be_looked_up(viewer: Client, store):
+    task()
+    overwrite(store, "task_records", "task_id", b"\xff")
+
+    assert "execution_history_json" in page(viewer, show="raw")
+
+
+def test_live_raw_tab_reads_no_stored_texts(viewer: Client, monkeypatch: pytest.MonkeyPatch):
+    run(1)
+    monkeypatch.setattr("tasks.views.thread_tabs.stored_texts", pytest.fail)
+
+    assert live(viewer, show="raw").status_code == 200
 
 
 @pytest.mark.parametrize("tab", TABS)

@@ -28,9 +28,9 @@ ATTRIBUTES = {
     *("viewbox", "fill", "d", "stroke", "stroke-width", "stroke-linecap", "stroke-linejoin"),
     *(f"aria-{name}" for name in ("current", "describedby", "hidden", "label", "labelledby")),
     *("aria-sort", "aria-invalid"),
-    *(f"data-{name}" for name in ("address", "clock", "copy", "elapsed", "failures")),
+    *(f"data-{name}" for name in ("clock", "copy", "elapsed", "failures")),
     *(f"data-{name}" for name in ("first", "hit", "hits", "latest", "live", "on", "open", "part")),
-    *(f"data-{name}" for name in ("poll", "query", "step", "step-address", "tag", "text")),
+    *(f"data-{name}" for name in ("poll", "query", "step", "step-url", "tag", "text", "url")),
     *(f"hx-{name}" for name in ("ext", "get", "post", "swap", "swap-oob", "sync", "target")),
     "hx-trigger",
 }
