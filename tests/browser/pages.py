@@ -102,10 +102,10 @@ def accessibility_problems(browser: webdriver.Chrome) -> list[str]:
 
 def problems(browser: webdriver.Chrome) -> list[str]:
     """Return the current page's problems: those that axe-core finds, and horizontal overflow."""
-    found = accessibility_problems(browser)
+    findings = accessibility_problems(browser)
     if browser.execute_script(IS_SCROLLED_SIDEWAYS):
-        found.append("the page is wider than the window")
-    return found
+        findings.append("the page is wider than the window")
+    return findings
 
 
 def strange_errors(browser: webdriver.Chrome) -> list[str]:

@@ -37,7 +37,7 @@ def admin(browser: webdriver.Chrome, site: Site) -> webdriver.Chrome:
     return browser
 
 
-def test_admin_is_browsed_and_leads_to_clearing(admin: webdriver.Chrome):
+def test_admin_can_be_browsed_and_opens_the_clear_page(admin: webdriver.Chrome):
     assert page_problems(admin) == []
 
     click(admin, "Checkpoints")

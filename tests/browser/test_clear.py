@@ -59,7 +59,7 @@ def count(site: Site) -> int:
     return int(rows)
 
 
-def at(browser: webdriver.Chrome, selector: str) -> WebElement:
+def wait_for(browser: webdriver.Chrome, selector: str) -> WebElement:
     """Wait until the page has an element that matches the selector, and return the element."""
     return wait(browser).until(lambda b: one(b, selector))
 
@@ -73,7 +73,7 @@ def heading(browser: webdriver.Chrome) -> str:
     return str(browser.execute_script("return document.querySelector('h1')?.innerText ?? ''"))
 
 
-def cleared(browser: webdriver.Chrome) -> int:
+def cleared_count(browser: webdriver.Chrome) -> int:
     """Return the first number in a heading such as "Cleared 1,234 of 5,000 threads"."""
     return int(heading(browser).split()[1].replace(",", ""))
 
@@ -104,7 +104,7 @@ def test_selected_threads_are_cleared_and_restored(browser: webdriver.Chrome, si
     assert "restored" in text(browser, ".list")
 
 
-def test_selection_of_a_page_ends_with_the_page(browser: webdriver.Chrome, site: Site):
+def test_selection_is_reset_on_the_next_page(browser: webdriver.Chrome, site: Site):
     add_threads(site, *range(60))
     browser.get(f"{site.origin}/")
     one(browser, "#select-page").click()
@@ -117,9 +117,7 @@ def test_selection_of_a_page_ends_with_the_page(browser: webdriver.Chrome, site:
     assert not one(browser, "#clear-selected").is_enabled()
 
 
-def test_all_that_match_are_cleared_with_progress_and_can_be_cancelled(
-    browser: webdriver.Chrome, site: Site
-):
+def test_clear_all_shows_progress_and_can_be_cancelled(browser: webdriver.Chrome, site: Site):
     add_threads(site, *range(5_000))
     add_threads(site, 5_001, status="completed")
     browser.get(f"{site.origin}/?status=failed")
@@ -139,14 +137,14 @@ def test_all_that_match_are_cleared_with_progress_and_can_be_cancelled(
 
     def has_counted(browser: webdriver.Chrome) -> bool:
         browser.refresh()  # a request still in flight may have cleared one more thread
-        return cleared(browser) == 5_001 - count(site)
+        return cleared_count(browser) == 5_001 - count(site)
 
     wait(browser).until(has_counted)
-    assert 0 < cleared(browser) < 5_000
+    assert 0 < cleared_count(browser) < 5_000
     assert "cancelled" in text(browser)
 
 
-def test_all_that_match_are_cleared_to_the_end(browser: webdriver.Chrome, site: Site):
+def test_clear_all_clears_every_matching_thread(browser: webdriver.Chrome, site: Site):
     add_threads(site, *range(1_200))
     add_threads(site, 5_001, status="completed")
     browser.get(f"{site.origin}/?status=failed")
@@ -160,7 +158,7 @@ def test_all_that_match_are_cleared_to_the_end(browser: webdriver.Chrome, site: 
     assert "1,200 in the archive" in text(browser, ".record")
 
 
-def test_confirmation_that_is_stale_asks_again(browser: webdriver.Chrome, site: Site):
+def test_stale_confirmation_must_be_repeated(browser: webdriver.Chrome, site: Site):
     add_threads(site, *range(3))
     browser.get(f"{site.origin}/thread/clear/?id=thread_0")
     site.execute("UPDATE task_records SET updated_at = '2026-03-01T00:00:00+00:00'")
@@ -174,7 +172,7 @@ def test_confirmation_that_is_stale_asks_again(browser: webdriver.Chrome, site: 
     assert count(site) == 2
 
 
-def test_stale_confirmation_of_many_says_which(browser: webdriver.Chrome, site: Site):
+def test_stale_bulk_confirmation_lists_changed_threads(browser: webdriver.Chrome, site: Site):
     add_threads(site, *range(3))
     browser.get(f"{site.origin}/?status=failed")
     press(browser, "button[name=all]")
@@ -189,7 +187,9 @@ def test_stale_confirmation_of_many_says_which(browser: webdriver.Chrome, site: 
     wait(browser).until(lambda b: heading(b) == "Cleared 2 threads")
 
 
-def test_running_thread_needs_a_tick_and_the_daemon_is_named(browser: webdriver.Chrome, site: Site):
+def test_running_thread_requires_a_tick_and_warns_about_the_daemon(
+    browser: webdriver.Chrome, site: Site
+):
     add_threads(site, *range(1), status="running")
     site.heartbeat.write_text(json.dumps({"written_at": to_text(datetime.now(UTC))}))
     browser.get(f"{site.origin}/thread/clear/?id=thread_0")
@@ -204,7 +204,7 @@ def test_running_thread_needs_a_tick_and_the_daemon_is_named(browser: webdriver.
     assert count(site) == 0
 
 
-def test_thread_that_came_back_is_marked(browser: webdriver.Chrome, site: Site):
+def test_recreated_thread_is_marked_and_can_be_replaced(browser: webdriver.Chrome, site: Site):
     add_threads(site, *range(1))
     browser.get(f"{site.origin}/thread/clear/?id=thread_0")
     press(browser, CONFIRM)
@@ -221,7 +221,7 @@ def test_thread_that_came_back_is_marked(browser: webdriver.Chrome, site: Site):
     assert count(site) == 1
 
 
-def test_erased_thread_has_no_way_back(browser: webdriver.Chrome, site: Site):
+def test_erased_thread_cannot_be_restored(browser: webdriver.Chrome, site: Site):
     add_threads(site, *range(1))
     browser.get(f"{site.origin}/thread/clear/?id=thread_0")
     one(browser, ".erase summary").click()
@@ -240,9 +240,9 @@ def test_clearing_works_without_script(browser: webdriver.Chrome, site: Site):
     add_threads(site, *range(120))
     allow_script(browser, False)
     browser.get(f"{site.origin}/?status=failed")
-    at(browser, "button[name=all]").click()
-    at(browser, "#typed").send_keys("120")
-    at(browser, CONFIRM).click()
+    wait_for(browser, "button[name=all]").click()
+    wait_for(browser, "#typed").send_keys("120")
+    wait_for(browser, CONFIRM).click()
 
     def is_cleared(b: webdriver.Chrome) -> bool:
         for go_on in every(b, "#progress .main"):
@@ -253,7 +253,7 @@ def test_clearing_works_without_script(browser: webdriver.Chrome, site: Site):
     assert count(site) == 0
 
 
-def test_pages_of_clearing_are_accessible(browser: webdriver.Chrome, site: Site):
+def test_clearing_pages_are_accessible(browser: webdriver.Chrome, site: Site):
     for width, dark in LOOKS:
         site.restore(site.new)
         add_threads(site, *range(3))
@@ -271,7 +271,7 @@ def test_pages_of_clearing_are_accessible(browser: webdriver.Chrome, site: Site)
         assert problems(browser) == []
 
 
-def test_viewer_sees_no_clearing_and_may_not_post_it(browser: webdriver.Chrome, site: Site):
+def test_viewer_cannot_clear_threads(browser: webdriver.Chrome, site: Site):
     add_threads(site, *range(3))
     browser.get(f"{site.origin}/thread/clear/?id=thread_2")
     press(browser, CONFIRM)

@@ -37,9 +37,7 @@ def server(server: Server) -> Server:
     return server
 
 
-def test_person_signs_in_opens_a_thread_and_clears_it(
-    bare_browser: webdriver.Chrome, server: Server
-):
+def test_sign_in_open_and_clear_a_thread(bare_browser: webdriver.Chrome, server: Server):
     browser = bare_browser
     server.start()
 
@@ -64,9 +62,9 @@ def test_person_signs_in_opens_a_thread_and_clears_it(
     assert texts(browser, ".list .title") == ["Water the plants"]
 
     with closing(sqlite3.connect(server.store_file)) as connection:
-        left = connection.execute("SELECT task_id FROM task_records").fetchall()
-        left += connection.execute("SELECT task_id FROM task_checkpoints").fetchall()
-    assert left == [("telegram_42",), ("telegram_42",)]
+        remaining = connection.execute("SELECT task_id FROM task_records").fetchall()
+        remaining += connection.execute("SELECT task_id FROM task_checkpoints").fetchall()
+    assert remaining == [("telegram_42",), ("telegram_42",)]
     assert browser.get_log("browser") == []
 
     server.stop()

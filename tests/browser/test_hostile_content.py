@@ -213,13 +213,13 @@ class Visitor:
 
     def __init__(self, browser: webdriver.Chrome, site: Site, other: Other) -> None:
         self.browser, self.site, self.other = browser, site, other
-        self.wrong: list[str] = []
-        self.opened: set[str] = set()
+        self.problems: list[str] = []
+        self.visited: set[str] = set()
 
     def open(self, address: str) -> list[str]:
         """Open a page, and return the addresses that it links to."""
         self.browser.get(self.site.origin + address)
-        self.opened.add(address)
+        self.visited.add(address)
         return self.look()
 
     def look(self) -> list[str]:
@@ -234,8 +234,8 @@ class Visitor:
         if is_admin:
             tags = tags | html_audit.OF_ADMIN
             attributes = attributes | html_audit.OF_ADMIN_ATTRIBUTES | {"style"}
-        wrong, links = self.browser.execute_script(AUDIT, sorted(tags), sorted(attributes))
-        self.wrong += [f"{self.browser.current_url[:120]}: {problem}" for problem in wrong]
+        problems, links = self.browser.execute_script(AUDIT, sorted(tags), sorted(attributes))
+        self.problems += [f"{self.browser.current_url[:120]}: {problem}" for problem in problems]
         return [link.removeprefix(self.site.origin) for link in links]
 
     def read_on(self, address: str, next_page: str) -> None:
@@ -263,7 +263,7 @@ class Visitor:
         errors = [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
         errors = [message for message in errors if not refused.match(message)]
         elsewhere = strange_requests(self.browser, self.site)
-        assert (self.wrong, errors, elsewhere, self.other.requests) == ([], [], [], [])
+        assert (self.problems, errors, elsewhere, self.other.requests) == ([], [], [], [])
 
 
 def traits_of(address: str) -> set[tuple[str, ...]]:
@@ -298,36 +298,36 @@ def visitor(browser: webdriver.Chrome, site: Site, other: Other) -> Visitor:
     return Visitor(browser, site, other)
 
 
-def test_payloads_run_where_nothing_stops_them(bare_browser: webdriver.Chrome, other: Other):
+def test_payloads_run_on_an_unprotected_page(bare_browser: webdriver.Chrome, other: Other):
     other.requests.clear()
     bare_browser.get(f"http://{other.host}/teeth")
     for frame in bare_browser.find_elements(By.TAG_NAME, "iframe"):
         bare_browser.switch_to.frame(frame)
         bare_browser.execute_script(EXERCISE)
         bare_browser.switch_to.default_content()
-    left = set(range(len(payloads.MARKUP)))
+    pending = set(range(len(payloads.MARKUP)))
 
     def have_all_run(browser: webdriver.Chrome) -> bool:
         errors = " ".join(entry["message"] for entry in browser.get_log("browser"))
         requests = " ".join(other.requests)
-        ran = re.findall(r"SENTINEL pwned \S+/teeth/(\d+)", errors)
-        left.difference_update(map(int, ran + re.findall(r"(?<!\S)/(\d+)/", requests)))
-        return not left
+        logged = re.findall(r"SENTINEL pwned \S+/teeth/(\d+)", errors)
+        pending.difference_update(map(int, logged + re.findall(r"(?<!\S)/(\d+)/", requests)))
+        return not pending
 
     with suppress(TimeoutException):
         wait(bare_browser).until(have_all_run)
-    assert [payloads.MARKUP[number] for number in left] == []
+    assert [payloads.MARKUP[number] for number in pending] == []
 
 
-def test_nothing_runs_and_nobody_else_is_asked(visitor: Visitor):
+def test_no_page_runs_payloads_or_contacts_other_hosts(visitor: Visitor):
     visitor.crawl("/", "/cleared/", "/admin/", *ODD_PAGES)
     visitor.check()
 
-    opened = {name_of(address) for address in visitor.opened}
-    assert set(names(get_resolver().url_patterns)) - opened - NOT_OPENED == set()
+    url_names = {name_of(address) for address in visitor.visited}
+    assert set(names(get_resolver().url_patterns)) - url_names - NOT_OPENED == set()
 
 
-def test_nothing_runs_of_large_texts(visitor: Visitor):
+def test_large_texts_run_no_payloads(visitor: Visitor):
     # Skip the first text: Chromium renders its one long word slowly. tests/security covers it.
     for number in range(1, len(payloads.HUGE)):
         tab = TABS[number % len(TABS)]
@@ -335,32 +335,32 @@ def test_nothing_runs_of_large_texts(visitor: Visitor):
     visitor.check()
 
 
-def test_nothing_runs_on_the_pages_of_a_thread_with_all_payloads(visitor: Visitor):
+def test_thread_with_all_payloads_runs_none(visitor: Visitor):
     for tab in TABS:
         visitor.read_on(thread_url("thread", "together", show=tab), ".later a")
     visitor.open(f"/admin/tasks/taskrecord/{id_to_path('together')}/change/")
     visitor.check()
 
 
-def test_nothing_runs_in_the_lists(visitor: Visitor):
+def test_lists_run_no_payloads(visitor: Visitor):
     for address in ("/?sort=steps", "/cleared/", "/secrets/", "/admin/tasks/taskrecord/?o=1"):
         visitor.read_on(address, "a[rel=next], .this-page ~ a")
     visitor.check()
 
 
-def test_no_parameter_becomes_a_part_of_a_page(visitor: Visitor, other: Other):
+def test_query_parameters_run_no_payloads(visitor: Visitor, other: Other):
     evil = [payloads.aimed(text, host=other.host) for text in payloads.POLYGLOTS]
     for path, parameters in PARAMETERS.items():
-        known = "" if path == "/" else f"id={quote(known_id(other), safe='')}&"
+        id_parameter = "" if path == "/" else f"id={quote(known_id(other), safe='')}&"
         values = {name: quote(evil[number % 5]) for number, name in enumerate(parameters)}
-        together = "&".join(f"{name}={value}" for name, value in values.items() if name != "id")
-        visitor.open(f"{path}?{known}{together}")
+        query = "&".join(f"{name}={value}" for name, value in values.items() if name != "id")
+        visitor.open(f"{path}?{id_parameter}{query}")
         for name in values.keys() & SHOWN_AGAIN:
-            visitor.open(f"{path}?{known if name != 'id' else ''}{name}={values[name]}")
+            visitor.open(f"{path}?{id_parameter if name != 'id' else ''}{name}={values[name]}")
     visitor.check()
 
 
-def test_what_comes_by_itself_is_harmless(visitor: Visitor, other: Other):
+def test_live_updates_run_no_payloads(visitor: Visitor, other: Other):
     for address in ("/", f"/thread/?id={quote(known_id(other), safe='')}"):
         visitor.open(address)
         fresh = f"FRESH{len(address)}"
@@ -372,7 +372,7 @@ def test_what_comes_by_itself_is_harmless(visitor: Visitor, other: Other):
     visitor.check()
 
 
-def test_forms_give_back_what_was_sent_as_a_text(visitor: Visitor, other: Other):
+def test_forms_display_submitted_payloads_as_text(visitor: Visitor, other: Other):
     browser = visitor.browser
     evil = payloads.aimed(payloads.POLYGLOTS[1], host=other.host)
 

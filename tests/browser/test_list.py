@@ -109,7 +109,7 @@ def write(site: Site, thread_id: str) -> None:
         record_checkpoint(update)
 
 
-def test_filters_stay_on_the_way_to_a_thread_and_back(page: webdriver.Chrome):
+def test_filters_survive_opening_a_thread_and_going_back(page: webdriver.Chrome):
     choose(page, "channel", "slack")
     one(page, "#state-failed").click()
     wait(page).until(lambda b: "status=failed" in b.current_url)
@@ -128,7 +128,7 @@ def test_filters_stay_on_the_way_to_a_thread_and_back(page: webdriver.Chrome):
     wait(page).until(lambda b: len(titles(b)) == 20)
 
 
-def test_search_leads_to_the_very_message(page: webdriver.Chrome):
+def test_search_hit_opens_its_message(page: webdriver.Chrome):
     one(page, "#search").send_keys('SAY "hi" to ZOË', Keys.ENTER)
     wait(page).until(lambda b: every(b, ".hit mark"))
     assert one(page, ".hit mark").text == 'say "hi" to Zoë'
@@ -141,7 +141,7 @@ def test_search_leads_to_the_very_message(page: webdriver.Chrome):
     assert "I greet number 33" in one(page, "#message-2").text
 
 
-def test_filter_without_a_hit_offers_to_drop_it(page: webdriver.Chrome):
+def test_empty_result_offers_to_remove_the_filter(page: webdriver.Chrome):
     one(page, "#search").send_keys("nowhere", Keys.ENTER)
     wait(page).until(lambda b: "No thread matches" in one(b, "#threads").text)
 
@@ -149,16 +149,16 @@ def test_filter_without_a_hit_offers_to_drop_it(page: webdriver.Chrome):
     wait(page).until(lambda b: len(titles(b)) == 40)
 
 
-def test_new_activity_appears_and_disturbs_nothing(page: webdriver.Chrome, site: Site):
+def test_new_activity_appears_without_disturbing_the_page(page: webdriver.Chrome, site: Site):
     one(page, "#search").send_keys("half ty")
     page.execute_script("window.scrollTo(0, 300); window.stays = true")
-    under_the_eye = page.find_element(By.PARTIAL_LINK_TEXT, "Task 10:")
-    top = page.execute_script(TOP, under_the_eye)
+    anchor = page.find_element(By.PARTIAL_LINK_TEXT, "Task 10:")
+    top = page.execute_script(TOP, anchor)
     assert "Watch the kettle" not in titles(page)
 
     write(site, "telegram_30")
     wait(page).until(lambda b: titles(b)[0] == "Watch the kettle")
-    moved = page.execute_script(TOP, under_the_eye) - top
+    shift = page.execute_script(TOP, anchor) - top
     ActionChains(page).send_keys("ped").perform()
 
     assert titles(page).count("Watch the kettle") == 1
@@ -166,7 +166,7 @@ def test_new_activity_appears_and_disturbs_nothing(page: webdriver.Chrome, site:
     first = one(page, ".list tbody tr").text
     assert ("running" in first, "telegram_30" in first) == (True, True)
     assert one(page, "#state-running").text.split() == ["running", "2"]
-    assert abs(moved) < 1  # the page has scrolled to make up for the new row above
+    assert abs(shift) < 1  # the page has scrolled to make up for the new row above
     assert page.execute_script("return window.stays")
     assert one(page, "#search").get_property("value") == "half typed"
 
@@ -175,7 +175,7 @@ def test_list_polls_every_two_seconds(page: webdriver.Chrome):
     assert page.execute_script("return window.delays.has(2000)")
 
 
-def test_focus_and_selection_stay_when_rows_move(page: webdriver.Chrome, site: Site):
+def test_focus_and_selection_survive_row_moves(page: webdriver.Chrome, site: Site):
     press(page, "j", "j", "j")
     assert focused(page).startswith("Task 2:")
     page.execute_script("""
@@ -207,16 +207,16 @@ def test_polling_stops_while_the_page_is_hidden(page: webdriver.Chrome, site: Si
     wait(page).until(lambda b: titles(b)[0] == "Watch the kettle")
 
 
-def test_page_says_when_the_connection_is_lost_and_recovers(page: webdriver.Chrome, site: Site):
-    lost = one(page, "#lost")
-    assert not lost.is_displayed()
+def test_connection_loss_is_displayed_until_reconnect(page: webdriver.Chrome, site: Site):
+    notice = one(page, "#lost")
+    assert not notice.is_displayed()
 
     be_offline(page, True)
-    wait(page).until(lambda _: lost.is_displayed())
+    wait(page).until(lambda _: notice.is_displayed())
     be_offline(page, False)
     write(site, "slack_3")
 
-    wait(page).until(lambda _: not lost.is_displayed())
+    wait(page).until(lambda _: not notice.is_displayed())
     wait(page).until(lambda b: titles(b)[0] == "Watch the kettle")
 
 
@@ -230,7 +230,7 @@ def test_first_thread_of_an_empty_store_appears(empty: webdriver.Chrome, site: S
     wait(empty).until(lambda b: titles(b) == ["Watch the kettle"])
 
 
-def test_keys_lead_through_the_list(page: webdriver.Chrome):
+def test_keys_navigate_the_list(page: webdriver.Chrome):
     press(page, "j", "j", "k", "j", "j")
     assert focused(page).startswith("Task 2:")
 
@@ -252,7 +252,7 @@ def test_keys_lead_through_the_list(page: webdriver.Chrome):
     assert focused(page).startswith("Task 1:")  # the thread after the opened one
 
 
-def test_keys_can_be_turned_off(page: webdriver.Chrome):
+def test_keys_can_be_disabled(page: webdriver.Chrome):
     press(page, "?")
     one(page, "#keys-on").click()
     page.refresh()
@@ -262,7 +262,7 @@ def test_keys_can_be_turned_off(page: webdriver.Chrome):
     assert not one(page, "#help").is_displayed()
 
 
-def test_theme_is_kept_and_there_before_the_page_is_drawn(page: webdriver.Chrome):
+def test_theme_survives_a_reload(page: webdriver.Chrome):
     def background() -> str:
         return str(page.execute_script("return getComputedStyle(document.body).backgroundColor"))
 

@@ -73,7 +73,7 @@ def show_secrets(browser: webdriver.Chrome, site: Site) -> None:
 
 
 @pytest.mark.parametrize("has_script", [True, False])
-def test_secrets_are_shown_and_hidden(browser: webdriver.Chrome, site: Site, has_script: bool):
+def test_secrets_can_be_shown_and_hidden(browser: webdriver.Chrome, site: Site, has_script: bool):
     add_thread(site)
     allow_script(browser, has_script)
     address = open_thread(browser, site, "&show=resume")
@@ -95,7 +95,7 @@ def test_secrets_are_shown_and_hidden(browser: webdriver.Chrome, site: Site, has
     assert [one(row, ".title").text, "hidden" in row.text] == ["cli", True]
 
 
-def test_pages_left_open_hide_secrets_when_the_time_is_over(browser: webdriver.Chrome, site: Site):
+def test_open_pages_hide_secrets_on_expiry(browser: webdriver.Chrome, site: Site):
     """Three windows stay open: a page with JavaScript, one without it, and a page of raw text."""
     add_thread(site)
     show_secrets(browser, site)
@@ -107,15 +107,15 @@ def test_pages_left_open_hide_secrets_when_the_time_is_over(browser: webdriver.C
     text = browser.current_window_handle
 
     def open_all() -> bool:
-        shown = []
+        visible = []
         for window in (with_script, without_script):
             browser.switch_to.window(window)
             open_thread(browser, site)
-            shown.append(is_shown(browser))
+            visible.append(is_shown(browser))
         browser.switch_to.window(text)
         browser.get(f"{site.origin}/thread/raw/?id=cli")
         browser.execute_script(AS_LOADED)
-        return all(shown)
+        return all(visible)
 
     for seconds in (3, 10, 60):  # a busy machine may need more time to open all three pages
         end_in(site, seconds)
@@ -128,9 +128,7 @@ def test_pages_left_open_hide_secrets_when_the_time_is_over(browser: webdriver.C
         wait(browser, 90).until(lambda b: one(b, "main") and not is_shown(b))
 
 
-def test_secrets_hidden_in_one_window_are_gone_from_a_run_in_another(
-    browser: webdriver.Chrome, site: Site
-):
+def test_hiding_secrets_updates_other_windows(browser: webdriver.Chrome, site: Site):
     add_thread(site, "running")
     show_secrets(browser, site)
     browser.execute_script(AS_LOADED)
@@ -146,7 +144,7 @@ def test_secrets_hidden_in_one_window_are_gone_from_a_run_in_another(
     assert not is_shown(browser)
 
 
-def test_later_piece_with_secrets_comes_into_no_page_without(browser: webdriver.Chrome, site: Site):
+def test_masked_page_reloads_before_adding_unmasked_messages(browser: webdriver.Chrome, site: Site):
     add_thread(site, messages=500)
     open_thread(browser, site)
     first = browser.current_window_handle

@@ -131,7 +131,7 @@ def bar(browser: webdriver.Chrome, name: str) -> WebElement:
     return bars(browser)[name]
 
 
-def here(browser: webdriver.Chrome) -> str:
+def current_title(browser: webdriver.Chrome) -> str:
     """Return the title of the current entry on the page, such as "STEP 2"."""
     return (texts(browser, ".message.here .speaker b") or [""])[0].upper()
 
@@ -159,46 +159,44 @@ def put_history(site: Site, name: str, messages: list[dict[str, str]], *, later:
     site.execute(UPDATE_HISTORY, [(compact(messages), moment, name)])
 
 
-def test_bar_of_the_picture_leads_to_its_step(page: webdriver.Chrome, site: Site):
+def test_timeline_bar_opens_its_step(page: webdriver.Chrome, site: Site):
     show(page, site, "id=failing")
     bar(page, "Step 9").click()
 
-    wait(page).until(lambda b: here(b) == "STEP 9")
+    wait(page).until(lambda b: current_title(b) == "STEP 9")
     wait(page).until(lambda b: is_in_view(b, ".message.here"))
     assert "show=" not in page.current_url and "step=" in page.current_url
     wait(page).until(lambda b: bars(b, ".step-bar[aria-current]").keys() == {"Step 9"})
 
     bar(page, "Step 2").click()
-    wait(page).until(lambda b: here(b) == "STEP 2")
+    wait(page).until(lambda b: current_title(b) == "STEP 2")
 
 
-def test_picture_is_walked_with_the_arrow_keys(page: webdriver.Chrome, site: Site):
+def test_timeline_supports_arrow_keys(page: webdriver.Chrome, site: Site):
     show(page, site, "id=failing&show=checkpoints")
     assert len(every(page, '.step-bar[tabindex="0"]')) == 1
 
     page.execute_script("document.querySelector('.step-bar[tabindex=\"0\"]').focus()")
     press(page, Keys.HOME, Keys.ARROW_RIGHT, Keys.ENTER)
 
-    wait(page).until(lambda b: here(b) == "STEP 2")
+    wait(page).until(lambda b: current_title(b) == "STEP 2")
 
 
-def test_what_failed_why_where_and_what_it_resumes_with_take_three_clicks(
-    page: webdriver.Chrome, site: Site
-):
+def test_failure_and_resume_state_are_three_clicks_away(page: webdriver.Chrome, site: Site):
     page.get(f"{site.origin}/?status=failed&q=failing")
     one(page, ".list .title").click()
 
     wait(page).until(lambda b: texts(b, "#head .why") == ["agent exceeded maximum tool iterations"])
     assert texts(page, "ol.failures a") == ["4\nfile_edit", "9\nshell"]
     one(page, "ol.failures a").click()
-    wait(page).until(lambda b: here(b) == "STEP 4")
+    wait(page).until(lambda b: current_title(b) == "STEP 4")
     assert "output of step 4" in one(page, ".message.here").text
 
     page.find_element(By.PARTIAL_LINK_TEXT, "Resume").click()
     wait(page).until(lambda b: "Cannot resume." in one(b, ".body").text)
 
 
-def test_resume_preview_marks_what_is_taken_out(page: webdriver.Chrome, site: Site):
+def test_resume_preview_marks_removed_text(page: webdriver.Chrome, site: Site):
     show(page, site, "id=running&show=resume")
 
     assert texts(page, ".turn del") == ['<tool_call>{"name":"shell"}</tool_call>']
@@ -206,7 +204,7 @@ def test_resume_preview_marks_what_is_taken_out(page: webdriver.Chrome, site: Si
     assert texts(page, ".note-panel pre") == ["- Failed steps: file_edit"]
 
 
-def test_find_steps_through_hits_of_pieces_that_are_not_loaded(page: webdriver.Chrome, site: Site):
+def test_find_steps_through_hits_in_unloaded_pieces(page: webdriver.Chrome, site: Site):
     show(page, site, "id=long")
     press(page, "/")
     press(page, "message 19", Keys.ENTER)
@@ -222,7 +220,7 @@ def test_find_steps_through_hits_of_pieces_that_are_not_loaded(page: webdriver.C
     wait(page).until(lambda b: one(b, ".message.here").get_attribute("id") == "message-19")
 
 
-def test_link_to_a_hit_in_a_result_shows_the_hit(page: webdriver.Chrome, site: Site):
+def test_link_to_a_hit_in_a_result_scrolls_to_the_hit(page: webdriver.Chrome, site: Site):
     call = '<tool_call>{"name":"shell","arguments":{}}</tool_call>'
     # the result is shown with its tool call, above the message that contains the result
     output = "\n".join(["the needle", *(f"line {n}" for n in range(200))])
@@ -245,7 +243,7 @@ HIT_IS_SEEN = """
 """
 
 
-def test_later_messages_come_as_one_scrolls(page: webdriver.Chrome, site: Site):
+def test_scrolling_loads_later_messages(page: webdriver.Chrome, site: Site):
     show(page, site, "id=long")
     assert every(page, "#message-61") == []
 
@@ -279,11 +277,11 @@ def test_link_of_a_message_is_permanent(page: webdriver.Chrome, site: Site):
 def test_keys_step_through_entries_failures_and_threads(page: webdriver.Chrome, site: Site):
     show(page, site, "id=failing&show=checkpoints")
     press(page, "j", "j", "j", "k")
-    assert here(page) == "STEP 2"
+    assert current_title(page) == "STEP 2"
     press(page, "f")
-    assert here(page) == "STEP 4"
+    assert current_title(page) == "STEP 4"
     press(page, "f")
-    assert here(page) == "STEP 9"
+    assert current_title(page) == "STEP 9"
     press(page, "?")
     assert one(page, "#help").is_displayed()
     assert "next failure" in one(page, "#help").text
@@ -297,7 +295,7 @@ def test_keys_step_through_entries_failures_and_threads(page: webdriver.Chrome, 
     assert threads[0] == threads[2] != threads[1]
 
 
-def test_checkpoint_of_another_process_arrives_by_itself(page: webdriver.Chrome, site: Site):
+def test_new_checkpoint_appears_without_a_reload(page: webdriver.Chrome, site: Site):
     show(page, site, "id=running&show=checkpoints")
     page.execute_script("scrollTo(0, document.documentElement.scrollHeight)")
     page.execute_script("window.untouched = true")
@@ -309,7 +307,7 @@ def test_checkpoint_of_another_process_arrives_by_itself(page: webdriver.Chrome,
     assert page.execute_script("return window.untouched")
 
 
-def test_arrival_waits_while_one_reads(page: webdriver.Chrome, site: Site):
+def test_new_steps_wait_until_the_reader_asks(page: webdriver.Chrome, site: Site):
     show(page, site, "id=running&show=checkpoints")
     look(page, width=390)
     page.execute_script("scrollTo(0, 0)")
@@ -320,7 +318,7 @@ def test_arrival_waits_while_one_reads(page: webdriver.Chrome, site: Site):
     assert "fresh_tool" not in one(page, "#entries").text
     one(page, ".live-bar button").click()
     wait(page).until(lambda b: "fresh_tool" in one(b, "#entries").text)
-    wait(page).until(lambda b: here(b) == "STEP 4")
+    wait(page).until(lambda b: current_title(b) == "STEP 4")
 
 
 @pytest.mark.parametrize("between", [0, 1], ids=["same piece", "piece after"])
@@ -340,14 +338,14 @@ def test_result_that_arrives_later_is_shown_with_its_call(
     request = f"#message-{59 + between}"
     assert "no result" in one(page, request).text
 
-    answered = [*history, {"role": "user", "content": result}]
-    put_history(site, "running", answered, later=2)
+    messages = [*history, {"role": "user", "content": result}]
+    put_history(site, "running", messages, later=2)
 
     wait(page).until(lambda b: "at last" in one(b, request).text)
-    assert every(page, f"#message-{len(answered)}")
+    assert every(page, f"#message-{len(messages)}")
 
 
-def test_lost_connection_is_said_and_found_again(page: webdriver.Chrome, site: Site):
+def test_connection_loss_is_displayed_until_reconnect(page: webdriver.Chrome, site: Site):
     show(page, site, "id=running")
     be_offline(page, True)
     wait(page).until(lambda b: one(b, "#lost").is_displayed())
@@ -395,7 +393,7 @@ def test_times_of_steps_are_local_with_a_script_and_utc_without(page: webdriver.
     assert one(page, ".step time").text == f"{moment:%H:%M:%S} UTC"
 
 
-def test_paper_leaves_no_text_out(page: webdriver.Chrome, site: Site):
+def test_print_includes_all_text(page: webdriver.Chrome, site: Site):
     history = [{"role": "user", "content": "line\n" * 400 + "the end"}]
     add_thread(site, "printed", history=compact(history))
     show(page, site, "id=printed")
@@ -409,20 +407,18 @@ def test_paper_leaves_no_text_out(page: webdriver.Chrome, site: Site):
 
     show(page, site, "id=long")
     # read the link now: once it scrolls into view, the later messages replace it
-    left = page.execute_script("return document.querySelector('#entries .later').innerText")
-    assert re.fullmatch(r"\d+ after these", left.strip())
+    remaining = page.execute_script("return document.querySelector('#entries .later').innerText")
+    assert re.fullmatch(r"\d+ after these", remaining.strip())
 
 
-def test_phone_shows_the_last_failure_and_the_first_message_at_once(
-    page: webdriver.Chrome, site: Site
-):
+def test_failed_bar_and_first_entry_fit_on_a_phone(page: webdriver.Chrome, site: Site):
     look(page, width=390)
     show(page, site, "id=long&show=checkpoints")
 
     [bar] = every(page, ".step-bar.failed")[:1]
-    place = bar.find_element(By.CSS_SELECTOR, "rect").rect
-    assert 0 < place["x"] < place["x"] + place["width"] < 390
-    assert place["width"] > 14
+    position = bar.find_element(By.CSS_SELECTOR, "rect").rect
+    assert 0 < position["x"] < position["x"] + position["width"] < 390
+    assert position["width"] > 14
     assert one(page, "#entries").rect["y"] < 700
     assert not one(page, "#side .failures").is_displayed()
 
@@ -430,7 +426,7 @@ def test_phone_shows_the_last_failure_and_the_first_message_at_once(
     assert texts(page, "#side .failures a") == ["140\nfile_read"]
 
 
-def test_page_is_whole_without_script(page: webdriver.Chrome, site: Site):
+def test_page_works_without_script(page: webdriver.Chrome, site: Site):
     allow_script(page, False)
     page.implicitly_wait(10)  # without JavaScript, a click does not wait for the next page
     show(page, site, "id=long")
@@ -453,7 +449,7 @@ def test_page_is_accessible_and_fits_every_screen(page: webdriver.Chrome, site: 
         {"role": "user", "content": f"message {n} " + "word " * 15_000} for n in (1, 2, 3)
     ]
     add_thread(site, "pieces", steps=62, failed=(61,), history=compact(long_texts))
-    wrong = {}
+    failures = {}
     for query in (
         "id=failing",
         "id=failing&show=checkpoints",
@@ -466,6 +462,6 @@ def test_page_is_accessible_and_fits_every_screen(page: webdriver.Chrome, site: 
         for width, dark in LOOKS:
             look(page, width=width, dark=dark)
             if lines := problems(page):
-                wrong[query, width, dark] = lines
+                failures[query, width, dark] = lines
 
-    assert wrong == {}
+    assert failures == {}

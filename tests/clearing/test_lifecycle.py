@@ -245,18 +245,18 @@ def test_erasing_leaves_no_archive(store):
 
 
 @pytest.mark.parametrize("is_erasing", [True, False])
-def test_record_of_an_erased_thread_holds_none_of_its_text(store, is_erasing):
+def test_record_of_an_erased_thread_contains_none_of_its_text(store, is_erasing):
     service.save_snapshot(snapshot(execution_history=history("my secret wish")))
 
     clearing = lifecycle.clear(["telegram_42"], BY, is_erasing=is_erasing, with_running=True)
 
     assert clearing.cleared == 1
     assert clearing.threads.get().title == ("" if is_erasing else "my secret wish")
-    record = repr((rows_of("archive_clearing"), rows_of("archive_clearedthread")))
+    record = repr((site_rows("archive_clearing"), site_rows("archive_clearedthread")))
     assert ("secret wish" in record) is not is_erasing
 
 
-def rows_of(table: str) -> list[Any]:
+def site_rows(table: str) -> list[Any]:
     """Return all rows of a table in the site's database."""
     with connections["default"].cursor() as cursor:
         cursor.execute(f"SELECT * FROM {table}")
@@ -282,7 +282,7 @@ def test_erased_text_is_overwritten_in_the_file(store, store_file, is_erasing):
     assert (secret[:31].encode() in store_file.read_bytes()) is not is_erasing
 
 
-def test_clear_threads_takes_a_queryset(store):
+def test_clear_threads_accepts_a_queryset(store):
     for name, thread_id in (("a", "mine"), ("b", "mine"), ("c", "other")):
         completed_task(name, thread_id=thread_id)
 

@@ -132,7 +132,7 @@ KEPT, CLEARED = ("planned", False), ("cleared", True)
 
 
 @pytest.mark.parametrize(
-    ("point", "left_open", "expected"),
+    ("point", "open_count", "expected"),
     [
         ("before the intent", 0, [KEPT, KEPT, KEPT]),
         ("after the intent", 3, [KEPT, KEPT, KEPT]),
@@ -142,15 +142,15 @@ KEPT, CLEARED = ("planned", False), ("cleared", True)
     ],
 )
 def test_repair_corrects_the_record_after_a_kill(
-    site: Site, point: str, left_open: int, expected: list
+    site: Site, point: str, open_count: int, expected: list
 ):
     killed = site.run("-c", PROGRAM, str(ROOT), point)
     assert killed.returncode == -9, killed.stderr
-    assert [fate for fate, _ in site.record().values()].count("started") == left_open
+    assert [fate for fate, _ in site.record().values()].count("started") == open_count
 
     output = site.manage("repair_clearings", "--now")
 
-    assert f"{left_open} threads open" in output
+    assert f"{open_count} threads open" in output
     assert site.record() == dict(zip(THREADS, expected, strict=True))
     remaining = {name: rows for name, rows in site.before.items() if site.record()[name] == KEPT}
     assert site.rows() == remaining

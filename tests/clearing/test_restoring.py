@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 BY = Actor(Source.COMMAND, name="maya")
 
 
-def cleared(*thread_ids: str) -> list[ClearedThread]:
+def clear(*thread_ids: str) -> list[ClearedThread]:
     return list(lifecycle.clear(thread_ids, BY, with_running=True).threads.all())
 
 
@@ -27,7 +27,7 @@ def test_restore_preserves_every_byte_of_every_column(store):
     ids = odd_rows.fill(store)
     before = odd_rows.dump(store)
 
-    rows = cleared(*ids)
+    rows = clear(*ids)
     assert odd_rows.thread_ids(store) == []
     for row in rows:
         restoring.restore(row, by=BY)
@@ -41,7 +41,7 @@ def test_restored_checkpoints_keep_their_ids(store):
     service.record_checkpoint(update())
     service.record_checkpoint(update(step_index=2))
     before = odd_rows.dump(store)
-    [row] = cleared("telegram_42")
+    [row] = clear("telegram_42")
     service.record_checkpoint(update(task_id="other", thread_id="other"))
     service.delete_by_thread_id("other")
 
@@ -54,7 +54,7 @@ def test_restored_checkpoints_keep_their_ids(store):
 
 def test_recreated_thread_is_not_overwritten_by_default(store):
     service.save_snapshot(snapshot(final_response="old"))
-    [row] = cleared("telegram_42")
+    [row] = clear("telegram_42")
     service.save_snapshot(snapshot(final_response="new"))
 
     with pytest.raises(restoring.CameBackError):
@@ -74,7 +74,7 @@ def test_recreated_thread_is_not_overwritten_by_default(store):
 @pytest.mark.parametrize("is_unchanged", [True, False])
 def test_recreated_thread_is_replaced_only_if_unchanged(store, is_unchanged):
     task("telegram_42", status="failed", final_response="old")
-    [row] = cleared("telegram_42")
+    [row] = clear("telegram_42")
     task("telegram_42", status="failed", final_response="new")
     fingerprint = summaries.read(["telegram_42"])["telegram_42"].fingerprint
     if not is_unchanged:
@@ -92,7 +92,7 @@ def test_recreated_thread_is_replaced_only_if_unchanged(store, is_unchanged):
 
 def test_restore_of_a_missing_thread_records_no_replacement(store):
     task("telegram_42", final_response="old")
-    [row] = cleared("telegram_42")
+    [row] = clear("telegram_42")
 
     restoring.restore(row, by=BY, replace=True, expected="another")
 
@@ -102,7 +102,7 @@ def test_restore_of_a_missing_thread_records_no_replacement(store):
 
 def test_task_id_reused_by_another_thread_is_not_overwritten(store):
     task("a", thread_id="mine")
-    [row] = cleared("mine")
+    [row] = clear("mine")
     task("a", thread_id="other")
 
     with pytest.raises(restoring.RestoreError, match="ids"):
@@ -114,7 +114,7 @@ def test_task_id_reused_by_another_thread_is_not_overwritten(store):
 
 def test_checkpoint_id_conflict_restores_nothing(store):
     first = checkpoint(task("a"))
-    [row] = cleared("a")
+    [row] = clear("a")
     checkpoint(task("b"), id=first.pk)
 
     with pytest.raises(restoring.RestoreError):
@@ -125,7 +125,7 @@ def test_checkpoint_id_conflict_restores_nothing(store):
 
 def test_interrupted_restore_can_be_repeated(store, monkeypatch):
     task("a")
-    [row] = cleared("a")
+    [row] = clear("a")
     with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
         patched.setattr(ClearedThread, "save", lambda *args, **options: 1 / 0)
         restoring.restore(row, by=BY)
@@ -137,7 +137,7 @@ def test_interrupted_restore_can_be_repeated(store, monkeypatch):
 
 def test_thread_is_restored_only_once(store):
     task("a")
-    [row] = cleared("a")
+    [row] = clear("a")
     restoring.restore(row, by=BY)
 
     with pytest.raises(restoring.RestoreError, match="not in the archive"):
@@ -146,7 +146,7 @@ def test_thread_is_restored_only_once(store):
 
 def test_thread_of_another_store_is_not_restored(store):
     task("a")
-    [row] = cleared("a")
+    [row] = clear("a")
     row.clearing.store = "/elsewhere/tasks.db"
 
     with pytest.raises(restoring.RestoreError, match=r"/elsewhere/tasks\.db"):
@@ -157,7 +157,7 @@ def test_thread_of_another_store_is_not_restored(store):
 def test_restore_all_skips_threads_that_cannot_be_restored(store):
     for task_id in ("a", "b", "c"):
         task(task_id)
-    clearing = cleared("a", "b", "c")[0].clearing
+    clearing = clear("a", "b", "c")[0].clearing
     task("b")
 
     restored, errors = restoring.restore_all(clearing, 60, by=BY)
@@ -168,7 +168,7 @@ def test_restore_all_skips_threads_that_cannot_be_restored(store):
 
 def test_expired_archives_are_deleted_but_records_remain(store, settings):
     task("a")
-    [row] = cleared("a")
+    [row] = clear("a")
     settings.ARCHIVE_RETENTION = timedelta(days=3)
     assert retention.empty_archive() == 0
     ClearedThread.objects.update(cleared_at=timezone.now() - timedelta(days=4))
@@ -182,11 +182,11 @@ def test_expired_archives_are_deleted_but_records_remain(store, settings):
 
 def test_clearing_deletes_expired_archives(store):
     task("a")
-    cleared("a")
+    clear("a")
     ClearedThread.objects.update(cleared_at=timezone.now() - timedelta(days=31))
     task("b")
 
-    cleared("b")
+    clear("b")
 
     assert [str(archive) for archive in ThreadArchive.objects.all()] == ["b"]
 

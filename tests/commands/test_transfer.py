@@ -228,9 +228,9 @@ def test_invalid_line_is_reported_and_valid_ones_are_stored(store, file, change,
     before = store_rows(store)
     run("export_threads", file)
     header, *lines, end = file.read_text(encoding="utf-8").strip("\n").split("\n")
-    bad = json.loads(lines[0]) | {"task_id": "bad"} | change
-    bad = {name: value for name, value in bad.items() if value is not ...}
-    file.write_text("\n".join([header, json.dumps(bad), *lines, end]), encoding="utf-8")
+    invalid = json.loads(lines[0]) | {"task_id": "bad"} | change
+    invalid = {name: value for name, value in invalid.items() if value is not ...}
+    file.write_text("\n".join([header, json.dumps(invalid), *lines, end]), encoding="utf-8")
     empty(store)
 
     assert run("import_threads", file, "--dry-run")[1] == "3 valid\n"

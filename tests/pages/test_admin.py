@@ -45,7 +45,7 @@ QUERIES = [
 ]
 
 
-def order_of(address: str, query: dict[str, str]) -> dict[str, str]:
+def sortable_query(address: str, query: dict[str, str]) -> dict[str, str]:
     """Return the query. In checkpoint queries, change "o" to 0, the only sortable column."""
     return query | {"o": "0"} if "o" in query and address == CHECKPOINTS else query
 
@@ -74,7 +74,7 @@ def test_list_query_count_is_constant(
         for number in numbers:
             checkpoint(task(f"thread {number}", status="failed"))
         with store_queries() as queries:
-            assert admin_client.get(address, order_of(address, query)).status_code == 200
+            assert admin_client.get(address, sortable_query(address, query)).status_code == 200
         counts.append(len(queries))
         sql = " ".join(query["sql"] for query in queries)
         assert not [name for name in BODIES if name in sql]
@@ -118,7 +118,7 @@ def test_list_queries_use_indexes(
     for number in range(8):
         checkpoint(task(f"thread {number}", status="failed"))
     with store_queries() as queries:
-        admin_client.get(address, order_of(address, query))
+        admin_client.get(address, sortable_query(address, query))
 
     for captured in queries.captured_queries:
         if captured["sql"].startswith("SELECT"):

@@ -90,8 +90,8 @@ def assert_is_atif_step(step: Any, ids: list[str]) -> None:
 
 def trajectory(*messages: tuple[str, str], **fields: Any) -> Any:
     """Export a task with these messages as ATIF, and return the decoded trajectory."""
-    stored = encode_history([ChatMessage(*message) for message in messages], "history")
-    record = task(execution_history_json=stored, **fields)
+    history_json = encode_history([ChatMessage(*message) for message in messages], "history")
+    record = task(execution_history_json=history_json, **fields)
     return json.loads(b"".join(export.as_atif([record])))
 
 
@@ -261,8 +261,8 @@ def test_json_lines_have_the_text_of_a_corrupt_history(viewer: Client):
 
 def test_markdown_document(viewer: Client):
     messages = [("user", "Tidy `up`"), ("assistant", f"I look.\n{CALL}"), ("user", RESULT)]
-    stored = encode_history([ChatMessage(*message) for message in messages], "history")
-    task(execution_history_json=stored, last_error="too ``slow``", final_response="Done.")
+    history_json = encode_history([ChatMessage(*message) for message in messages], "history")
+    task(execution_history_json=history_json, last_error="too ``slow``", final_response="Done.")
 
     assert body(fetch(viewer, "md")).partition("- Created")[0] == (
         "# Tidy `up`\n\n- Thread: `telegram_42`\n- Task: `telegram_42`\n- Status: `running`\n"

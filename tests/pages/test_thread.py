@@ -294,16 +294,16 @@ def test_multiline_error_is_shown_verbatim(viewer: Client, error: str, is_card: 
     assert ("<h2>Error</h2>" in page(viewer)) == is_card
 
 
-@pytest.mark.parametrize("bad", [0, 1, 2])
-def test_head_counts_unreadable_steps(viewer: Client, store, bad: int):
+@pytest.mark.parametrize("unreadable", [0, 1, 2])
+def test_head_counts_unreadable_steps(viewer: Client, store, unreadable: int):
     record = task()
     for step in range(3):
-        checkpoint(record, step, items_json="nope" if step < bad else "[]")
+        checkpoint(record, step, items_json="nope" if step < unreadable else "[]")
 
     content = page(viewer)
 
     expected = {0: [], 1: ["1 step cannot be read"], 2: ["2 steps cannot be read"]}
-    assert re.findall(r"\d+ steps? cannot be read", content) == expected[bad]
+    assert re.findall(r"\d+ steps? cannot be read", content) == expected[unreadable]
 
 
 @pytest.mark.parametrize(("column", "is_marked"), [("[]", False), ("oops", True)])
@@ -778,9 +778,9 @@ def test_clearing_returns_to_the_filtered_list(operator: Client):
     form = operator.get(html.unescape(link)).content.decode()
     [action] = re.findall(r'action="(/thread/clear/[^"]*)"', form)
     fields = dict(re.findall(r'name="(version|seen)" value="([^"]*)"', form))
-    cleared = operator.post(html.unescape(action), fields | {"with_running": "on"})
+    response = operator.post(html.unescape(action), fields | {"with_running": "on"})
 
-    assert cleared["Location"] == f"/?{filters}"
+    assert response["Location"] == f"/?{filters}"
     assert html.escape(address(list=filters)) in form
     assert TaskRecord.objects.count() == 0
 

@@ -575,25 +575,25 @@ def test_neighbours_respect_the_filters(store):
 
 
 @pytest.fixture
-def beat(tmp_path, monkeypatch):
+def write_heartbeat(tmp_path, monkeypatch):
     """A function that writes text to the heartbeat file."""
     file = tmp_path / "daemon_state.json"
     monkeypatch.setattr(daemon, "_heartbeat_file", lambda: file)
     return file.write_text
 
 
-def beat_of(**ago_: float) -> str:
+def heartbeat_json(**ago_: float) -> str:
     return json.dumps({"written_at": to_text(NOW - timedelta(**ago_)), "components": {}})
 
 
 @pytest.mark.parametrize(
     ("content", "state"),
     [
-        (beat_of(seconds=1), "alive"),
-        (beat_of(seconds=19), "alive"),
-        (beat_of(seconds=20), "dead"),
-        (beat_of(days=3), "dead"),
-        (beat_of(seconds=-30), "alive"),
+        (heartbeat_json(seconds=1), "alive"),
+        (heartbeat_json(seconds=19), "alive"),
+        (heartbeat_json(seconds=20), "dead"),
+        (heartbeat_json(days=3), "dead"),
+        (heartbeat_json(seconds=-30), "alive"),
         ('{"written_at":"2026-03-01T11:59:59Z"}', "alive"),
         ('{"written_at":"yesterday"}', "unknown"),
         ('{"written_at":null}', "unknown"),
@@ -602,8 +602,8 @@ def beat_of(**ago_: float) -> str:
         ("", "unknown"),
     ],
 )
-def test_heartbeat_shows_whether_the_daemon_is_alive(beat, content: str, state: str):
-    beat(content)
+def test_heartbeat_shows_whether_the_daemon_is_alive(write_heartbeat, content: str, state: str):
+    write_heartbeat(content)
 
     assert daemon.daemon(NOW).state == state
 
@@ -611,7 +611,7 @@ def test_heartbeat_shows_whether_the_daemon_is_alive(beat, content: str, state: 
 def test_heartbeat_file_is_next_to_the_workspace(store, monkeypatch, tmp_path):
     folder = tmp_path / "workspace" / "state"
     monkeypatch.setattr("tasks.store.daemon.store_file", lambda: folder / "tasks.db")
-    (tmp_path / "daemon_state.json").write_text(beat_of(seconds=1))
+    (tmp_path / "daemon_state.json").write_text(heartbeat_json(seconds=1))
 
     state = daemon.daemon(NOW).state
 
@@ -623,17 +623,17 @@ def test_heartbeat_file_is_next_to_the_workspace(store, monkeypatch, tmp_path):
     [
         ("", 9, False),
         ("", 11, True),
-        (beat_of(seconds=1), 9, False),
-        (beat_of(seconds=1), 11, True),
-        (beat_of(minutes=5), 6, True),  # the thread was left running by a daemon that died
-        (beat_of(minutes=5), 4, False),  # updated after the daemon died, so by another agent
-        (beat_of(minutes=30), 11, True),
+        (heartbeat_json(seconds=1), 9, False),
+        (heartbeat_json(seconds=1), 11, True),
+        (heartbeat_json(minutes=5), 6, True),  # the thread was left running by a daemon that died
+        (heartbeat_json(minutes=5), 4, False),  # updated after the daemon died, so by another agent
+        (heartbeat_json(minutes=30), 11, True),
     ],
 )
 def test_thread_is_stalled_when_silent_or_left_by_a_dead_daemon(
-    store, beat, content: str, minutes: int, is_stalled: bool
+    store, write_heartbeat, content: str, minutes: int, is_stalled: bool
 ):
-    beat(content)
+    write_heartbeat(content)
     at_noon = daemon.daemon(NOW)
     record = task(updated_at=to_text(NOW - timedelta(minutes=minutes)))
 
@@ -660,9 +660,9 @@ def test_stalled_timeout_is_configurable(viewer: Client, settings):
 
 
 @pytest.mark.parametrize("state", ["alive", "dead", "unknown"])
-def test_head_shows_whether_the_daemon_is_alive(viewer: Client, beat, state: str):
+def test_head_shows_whether_the_daemon_is_alive(viewer: Client, write_heartbeat, state: str):
     content = {"alive": ago(seconds=1), "dead": ago(days=1), "unknown": ""}[state]
-    beat(json.dumps({"written_at": content}))
+    write_heartbeat(json.dumps({"written_at": content}))
 
     assert f'class="daemon {state}"' in viewer.get("/").content.decode()
 
@@ -698,10 +698,10 @@ def test_poll_returns_the_list_after_a_new_checkpoint(viewer: Client, store):
     assert 'id="daemon"' in content
 
 
-def test_poll_detects_daemon_and_clock_changes(beat):
+def test_poll_detects_daemon_and_clock_changes(write_heartbeat):
     moments = [NOW, NOW + timedelta(minutes=1)]
     versions = {change_token(daemon.daemon(moment)) for moment in moments}
-    beat(beat_of(seconds=1))
+    write_heartbeat(heartbeat_json(seconds=1))
     versions.add(change_token(daemon.daemon(NOW)))
 
     assert len(versions) == 3
