@@ -240,21 +240,21 @@ class Visitor:
 
     def read_on(self, address: str, next_page: str) -> None:
         """Open a page, then follow links that match `next_page` until there are no more."""
-        following: str | None = address
-        while following:
-            self.open(following)
+        url: str | None = address
+        while url:
+            self.open(url)
             links = [str(link.get_attribute("href")) for link in every(self.browser, next_page)]
-            following = next((link.removeprefix(self.site.origin) for link in links), None)
+            url = next((link.removeprefix(self.site.origin) for link in links), None)
 
     def crawl(self, *addresses: str) -> None:
         """Open these addresses, then each linked page with a trait that has not been seen yet."""
-        waiting = deque(addresses)
-        seen = {trait for address in addresses for trait in traits_of(address)}
-        while waiting:
-            for link in self.open(waiting.popleft()):
-                if not (traits := traits_of(link)) <= seen:
-                    seen |= traits
-                    waiting.append(link)
+        queue = deque(addresses)
+        visited_traits = {trait for address in addresses for trait in page_traits(address)}
+        while queue:
+            for link in self.open(queue.popleft()):
+                if not (traits := page_traits(link)) <= visited_traits:
+                    visited_traits |= traits
+                    queue.append(link)
 
     def check(self) -> None:
         """Fail if there are any problems, and list them all."""
@@ -262,11 +262,11 @@ class Visitor:
         entries = self.browser.get_log("browser")
         errors = [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
         errors = [message for message in errors if not refused.match(message)]
-        elsewhere = strange_requests(self.browser, self.site)
-        assert (self.problems, errors, elsewhere, self.other.requests) == ([], [], [], [])
+        foreign_requests = strange_requests(self.browser, self.site)
+        assert (self.problems, errors, foreign_requests, self.other.requests) == ([], [], [], [])
 
 
-def traits_of(address: str) -> set[tuple[str, ...]]:
+def page_traits(address: str) -> set[tuple[str, ...]]:
     """Return the traits that distinguish a page: its path and each of its query parameters."""
     parts = urlsplit(address)
     path = re.sub(r"(?<=taskrecord/)[^/]+(?=/)|\d+", "N", parts.path)
@@ -277,18 +277,18 @@ def traits_of(address: str) -> set[tuple[str, ...]]:
     return {(path,)} | {(path, name) for name in query} | values
 
 
-def name_of(address: str) -> str | None:
+def url_name(address: str) -> str | None:
     try:
         return resolve(unquote(urlsplit(address).path)).url_name
     except Resolver404:
         return None
 
 
-def names(patterns: list[Any]) -> Iterator[str]:
+def url_names(patterns: list[Any]) -> Iterator[str]:
     """Yield the names of all URL patterns, including those of the admin."""
     for pattern in patterns:
         if hasattr(pattern, "url_patterns"):
-            yield from names(pattern.url_patterns)
+            yield from url_names(pattern.url_patterns)
         elif pattern.name:
             yield pattern.name
 
@@ -323,8 +323,8 @@ def test_no_page_runs_payloads_or_contacts_other_hosts(visitor: Visitor):
     visitor.crawl("/", "/cleared/", "/admin/", *ODD_PAGES)
     visitor.check()
 
-    url_names = {name_of(address) for address in visitor.visited}
-    assert set(names(get_resolver().url_patterns)) - url_names - NOT_OPENED == set()
+    visited_names = {url_name(address) for address in visitor.visited}
+    assert set(url_names(get_resolver().url_patterns)) - visited_names - NOT_OPENED == set()
 
 
 def test_large_texts_run_no_payloads(visitor: Visitor):
@@ -363,11 +363,11 @@ def test_query_parameters_run_no_payloads(visitor: Visitor, other: Other):
 def test_live_updates_run_no_payloads(visitor: Visitor, other: Other):
     for address in ("/", f"/thread/?id={quote(known_id(other), safe='')}"):
         visitor.open(address)
-        fresh = f"FRESH{len(address)}"
-        note = f"{fresh} " + payloads.aimed("\n".join(payloads.MARKUP))
+        marker = f"FRESH{len(address)}"
+        note = f"{marker} " + payloads.aimed("\n".join(payloads.MARKUP))
         row = (note, note, to_text(datetime.now(UTC)), known_id(other))
         visitor.site.execute(UPDATE, [row])
-        wait(visitor.browser).until(expect.text_to_be_present_in_element((By.ID, "main"), fresh))
+        wait(visitor.browser).until(expect.text_to_be_present_in_element((By.ID, "main"), marker))
         visitor.look()
     visitor.check()
 
