@@ -27,6 +27,11 @@ def thread_url(name: str, thread_id: Any, **parameters: Any) -> str:
     return f"{reverse(name)}?{query if len(query) <= settings.MAX_QUERY_LENGTH else _TOO_LONG}"
 
 
+def threads_url(query: str) -> str:
+    """Return the URL of the thread list with the given query string, which may be empty."""
+    return f"{reverse('threads')}?{query}" if query else reverse("threads")
+
+
 def thread_token(thread_id: str) -> str:
     """Encode a thread id as a form value that browsers submit unchanged."""
     return "id-" + urlsafe_b64encode(str(thread_id).encode()).decode()

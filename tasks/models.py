@@ -76,22 +76,22 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
         self, column: str, value: str | int, task_id: str, *, descending: bool = True
     ) -> Self:
         """Return the rows that `in_order` sorts after the given one. Pass times in stored form."""
-        side = "lt" if descending else "gt"
-        stored = _stored(value)
-        return self.filter(
-            Q(**{f"{column}__{side}": stored}) | Q(**{f"task_id__{side}": task_id}),
-            **{f"{column}__{side}e": stored},  # redundant, but lets the database seek in the index
-        )
+        return self.compare(column, value, task_id, "lt" if descending else "gt")
 
     def through(
         self, column: str, value: str | int, task_id: str, *, descending: bool = True
     ) -> Self:
         """Return the given row and the rows that `in_order` sorts before it."""
-        side = "gt" if descending else "lt"
-        stored = _stored(value)
+        return self.compare(column, value, task_id, "gte" if descending else "lte")
+
+    def compare(self, column: str, value: str | int, task_id: str, lookup: str) -> Self:
+        """Return the rows that compare with the given one as `lookup` says: lt, lte, gt or gte."""
+        strict, stored = lookup[:2], _stored(value)
         return self.filter(
-            Q(**{f"{column}__{side}": stored}) | Q(**{f"task_id__{side}e": task_id}),
-            **{f"{column}__{side}e": stored},
+            Q(**{f"{column}__{strict}": stored}) | Q(**{f"task_id__{lookup}": task_id}),
+            **{
+                f"{column}__{strict}e": stored
+            },  # redundant, but lets the database seek in the index
         )
 
     def unresumable(self) -> Self:

@@ -30,8 +30,8 @@ class ReadOnlyAdmin(AdminBase):
     """A read-only admin, since only the agent writes rows and only entire threads can be deleted.
 
     Subclasses must also define the methods that `ChangeList` calls: `exact_match()` and
-    `partial_match()` for searches, `parse_cursor()`, `format_cursor()`, `rows_after()` and
-    `rows_through()` for keyset paging, and `row_url()`.
+    `partial_match()` for searches, `parse_cursor()`, `format_cursor()` and `compare()` for keyset
+    paging, and `row_url()`.
     """
 
     list_per_page = 50

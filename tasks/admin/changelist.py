@@ -76,12 +76,12 @@ class ChangeList(DjangosChangeList):
         descending = self.is_descending
         if AFTER in self.params:
             cursor = self.model_admin.parse_cursor(self.params[AFTER])
-            rows = self.model_admin.rows_after(rows, cursor, descending=descending)
+            rows = self.model_admin.compare(rows, cursor, "lt" if descending else "gt")
         last = rows.values_list(*self.model_admin.order)[self.window - 1 : self.window]
         for values in last:
             cursor = Cursor(values[0], values[-1])
             self.further = self.get_query_string({AFTER: self.model_admin.format_cursor(cursor)})
-            return self.model_admin.rows_through(rows, cursor, descending=descending)
+            return self.model_admin.compare(rows, cursor, "gte" if descending else "lte")
         return rows
 
     @property

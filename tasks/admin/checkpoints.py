@@ -10,13 +10,7 @@ from django.urls import reverse
 from tasks.addresses import admin_task_url, parse_number, thread_url
 from tasks.admin.base import ReadOnlyAdmin, invalid_values
 from tasks.admin.changelist import Cursor, invalid_cursor
-from tasks.admin.filters import (
-    TakenFilter,
-    TaskChannelFilter,
-    TaskModelFilter,
-    TaskProviderFilter,
-    TaskStatusFilter,
-)
+from tasks.admin.filters import TakenFilter, TaskStatusFilter, text_filters
 from tasks.admin.records import admin_tasks
 from tasks.engines import storable
 from tasks.models import TaskCheckpoint
@@ -32,13 +26,7 @@ COLUMNS = ("id", "task_id", "step_index", "created_at")
 @admin.register(TaskCheckpoint)
 class TaskCheckpointAdmin(ReadOnlyAdmin):
     list_display = ("number", "task_label", "step_label", "taken")
-    list_filter = (
-        TakenFilter,
-        TaskStatusFilter,
-        TaskChannelFilter,
-        TaskProviderFilter,
-        TaskModelFilter,
-    )
+    list_filter = (TakenFilter, TaskStatusFilter, *text_filters("task__"))
     search_fields = ("task_id",)
     search_help_text = "The id of a task or a thread, or a part of a task's."
     sortable_by = ("number",)
@@ -73,13 +61,8 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
     def format_cursor(self, cursor: Cursor) -> str:
         return str(cursor.id)
 
-    def rows_after(self, rows: QuerySet[Any], cursor: Cursor, *, descending: bool) -> QuerySet[Any]:
-        return rows.filter(**{f"id__{'lt' if descending else 'gt'}": cursor.id})
-
-    def rows_through(
-        self, rows: QuerySet[Any], cursor: Cursor, *, descending: bool
-    ) -> QuerySet[Any]:
-        return rows.filter(**{f"id__{'gte' if descending else 'lte'}": cursor.id})
+    def compare(self, rows: QuerySet[Any], cursor: Cursor, lookup: str) -> QuerySet[Any]:
+        return rows.filter(**{f"id__{lookup}": cursor.id})
 
     def row_url(self, row: Any) -> str:
         return reverse("admin:tasks_taskcheckpoint_change", args=[row.pk])

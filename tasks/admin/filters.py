@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from tasks.fields import to_value
-from tasks.listing.filters import PERIOD_LENGTHS, recent_values
+from tasks.listing.filters import PERIOD_LENGTHS, TEXT_FILTERS, recent_values
 from tasks.listing.forms import PERIODS
 from tasks.models import TaskStatus
 
@@ -108,7 +108,7 @@ class TextFilter(ListFilter):
     """A filter that accepts any text, and offers values from the newest tasks as choices."""
 
     template = "admin/tasks/text_filter.html"
-    lookup = ""
+    lookup: str
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], *args: Any) -> None:
         super().__init__(request, params, *args)
@@ -131,28 +131,17 @@ class TextFilter(ListFilter):
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         if not self.value():
             return queryset
-        return queryset.filter(**{self.lookup or str(self.parameter_name): self.value()})
+        return queryset.filter(**{self.lookup: self.value()})
 
 
-class ChannelFilter(TextFilter):
-    title = parameter_name = "channel"
+def text_filters(prefix: str = "") -> list[type[TextFilter]]:
+    """Return a filter for each of a task's short text columns, looked up with the prefix."""
+    return [_text_filter(column, prefix) for column in TEXT_FILTERS]
 
 
-class ProviderFilter(TextFilter):
-    title = parameter_name = "provider"
+def _text_filter(column: str, prefix: str) -> type[TextFilter]:
+    class ColumnFilter(TextFilter):
+        title = parameter_name = column
+        lookup = prefix + column
 
-
-class ModelFilter(TextFilter):
-    title = parameter_name = "model"
-
-
-class TaskChannelFilter(ChannelFilter):
-    lookup = "task__channel"
-
-
-class TaskProviderFilter(ProviderFilter):
-    lookup = "task__provider"
-
-
-class TaskModelFilter(ModelFilter):
-    lookup = "task__model"
+    return ColumnFilter

@@ -1,5 +1,6 @@
 """The Django admin for tasks."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from django.contrib import admin
@@ -17,19 +18,13 @@ from archive.models import Source
 from tasks.addresses import id_from_path, id_to_path, is_unaddressable, thread_url
 from tasks.admin.base import ReadOnlyAdmin, invalid_values
 from tasks.admin.changelist import Cursor, invalid_cursor
-from tasks.admin.filters import (
-    ActiveFilter,
-    ChannelFilter,
-    ModelFilter,
-    ProviderFilter,
-    StatusFilter,
-)
+from tasks.admin.filters import ActiveFilter, StatusFilter, text_filters
 from tasks.admin.records import admin_tasks, path_id
 from tasks.clearing import lifecycle
 from tasks.engines import storable
 from tasks.fields import to_text
 from tasks.large_values import is_unusable_key
-from tasks.listing.filters import MAX_CURSOR_TEXT
+from tasks.listing.filters import MAX_CURSOR_TEXT, TEXT_FILTERS
 from tasks.models import TaskCheckpoint, TaskRecord, TaskRecordQuerySet
 from tasks.secrets import request_masking
 from tasks.store.workspace import store_connection
@@ -55,10 +50,18 @@ TAB_LABELS = {
 STEPS_PER_PAGE = 50
 
 
+def _short_text(column: str) -> Callable[[TaskRecord], str]:
+    @admin.display(description=column)
+    def short_text(record: TaskRecord) -> str:
+        return request_masking.truncate(str(getattr(record, column)), 100)
+
+    return short_text
+
+
 @admin.register(TaskRecord)
 class TaskRecordAdmin(ReadOnlyAdmin):
-    list_display = ("label", "state", "channel_short", "provider_short", "model_short", "active")
-    list_filter = (StatusFilter, ActiveFilter, ChannelFilter, ProviderFilter, ModelFilter)
+    list_display = ("label", "state", *map(_short_text, TEXT_FILTERS), "active")
+    list_filter = (StatusFilter, ActiveFilter, *text_filters())
     search_fields = ("task_id", "thread_id")
     search_help_text = "The id of a task or a thread, or a part of one."
     sortable_by = ("active",)
@@ -100,16 +103,8 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         value, task_id = to_text(cursor.value), str(cursor.id or "")
         return f"{value[:MAX_CURSOR_TEXT]} {id_to_path(task_id[:MAX_CURSOR_TEXT])}"
 
-    def rows_after(
-        self, rows: TaskRecordQuerySet, cursor: Cursor, *, descending: bool
-    ) -> TaskRecordQuerySet:
-        return rows.after("updated_at", cursor.value, cursor.id, descending=descending)
-
-    def rows_through(
-        self, rows: TaskRecordQuerySet, cursor: Cursor, *, descending: bool
-    ) -> TaskRecordQuerySet:
-        value, task_id = to_text(cursor.value), cursor.id or ""
-        return rows.through("updated_at", value, task_id, descending=descending)
+    def compare(self, rows: TaskRecordQuerySet, cursor: Cursor, lookup: str) -> TaskRecordQuerySet:
+        return rows.compare("updated_at", to_text(cursor.value), cursor.id or "", lookup)
 
     def row_url(self, row: Any) -> str:
         return reverse("admin:tasks_taskrecord_change", args=[path_id(row)])
@@ -126,18 +121,6 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     @admin.display(description="status")
     def state(self, record: TaskRecord) -> str:
         return render_to_string("admin/tasks/status.html", {"status": str(record.status)})
-
-    @admin.display(description="channel")
-    def channel_short(self, record: TaskRecord) -> str:
-        return request_masking.truncate(str(record.channel), 100)
-
-    @admin.display(description="provider")
-    def provider_short(self, record: TaskRecord) -> str:
-        return request_masking.truncate(str(record.provider), 100)
-
-    @admin.display(description="model")
-    def model_short(self, record: TaskRecord) -> str:
-        return request_masking.truncate(str(record.model), 100)
 
     @admin.display(description="last active", ordering="updated_at")
     def active(self, record: TaskRecord) -> str:

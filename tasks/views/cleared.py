@@ -1,7 +1,7 @@
 """Views that show past clearings and restore their threads."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.db.models import Count, Q
@@ -92,7 +92,16 @@ def _context(request: HttpRequest, clearing: Clearing) -> dict[str, Any]:
     }
 
 
-def _with_returned(threads: list[ClearedThread]) -> list[tuple[ClearedThread, Any]]:
+class Returned(NamedTuple):
+    """A thread with the id of a cleared one, as described on the page of the clearing."""
+
+    since: datetime | None
+    now: str
+    fingerprint: str
+    is_running: bool
+
+
+def _with_returned(threads: list[ClearedThread]) -> list[tuple[ClearedThread, Returned | None]]:
     """Pair each cleared thread with a description of a new thread that has its id, or with None."""
     cleared_ids = [thread.thread_id for thread in threads if thread.fate == Fate.CLEARED]
     since = summaries.first_created(cleared_ids) if cleared_ids else {}
@@ -103,17 +112,15 @@ def _with_returned(threads: list[ClearedThread]) -> list[tuple[ClearedThread, An
     ]
 
 
-def _returned(thread: ClearedThread, summary: summaries.Summary | None, since: str | None) -> Any:
+def _returned(
+    thread: ClearedThread, summary: summaries.Summary | None, since: str | None
+) -> Returned | None:
     if summary is None or since is None:
         return None
-    created = parse_stored(since)
-    is_later = isinstance(created, datetime) and thread.cleared_at and created > thread.cleared_at
-    return {
-        "since": created if is_later else None,  # an imported thread keeps its creation time
-        "now": describe(summary),
-        "fingerprint": summary.fingerprint,
-        "is_running": summary.was_running,
-    }
+    created: Any = parse_stored(since)
+    if not (isinstance(created, datetime) and thread.cleared_at and created > thread.cleared_at):
+        created = None  # an imported thread keeps its creation time
+    return Returned(created, describe(summary), summary.fingerprint, summary.was_running)
 
 
 @require_POST

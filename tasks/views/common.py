@@ -6,10 +6,9 @@ from django.conf import settings
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, QueryDict
-from django.urls import reverse
 
 from archive.models import last_clearings
-from tasks.addresses import parse_number
+from tasks.addresses import parse_number, threads_url
 from tasks.large_values import is_unusable_key
 from tasks.models import TaskRecord, TaskRecordQuerySet
 from tasks.secrets import reveal
@@ -76,8 +75,7 @@ def checkpoint_number(request: HttpRequest) -> int:
 
 def list_url(request: HttpRequest) -> str:
     """Return the URL of the thread list that the user came from, given by the `list` parameter."""
-    query = QueryDict(request.GET.get("list", "")).urlencode()
-    return f"{reverse('threads')}?{query}" if query else reverse("threads")
+    return threads_url(QueryDict(request.GET.get("list", "")).urlencode())
 
 
 def no_such_thread(thread_id: str) -> Http404:

@@ -11,7 +11,7 @@ from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 from django.utils import timezone
 
-from tasks.addresses import admin_task_url, thread_url
+from tasks.addresses import admin_task_url, thread_url, threads_url
 from tasks.fields import to_text
 from tasks.listing.filters import Filters
 from tasks.listing.thread_list import neighbours
@@ -181,8 +181,7 @@ class ThreadPage:
             None if thread_id is None else thread_url("thread", thread_id, **params)
             for thread_id in neighbours(filters, self.record)
         )
-        list_url = reverse("threads")
-        return ListLinks(f"{list_url}?{query}" if query else list_url, previous, following)
+        return ListLinks(threads_url(query), previous, following)
 
     @cached_property
     def list_query(self) -> str | None:

@@ -8,10 +8,9 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from tasks.addresses import thread_url
+from tasks.addresses import thread_url, threads_url
 from tasks.fields import parse_stored
 from tasks.listing.change_token import change_token
 from tasks.listing.filters import TEXT_FILTERS, Cursor, Filters, recent_values
@@ -132,18 +131,27 @@ def _first_line(text: Any) -> str:
     return next((line.strip() for line in str(text or "").splitlines() if line.strip()), "")
 
 
-def _states(thread_list: ThreadList) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class State:
+    name: str
+    label: str
+    count: str
+    url: str
+    is_current: bool
+
+
+def _states(thread_list: ThreadList) -> list[State]:
     """Return a link for each state, with a thread count unless counting would be slow."""
     filters = thread_list.filters
     counts = {} if filters.q or filters.resume else thread_list.counts()
     return [
-        {
-            "name": name,
-            "label": label,
-            "count": _count_label(counts.get(name)),
-            "url": _list_url(filters.query_string(status=name)),
-            "is_current": filters.status == name,
-        }
+        State(
+            name,
+            label,
+            _count_label(counts.get(name)),
+            threads_url(filters.query_string(status=name)),
+            filters.status == name,
+        )
         for name, label in {"": "all", **STATES}.items()
     ]
 
@@ -154,19 +162,22 @@ def _count_label(count: int | None) -> str:
     return f"{MAX_COUNT}+" if count > MAX_COUNT else str(count)
 
 
-def _sorts(filters: Filters) -> list[dict[str, str]]:
+@dataclass(frozen=True)
+class Sort:
+    name: str
+    label: str
+    direction: str  # "ascending", "descending", or "" if the list is sorted by another column
+    url: str
+
+
+def _sorts(filters: Filters) -> list[Sort]:
     """Return the sortable column headings; the current sort column's link reverses the order."""
-    return [
-        {
-            "name": name,
-            "label": label,
-            "direction": {name: "descending", f"-{name}": "ascending"}.get(filters.sort, ""),
-            "url": _list_url(
-                filters.query_string(sort=f"-{name}" if filters.sort == name else name)
-            ),
-        }
-        for name, label in SORT_HEADINGS.items()
-    ]
+    sorts = []
+    for name, label in SORT_HEADINGS.items():
+        direction = {name: "descending", f"-{name}": "ascending"}.get(filters.sort, "")
+        query = filters.query_string(sort=f"-{name}" if filters.sort == name else name)
+        sorts.append(Sort(name, label, direction, threads_url(query)))
+    return sorts
 
 
 def _page_links(
@@ -181,7 +192,7 @@ def _page_links(
         "older_url": _cursor_url(filters, "after", older),
         "newer_url": _cursor_url(filters, "before", newer),
         "continue_url": _cursor_url(filters, "before" if before else "after", page.stopped_at),
-        "first_page_url": _list_url(filters.query_string()),
+        "first_page_url": threads_url(filters.query_string()),
         "scan_progress": _scan_progress(filters, page.stopped_at),
     }
 
@@ -193,11 +204,7 @@ def _scan_progress(filters: Filters, stopped_at: Cursor | None) -> str:
 
 
 def _cursor_url(filters: Filters, name: str, cursor: Cursor | None) -> str:
-    return _list_url(urlencode(filters.params() | cursor.params(name))) if cursor else ""
-
-
-def _list_url(query: str) -> str:
-    return f"{reverse('threads')}?{query}" if query else reverse("threads")
+    return threads_url(urlencode(filters.params() | cursor.params(name))) if cursor else ""
 
 
 def _form_context(filters: Filters) -> dict[str, Any]:
@@ -229,7 +236,7 @@ def _active_filters(filters: Filters) -> list[dict[str, str]]:
         **{name: f"{name} {params.get(name, '')}" for name in TEXT_FILTERS},
     }
     return [
-        {"text": text, "url": _list_url(filters.query_string(**{name: ""}))}
+        {"text": text, "url": threads_url(filters.query_string(**{name: ""}))}
         for name, text in labels.items()
         if name in params
     ]

@@ -270,7 +270,7 @@ def test_recreated_thread_is_replaced_only_on_request(operator: Client, store):
     form = {
         "thread": row.pk,
         "replace": "1",
-        "seen": page.context["rows"][0][1]["fingerprint"],
+        "seen": page.context["rows"][0][1].fingerprint,
     }
     content = operator.post(address, form, follow=True).content.decode()
     assert "What is there now is running." in content
@@ -280,7 +280,7 @@ def test_recreated_thread_is_replaced_only_on_request(operator: Client, store):
     assert TaskRecord.objects.get().final_response == "newer"
 
     page = operator.get(reverse("clearing", args=[row.clearing_id]))
-    form["seen"] = page.context["rows"][0][1]["fingerprint"]
+    form["seen"] = page.context["rows"][0][1].fingerprint
     operator.post(address, {**form, "with_running": "on"})
     assert TaskRecord.objects.get().final_response == "old"
 

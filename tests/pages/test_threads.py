@@ -277,7 +277,7 @@ def test_state_counts_are_capped(viewer: Client, store, mixed, monkeypatch):
     monkeypatch.setattr(thread_list, "MAX_COUNT", 2)
     monkeypatch.setattr(threads, "MAX_COUNT", 2)
 
-    counts = {s["name"]: s["count"] for s in viewer.get("/").context["states"]}
+    counts = {s.name: s.count for s in viewer.get("/").context["states"]}
 
     assert counts == {
         "": "2+",
@@ -293,7 +293,7 @@ def test_state_counts_are_capped(viewer: Client, store, mixed, monkeypatch):
 def test_state_counts_apply_the_other_filters(viewer: Client, store, mixed):
     states = viewer.get("/?channel=telegram&status=failed&period=7d").context["states"]
 
-    counts = {s["name"]: s["count"] for s in states}
+    counts = {s.name: s.count for s in states}
     assert (counts[""], counts["failed"], counts["timed_out"]) == ("3", "0", "1")
 
 
