@@ -229,11 +229,11 @@ class Visitor:
         is_admin = urlsplit(self.browser.current_url).path.startswith("/admin/")
         self.browser.execute_script(EXERCISE)
         wait(self.browser).until(lambda b: b.execute_script(IS_LOADED))
-        tags = html_audit.OURS | html_audit.OF_MARKDOWN
+        tags = html_audit.SITE_TAGS | html_audit.MARKDOWN_TAGS
         attributes = html_audit.ATTRIBUTES | BY_SCRIPT
         if is_admin:
-            tags = tags | html_audit.OF_ADMIN
-            attributes = attributes | html_audit.OF_ADMIN_ATTRIBUTES | {"style"}
+            tags = tags | html_audit.ADMIN_TAGS
+            attributes = attributes | html_audit.ADMIN_ATTRIBUTES | {"style"}
         problems, links = self.browser.execute_script(AUDIT, sorted(tags), sorted(attributes))
         self.problems += [f"{self.browser.current_url[:120]}: {problem}" for problem in problems]
         return [link.removeprefix(self.site.origin) for link in links]

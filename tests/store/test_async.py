@@ -34,14 +34,14 @@ async def drained() -> None:
     await sync_to_async(lambda: None)()
 
 
-def test_hundred_coroutines_at_once_lose_nothing(store):
+def test_hundred_concurrent_coroutines_lose_no_write(store):
     async def work(number: int) -> tuple[Any, Any]:
-        mine = {"task_id": f"t{number % 10}", "thread_id": f"t{number % 10}"}
-        await service.arecord_checkpoint(update(**mine, step_index=number))
-        found = await service.aload_by_thread_id(mine["thread_id"])
-        assert found is not None
+        ids = {"task_id": f"t{number % 10}", "thread_id": f"t{number % 10}"}
+        await service.arecord_checkpoint(update(**ids, step_index=number))
+        record = await service.aload_by_thread_id(ids["thread_id"])
+        assert record is not None
         await service.asave_snapshot(snapshot(task_id=f"s{number}", thread_id=f"s{number}"))
-        return found.checkpoint_count, len(found.checkpoints)
+        return record.checkpoint_count, len(record.checkpoints)
 
     async def main() -> list[tuple[Any, Any]]:
         return await asyncio.gather(*map(work, range(100)))
@@ -54,7 +54,7 @@ def test_hundred_coroutines_at_once_lose_nothing(store):
     assert len(rows(store, "task_records")) == 110
 
 
-def test_cancelled_call_completes_or_never_happens(store):
+def test_cancelled_call_completes_or_has_no_effect(store):
     async def main() -> list[Any]:
         calls = [
             asyncio.ensure_future(service.arecord_checkpoint(update(step_index=number)))
@@ -69,10 +69,10 @@ def test_cancelled_call_completes_or_never_happens(store):
         return results
 
     results = run(main())
-    found = loaded()
-    steps = {step.step_index for step in found.checkpoints}
+    record = loaded()
+    steps = {step.step_index for step in record.checkpoints}
 
-    assert found.checkpoint_count == len(found.checkpoints) == len(steps)
+    assert record.checkpoint_count == len(record.checkpoints) == len(steps)
     assert {number for number, result in enumerate(results) if result is None} <= steps
     assert {type(result) for result in results} == {type(None), asyncio.CancelledError}
 

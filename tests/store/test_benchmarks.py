@@ -35,13 +35,13 @@ def writes_by_kind(outcome: stress.Outcome) -> dict[str, int]:
     return writes
 
 
-def test_nothing_is_lost_on_sqlite_beside_the_original(stressed):
+def test_stress_run_with_the_original_on_sqlite_loses_no_write(stressed):
     _, outcome = stressed
     assert outcome.faults == []
     assert writes_by_kind(outcome) == {"original": 80, "threads": 80, "coroutines": 80}
 
 
-def test_nothing_is_lost_on_postgresql_with_moves_and_clears(tmp_path: Path):
+def test_stress_run_with_moves_and_clears_on_postgresql_loses_no_write(tmp_path: Path):
     if reason := postgres.unavailable_reason():
         skip(reason)
     with postgres.running_postgres(tmp_path) as server:
@@ -52,7 +52,7 @@ def test_nothing_is_lost_on_postgresql_with_moves_and_clears(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("tampering", "noticed"),
+    ("tampering", "message"),
     [
         ("DELETE FROM task_checkpoints WHERE task_id LIKE 'kept-%'", "lost"),
         ("UPDATE task_checkpoints SET checkpoint_note = 'nobody:1'", "nobody was told of nobody:1"),
@@ -62,13 +62,13 @@ def test_nothing_is_lost_on_postgresql_with_moves_and_clears(tmp_path: Path):
         ("UPDATE task_checkpoints SET created_at = 9999999 - id", ", after "),
     ],
 )
-def test_stress_run_detects(stressed, tmp_path: Path, tampering: str, noticed: str):
+def test_stress_run_detects_tampering(stressed, tmp_path: Path, tampering: str, message: str):
     store, outcome = stressed
     shutil.copytree(Path(store.address).parent, tmp_path, dirs_exist_ok=True)
     with closing(sqlite3.connect(tmp_path / "tasks.db")) as connection, connection:
         connection.execute(tampering)
-    found = list(stress.faults(Store.on_sqlite(tmp_path), outcome.logs))
-    assert [fault for fault in found if noticed in fault] != []
+    faults = list(stress.faults(Store.on_sqlite(tmp_path), outcome.logs))
+    assert [fault for fault in faults if message in fault] != []
 
 
 def test_writer_detects_a_torn_read():
@@ -81,15 +81,15 @@ def test_writer_detects_a_torn_read():
     assert writer.log.torn == ["moving-1: torn read, thread-0"]
 
 
-def test_nothing_acknowledged_is_lost_when_a_writer_is_killed(tmp_path: Path):
+def test_crash_run_loses_no_acknowledged_write(tmp_path: Path):
     outcome = in_new_process(crash.run, Store.on_sqlite(tmp_path), kills=10, seed=1)
     assert outcome.faults == []
     assert outcome.lives == 10
     assert outcome.acknowledged >= 5  # every other writer is killed only after its first write
 
 
-@pytest.mark.parametrize(("acknowledged", "found"), [(2, None), (3, 4), (4, 4), (5, None)])
-def test_crash_run_counts_every_write(tmp_path: Path, acknowledged, found):
+@pytest.mark.parametrize(("acknowledged", "count"), [(2, None), (3, 4), (4, 4), (5, None)])
+def test_crash_run_counts_every_write(tmp_path: Path, acknowledged, count):
     store = Store.on_sqlite(tmp_path)
     verbs = original.on_sqlite(Path(store.address))
     changes = {
@@ -104,13 +104,13 @@ def test_crash_run_counts_every_write(tmp_path: Path, acknowledged, found):
     verbs.record_checkpoint(original.values(changes["keep"]))
     verbs.connection.close()
 
-    assert crash.count_writes(store, 7, ([], None), acknowledged) == found
+    assert crash.count_writes(store, 7, ([], None), acknowledged) == count
     assert crash.count_writes(store, 7, (["6:3"], None), acknowledged) is None
 
 
-def test_table_marks_what_is_slower_than_its_bound():
-    took = {"ours": 2.4e-5, "floor": 1e-5, "langgraph": 4.8e-5}
-    medians = {(verb, str(size)): took for verb in VERBS for size in SIZES}
+def test_table_marks_results_slower_than_their_bound():
+    seconds = {"ours": 2.4e-5, "floor": 1e-5, "langgraph": 4.8e-5}
+    medians = {(verb, str(size)): seconds for verb in VERBS for size in SIZES}
 
     rows = [row[1:] for row in table.rows("SQLite", medians)]
 

@@ -38,15 +38,19 @@ def test_agent_uses_the_workspace_of_the_environment(tmp_path: Path):
 
 
 def test_agent_workspace_overrides_the_environment(tmp_path: Path):
-    done = agent(f"connect({str(tmp_path)!r})", TASKS_DATABASE_URL="postgres://nowhere.invalid/x")
+    process = agent(
+        f"connect({str(tmp_path)!r})", TASKS_DATABASE_URL="postgres://nowhere.invalid/x"
+    )
 
-    assert done.stdout == "1\n"
+    assert process.stdout == "1\n"
 
 
 def test_agent_opens_no_site_database(tmp_path: Path):
-    done = agent(f"connect({str(tmp_path)!r})", SITE_DATABASE_URL=f"sqlite:///{tmp_path}/site.db")
+    process = agent(
+        f"connect({str(tmp_path)!r})", SITE_DATABASE_URL=f"sqlite:///{tmp_path}/site.db"
+    )
 
-    assert done.stdout == "1\n"
+    assert process.stdout == "1\n"
     assert not (tmp_path / "site.db").exists()
 
 
@@ -56,9 +60,9 @@ def test_agent_uses_a_database_url(store):
     settings = store.settings_dict
     url = f"postgres://{settings['USER']}@/{settings['NAME']}?host={settings['HOST']}"
 
-    done = agent(f"connect(database_url={url!r})")
+    process = agent(f"connect(database_url={url!r})")
 
-    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert (process.stdout, process.stderr) == ("1\n", "")
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_every_fault_raises_a_store_error():
 @only_sqlite
 @pytest.mark.parametrize("value", ["x'5b5d'", "CAST(x'5b22ff225d' AS TEXT)"], ids=["blob", "bytes"])
 @pytest.mark.parametrize(("table", "column"), TEXTS)
-def test_value_of_wrong_type_is_named_by_verbs_and_displayed_by_pages(
+def test_value_of_wrong_type_is_named_in_errors_and_displayed_on_pages(
     store, viewer: Client, monkeypatch: pytest.MonkeyPatch, table: str, column: str, value: str
 ):
     service.record_checkpoint(update())
@@ -90,7 +90,7 @@ def test_value_of_wrong_type_is_named_by_verbs_and_displayed_by_pages(
         ("task_checkpoints", "items_json"),
     ],
 )
-def test_corrupt_json_is_named_by_verbs_and_marked_on_pages(
+def test_corrupt_json_is_named_in_errors_and_marked_on_pages(
     store, viewer: Client, table: str, column: str, value: str
 ):
     service.record_checkpoint(update())
@@ -107,7 +107,7 @@ def test_corrupt_json_is_named_by_verbs_and_marked_on_pages(
 
 
 @pytest.mark.parametrize("verb", ["record", "load"])
-def test_missing_table_is_reported_and_nothing_is_half_written(store, viewer: Client, verb: str):
+def test_missing_table_is_reported_without_a_partial_write(store, viewer: Client, verb: str):
     service.record_checkpoint(update())
     before = rows(store, "task_records")
     with transaction.atomic(using=store.alias):
@@ -200,11 +200,11 @@ def test_killed_writer_loses_no_acknowledged_write(tmp_path: Path):
                 last = int(writer.stdout.readline())
             writer.send_signal(signal.SIGKILL)
             rest = writer.stdout.read().split()
-        told = int(rest[-1]) if rest else last
+        acknowledged = int(rest[-1]) if rest else last
         with closing(sqlite3.connect(file)) as other:
             steps = [row[0] for row in other.execute("SELECT step_index FROM task_checkpoints")]
             other.execute("DELETE FROM task_records")
             other.execute("DELETE FROM task_checkpoints")
             other.commit()
-        assert steps in (list(range(told + 1)), list(range(told + 2)))
+        assert steps in (list(range(acknowledged + 1)), list(range(acknowledged + 2)))
         assert contents(file) == []

@@ -29,7 +29,7 @@ def status(store, client: Client) -> tuple[int, str]:
     return response.status_code, response.content.decode()
 
 
-def test_full_store_can_be_read_and_loses_nothing(store, store_file: Path):
+def test_full_store_is_readable_and_loses_nothing(store, store_file: Path):
     service.record_checkpoint(large(1))
     with store.cursor() as cursor:
         cursor.execute("VACUUM")  # removes free pages that earlier tests may have left
@@ -49,23 +49,23 @@ def test_full_disk_loses_no_acknowledged_write_and_works_once_there_is_room(
 ):
     disk = tmp_path / "disk"
     with small_disk(disk, "1m"), store_at(disk / "tasks.db", store):
-        done = 0
+        count = 0
         with pytest.raises(StoreFullError, match=f"The store at {disk}/tasks.db is on a full disk"):
             while True:
-                service.record_checkpoint(large(done))
-                done += 1
+                service.record_checkpoint(large(count))
+                count += 1
         with pytest.raises(StoreFullError):
             service.save_snapshot(snapshot(final_response="x" * 100_000))
-        assert [step.step_index for step in loaded().checkpoints] == list(range(done))
+        assert [step.step_index for step in loaded().checkpoints] == list(range(count))
         assert status(store, viewer)[0] == 200
 
         fill(disk)
-        assert loaded().checkpoint_count == done
+        assert loaded().checkpoint_count == count
         assert status(store, viewer)[0] in (200, 503)  # 503 if no space is left for the -shm file
 
         remount(disk, "size=8m")
-        service.record_checkpoint(large(done))
-        assert contents(disk / "tasks.db") == [("telegram_42", done + 1, done + 1)]
+        service.record_checkpoint(large(count))
+        assert contents(disk / "tasks.db") == [("telegram_42", count + 1, count + 1)]
         assert status(store, viewer)[0] == 200
 
 
@@ -116,7 +116,9 @@ def check_mended(folder: Path) -> None:
     assert contents(folder / "tasks.db") == [("telegram_42", 2, 2)]
 
 
-def test_read_only_store_refuses_writes_in_plain_words(store, viewer: Client, read_only: Path):
+def test_read_only_store_refuses_writes_with_a_clear_message(
+    store, viewer: Client, read_only: Path
+):
     for _ in range(2):
         for write in (
             lambda: service.record_checkpoint(update(step_index=2)),

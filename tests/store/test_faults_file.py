@@ -141,7 +141,7 @@ def test_read_reopens_a_replaced_file(file: Path, verb):
     ],
     ids=["deleted", "cut off", "emptied", "spoilt", "a folder", "a loop"],
 )
-def test_verbs_and_pages_report_the_problem_until_a_good_file_is_back(
+def test_verbs_and_pages_report_a_bad_file_until_it_is_restored(
     store, file: Path, viewer: Client, harm, error
 ):
     harm(file)
@@ -176,7 +176,7 @@ def test_file_deleted_while_being_opened_is_detected(store, file: Path):
         service.record_checkpoint(update(step_index=2))
 
 
-def test_deleted_file_is_never_replaced_by_an_empty_one(file: Path):
+def test_deleted_file_is_not_recreated(file: Path):
     delete(file)
     for _ in range(2):
         with pytest.raises(StoreMissingError):
@@ -185,7 +185,7 @@ def test_deleted_file_is_never_replaced_by_an_empty_one(file: Path):
     assert not file.exists()
 
 
-def test_file_that_grows_and_shrinks_by_vacuum_is_the_same_file(store, file: Path):
+def test_vacuumed_file_is_not_a_replaced_file(store, file: Path):
     service.record_checkpoint(update(items=[], checkpoint_note="x" * 1_000_000))
     with store.cursor() as cursor:
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -223,7 +223,7 @@ def test_replaced_file_rolls_back_the_callers_transaction(store, file: Path):
     assert contents(file) == [("telegram_42", 1, 1)]
 
 
-def test_damage_in_the_middle_is_reported(store, file: Path):
+def test_damaged_page_is_reported(store, file: Path):
     store.close()
     with file.open("r+b") as opened:
         opened.seek(4096)

@@ -78,7 +78,7 @@ class Restartable:
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="Linux tells how to restart.")
-def test_server_that_stops_and_starts_again(store, viewer: Client, tmp_path: Path):
+def test_verbs_recover_when_the_server_restarts(store, viewer: Client, tmp_path: Path):
     with postgres.running_postgres(tmp_path) as server, settings_of(store, **server):
         workspace.open_store()
         service.record_checkpoint(update())

@@ -189,8 +189,8 @@ def test_copied_timestamp_has_the_same_text(duplicate, text):
     stamp = Timestamp.from_text(text)
     twin = duplicate(stamp)
     assert (type(twin), twin, twin.text, twin.tzinfo) == (Timestamp, stamp, text, UTC)
-    made = duplicate(Timestamp(2026, 1, 1, tzinfo=UTC))
-    assert (made, to_text(made)) == (at(2026, 1, 1), "2026-01-01T00:00:00+00:00")
+    restored = duplicate(Timestamp(2026, 1, 1, tzinfo=UTC))
+    assert (restored, to_text(restored)) == (at(2026, 1, 1), "2026-01-01T00:00:00+00:00")
 
 
 def test_timestamp_computed_from_another_has_its_own_text():
@@ -294,7 +294,7 @@ def test_rows_sort_chronologically(store, stored):
 
 
 @pytest.mark.parametrize(
-    ("lookup", "found"),
+    ("lookup", "expected"),
     [
         ("exact", "d"),
         ("gt", "efg"),
@@ -303,9 +303,9 @@ def test_rows_sort_chronologically(store, stored):
         ("lte", "abcd"),
     ],
 )
-def test_loaded_value_is_compared_to_the_nanosecond(store, stored, lookup, found):
+def test_loaded_value_is_compared_to_the_nanosecond(store, stored, lookup, expected):
     value = TaskRecord.objects.get(task_id="d").updated_at
-    assert letters(TaskRecord.objects.filter(**{f"updated_at__{lookup}": value})) == found
+    assert letters(TaskRecord.objects.filter(**{f"updated_at__{lookup}": value})) == expected
 
 
 def test_loaded_values_work_in_range_and_in_lookups(store, stored):
@@ -316,7 +316,7 @@ def test_loaded_values_work_in_range_and_in_lookups(store, stored):
 
 
 @pytest.mark.parametrize(
-    ("lookups", "found"),
+    ("lookups", "expected"),
     [
         ({"updated_at__gt": at(2026, 11, 2, 11, 7, 52, 161973)}, "efg"),
         ({"updated_at__lt": datetime(2026, 11, 2, 20, 7, 52, 1, tzinfo=TOKYO)}, "ab"),
@@ -341,8 +341,8 @@ def test_loaded_values_work_in_range_and_in_lookups(store, stored):
     ],
     ids=str,
 )
-def test_lookups_match(store, stored, lookups, found):
-    assert letters(TaskRecord.objects.filter(**lookups)) == found
+def test_lookups_match(store, stored, lookups, expected):
+    assert letters(TaskRecord.objects.filter(**lookups)) == expected
 
 
 @pytest.mark.parametrize(
@@ -374,15 +374,15 @@ def test_lookups_match(store, stored, lookups, found):
     ids=lambda value: str(value),
 )
 def test_functions_return(store, stored, function, answer):
-    found = TaskRecord.objects.filter(task_id="f").annotate(answer=function)
-    assert found.values_list("answer", flat=True).get() == answer
+    annotated = TaskRecord.objects.filter(task_id="f").annotate(answer=function)
+    assert annotated.values_list("answer", flat=True).get() == answer
 
 
 def test_functions_return_none_for_other_text(store, stored):
-    found = TaskRecord.objects.filter(task_id="f").annotate(
+    annotated = TaskRecord.objects.filter(task_id="f").annotate(
         day=TruncDay("completed_at"), hour=ExtractHour("completed_at")
     )
-    [answers] = found.values_list("day", "hour")
+    [answers] = annotated.values_list("day", "hour")
     assert set(answers) == {None}
 
 

@@ -33,18 +33,18 @@ VALUES = st.one_of(
 )
 
 
-@given(value=VALUES, most=st.integers(1, 12), before=st.sampled_from(["", "x" * 5_000]))
-def test_beginning_is_what_substr_gives_of_any_value(value: Any, most: int, before: str):
+@given(value=VALUES, limit=st.integers(1, 12), before=st.sampled_from(["", "x" * 5_000]))
+def test_read_row_returns_the_same_start_as_substr(value: Any, limit: int, before: str):
     with closing(sqlite3.connect(":memory:")) as raw:
         raw.execute("CREATE TABLE odd (before, value, after)")
         raw.execute("INSERT INTO odd VALUES (?, ?, 7)", (before, value))
         statement = "SELECT substr(value, 1, ?), length(CAST(value AS BLOB)) FROM odd"
-        [(start, length)] = raw.execute(statement, (most,))
+        [(start, length)] = raw.execute(statement, (limit,))
 
-        found, beside = large_values.read_row(raw, "odd", 1, {"value": most}, "after")
+        row, rest = large_values.read_row(raw, "odd", 1, {"value": limit}, "after")
 
-        assert beside == (7,)
-        assert found["value"] == large_values.Beginning(start, length)
+        assert rest == (7,)
+        assert row["value"] == large_values.Beginning(start, length)
         assert large_values.lengths(raw, "odd", 1, ["value"]) == {"value": length or 0}
 
 
@@ -102,11 +102,11 @@ def test_list_of_large_rows_reads_each_once(store):
     assert bytes_read() - before < 3 * size * 1.1
 
 
-def test_search_skips_histories_that_are_too_large_and_says_so(viewer: Client, store, settings):
+def test_search_skips_and_reports_histories_that_are_too_large(viewer: Client, store, settings):
     settings.MAX_HISTORY_SIZE = 1_000
-    said = '[{"role":"user","content":"a needle%s"}]'
-    task("small", execution_history_json=said % "", updated_at=NEW)
-    task("large", execution_history_json=said % (" in hay" * 1_000), updated_at=OLD)
+    history = '[{"role":"user","content":"a needle%s"}]'
+    task("small", execution_history_json=history % "", updated_at=NEW)
+    task("large", execution_history_json=history % (" in hay" * 1_000), updated_at=OLD)
 
     page = viewer.get("/?q=needle")
 
@@ -134,7 +134,7 @@ LARGE = '[{"role":"user","content":"hällo' + " wörld" * 10_000 + '"}]'
 
 @only_sqlite
 @pytest.mark.parametrize("tab", ["transcript", "checkpoints", "resume", "raw"])
-def test_page_of_a_too_large_thread_reads_no_whole_text(
+def test_page_of_a_too_large_thread_does_not_read_whole_texts(
     viewer: Client, store, small_bound, tab: str
 ):
     task("t", execution_history_json=LARGE * 3, resumable_history_json=LARGE * 3)
@@ -145,16 +145,16 @@ def test_page_of_a_too_large_thread_reads_no_whole_text(
 
     assert page.status_code == 200
     assert page.context["page"].list_links.previous == "/thread/?id=neighbour"
-    said = {"transcript": "too large for a page", "resume": "The agent can resume with it"}
-    assert said.get(tab, "") in page.content.decode()
+    messages = {"transcript": "too large for a page", "resume": "The agent can resume with it"}
+    assert messages.get(tab, "") in page.content.decode()
     assert "unreadable" not in page.content.decode()
 
 
 def recorded(pieces: Any, read: list[bytes]) -> Any:
     """Wrap the generator function `pieces` so that everything it yields is added to `read`."""
 
-    def record(*given: Any) -> Iterator[bytes]:
-        for piece in pieces(*given):
+    def record(*args: Any) -> Iterator[bytes]:
+        for piece in pieces(*args):
             read.append(piece)
             yield piece
 
@@ -170,8 +170,8 @@ def test_too_large_text_is_streamed(viewer: Client, store, small_bound, monkeypa
 
     answer = viewer.get("/thread/raw/?id=t&text=execution_history_json")
 
-    sent = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
-    assert sent.decode() == LARGE[:2_000] and b"".join(read) == sent
+    content = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+    assert content.decode() == LARGE[:2_000] and b"".join(read) == content
     assert max(map(len, read)) <= 16
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
 
@@ -208,7 +208,7 @@ def test_confirmation_measures_values_too_large_for_sqlite_to_return(operator: C
     assert 500_000 < page.context["confirmation"].size < 500_400
 
 
-def test_too_large_thread_is_not_cleared_and_the_reason_is_given(store, monkeypatch):
+def test_too_large_thread_is_not_cleared_and_has_a_reason(store, monkeypatch):
     monkeypatch.setattr(batches, "LARGEST", 100_000)
     task("large", execution_history_json="x" * 100_000, status="failed")
     task("small", status="failed")
@@ -220,9 +220,7 @@ def test_too_large_thread_is_not_cleared_and_the_reason_is_given(store, monkeypa
     assert TaskRecord.objects.get().pk == "large"
 
 
-def test_too_large_steps_are_displayed_by_their_beginning(
-    viewer: Client, store, store_queries, monkeypatch
-):
+def test_too_large_steps_are_truncated(viewer: Client, store, store_queries, monkeypatch):
     monkeypatch.setattr(steps, "MAX_ITEMS_LENGTH", 1_000)
     record = task("t")
     for number, output in enumerate(("small", "large" * 1_000), start=1):

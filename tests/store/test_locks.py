@@ -67,10 +67,10 @@ def test_pages_open_while_the_agent_holds_the_lock(store, locked, admin_client: 
     for address in addresses().values():
         with CaptureQueriesContext(store) as captured:
             response = admin_client.get(address)
-        answered = (response.status_code in (200, 302), b"uncommitted" in response.getvalue())
-        assert answered == (True, False), address
-        asked = {query["sql"].split()[0] for query in captured.captured_queries}
-        assert asked <= {"SELECT", "BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"}, address
+        outcome = (response.status_code in (200, 302), b"uncommitted" in response.getvalue())
+        assert outcome == (True, False), address
+        statements = {query["sql"].split()[0] for query in captured.captured_queries}
+        assert statements <= {"SELECT", "BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"}, address
 
 
 @only_sqlite
@@ -87,7 +87,7 @@ def test_every_page_of_the_store_is_covered(store):
     for model in (TaskRecord, TaskCheckpoint):
         patterns += admin.site.get_model_admin(model).get_urls()
     names = {pattern.name for pattern in patterns if pattern.name}
-    not_for_looking = {name for name in names if name.endswith(("_add", "_delete"))}
+    unlisted = {name for name in names if name.endswith(("_add", "_delete"))}
 
-    not_for_looking |= {name for name in names if name.startswith(("clearing-", "clear-"))}
-    assert names - not_for_looking - {"sign-in-link", "secrets"} == set(addresses())
+    unlisted |= {name for name in names if name.startswith(("clearing-", "clear-"))}
+    assert names - unlisted - {"sign-in-link", "secrets"} == set(addresses())

@@ -79,10 +79,10 @@ def described(file):
 
         def indexes(table):
             # Omit row[0], the index's sequence number, which depends on the other indexes.
-            found = {row[1]: row[2:] for row in pragma("index_list", table) if row[1] not in OURS}
+            rows = {row[1]: row[2:] for row in pragma("index_list", table) if row[1] not in OURS}
             return {
                 name: (kind, pragma("index_info", name), pragma("index_xinfo", name))
-                for name, kind in found.items()
+                for name, kind in rows.items()
             }
 
         return {
@@ -98,17 +98,17 @@ def described(file):
 
 def contents(file):
     """Return the last id, and the type, bytes and SQL literal of every value in both tables."""
-    found = {"ids": ask(file, "SELECT seq FROM sqlite_sequence WHERE name = 'task_checkpoints'")}
+    data = {"ids": ask(file, "SELECT seq FROM sqlite_sequence WHERE name = 'task_checkpoints'")}
     for table, columns in TABLES.items():
         values = ", ".join(f"typeof({c}), hex({c}), quote({c})" for c in columns)
-        found[table] = ask(file, f"SELECT rowid, {values} FROM {table} ORDER BY rowid")
-    return found
+        data[table] = ask(file, f"SELECT rowid, {values} FROM {table} ORDER BY rowid")
+    return data
 
 
 def schema(file):
     """Return the SQL of the tables and indexes that also exist in the original store."""
-    found = ask(file, "SELECT name, tbl_name, type, sql FROM sqlite_master ORDER BY name")
-    return [row for row in found if row[1].decode() in TABLES and row[0].decode() not in OURS]
+    rows = ask(file, "SELECT name, tbl_name, type, sql FROM sqlite_master ORDER BY name")
+    return [row for row in rows if row[1].decode() in TABLES and row[0].decode() not in OURS]
 
 
 # Store files created by our migrations
@@ -304,14 +304,14 @@ def test_plain_migrate_brings_both_databases_up_to_date(tmp_path, is_new):
         "SITE_DATABASE_URL": f"sqlite:///{site}",
         "DJANGO_SETTINGS_MODULE": "gloamy_site.settings",
     }
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, DATA.parent.parent / "manage.py", "migrate", "--verbosity=0"],
         env=environment,
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
     assert {b"auth_user", b"django_session"} < tables(site)
     assert tables(site) & {b"task_records", b"task_checkpoints"} == set()
     assert tables(store) == {b"task_records", b"task_checkpoints", b"django_migrations"}
@@ -320,8 +320,8 @@ def test_plain_migrate_brings_both_databases_up_to_date(tmp_path, is_new):
 
 
 def tables(file):
-    found = ask(file, "SELECT name FROM sqlite_master WHERE type = 'table'")
-    return {name for (name,) in found if not name.startswith(b"sqlite_")}
+    rows = ask(file, "SELECT name FROM sqlite_master WHERE type = 'table'")
+    return {name for (name,) in rows if not name.startswith(b"sqlite_")}
 
 
 @pytest.mark.parametrize(

@@ -95,15 +95,15 @@ def test_after_pages_through_every_row_once(store, size):
     for number, task_id in enumerate("mzaikÄ🚀bé"):
         task(task_id, updated_at=[OLD, NEW, NEW, NEW, OLD][number % 5])
     in_order = ids(TaskRecord.objects.newest_first())
-    seen, page = [], list(TaskRecord.objects.newest_first()[:size])
+    task_ids, page = [], list(TaskRecord.objects.newest_first()[:size])
     while page:
-        seen += ids(page)
+        task_ids += ids(page)
         last = rows_by_id(store)[page[-1].task_id]
         following = TaskRecord.objects.newest_first().after(
             "updated_at", last["updated_at"], last["task_id"]
         )
         page = list(following[:size])
-    assert seen == in_order == ["🚀", "é", "z", "i", "b", "a", "Ä", "m", "k"]
+    assert task_ids == in_order == ["🚀", "é", "z", "i", "b", "a", "Ä", "m", "k"]
 
 
 def rows_by_id(store):
@@ -157,8 +157,8 @@ def test_lists_need_one_query_for_any_number_of_rows(store, django_assert_num_qu
         task(f"task {count}", thread_id="t")
         checkpoint(task(f"other {count}"))
         with django_assert_num_queries(1, connection=store):
-            found = list(TaskRecord.objects.latest_per_thread().newest_first().for_list())
-            texts = [(record.thread_id, record.status, record.updated_at) for record in found]
+            records = list(TaskRecord.objects.latest_per_thread().newest_first().for_list())
+            texts = [(record.thread_id, record.status, record.updated_at) for record in records]
         assert len(texts) == {1: 2, 3: 3}[count]
 
 
@@ -205,10 +205,10 @@ def test_after_and_through_divide_the_rows_of_an_order(store, column, descending
     ordered = TaskRecord.objects.in_order(column, descending=descending)
     in_order = ids(ordered)
     stored = rows_by_id(store)
-    for place, task_id in enumerate(in_order, start=1):
+    for position, task_id in enumerate(in_order, start=1):
         at = (column, stored[task_id][column], task_id)
-        assert ids(ordered.through(*at, descending=descending)) == in_order[:place]
-        assert ids(ordered.after(*at, descending=descending)) == in_order[place:]
+        assert ids(ordered.through(*at, descending=descending)) == in_order[:position]
+        assert ids(ordered.after(*at, descending=descending)) == in_order[position:]
 
 
 @pytest.mark.parametrize(

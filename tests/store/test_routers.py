@@ -43,7 +43,7 @@ def test_operations_run_on_the_database_of_their_models(alias, app_label, hints,
 
 
 @pytest.mark.django_db(databases="__all__")
-def test_rows_of_the_store_and_of_the_site_go_to_their_own_files(store):
+def test_rows_are_written_to_their_own_database(store):
     checkpoint(task())
     User.objects.create_user("maya")
     assert TaskRecord.objects.get()._state.db == store.alias
@@ -52,16 +52,16 @@ def test_rows_of_the_store_and_of_the_site_go_to_their_own_files(store):
 
 
 @pytest.mark.django_db(databases="__all__")
-def test_databases_hold_their_own_tables_alone(store):
+def test_each_database_has_only_its_own_tables(store):
     ours = {"task_records", "task_checkpoints"}
     assert set(store.introspection.table_names()) == {*ours, "django_migrations"}
     assert ours & set(connections["default"].introspection.table_names()) == set()
 
 
 @pytest.mark.django_db(databases="__all__")
-def test_permissions_are_to_view_to_clear_and_to_see_secrets():
-    found = Permission.objects.filter(content_type__app_label="tasks")
-    names = found.filter(content_type__model__in=["taskrecord", "taskcheckpoint"])
+def test_permissions_are_view_clear_and_reveal():
+    permissions = Permission.objects.filter(content_type__app_label="tasks")
+    names = permissions.filter(content_type__model__in=["taskrecord", "taskcheckpoint"])
     assert sorted(names.values_list("codename", flat=True)) == [
         "clear_thread",
         "reveal_secrets",

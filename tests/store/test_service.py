@@ -277,8 +277,8 @@ def test_load_returns_the_latest_of_several_tasks(store, clock):
 def test_load_breaks_ties_like_the_pages(store):
     for task_id in ("b", "c", "a"):
         task(task_id, thread_id="t", updated_at="2026-01-01T00:00:00+00:00")
-    shown = TaskRecord.objects.latest_per_thread().get(thread_id="t")
-    assert [loaded("t").task_id, shown.task_id] == ["c", "c"]
+    displayed = TaskRecord.objects.latest_per_thread().get(thread_id="t")
+    assert [loaded("t").task_id, displayed.task_id] == ["c", "c"]
 
 
 def test_load_sorts_checkpoints_by_step_and_id(store):
@@ -476,22 +476,22 @@ def test_asynchronous_verbs_match_their_twins(store, clock):
         ]
         await service.arecord_checkpoint(update(task_id="b", thread_id="b"))
         await service.adelete_by_thread_id("telegram_42")
-        left = [row.task_id async for row in TaskRecord.objects.all()]
+        remaining = [row.task_id async for row in TaskRecord.objects.all()]
         await service.aclear_session("b")
-        return [*results, left, await service.aload_by_thread_id("b")]
+        return [*results, remaining, await service.aload_by_thread_id("b")]
 
-    task_, state, left, nothing = async_to_sync(use)()
-    assert (left, nothing) == (["b"], None)
+    task_, state, remaining, missing = async_to_sync(use)()
+    assert (remaining, missing) == (["b"], None)
 
     service.save_snapshot(snapshot(latest_checkpoint_note="note"))
     service.record_checkpoint(update(checkpoint_note="step"))
     assert state == service.load_resumable_state("telegram_42")
-    twin = loaded()
-    assert (task_.created_at, twin.created_at) == (clock.at(1), clock.at(4))
-    for one in (task_, twin, *task_.checkpoints, *twin.checkpoints):
+    counterpart = loaded()
+    assert (task_.created_at, counterpart.created_at) == (clock.at(1), clock.at(4))
+    for one in (task_, counterpart, *task_.checkpoints, *counterpart.checkpoints):
         for name in set(TIMES) & set(one.__struct_fields__):
             setattr(one, name, "")
-    assert task_ == twin
+    assert task_ == counterpart
 
 
 LOAD = {"sqlite": ["SELECT", "SELECT"], "postgresql": ["SELECT"]}
@@ -516,14 +516,14 @@ def test_verbs_need_few_statements(store, call, locks, expected):
         service.record_checkpoint(update(step_index=step_index))
     with CaptureQueriesContext(store) as captured:
         call()
-    asked = [statement.split()[0] for statement in statements(captured)]
+    queries = [statement.split()[0] for statement in statements(captured)]
     if expected is LOAD:
         expected = LOAD[store.vendor]
-    assert asked == LOCKS[store.vendor][:locks] + expected
+    assert queries == LOCKS[store.vendor][:locks] + expected
 
 
 def statements(captured: CaptureQueriesContext) -> list[str]:
     """Return the captured SQL, one line per statement, without transaction control statements."""
     transactions = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE SAVEPOINT")
-    asked = (" ".join(query["sql"].split()) for query in captured.captured_queries)
-    return [sql for sql in asked if not sql.startswith(transactions)]
+    queries = (" ".join(query["sql"].split()) for query in captured.captured_queries)
+    return [sql for sql in queries if not sql.startswith(transactions)]

@@ -87,8 +87,8 @@ WRONG_ITEMS: list[Any] = [
     ],
 )
 def test_save_snapshot_refuses_wrong_input_and_names_the_field(store, field, value, error):
-    given = snapshot(**{field: value})
-    assert_refused(store, lambda: service.save_snapshot(given), field, error)
+    invalid = snapshot(**{field: value})
+    assert_refused(store, lambda: service.save_snapshot(invalid), field, error)
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_save_snapshot_refuses_wrong_input_and_names_the_field(store, field, val
     ],
 )
 def test_record_checkpoint_refuses_wrong_input_and_names_the_field(store, field, value, error):
-    given = update(**{field: value})
-    assert_refused(store, lambda: service.record_checkpoint(given), field, error)
+    invalid = update(**{field: value})
+    assert_refused(store, lambda: service.record_checkpoint(invalid), field, error)
 
 
 @pytest.mark.parametrize(
@@ -137,16 +137,16 @@ def test_record_checkpoint_refuses_wrong_input_and_names_the_field(store, field,
         ),
     ],
 )
-def test_error_says_what_is_valid(call, message):
+def test_error_names_the_valid_values(call, message):
     with pytest.raises((TypeError, ValueError)) as caught:
         call()
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("given", [snapshot(), update()], ids=["snapshot", "update"])
-def test_fields_are_keyword_only(given):
+@pytest.mark.parametrize("value", [snapshot(), update()], ids=["snapshot", "update"])
+def test_fields_are_keyword_only(value):
     with pytest.raises(TypeError, match="positional"):
-        type(given)(*msgspec.structs.astuple(given))
+        type(value)(*msgspec.structs.astuple(value))
 
 
 def assert_refused(store, call, field, error):
@@ -167,25 +167,29 @@ def test_record_checkpoint_accepts_the_largest_step_and_the_deepest_arguments(st
     )
 
 
-def test_nul_in_a_text_never_loses_the_write(store):
-    shown = {"sqlite": "a\0b", "postgresql": "a\ufffdb"}[store.vendor]
-    told = history("a\0b")
+def test_text_with_a_nul_is_written(store):
+    text = {"sqlite": "a\0b", "postgresql": "a\ufffdb"}[store.vendor]
+    messages = history("a\0b")
     texts = ("thread_id", "channel", "provider", "model")
-    given = {**dict.fromkeys(texts, "a\0b"), "execution_history": told, "resumable_history": told}
+    fields = {
+        **dict.fromkeys(texts, "a\0b"),
+        "execution_history": messages,
+        "resumable_history": messages,
+    }
     notes = dict.fromkeys(("latest_checkpoint_note", "final_response", "last_error"), "a\0b")
 
     service.record_checkpoint(
         update(task_id="a\0b", thread_id="a\0b", checkpoint_note="a\0b", items=[item(output="\0")])
     )
-    service.save_snapshot(snapshot(task_id="a\0b", status=TaskStatus.FAILED, **given, **notes))
+    service.save_snapshot(snapshot(task_id="a\0b", status=TaskStatus.FAILED, **fields, **notes))
 
     stored = loaded("a\0b")
-    assert {getattr(stored, name) for name in ("task_id", *texts, *notes)} == {shown}
-    assert stored.execution_history == stored.resumable_history == told
+    assert {getattr(stored, name) for name in ("task_id", *texts, *notes)} == {text}
+    assert stored.execution_history == stored.resumable_history == messages
     assert [(step.checkpoint_note, step.items[0].output) for step in stored.checkpoints] == [
-        (shown, "\0")
+        (text, "\0")
     ]
-    assert service.load_resumable_state("a\0b") == (told, shown)
+    assert service.load_resumable_state("a\0b") == (messages, text)
     service.delete_by_thread_id("a\0b")
     assert rows(store, "task_records") == rows(store, "task_checkpoints") == []
 

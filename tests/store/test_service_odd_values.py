@@ -50,8 +50,8 @@ def test_any_id_is_distinct(store, id_: str):
     service.save_snapshot(snapshot(task_id=id_, thread_id=id_))
     service.record_checkpoint(update(task_id=id_, thread_id=id_))
 
-    found = loaded(id_)
-    assert (found.task_id, found.thread_id, len(found.checkpoints)) == (id_, id_, 1)
+    record = loaded(id_)
+    assert (record.task_id, record.thread_id, len(record.checkpoints)) == (id_, id_, 1)
     assert service.load_resumable_state(id_) is not None
     service.delete_by_thread_id(id_)
     assert service.load_by_thread_id(id_) is None
@@ -73,7 +73,7 @@ def test_id_too_long_for_postgresql_is_refused_with_its_name(
     store, field: str, is_known: bool, length: int
 ):
     too_long = INCOMPRESSIBLE[:length]
-    named = field if length < 8_000 else "task_id or thread_id"
+    subject = field if length < 8_000 else "task_id or thread_id"
     if is_known:
         service.save_snapshot(snapshot())
     before = rows(store, "task_records")
@@ -81,7 +81,7 @@ def test_id_too_long_for_postgresql_is_refused_with_its_name(
         lambda: service.save_snapshot(snapshot(**{field: too_long})),
         lambda: service.record_checkpoint(update(**{field: too_long})),
     ):
-        with pytest.raises(ValueError, match=f"^{named} is too long for PostgreSQL: an index"):
+        with pytest.raises(ValueError, match=f"^{subject} is too long for PostgreSQL: an index"):
             write()
 
     assert rows(store, "task_records") == before
@@ -127,12 +127,12 @@ def test_history_of_100_mb_round_trips_in_a_few_times_its_size(store):
         )
         _, peak_of_write = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        found = loaded().execution_history
+        loaded_history = loaded().execution_history
         _, peak_of_read = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
-    assert found == messages
+    assert loaded_history == messages
     assert peak_of_write < 350 * MB
     assert peak_of_read < 350 * MB
 
@@ -146,9 +146,9 @@ def test_task_of_10_000_checkpoints_is_loaded_whole_and_displayed_in_pages(store
 
     service.record_checkpoint(update(step_index=9_999))
 
-    found = loaded()
-    assert found.checkpoint_count == 10_000
-    assert [step.step_index for step in found.checkpoints] == list(range(10_000))
+    loaded_task = loaded()
+    assert loaded_task.checkpoint_count == 10_000
+    assert [step.step_index for step in loaded_task.checkpoints] == list(range(10_000))
     page = viewer.get(thread_url("thread", "telegram_42", steps=100))
     assert page.status_code == 200
     assert len(page.content) < MB
@@ -158,8 +158,8 @@ def test_task_of_10_000_checkpoints_is_loaded_whole_and_displayed_in_pages(store
 
 @pytest.mark.parametrize("type_", [TaskSnapshot, TaskCheckpointUpdate])
 def test_missing_field_is_named_on_construction(type_: type):
-    given = snapshot() if type_ is TaskSnapshot else update()
-    fields = msgspec.structs.asdict(given)
+    struct = snapshot() if type_ is TaskSnapshot else update()
+    fields = msgspec.structs.asdict(struct)
     required = [field.name for field in msgspec.structs.fields(type_) if field.required]
 
     assert len(required) >= 8

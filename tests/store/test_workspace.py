@@ -26,7 +26,7 @@ def test_store_passes_its_check(store):
 @only_sqlite
 @pytest.mark.django_db(databases="__all__", transaction=True)
 @pytest.mark.parametrize(
-    ("pragma", "found"),
+    ("pragma", "setting"),
     [
         ("synchronous = FULL", "synchronous = 2, and 1"),
         ("busy_timeout = 5000", "busy_timeout = 5000, and 30000"),
@@ -34,11 +34,11 @@ def test_store_passes_its_check(store):
         ("journal_mode = DELETE", "journal_mode = delete, and wal"),
     ],
 )
-def test_store_with_other_pragmas_is_refused(store, pragma: str, found: str):
+def test_store_with_other_pragmas_is_refused(store, pragma: str, setting: str):
     with store.cursor() as cursor:
         cursor.execute(f"PRAGMA {pragma}")
 
-    with pytest.raises(workspace.WorkspaceError, match=f"SQLite has {found} is needed"):
+    with pytest.raises(workspace.WorkspaceError, match=f"SQLite has {setting} is needed"):
         workspace.check_store()
     store.close()
 
@@ -60,7 +60,7 @@ def test_prepare_creates_the_folder_and_a_private_file(
 
 
 @only_sqlite
-def test_prepare_names_what_cannot_be_created(
+def test_prepare_names_the_path_that_cannot_be_created(
     store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings
 ):
     (tmp_path / "file").touch()
@@ -107,7 +107,7 @@ def test_read_only_store_follows_its_writers(
 
 @only_sqlite
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("name", "location"),
     [
         ("/home/ops/.gloamy/workspace/state/tasks.db", "~/.gloamy/workspace"),
         ("/home/opsy/w/state/tasks.db", "/home/opsy/w"),
@@ -117,12 +117,12 @@ def test_read_only_store_follows_its_writers(
     ],
 )
 def test_location_of_a_file_is_its_workspace(
-    store, name: str, shown: str, monkeypatch: pytest.MonkeyPatch
+    store, name: str, location: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("HOME", "/home/ops")
     locate(monkeypatch, "tasks", NAME=name)
 
-    assert workspace.location() == shown
+    assert workspace.location() == location
 
 
 @only_postgresql

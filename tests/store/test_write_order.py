@@ -38,16 +38,16 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 def time_of(task_id: str) -> str:
-    [found] = [
+    [task_row] = [
         row for row in rows(connections[routers.STORE], "task_records") if row["task_id"] == task_id
     ]
-    assert is_canonical(found["updated_at"])
-    return str(found["updated_at"])
+    assert is_canonical(task_row["updated_at"])
+    return str(task_row["updated_at"])
 
 
 @write
 @pytest.mark.parametrize("then", [NOON, EARLIER], ids=["stands still", "goes back"])
-def test_later_write_is_the_latest_of_its_thread_when_the_clock(store, set_clock, write, then):
+def test_last_write_is_the_latest_of_its_thread_for_any_clock(store, set_clock, write, then):
     set_clock(NOON)
     write("z", "thread")  # this task would be the latest if only ids were compared
     set_clock(then)
@@ -69,12 +69,12 @@ def test_write_has_a_single_time(store, set_clock, write):
 
 @write
 def test_writes_of_a_task_are_in_order_when_the_clock_goes_back(store, set_clock, write):
-    seen = []
+    times = []
     for now in (NOON, EARLIER, NOON, EARLIER):
         set_clock(now)
         write("task", "thread")
-        seen.append(time_of("task"))
-    assert seen == sorted(set(seen))
+        times.append(time_of("task"))
+    assert times == sorted(set(times))
     assert rows(store, "task_records")[0]["created_at"] == NOON
 
 
@@ -133,7 +133,7 @@ def test_stored_value_other_than_text_is_ignored(store, set_clock, write, stored
 
 
 @write
-def test_last_possible_time_repeats(store, set_clock, write):
+def test_maximum_time_is_repeated(store, set_clock, write):
     last = "9999-12-31T23:59:59.999999999+00:00"
     set_clock(last)
     write("a", "thread")

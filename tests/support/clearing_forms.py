@@ -9,23 +9,23 @@ from archive.models import Clearing
 from tasks.addresses import thread_url
 
 
-def form_of(page: Any, **more: str) -> dict[str, str]:
-    """Return the hidden fields of the form on a confirmation page, plus the fields in `more`."""
+def form_of(page: Any, **fields: str) -> dict[str, str]:
+    """Return the hidden fields of the form on a confirmation page, plus `fields`."""
     confirmation = page.context["confirmation"]
-    seen = {"seen": confirmation.signed} if confirmation.only else {}
-    return {"version": confirmation.version, **seen, **more}
+    signed = {"seen": confirmation.signed} if confirmation.only else {}
+    return {"version": confirmation.version, **signed, **fields}
 
 
-def clear_thread(client: Client, thread_id: str = "telegram_42", **more: str) -> Any:
+def clear_thread(client: Client, thread_id: str = "telegram_42", **fields: str) -> Any:
     """Open the page that confirms clearing a thread, submit its form, and return the response."""
     address = thread_url("clear", thread_id)
-    return client.post(address, form_of(client.get(address), **{"with_running": "on"} | more))
+    return client.post(address, form_of(client.get(address), **{"with_running": "on"} | fields))
 
 
-def confirm(client: Client, redirect: Any, **more: str) -> Clearing:
+def confirm(client: Client, redirect: Any, **fields: str) -> Clearing:
     """Confirm the draft clearing that `redirect` leads to, and continue until it is finished."""
     page = client.get(redirect["Location"])
-    client.post(f"{redirect['Location']}confirm/", form_of(page, **more))
+    client.post(f"{redirect['Location']}confirm/", form_of(page, **fields))
     clearing = Clearing.objects.latest("pk")
     while clearing.stage == "running":
         client.post(reverse("clearing-go-on", args=[clearing.pk]))

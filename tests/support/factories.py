@@ -128,6 +128,6 @@ def rows(store: BaseDatabaseWrapper, table: str) -> list[dict[str, Any]]:
 
 
 def loaded(thread_id: str = "telegram_42") -> service.StoredTask:
-    found = service.load_by_thread_id(thread_id)
-    assert found is not None
-    return found
+    record = service.load_by_thread_id(thread_id)
+    assert record is not None
+    return record

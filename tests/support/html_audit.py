@@ -8,7 +8,7 @@ from tasks.transcript import invisible
 
 # All elements and attributes that our code generates. Any others come from hostile text.
 
-OURS = {
+SITE_TAGS = {
     *("html", "head", "meta", "title", "link", "script", "body", "header", "nav", "main", "aside"),
     *("section", "article", "div", "p", "span", "a", "b", "i", "h1", "h2", "h3", "h4", "code"),
     *("pre", "kbd", "mark", "del", "time", "ul", "ol", "li", "dl", "dt", "dd", "table", "thead"),
@@ -16,8 +16,8 @@ OURS = {
     *("option", "button", "progress", "details", "summary", "dialog", "br"),
     *("svg", "symbol", "path", "use", "g", "rect", "line", "text"),
 }
-OF_MARKDOWN = {"hr", "blockquote", "strong", "em", "s"}
-OF_ADMIN = {"bdi", "caption", "footer", "h5", "img", "small", "search", "style"}
+MARKDOWN_TAGS = {"hr", "blockquote", "strong", "em", "s"}
+ADMIN_TAGS = {"bdi", "caption", "footer", "h5", "img", "small", "search", "style"}
 ATTRIBUTES = {
     *("class", "id", "href", "rel", "title", "lang", "charset", "name", "content", "src", "defer"),
     *("role", "hidden", "tabindex", "colspan", "scope", "datetime", "open", "start", "for", "type"),
@@ -34,14 +34,14 @@ ATTRIBUTES = {
     *(f"hx-{name}" for name in ("ext", "get", "post", "swap", "swap-oob", "sync", "target")),
     "hx-trigger",
 }
-OF_ADMIN_ATTRIBUTES = {
+ADMIN_ATTRIBUTES = {
     *("action", "alt", "data-admin-utc-offset", "data-model-name", "data-ready", "enctype"),
     *("novalidate", "data-popup-opener", "data-filter-title", "dir", "size", "data-actions-icnt"),
     *("min", "aria-disabled", "aria-selected", "aria-controls", "data-context", "multiple"),
     *("xlink:href", "async", "data-prepopulated-fields", "data-model-ref", "data-field-name"),
     *("data-is-stacked", "data-popup"),
 }
-OF_ADMIN_COMMENTS = {
+ADMIN_COMMENTS = {
     *(" Container ", " END Container ", " Header ", " END Header ", " Breadcrumbs "),
     *(" END Breadcrumbs ", " Content ", " END Content ", " SVGs ", " END SVGs "),
     " DIV needed for valid HTML ",
@@ -50,7 +50,7 @@ ADDRESSES = {"href", "src", "action", "formaction", "hx-get", "hx-post"}
 EXACT = {"value", "data-text", "data-query", "datetime"}  # attributes sent or copied verbatim
 LOCAL = re.compile(r"(?:/(?![/\\])|\?|#|\.\./password/$|$)")  # ../password/ is Django's link
 REMOTE = re.compile(r"https?://|mailto:", re.IGNORECASE)
-UNSEEN = re.compile(rf"(?!\r\n)(?:{invisible.INVISIBLE.pattern})")
+INVISIBLE = re.compile(rf"(?!\r\n)(?:{invisible.INVISIBLE.pattern})")
 
 
 class HtmlAudit(HTMLParser):
@@ -60,29 +60,29 @@ class HtmlAudit(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.problems: list[str] = []
         self._open = ""
-        self._tags = OURS | OF_MARKDOWN | (OF_ADMIN if is_admin else set())
-        self._comments = OF_ADMIN_COMMENTS if is_admin else set()
-        self._attributes = ATTRIBUTES | (OF_ADMIN_ATTRIBUTES if is_admin else set())
+        self._tags = SITE_TAGS | MARKDOWN_TAGS | (ADMIN_TAGS if is_admin else set())
+        self._comments = ADMIN_COMMENTS if is_admin else set()
+        self._attributes = ATTRIBUTES | (ADMIN_ATTRIBUTES if is_admin else set())
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._open = tag
-        given = dict(attrs)
-        if tag not in self._tags or len(given) < len(attrs):
+        attributes = dict(attrs)
+        if tag not in self._tags or len(attributes) < len(attrs):
             self._wrong(tag, attrs)
-        for name, value in given.items():
+        for name, value in attributes.items():
             if name not in self._attributes:
                 self._wrong(tag, name, value)
-            if name in ADDRESSES and not self._is_good(tag, name, str(value), given):
+            if name in ADDRESSES and not self._is_good(tag, name, str(value), attributes):
                 self._wrong(tag, name, value)
             if name not in EXACT:
                 self._look(str(value), tag, name)
 
-    def _is_good(self, tag: str, name: str, address: str, given: dict[str, str | None]) -> bool:
+    def _is_good(self, tag: str, name: str, address: str, attrs: dict[str, str | None]) -> bool:
         if LOCAL.match(address):
             return True
-        is_link = (tag, name) == ("a", "href") and given.get("rel") == "noopener noreferrer"
+        is_link = (tag, name) == ("a", "href") and attrs.get("rel") == "noopener noreferrer"
         return is_link and REMOTE.match(address) is not None
 
     def handle_endtag(self, tag: str) -> None:
@@ -108,8 +108,8 @@ class HtmlAudit(HTMLParser):
             self._wrong("declaration", decl)
 
     def _look(self, text: str, *where: str) -> None:
-        if found := UNSEEN.search(text):
-            self._wrong("unseen", hex(ord(found[0])), *where, text[:80])
+        if match := INVISIBLE.search(text):
+            self._wrong("unseen", hex(ord(match[0])), *where, text[:80])
 
     def _wrong(self, *what: Any) -> None:
         self.problems.append(repr(what)[:300])

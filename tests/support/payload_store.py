@@ -30,33 +30,33 @@ def history(text: str) -> list[dict[str, str]]:
 
 
 def _history(text: Text) -> list[dict[str, str]]:
-    called, answered = text(), text()
+    call_id, tool_name = text(), text()
     native = {
         "content": text(),
         "reasoning_content": text(),
         "tool_calls": [
-            {"id": called, "name": text(), "arguments": json.dumps(_arguments(text))},
-            {"id": f"{called}2", "name": "shell", "arguments": text()},
+            {"id": call_id, "name": text(), "arguments": json.dumps(_arguments(text))},
+            {"id": f"{call_id}2", "name": "shell", "arguments": text()},
         ],
     }
-    said = [
+    messages = [
         ("user", text()),
         ("system", text()),
-        ("assistant", text() + tag_call(answered, {**_arguments(text), text(): [text(), {}]})),
+        ("assistant", text() + tag_call(tool_name, {**_arguments(text), text(): [text(), {}]})),
         (
             "user",
-            f'[Tool results]\n<tool_result name="{answered}">\n{text()}\n</tool_result>{text()}',
+            f'[Tool results]\n<tool_result name="{tool_name}">\n{text()}\n</tool_result>{text()}',
         ),
         ("assistant", tag_call(text(), {"path": text(), "old": text(), "new": f"{text()}\n2"})),
         ("assistant", tag_call(text(), {"path": f"{text()}.html", "content": text()})),
         ("assistant", tag_call("shell", text()) + f"<tool>{text()}"),
         ("assistant", json.dumps(native, ensure_ascii=False)),
-        ("tool", json.dumps({"tool_call_id": called, "content": text()}, ensure_ascii=False)),
+        ("tool", json.dumps({"tool_call_id": call_id, "content": text()}, ensure_ascii=False)),
         ("tool", text()),
         ("assistant", text()),
         (text(), text()),
     ]
-    return [{"role": role, "content": content} for role, content in said]
+    return [{"role": role, "content": content} for role, content in messages]
 
 
 def _arguments(text: Text) -> dict[str, Any]:
@@ -64,8 +64,8 @@ def _arguments(text: Text) -> dict[str, Any]:
 
 
 def tag_call(name: str, arguments: Any) -> str:
-    given = {"name": name, "arguments": arguments}
-    return f"<tool_call>{json.dumps(given, ensure_ascii=False)}</tool_call>"
+    call = {"name": name, "arguments": arguments}
+    return f"<tool_call>{json.dumps(call, ensure_ascii=False)}</tool_call>"
 
 
 def thread_id_of(text: str, number: int) -> str:
@@ -79,7 +79,7 @@ def task_row(text: str, number: int) -> dict[str, Any]:
 
 
 def _task_row(text: Text, id_: str, number: int) -> dict[str, Any]:
-    told = json.dumps(_history(text), ensure_ascii=False, separators=(",", ":"))
+    history_json = json.dumps(_history(text), ensure_ascii=False, separators=(",", ":"))
     moment = f"2026-01-01T00:{number // 60 % 60:02}:{number % 60:02}+00:00"
     is_odd = number % 4 == 0
     return {
@@ -89,8 +89,8 @@ def _task_row(text: Text, id_: str, number: int) -> dict[str, Any]:
         "provider": text(),
         "model": text(),
         "status": text() if is_odd else STATUSES[number % 4],
-        "execution_history_json": text() if number % 5 == 3 else told,
-        "resumable_history_json": text() if number % 5 == 4 else told,
+        "execution_history_json": text() if number % 5 == 3 else history_json,
+        "resumable_history_json": text() if number % 5 == 4 else history_json,
         "latest_checkpoint_note": text(),
         "checkpoint_count": 4,
         "final_response": text(),
@@ -161,12 +161,12 @@ def _insert_thread(store: BaseDatabaseWrapper, text: Text, id_: str, number: int
 def fill_huge(store: BaseDatabaseWrapper, texts: list[str]) -> None:
     """Add one thread per large text, with that text in every field that can be large."""
     for number, text in enumerate(texts):
-        said = [{"role": role, "content": text} for role in ("user", "assistant", "tool")]
+        messages = [{"role": role, "content": text} for role in ("user", "assistant", "tool")]
         item = {"tool_name": "shell", "arguments": {"command": text}, "success": False}
         large = dict.fromkeys(("last_error", "final_response", "latest_checkpoint_note"), text)
         task = task_row(f"huge {number}", 1) | large
         task["thread_id"] = task["task_id"] = f"huge {number}"
-        task["execution_history_json"] = task["resumable_history_json"] = json.dumps(said)
+        task["execution_history_json"] = task["resumable_history_json"] = json.dumps(messages)
         insert(store, "task_records", task)
         [row, *_] = checkpoint_rows(text[:1000], task, 1)
         items = json.dumps([item | {"output": text}])
@@ -206,56 +206,56 @@ def fill_together(store: BaseDatabaseWrapper, kinds: list[list[str]]) -> None:
 
 def insert(store: BaseDatabaseWrapper, table: str, row: dict[str, Any]) -> None:
     columns = [column for column in TABLES[table] if column in row]
-    places = ", ".join(["%s"] * len(columns))
+    placeholders = ", ".join(["%s"] * len(columns))
     with store.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})",
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({placeholders})",
             [row[column] for column in columns],
         )
 
 
-def fill_site(text: str, more: list[str]) -> None:
+def fill_site(text: str, texts: list[str]) -> None:
     """Fill the site database with an administrator, groups, log entries, clearings and reveals."""
     user = User.objects.filter(is_superuser=True).first() or User(is_superuser=True, is_staff=True)
     user.username, user.first_name, user.email = text[:150], text[:150], text[:254]
     user.save()
-    for number, each in enumerate(more[:20]):
-        Group.objects.get_or_create(name=f"{each[:140]}{number}")
-    of_tasks = ContentType.objects.get_for_model(TaskRecord)
-    for each in more[:20]:
+    for number, payload in enumerate(texts[:20]):
+        Group.objects.get_or_create(name=f"{payload[:140]}{number}")
+    content_type = ContentType.objects.get_for_model(TaskRecord)
+    for payload in texts[:20]:
         LogEntry.objects.create(
             user=user,
-            content_type=of_tasks,
-            object_id=each,
-            object_repr=each[:200],
+            content_type=content_type,
+            object_id=payload,
+            object_repr=payload[:200],
             action_flag=CHANGE,
-            change_message=each,
+            change_message=payload,
         )
-    _fill_clearings(user, more)
-    for each in more:
+    _fill_clearings(user, texts)
+    for payload in texts:
         Reveal.objects.create(
             store=workspace.identity(),
-            stored_id=each.encode(),
+            stored_id=payload.encode(),
             user=user,
-            user_name=each,
-            address=each,
+            user_name=payload,
+            address=payload,
             until=timezone.now(),
         )
 
 
 def _fill_clearings(user: User, texts: list[str]) -> None:
     stages = (Stage.DONE, Stage.FAILED, Stage.CANCELLED)
-    for number, each in enumerate(texts):
+    for number, text in enumerate(texts):
         clearing = Clearing.objects.create(
             store=workspace.identity(),
             stage=stages[number % 3],
             user=user,
-            user_name=each,
+            user_name=text,
             source=Source.LIST,
-            address=each,
-            reason=each,
-            filter=each,
-            error=each,
+            address=text,
+            reason=text,
+            filter=text,
+            error=text,
             planned=3,
             cleared=2,
             kept=1,
@@ -263,14 +263,14 @@ def _fill_clearings(user: User, texts: list[str]) -> None:
         for fate in (Fate.CLEARED, Fate.KEPT, Fate.PLANNED):
             ClearedThread.objects.create(
                 clearing=clearing,
-                key=digest(each),
-                stored_id=each.encode(),
-                title=each if fate != Fate.KEPT else "",
-                status=each,
+                key=digest(text),
+                stored_id=text.encode(),
+                title=text if fate != Fate.KEPT else "",
+                status=text,
                 fingerprint="x",
-                active=each,
+                active=text,
                 fate=fate,
-                why=each,
+                why=text,
             )
 
 

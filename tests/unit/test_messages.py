@@ -155,9 +155,9 @@ def test_arguments_encode_like_serde_json(value, written):
 
 
 def test_encoding_does_not_change_its_input():
-    given_item = item(arguments={"b": (1,), "a": 2**64})
-    encode_items([given_item], "items")
-    assert exactly(given_item.arguments) == "{'b': (1,), 'a': 18446744073709551616}"
+    original = item(arguments={"b": (1,), "a": 2**64})
+    encode_items([original], "items")
+    assert exactly(original.arguments) == "{'b': (1,), 'a': 18446744073709551616}"
 
 
 def test_subclass_of_str_is_encoded_as_its_text():

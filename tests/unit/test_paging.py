@@ -16,9 +16,9 @@ def all_pages(weights: list[int]) -> list[Page]:
 
 @given(WEIGHTS)
 def test_pages_hold_every_entry_once(weights: list[int]):
-    held = [index for page in all_pages(weights) for index in range(page.start, page.end)]
+    indexes = [index for page in all_pages(weights) for index in range(page.start, page.end)]
 
-    assert held == list(range(len(weights)))
+    assert indexes == list(range(len(weights)))
 
 
 @given(WEIGHTS)

@@ -74,7 +74,7 @@ def test_tool_calls_are_removed_segments():
 
 
 @pytest.mark.parametrize(
-    ("role", "content", "why"),
+    ("role", "content", "reason"),
     [
         ("assistant", "hello", "no user turn comes before it"),
         ("assistant", "<tool></tool>", "nothing but tool calls"),
@@ -82,10 +82,10 @@ def test_tool_calls_are_removed_segments():
         ("", "hello", "the role (none) is not resumed"),
     ],
 )
-def test_dropped_message_has_a_reason(role: str, content: str, why: str):
+def test_dropped_message_has_a_reason(role: str, content: str, reason: str):
     [turn] = resume.build_turns([ChatMessage(role, content)])
 
-    assert (turn.message, [source.drop_reason for source in turn.sources]) == (None, [why])
+    assert (turn.message, [source.drop_reason for source in turn.sources]) == (None, [reason])
     assert all(segment.is_removed for source in turn.sources for segment in source.segments)
 
 

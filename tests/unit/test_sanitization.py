@@ -216,7 +216,7 @@ def _reference(message: str) -> str:
     white_space = "".join(
         filter(str.isspace, map(chr, {*range(0x3001)} - {0x1C, 0x1D, 0x1E, 0x1F}))
     )
-    kept, rest = "", message
+    cleaned, rest = "", message
     while tags := [(rest.find(f"<{name}>"), name) for name in TAG_NAMES if f"<{name}>" in rest]:
         start, name = min(tags)
         inside = rest[start + len(name) + 2 :]
@@ -228,11 +228,11 @@ def _reference(message: str) -> str:
                 after = after.partition(">")[2].lstrip(white_space)
         else:
             break
-        kept, rest = kept + rest[:start], after
-    kept += rest
-    while "\n\n\n" in kept:
-        kept = kept.replace("\n\n\n", "\n\n")
-    return kept.strip(white_space)
+        cleaned, rest = cleaned + rest[:start], after
+    cleaned += rest
+    while "\n\n\n" in cleaned:
+        cleaned = cleaned.replace("\n\n\n", "\n\n")
+    return cleaned.strip(white_space)
 
 
 def _reference_json_end(text: str) -> int | None:
@@ -346,7 +346,7 @@ def test_strip_finishes_within_the_test_run(start: str, repeated: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_turns", "expected"),
+    ("turns", "expected"),
     [
         ([], []),
         ([("assistant", "a"), ("system", "s")], []),
@@ -362,9 +362,9 @@ def test_strip_finishes_within_the_test_run(start: str, repeated: str) -> None:
     ],
 )
 def test_normalize_makes_turns_alternate(
-    given_turns: list[tuple[str, str]], expected: list[tuple[str, str]]
+    turns: list[tuple[str, str]], expected: list[tuple[str, str]]
 ) -> None:
-    assert normalize_resumable_turns(_turns(*given_turns)) == _turns(*expected)
+    assert normalize_resumable_turns(_turns(*turns)) == _turns(*expected)
 
 
 def test_normalize_does_not_change_its_input() -> None:

@@ -50,7 +50,7 @@ def steps(*seconds: float | None, attempt: int = 1, first: int = 1, **fields) ->
     return outlines
 
 
-def laid_out(outlines: list[Outline], listed: Sequence[Outline] = (), **fields) -> Timeline:
+def layout(outlines: list[Outline], listed: Sequence[Outline] = (), **fields) -> Timeline:
     record = TaskRecord(**{"status": TaskStatus.COMPLETED, **fields})
     timeline = build_timeline(outlines, record, START + timedelta(days=1), listed)
     assert timeline is not None
@@ -71,7 +71,7 @@ durations = st.lists(st.floats(0, 100_000), min_size=1, max_size=400)
 
 @given(durations)
 def test_bars_do_not_overlap_and_stay_in_the_timeline(seconds: list[float]):
-    [row] = laid_out(steps(*seconds)).rows
+    [row] = layout(steps(*seconds)).rows
 
     ends = extents(row)
     assert all(end <= start + 0.01 for (_, end), (start, _) in itertools.pairwise(ends))
@@ -82,14 +82,14 @@ def test_bars_do_not_overlap_and_stay_in_the_timeline(seconds: list[float]):
 def test_every_step_is_in_one_bar(seconds: list[float]):
     outlines = steps(*seconds)
 
-    [row] = laid_out(outlines).rows
+    [row] = layout(outlines).rows
 
     assert [step for bar in row.bars for step in bar.steps] == outlines
     assert len(row.bars) <= MAX_BARS + MAX_GAPS + 1
 
 
 def test_width_of_a_bar_is_linear_in_the_duration():
-    [row] = laid_out(steps(10, 20, 30, 40, 50)).rows
+    [row] = layout(steps(10, 20, 30, 40, 50)).rows
 
     widths = [end - start for start, end in extents(row)]
     differences = [round(b - a, 1) for a, b in itertools.pairwise(widths)]
@@ -97,7 +97,7 @@ def test_width_of_a_bar_is_linear_in_the_duration():
 
 
 def test_one_step_fills_the_timeline():
-    [row] = laid_out(steps(3)).rows
+    [row] = layout(steps(3)).rows
 
     assert [(bar.x, bar.width) for bar in row.bars] == [("0%", "100%")]
 
@@ -112,13 +112,13 @@ def test_one_step_fills_the_timeline():
     ],
 )
 def test_long_silence_is_folded(seconds: list[float], gaps: list[float]):
-    [row] = laid_out(steps(*seconds)).rows
+    [row] = layout(steps(*seconds)).rows
 
     assert [gap.seconds for gap in row.gaps] == gaps
 
 
 def test_silence_of_a_running_task_is_folded_too():
-    timeline = laid_out(steps(5, 5), status=TaskStatus.RUNNING)
+    timeline = layout(steps(5, 5), status=TaskStatus.RUNNING)
 
     assert [(gap.kind, round(gap.seconds)) for gap in timeline.rows[0].gaps] == [("silent", 86_390)]
 
@@ -126,7 +126,7 @@ def test_silence_of_a_running_task_is_folded_too():
 def test_end_of_a_task_is_a_tail_after_the_last_step():
     completed_at = START + timedelta(seconds=40)
 
-    [row] = laid_out(steps(5, 5), status=TaskStatus.FAILED, completed_at=completed_at).rows
+    [row] = layout(steps(5, 5), status=TaskStatus.FAILED, completed_at=completed_at).rows
 
     assert row.tail is not None
     assert (row.tail.seconds, row.tail.status) == (30, "failed")
@@ -136,7 +136,7 @@ def test_end_of_a_task_is_a_tail_after_the_last_step():
 def test_attempts_have_a_row_each_on_one_scale():
     later = steps(None, 10, attempt=2)
 
-    first, second = laid_out(steps(10, 10) + later).rows
+    first, second = layout(steps(10, 10) + later).rows
 
     assert extents(first)[1][1] == pytest.approx(100, abs=0.1)
     first_width, second_width = (extents(row)[1][1] - extents(row)[1][0] for row in (first, second))
@@ -147,7 +147,7 @@ def test_attempts_have_a_row_each_on_one_scale():
 def test_earlier_of_many_attempts_share_a_row():
     outlines = [step for attempt in range(1, 21) for step in steps(1, 1, attempt=attempt)]
 
-    rows = laid_out(outlines).rows
+    rows = layout(outlines).rows
 
     assert len(rows) == MAX_ROWS
     assert [(row.first_attempt, row.last_attempt) for row in rows] == [
@@ -163,17 +163,17 @@ def test_bar_of_several_steps_links_to_the_first_failure():
     outlines = steps(*[1] * 1_000)
     outlines[5] = steps(1, first=6, outcome="failed")[0]
 
-    bar = laid_out(outlines).rows[0].bars[0]
+    bar = layout(outlines).rows[0].bars[0]
 
     assert (len(bar.steps), bar.failures, bar.target.id) == (9, 1, 6)
     assert (bar.number, bar.passed_share) == ("1 to 9", "75%")
 
 
-def test_listed_steps_have_a_detail_row_if_bars_hold_several():
+def test_shared_bars_have_a_detail_row_for_listed_steps():
     outlines = steps(*[1] * 1_000)
 
-    assert laid_out(outlines[:50], outlines[:50]).detail is None
-    detail = laid_out(outlines, outlines[300:350]).detail
+    assert layout(outlines[:50], outlines[:50]).detail is None
+    detail = layout(outlines, outlines[300:350]).detail
     assert detail is not None
     assert [bar.first.id for bar in detail.bars] == list(range(301, 351))
 
@@ -188,7 +188,7 @@ def test_listed_steps_have_a_detail_row_if_bars_hold_several():
     ],
 )
 def test_label_fits_its_bar(tool: str, count: int, label: str):
-    bar = laid_out(steps(*[10] * count, tool=tool)).rows[0].bars[0]
+    bar = layout(steps(*[10] * count, tool=tool)).rows[0].bars[0]
 
     text = bar.label if bar.label_from is not None else ""
     assert text == label
@@ -197,7 +197,7 @@ def test_label_fits_its_bar(tool: str, count: int, label: str):
 
 @given(durations)
 def test_ticks_rise_and_keep_their_distance(seconds: list[float]):
-    [row] = laid_out(steps(*seconds)).rows
+    [row] = layout(steps(*seconds)).rows
 
     positions = [float(tick.x[:-1]) for tick in row.ticks]
     assert all(b - a > 5 for a, b in itertools.pairwise(positions))
@@ -214,22 +214,22 @@ def test_failure_is_visible_among_many_steps(failed: int, share: str):
 
 
 def test_single_step_of_unknown_duration_fills_the_timeline():
-    [row] = laid_out(steps(None)).rows
+    [row] = layout(steps(None)).rows
     assert [(bar.x, bar.width) for bar in row.bars] == [("0%", "100%")]
 
-    first, second = laid_out(steps(10) + steps(None, attempt=2)).rows
+    first, second = layout(steps(10) + steps(None, attempt=2)).rows
     assert extents(first)[0][1] == pytest.approx(100, abs=0.1)
     assert extents(second)[0][1] < 20
 
 
 @pytest.mark.parametrize(("count", "width"), [(5, 900), (12, 1_280), (20, 1_920), (5_000, 3_840)])
 def test_phone_width_grows_with_the_number_of_bars(count: int, width: int):
-    assert laid_out(steps(*[1] * count)).phone_width == width
+    assert layout(steps(*[1] * count)).phone_width == width
 
 
 @given(durations)
 def test_numbers_do_not_overlap(seconds: list[float]):
-    [row] = laid_out(steps(*seconds)).rows
+    [row] = layout(steps(*seconds)).rows
     base = NARROW if len(seconds) <= FEW_STEPS else WIDE
 
     numbered = [bar for bar in row.bars if bar.number_from == base]
@@ -239,13 +239,13 @@ def test_numbers_do_not_overlap(seconds: list[float]):
 
 
 def test_every_fifth_narrow_bar_has_a_number():
-    [row] = laid_out(steps(*[1] * 100)).rows
+    [row] = layout(steps(*[1] * 100)).rows
 
     numbered = [bar.number for bar in row.bars if bar.number_from == WIDE]
     assert numbered == [str(number) for number in range(5, 100, 5)]
 
 
 def test_step_number_has_thousands_separators():
-    [row] = laid_out(steps(1, first=12_345)).rows
+    [row] = layout(steps(1, first=12_345)).rows
 
     assert row.bars[0].number == "12,345"
