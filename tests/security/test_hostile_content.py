@@ -67,7 +67,9 @@ PAGE_TYPES = ("text/html", "text/plain")
 
 def scan(client: Client, addresses: list[str]) -> list[str]:
     return [
-        wrong for address in addresses for wrong in response_problems(client.get(address), address)
+        problem
+        for address in addresses
+        for problem in response_problems(client.get(address), address)
     ]
 
 
@@ -219,8 +221,8 @@ def test_error_pages_escape_request_text(
             admin_client.get("/", headers={"HX-Request": printable, "If-None-Match": printable}),
         ):
             assert response_problems(answer, "/") == []
-        with monkeypatch.context() as patched:
-            patched.setattr("tasks.views.threads.daemon", _raising(evil))
+        with monkeypatch.context() as patch:
+            patch.setattr("tasks.views.threads.daemon", _raising(evil))
             answer = admin_client.get("/")
         assert (answer.status_code, response_problems(answer, "/")) == (500, [])
 

@@ -48,28 +48,28 @@ def test_sessions_of_strangers_expire(client: Client):
     assert session.expire_date <= timezone.now() + timedelta(minutes=15)
 
 
-def ask_for_long_addresses(count: int, address: str = "127.0.0.1") -> list[str]:
+def request_long_urls(count: int, address: str = "127.0.0.1") -> list[str]:
     """Request a long URL `count` times, each time as a new visitor, and return the redirects."""
     path = "/?q=" + "x" * 59_000
     return [Client().get(path, REMOTE_ADDR=address)["Location"] for _ in range(count)]
 
 
 def test_sessions_per_stranger_are_limited():
-    assert ask_for_long_addresses(12) == ["/sign-in/"] * 12
+    assert request_long_urls(12) == ["/sign-in/"] * 12
     assert Session.objects.count() == 10
 
-    ask_for_long_addresses(1, "192.0.2.1")
+    request_long_urls(1, "192.0.2.1")
     assert Session.objects.count() == 11
 
 
 def test_sessions_of_all_strangers_are_limited(monkeypatch: pytest.MonkeyPatch):
     for number in range(206):
-        ask_for_long_addresses(1, f"192.0.2.{number}")
+        request_long_urls(1, f"192.0.2.{number}")
     assert Session.objects.count() == 200
 
     later = time.monotonic() + middleware.SIGN_IN_TIMEOUT + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    ask_for_long_addresses(1, "192.0.2.255")
+    request_long_urls(1, "192.0.2.255")
     assert Session.objects.count() == 201
 
 
@@ -151,7 +151,7 @@ def test_changed_password_ends_all_sessions(owner: User, client: Client):
     assert client.get("/").status_code == 302
 
 
-NOT_OURS = [
+FOREIGN_URLS = [
     "//evil.example",
     "///evil.example",
     "/\\evil.example",
@@ -174,7 +174,7 @@ NOT_OURS = [
 
 @pytest.mark.parametrize("how", ["form", "address", "session", "signed in"])
 def test_sign_in_does_not_redirect_elsewhere(owner: User, how: str):
-    for url in NOT_OURS:
+    for url in FOREIGN_URLS:
         response = signed_in_for(url, owner, how)
         assert (url, response.status_code, response["Location"]) == (url, 302, "/")
 
