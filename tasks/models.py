@@ -72,20 +72,12 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
         sign = "-" if descending else ""
         return self.order_by(f"{sign}{column}", f"{sign}task_id")
 
-    def after(
-        self, column: str, value: str | int, task_id: str, *, descending: bool = True
-    ) -> Self:
-        """Return the rows that `in_order` sorts after the given one. Pass times in stored form."""
-        return self.compare(column, value, task_id, "lt" if descending else "gt")
-
-    def through(
-        self, column: str, value: str | int, task_id: str, *, descending: bool = True
-    ) -> Self:
-        """Return the given row and the rows that `in_order` sorts before it."""
-        return self.compare(column, value, task_id, "gte" if descending else "lte")
-
     def compare(self, column: str, value: str | int, task_id: str, lookup: str) -> Self:
-        """Return the rows that compare with the given one as `lookup` says: lt, lte, gt or gte."""
+        """Return the rows that compare with the given one as `lookup` says: lt, lte, gt or gte.
+
+        Rows are compared by the column and then by id, as `in_order` sorts them. Pass times in
+        stored form.
+        """
         strict, stored = lookup[:2], _stored(value)
         return self.filter(
             Q(**{f"{column}__{strict}": stored}) | Q(**{f"task_id__{lookup}": task_id}),

@@ -74,14 +74,15 @@ class ThreadList:
     def _scan(self, size: int, position: Cursor | None, forwards: bool) -> Page:
         page, deadline = Page([]), time.monotonic() + self.seconds
         descending = self.filters.is_descending == forwards
+        after, through = ("lt", "gte") if descending else ("gt", "lte")
         column = self.filters.sort_column
         while True:
             rows = self._ordered(descending)
             if position:
-                rows = rows.after(column, position.value, position.task_id, descending=descending)
+                rows = rows.compare(column, position.value, position.task_id, after)
             end = self._batch_end(rows, column, self._batch_size) if self._needs_scan else None
             if end:
-                rows = rows.through(column, end.value, end.task_id, descending=descending)
+                rows = rows.compare(column, end.value, end.task_id, through)
             self._add_matches(page, rows, size + 1 - len(page.records), deadline)
             if len(page.records) > size:
                 page.records.pop()

@@ -91,7 +91,7 @@ def test_latest_per_thread_is_the_first_of_for_thread(store, threads, thread_id)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
-def test_after_pages_through_every_row_once(store, size):
+def test_compare_pages_through_every_row_once(store, size):
     for number, task_id in enumerate("mzaikÄ🚀bé"):
         task(task_id, updated_at=[OLD, NEW, NEW, NEW, OLD][number % 5])
     in_order = ids(TaskRecord.objects.newest_first())
@@ -99,8 +99,8 @@ def test_after_pages_through_every_row_once(store, size):
     while page:
         task_ids += ids(page)
         last = rows_by_id(store)[page[-1].task_id]
-        following = TaskRecord.objects.newest_first().after(
-            "updated_at", last["updated_at"], last["task_id"]
+        following = TaskRecord.objects.newest_first().compare(
+            "updated_at", last["updated_at"], last["task_id"], "lt"
         )
         page = list(following[:size])
     assert task_ids == in_order == ["🚀", "é", "z", "i", "b", "a", "Ä", "m", "k"]
@@ -111,13 +111,13 @@ def rows_by_id(store):
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-01-01T12:00:00Z"])
-def test_after_continues_from_text_other_than_a_timestamp(store, text):
+def test_compare_continues_from_text_other_than_a_timestamp(store, text):
     task("bad")
     overwrite(store, "task_records", "updated_at", text)
     task("new", updated_at=NEW)
     task("old", updated_at=OLD)
     in_order = ids(TaskRecord.objects.newest_first())
-    following = TaskRecord.objects.newest_first().after("updated_at", text, "bad")
+    following = TaskRecord.objects.newest_first().compare("updated_at", text, "bad", "lt")
     assert ids(following) == in_order[in_order.index("bad") + 1 :]
 
 
@@ -177,7 +177,7 @@ def test_list_uses_the_index_of_its_order(store, column, is_first_page, descendi
     queryset = TaskRecord.objects.in_order(column, descending=descending).latest_per_thread()
     if not is_first_page:
         value = 7 if column == "checkpoint_count" else NEW
-        queryset = queryset.after(column, value, "x", descending=descending)
+        queryset = queryset.compare(column, value, "x", "lt" if descending else "gt")
     seek = "" if is_first_page else f" ({column}{'<' if descending else '>'}?)"
     assert plan(queryset.for_list()[:51]) == [
         f"{'SCAN' if is_first_page else 'SEARCH'} task_records "
@@ -198,17 +198,18 @@ def test_list_of_a_status_uses_its_index(store):
 
 @pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize("column", INDEXES)
-def test_after_and_through_divide_the_rows_of_an_order(store, column, descending):
+def test_comparisons_divide_the_rows_of_an_order(store, column, descending):
     for number, task_id in enumerate("mzaikb"):
         time = [OLD, NEW, NEW][number % 3]
         task(task_id, updated_at=time, created_at=time, checkpoint_count=number % 3)
+    after, through = ("lt", "gte") if descending else ("gt", "lte")
     ordered = TaskRecord.objects.in_order(column, descending=descending)
     in_order = ids(ordered)
     stored = rows_by_id(store)
     for position, task_id in enumerate(in_order, start=1):
         at = (column, stored[task_id][column], task_id)
-        assert ids(ordered.through(*at, descending=descending)) == in_order[:position]
-        assert ids(ordered.after(*at, descending=descending)) == in_order[position:]
+        assert ids(ordered.compare(*at, through)) == in_order[:position]
+        assert ids(ordered.compare(*at, after)) == in_order[position:]
 
 
 @pytest.mark.parametrize(
