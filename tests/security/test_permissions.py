@@ -223,7 +223,7 @@ def address_of() -> Callable[[str], str]:
     step = TaskCheckpoint.objects.get().pk
     user = get_user_model().objects.create_user("subject").pk
     keys = {"taskrecord": id_to_path(ID), "taskcheckpoint": step, "user": user}
-    keys["group"] = Group.objects.latest("pk").pk
+    keys["group"] = Group.objects.create(name="subject").pk
 
     def full(name: str) -> str:
         if name.startswith("/"):
