@@ -18,6 +18,9 @@ ARGUMENTS = (
     "headless=new",
     "no-sandbox",  # the sandbox does not work for root, and the tests only open trusted pages
     "disable-gpu",
+    "disable-software-rasterizer",
+    "disable-extensions",
+    "disable-site-isolation-trials",
     "disable-quic",
     "disable-dev-shm-usage",
     "no-first-run",

@@ -400,7 +400,7 @@ def peak_of_memory():
 
 @pytest.mark.parametrize("command", ["export_threads", "import_threads", "copy_store"])
 def test_memory_does_not_grow_with_the_number_of_tasks(store, file, tmp_path, other, command):
-    size = 3_000_000
+    size = 1_000_000
     peaks: list[int] = []
     history = json.dumps([{"role": "user", "content": "x" * size}])
     for number in (2, 12):
