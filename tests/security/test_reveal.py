@@ -52,6 +52,7 @@ def is_lifted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Client, str], bool]:
     def request_page(client: Client, address: str) -> bool:
         lifts.clear()
         response = client.get(address)
+        response.getvalue()  # reading a streamed response to its end frees its request slot
         assert response.status_code == 200, address
         return bool(lifts)
 
