@@ -283,26 +283,23 @@ def test_hide_works_even_if_it_cannot_be_recorded(
     assert Reveal.objects.get().hidden_at is None
 
 
-@pytest.mark.parametrize("thread_id", ODD_IDS)
-def test_thread_with_an_odd_id_is_revealed_hidden_and_listed(
-    store, client: Client, is_lifted, thread_id: str
-):
-    service.record_checkpoint(update(task_id=thread_id, thread_id=thread_id))
-    address = thread_url("thread", thread_id)
+def test_thread_with_an_odd_id_is_revealed_hidden_and_listed(store, client: Client, is_lifted):
+    for thread_id in ODD_IDS:
+        service.record_checkpoint(update(task_id=thread_id, thread_id=thread_id))
+        address = thread_url("thread", thread_id)
 
-    response = post_secrets(client, thread_id=thread_id, back=address)
-    assert response["Location"].startswith("/thread/?")
-    assert (
-        client.get(response["Location"]).context["page"].record.thread_id
-        == Reveal.objects.get().thread_id
-    )
-    assert is_lifted(client, address)
-    assert thread_url("thread", Reveal.objects.get().thread_id).replace("&", "&amp;") in (
-        client.get(reverse("reveals")).content.decode()
-    )
-    assert HtmlAudit(client.get(address).content.decode()).problems == []
-    post_secrets(client, "hide", thread_id)
-    assert not is_lifted(client, address)
+        response = post_secrets(client, thread_id=thread_id, back=address)
+        assert response["Location"].startswith("/thread/?"), thread_id
+        record = client.get(response["Location"]).context["page"].record
+        logged = Reveal.objects.latest("pk").thread_id
+        assert record.thread_id == logged, thread_id
+        assert is_lifted(client, address), thread_id
+        assert HtmlAudit(client.get(address).content.decode()).problems == [], thread_id
+        post_secrets(client, "hide", thread_id)
+        assert not is_lifted(client, address), thread_id
+    listed = client.get(reverse("reveals")).content.decode()
+    for reveal in Reveal.objects.all():
+        assert thread_url("thread", reveal.thread_id).replace("&", "&amp;") in listed
 
 
 def test_log_entry_contains_no_nul():

@@ -46,11 +46,10 @@ def test_deployment_check_passes_with_the_documented_settings(tmp_path: Path):
     assert "(2 silenced)" in result.stdout
 
 
-@pytest.mark.parametrize("value", ["1", "true", "True", "on"])
-def test_debug_cannot_be_enabled(tmp_path: Path, value: str):
-    names = ("DEBUG", "DJANGO_DEBUG", "GLOAMY_DEBUG")
+def test_debug_cannot_be_enabled(tmp_path: Path):
+    debug = {"DEBUG": "True", "DJANGO_DEBUG": "1", "GLOAMY_DEBUG": "on"}
 
-    result = manage("diffsettings", folder=tmp_path, **PRODUCTION, **dict.fromkeys(names, value))
+    result = manage("diffsettings", folder=tmp_path, **PRODUCTION, **debug)
 
     assert result.returncode == 0, result.stderr
     assert "\nDEBUG =" not in result.stdout  # diffsettings omits defaults, so DEBUG is False
