@@ -298,8 +298,8 @@ def test_thread_with_an_odd_id_is_revealed_hidden_and_listed(store, client: Clie
         post_secrets(client, "hide", thread_id)
         assert not is_lifted(client, address), thread_id
     listed = client.get(reverse("reveals")).content.decode()
-    for reveal in Reveal.objects.all():
-        assert thread_url("thread", reveal.thread_id).replace("&", "&amp;") in listed
+    for entry in Reveal.objects.all():
+        assert thread_url("thread", entry.thread_id).replace("&", "&amp;") in listed
 
 
 def test_log_entry_contains_no_nul():
