@@ -9,7 +9,7 @@ columns of a loaded row would overwrite anything that a live agent has written s
 from typing import Any, Self
 
 from django.db import connections, models
-from django.db.models import F, OuterRef, Q, Subquery, Value
+from django.db.models import F, Max, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Left, Length, StrIndex
 from django.db.models.lookups import GreaterThan
 
@@ -102,6 +102,15 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
     def without_histories(self) -> Self:
         """Defer the large columns, each of which may hold many megabytes."""
         return self.defer("execution_history_json", "resumable_history_json", "final_response")
+
+    def versions(self) -> models.QuerySet["TaskRecord"]:
+        """Select what changes with every write, adding the id of each task's `last_checkpoint`.
+
+        None of it is stored after the histories: on SQLite, the thread's index has `updated_at`.
+        """
+        steps = TaskCheckpoint.objects.filter(task_id=OuterRef("task_id")).values("task_id")
+        last = Subquery(steps.annotate(last=Max("id")).values("last"))
+        return self.only("task_id", "updated_at", "status").annotate(last_checkpoint=last)
 
     def for_list(self) -> Self:
         """Read only the beginnings of the text columns that have no length limit."""

@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Iterable
+from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from tasks.addresses import thread_url
+from tasks.fields import to_text
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.secrets import reveal
 from tasks.store.daemon import daemon
@@ -18,6 +20,7 @@ from tasks.views.common import (
     mark_returned,
     no_such_thread,
     requested_tasks,
+    requested_thread_id,
     thread_view,
 )
 from tasks.views.limits import limit_concurrency_if
@@ -70,15 +73,23 @@ def _render(
 
 
 def _live_tag(request: HttpRequest) -> str:
-    """Return an ETag for the thread page, computed without reading any large columns."""
-    columns = ("task_id", "updated_at", "status", "checkpoint_count")
-    tasks = list(requested_tasks(request).only(*columns)[:MAX_TASKS])
+    """Return an ETag for the thread page, computed without reading any large columns.
+
+    It covers all of the thread's tasks, which the page lists, and whether the chosen task exists.
+    """
+    tasks: list[Any] = list(
+        TaskRecord.objects.for_thread(requested_thread_id(request)).versions()[:MAX_TASKS]
+    )
+    is_found = "task" not in request.GET or requested_tasks(request).exists()
     now = daemon()
-    values = [[str(getattr(task, name)) for name in columns] for task in tasks]
-    stalled = [now.is_stalled(task) for task in tasks]
-    revealed_until = reveal.revealed_until(request, request.GET["id"])
-    state = repr((tab_name(request), stalled, values, revealed_until)).encode("utf-8", "replace")
-    return f'"{hashlib.sha256(state).hexdigest()[:32]}"'
+    state = (
+        tab_name(request),
+        [(t.task_id, to_text(t.updated_at), t.status, t.last_checkpoint) for t in tasks],
+        [now.is_stalled(task) for task in tasks],
+        is_found,
+        reveal.revealed_until(request, request.GET["id"]),
+    )
+    return f'"{hashlib.sha256(repr(state).encode("utf-8", "replace")).hexdigest()[:32]}"'
 
 
 @require_safe

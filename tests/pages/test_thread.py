@@ -20,7 +20,7 @@ from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.service import ChatMessage, ExecutionCheckpointItem, TaskStatus
 from tasks.templatetags.threads import duration, short_duration, short_number, timecode
 from tasks.views import thread_tabs
-from tasks.views.thread_page import ThreadPage
+from tasks.views.thread_page import MAX_TASKS, ThreadPage
 from tasks.views.thread_tabs import CheckpointsTab, RawTab, ResumeTab, TranscriptTab
 from tests.support.factories import (
     checkpoint,
@@ -37,6 +37,7 @@ from tests.support.factories import (
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 TABS = ["transcript", "checkpoints", "resume", "raw"]
+A_MOMENT, A_NANOSECOND_LATER = "2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00.000000001+00:00"
 
 
 def address(**parameters: Any) -> str:
@@ -656,6 +657,39 @@ def test_live_returns_changes_after_a_new_step(viewer: Client):
     for part in ("head", "timeline", "side", "tabs", "entries", "thread-state"):
         assert content.count(f'id="{part}"') == 1
     assert f'id="step-{TaskCheckpoint.objects.order_by("-id")[0].pk}"' in content
+
+
+@pytest.mark.parametrize("chosen", [{}, {"task": "telegram_42"}])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda: TaskRecord.objects.filter(pk="telegram_42").update(updated_at=A_NANOSECOND_LATER),
+        lambda: TaskRecord.objects.filter(pk="telegram_42").update(status="failed"),
+        lambda: TaskRecord.objects.filter(pk="other").update(status="failed"),
+        lambda: service.save_snapshot(snapshot(task_id="new")),
+        lambda: TaskCheckpoint.objects.all().delete(),
+    ],
+)
+def test_live_notices_every_write(viewer: Client, chosen: dict[str, str], write: Any):
+    run(1)
+    service.save_snapshot(snapshot(task_id="other"))
+    TaskRecord.objects.update(updated_at=A_MOMENT)
+    tag = live(viewer, **chosen)["ETag"]
+    assert live(viewer, tag, **chosen).status_code == 304
+
+    write()
+
+    assert live(viewer, tag, **chosen).status_code == 200
+
+
+def test_live_of_a_chosen_task_that_is_gone_is_not_found(viewer: Client):
+    for number in range(MAX_TASKS + 1):
+        service.save_snapshot(snapshot(task_id=f"task-{number}"))
+    tag = live(viewer, task="task-0")["ETag"]
+
+    TaskRecord.objects.filter(pk="task-0").delete()
+
+    assert live(viewer, tag, task="task-0").status_code == 404
 
 
 def test_live_stops_when_the_run_ends(viewer: Client):

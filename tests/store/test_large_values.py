@@ -150,6 +150,22 @@ def test_page_of_a_too_large_thread_does_not_read_whole_texts(
     assert "unreadable" not in page.content.decode()
 
 
+@only_sqlite
+@pytest.mark.parametrize("query", ["", "&task=t"])
+def test_poll_of_an_unchanged_thread_reads_no_history(viewer: Client, store, query: str):
+    task("t", execution_history_json="[]" + " " * 4_000_000, checkpoint_count=2)
+    url = f"/thread/live/?id=t&show=raw{query}"
+    tag = viewer.get(url).headers["ETag"]
+    with store.cursor() as cursor:
+        cursor.execute("PRAGMA cache_size = 10")
+
+    before = bytes_read()
+    answer = viewer.get(url, headers={"If-None-Match": tag})
+
+    assert answer.status_code == 304
+    assert bytes_read() - before < 400_000
+
+
 def recorded(pieces: Any, read: list[bytes]) -> Any:
     """Wrap the generator function `pieces` so that everything it yields is added to `read`."""
 
