@@ -174,7 +174,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "gloamy_site.proxy.ProxyMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "gloamy_site.compression.StaticFilesMiddleware",
+    "gloamy_site.compression.CompressionMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "gloamy_site.middleware.RequestMiddleware",

@@ -76,6 +76,7 @@ def _live_tag(request: HttpRequest) -> str:
     """Return an ETag for the thread page, computed without reading any large columns.
 
     It covers all of the thread's tasks, which the page lists, and whether the chosen task exists.
+    It is weak, because compression would make it so, and `live` compares it as a string.
     """
     tasks: list[Any] = list(
         TaskRecord.objects.for_thread(requested_thread_id(request)).versions()[:MAX_TASKS]
@@ -89,7 +90,7 @@ def _live_tag(request: HttpRequest) -> str:
         is_found,
         reveal.revealed_until(request, request.GET["id"]),
     )
-    return f'"{hashlib.sha256(repr(state).encode("utf-8", "replace")).hexdigest()[:32]}"'
+    return f'W/"{hashlib.sha256(repr(state).encode("utf-8", "replace")).hexdigest()[:32]}"'
 
 
 @require_safe

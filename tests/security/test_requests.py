@@ -121,6 +121,20 @@ def test_no_response_is_cached(admin_client: Client):
 
 
 @pytest.mark.parametrize(
+    ("site", "is_compressed"),
+    [("none", True), ("same-origin", True), ("same-site", False), ("cross-site", False)],
+)
+def test_response_to_another_site_is_not_compressed(
+    admin_client: Client, site: str, is_compressed: bool
+):
+    headers = {"Accept-Encoding": "gzip", "Sec-Fetch-Site": site}
+
+    response = admin_client.get("/?q=guess", headers=headers)
+
+    assert ("Content-Encoding" in response) == is_compressed
+
+
+@pytest.mark.parametrize(
     ("status", "message", "send"),
     [
         (414, "too long", lambda c: c.get("/?x=" + "x" * 60_000)),

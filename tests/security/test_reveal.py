@@ -19,7 +19,15 @@ from tasks.models import TaskCheckpoint, TaskStatus
 from tasks.secrets import request_masking, reveal
 from tasks.store import workspace
 from tasks.transcript.export import FORMATS
-from tests.support.factories import checkpoint, only_sqlite, snapshot, task, update
+from tests.support.factories import (
+    checkpoint,
+    history,
+    item,
+    only_sqlite,
+    snapshot,
+    task,
+    update,
+)
 from tests.support.html_audit import HtmlAudit
 from tests.support.odd_rows import ODD_IDS
 
@@ -129,6 +137,30 @@ def test_reveal_applies_to_every_view_of_the_thread_and_no_other_page(
     others = ["/", "/?q=hello", "/cleared/", "/secrets/", thread_url("clear", ID)]
     others += ["/admin/", "/admin/tasks/taskrecord/", "/admin/tasks/taskcheckpoint/"]
     assert lifted_views(client, is_lifted, **{address: address for address in others}) == set()
+
+
+def compressed_views(client: Client) -> set[str]:
+    """Return the names of the thread's views that compress their responses when asked to."""
+    names = set()
+    for name, address in views_of().items():
+        response: Any = client.get(address, headers={"Accept-Encoding": "gzip"})
+        response.getvalue()  # reading a streamed response to its end frees its request slot
+        if "Content-Encoding" in response:
+            names.add(name)
+    return names
+
+
+def test_revealed_secrets_are_not_compressed(client: Client):
+    long = "it broke " * 100
+    names = {"task_id": ID, "thread_id": ID, "execution_history": history(long)}
+    service.record_checkpoint(update(**names, items=[item(output=long)]))
+    names["resumable_history"] = history(long)
+    service.save_snapshot(snapshot(**names, status=TaskStatus.FAILED, last_error=long))
+    assert compressed_views(client) == set(views_of())
+
+    post_secrets(client)
+
+    assert compressed_views(client) == set()
 
 
 def test_hide_ends_the_reveal(client: Client, is_lifted):
