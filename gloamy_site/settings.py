@@ -130,7 +130,9 @@ MAX_HISTORY_SIZE = 1_000_000 * _number(  # bytes
 )
 
 DATABASES = {
-    "default": _with_options(_database("SITE_DATABASE_URL", BASE_DIR / "site.sqlite3")),
+    # Stays open between requests, because opening a file takes as long as answering a poll.
+    "default": _with_options(_database("SITE_DATABASE_URL", BASE_DIR / "site.sqlite3"))
+    | {"CONN_MAX_AGE": 60},
     "tasks": _read_only(_tasks) if TASKS_READ_ONLY else _with_options(_tasks),
 }
 DATABASE_ROUTERS = ["gloamy_site.routers.TaskStoreRouter"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tasks.engines import engine
@@ -65,6 +66,11 @@ def close_if_replaced(connection: BaseDatabaseWrapper) -> None:
     """Close a connection whose file was replaced, so that the next read opens the current file."""
     if not connection.in_atomic_block and _problem(connection):
         connection.close()
+
+
+def reopen_replaced_site(**kwargs: Any) -> None:
+    """Drop a connection to a former file of the site's database (a `request_started` receiver)."""
+    close_if_replaced(connections[DEFAULT_DB_ALIAS])
 
 
 def _problem(connection: BaseDatabaseWrapper) -> tuple[type[StoreError], str] | None:

@@ -53,6 +53,7 @@ def test_serve_sets_everything_up_and_stops_on_ctrl_c(server: Server):
     assert output.endswith("Stopped.\n")
     assert stat.S_IMODE((server.folder / "site.sqlite3").stat().st_mode) == 0o600
     assert server.store_file.is_file()
+    assert not (server.folder / "site.sqlite3-wal").exists()
 
 
 def test_serve_serves_static_files(server: Server):
@@ -170,6 +171,23 @@ def test_server_survives_a_deleted_replaced_or_truncated_file(server: Server):
     assert status_with(b"") == 503
     assert status_with(b"no database") == 503
     assert status_with(intact) == 200
+
+
+def test_server_notices_that_the_site_database_was_replaced(server: Server):
+    server.start()
+    browser = signed_in(server.link())
+    page, site = f"http://127.0.0.1:{server.port}/", server.folder / "site.sqlite3"
+    assert "Sign in" not in browser(page)[1]
+
+    with closing(sqlite3.connect(site)) as old, closing(sqlite3.connect(f"{site}-new")) as new:
+        old.backup(new)
+        new.execute("DELETE FROM django_session")
+        new.commit()
+    os.replace(f"{site}-new", site)
+    for name in ("wal", "shm"):
+        Path(f"{site}-{name}").unlink(missing_ok=True)
+
+    assert "Sign in" in browser(page)[1]
 
 
 def signed_in(link: str) -> Callable[[str], tuple[int, str]]:

@@ -5,7 +5,7 @@ import socket
 import sys
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, Error, connections
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -64,6 +64,7 @@ class Command(BaseCommand):
         self.announce(self.welcome(host, port, with_link=not options["no_link"]), host, port)
         with SimulatedAgent() if options["demo"] else nullcontext():
             _server(host, port).serve(target_loader=load_application)
+        _merge_site_wal()
         self.stdout.write("Stopped.")
 
     def announce(self, welcome: str, host: str, port: int) -> None:
@@ -95,6 +96,14 @@ class Command(BaseCommand):
             f"To sign in with a password: {manage} changepassword {user.get_username()}\n"
             f"{read_only}{warning}Ctrl-C stops the server."
         )
+
+
+def _merge_site_wal() -> None:
+    """Close the site's database as its last user, so that SQLite moves its WAL into the file."""
+    site = connections[DEFAULT_DB_ALIAS]
+    with suppress(Error):
+        site.ensure_connection()
+    site.close()
 
 
 def _relative_path(path: str) -> str:
