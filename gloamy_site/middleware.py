@@ -149,6 +149,8 @@ class MaskingMiddleware:
             response = self.get_response(request)
             is_masked = not request_masking.is_lifted()
             content_type = response.get("Content-Type", "").partition(";")[0]
+            if isinstance(response, response_masking.MaskedPage):
+                return response
             if isinstance(response, StreamingHttpResponse):
                 _mask_stream(response, is_masked and content_type not in UNMASKED_TYPES)
             elif content_type == "text/html":

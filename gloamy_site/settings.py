@@ -135,6 +135,12 @@ DATABASES = {
     | {"CONN_MAX_AGE": 60},
     "tasks": _read_only(_tasks) if TASKS_READ_ONLY else _with_options(_tasks),
 }
+CACHES = {  # the latest lists, for polls; see tasks.views.sharing
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 16},
+    }
+}
 DATABASE_ROUTERS = ["gloamy_site.routers.TaskStoreRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.core.cache import cache as shared_pages
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
@@ -83,6 +84,12 @@ def site_slots() -> None:
     """Free all slots for forms and sign-ins, because all tests share one IP address."""
     for slots in (request_body._strangers, request_body._known, middleware._pending_sign_ins):
         slots._held.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_shared_pages() -> None:
+    """Forget the pages of other tests, whose stores can have the same change token."""
+    shared_pages.clear()
 
 
 class Clock:

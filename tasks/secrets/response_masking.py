@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape, unescape
 from itertools import accumulate
 
+from django.http import HttpResponse
+
 import masking
 from masking import MASK
 
@@ -23,6 +25,10 @@ _ATTRIBUTE = re.compile(
 # How many characters of a stream to hold back in case a secret, or its name, is unfinished.
 _HELD, _NAME = 64_000, 700
 _CHUNK = 500_000  # bytes
+
+
+class MaskedPage(HttpResponse):
+    """A page that its view has masked already, so that many responses can share it."""
 
 
 def mask_page(html: str) -> str:

@@ -7,7 +7,9 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from tasks.addresses import thread_url, threads_url
@@ -17,12 +19,16 @@ from tasks.listing.filters import TEXT_FILTERS, Cursor, Filters, recent_values
 from tasks.listing.forms import PERIODS, SEARCH_SCOPES, SORTS, STATES
 from tasks.listing.thread_list import MAX_COUNT, Page, ThreadList
 from tasks.models import USER_TURN, TaskRecord
-from tasks.store.daemon import daemon
+from tasks.secrets.response_masking import MaskedPage, mask_page
+from tasks.store import workspace
+from tasks.store.daemon import Daemon, daemon
 from tasks.templatetags.threads import absolute
+from tasks.transcript.invisible import escape_invisible_in_html
 from tasks.transcript.search import UNREADABLE, Hit
 from tasks.transcript.titles import note_summary, task_title
 from tasks.views.common import can_view, mark_returned, may_clear
 from tasks.views.limits import limit_concurrency_if
+from tasks.views.sharing import shared
 
 THREADS_PER_PAGE = 50
 HITS_PER_THREAD = 2
@@ -35,22 +41,44 @@ def _searches_messages(request: HttpRequest) -> bool:
 
 
 @require_safe
-@can_view
-@limit_concurrency_if(_searches_messages)
-def threads(request: HttpRequest) -> HttpResponse:
+def threads(request: HttpRequest) -> HttpResponseBase:
     """Render the list page. Polls (`seen=`) get only the list, or status 204 if nothing changed."""
     now = daemon()
     token = change_token(now)
     if request.GET.get("seen") == token:
-        return HttpResponse(status=204)
-    thread_list = ThreadList(Filters.parse(request.GET), now)
-    context = _list_context(request, thread_list) | {"change_token": token, "daemon": now}
+        return HttpResponse(status=204)  # saves querying permissions, since nothing is shown
+    return _threads(request, now, token)
+
+
+@can_view
+@limit_concurrency_if(_searches_messages)
+def _threads(request: HttpRequest, now: Daemon, token: str) -> HttpResponse:
     if "seen" in request.GET:
-        return render(request, "tasks/threads/_list.html", context | {"is_poll": True})
-    return render(request, "tasks/threads/page.html", context | _form_context(thread_list.filters))
+        return _poll(request, now, token)
+    context = _list_context(request, now, token)
+    return render(request, "tasks/threads/page.html", context | _form_context(context["filters"]))
 
 
-def _list_context(request: HttpRequest, thread_list: ThreadList) -> dict[str, Any]:
+def _poll(request: HttpRequest, now: Daemon, token: str) -> HttpResponse:
+    can_clear = request.user.has_perm("tasks.clear_thread")
+
+    def rendered() -> str:
+        context = _list_context(request, now, token) | {
+            "is_poll": True,
+            "perms": {"tasks": {"clear_thread": can_clear}},
+            **workspace.context(request),
+        }
+        # without the request, nothing else in it can get into a page that others are sent
+        html = render_to_string("tasks/threads/_list.html", context)
+        return escape_invisible_in_html(mask_page(html))
+
+    query = request.GET.copy()
+    del query["seen"]
+    return MaskedPage(shared((token, query.urlencode(), can_clear), rendered))
+
+
+def _list_context(request: HttpRequest, now: Daemon, token: str) -> dict[str, Any]:
+    thread_list = ThreadList(Filters.parse(request.GET), now)
     after, before = Cursor.parse(request.GET, "after"), Cursor.parse(request.GET, "before")
     page = thread_list.page(THREADS_PER_PAGE, after, before)
     if before and not page.has_more and not page.stopped_at:
@@ -61,6 +89,8 @@ def _list_context(request: HttpRequest, thread_list: ThreadList) -> dict[str, An
     query = filters.query_string()
     is_first = not after and not before
     return {
+        "daemon": now,
+        "change_token": token,
         "may_clear": may_clear(request),
         "filters": filters,
         "query": query,

@@ -3,14 +3,19 @@
 import html
 import json
 import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from urllib.parse import parse_qs, urlencode
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.db import connections
 from django.http import QueryDict
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from tasks import service
 from tasks.fields import to_text
@@ -20,7 +25,7 @@ from tasks.listing.filters import Filters
 from tasks.listing.thread_list import ThreadList, neighbours
 from tasks.models import TaskRecord
 from tasks.store import daemon, workspace
-from tasks.views import threads
+from tasks.views import sharing, threads
 from tests.support.factories import (
     checkpoint,
     history,
@@ -700,6 +705,93 @@ def test_poll_returns_the_list_after_a_new_checkpoint(viewer: Client, store):
     assert "telegram_42" in content
     assert "<html" not in content
     assert 'id="daemon"' in content
+
+
+def test_poll_of_an_unchanged_list_asks_only_who_is_signed_in(viewer: Client):
+    address = poll_address(viewer)
+
+    with CaptureQueriesContext(connections["default"]) as queries:
+        response = viewer.get(address)
+
+    assert response.status_code == 204
+    tables = [re.findall(r'FROM "(\w+)"', query["sql"])[0] for query in queries]
+    assert tables == ["django_session", "auth_user"]
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_polls_at_the_same_version_share_a_rendering(viewer: Client, store, store_queries):
+    task("shown")
+    first = viewer.get("/?status=running&seen=")
+
+    with store_queries() as queries:
+        again = viewer.get("/?status=running&seen=1")
+        assert again.content == first.content
+        assert len(queries) == 0
+        others = [viewer.get(f"/?{query}&seen=") for query in ("", "status=failed", "sort=age")]
+
+    assert len({first.content, *(other.content for other in others)}) == 4
+    assert len(queries) > 0
+
+
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_shared_list_is_never_older_than_the_poll(viewer: Client, store):
+    for number in range(3):
+        service.record_checkpoint(update(thread_id=f"new-{number}", task_id=f"new-{number}"))
+        assert f"new-{number}" in viewer.get("/?seen=").content.decode()
+
+
+def test_shared_list_depends_on_permissions(viewer: Client, client: Client):
+    task("clearable")
+    clearer = User.objects.create_user("clearer")
+    clearer.user_permissions.set(
+        Permission.objects.filter(codename__in=["view_taskrecord", "clear_thread"])
+    )
+    client.force_login(clearer)
+    for _ in range(2):
+        assert b"checkbox" in client.get("/?seen=").content
+        assert b"checkbox" not in viewer.get("/?seen=").content
+
+    clearer.user_permissions.clear()
+    assert client.get("/?seen=").status_code == 403
+    client.logout()
+    assert client.get("/?seen=").status_code == 302
+
+
+def test_simultaneous_polls_render_once():
+    started, calls = threading.Barrier(4), []
+
+    def render() -> str:
+        calls.append(1)
+        time.sleep(0.2)  # so that the others ask meanwhile
+        return "<p>"
+
+    def poll(_: int) -> str:
+        started.wait()
+        return sharing.shared(("key",), render)
+
+    with ThreadPoolExecutor(4) as executor:
+        assert list(executor.map(poll, range(4))) == ["<p>"] * 4
+    assert len(calls) == 1
+
+
+def test_error_is_not_shared():
+    with pytest.raises(ZeroDivisionError):
+        sharing.shared(("key",), lambda: str(1 // 0))
+
+    assert sharing.shared(("key",), lambda: "<p>") == "<p>"
+
+
+def test_selection_is_submitted_with_a_csrf_token(operator: Client):
+    task()
+    page, poll = (operator.get(query).content.decode() for query in ("/", "/?seen="))
+
+    [token] = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)" form="selection"', page)
+    assert 'id="selection"' in poll
+    assert "csrf" not in poll
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = operator.cookies
+    form = {"csrfmiddlewaretoken": token, "thread": ""}
+    assert strict.post("/clear/", form).status_code != 403
 
 
 def test_poll_detects_daemon_and_clock_changes(write_heartbeat):

@@ -115,6 +115,7 @@ def all_pages() -> list[str]:
 
 LISTS = (
     *("/", "/?q=x", "/?q=example.org", "/?sort=steps", "/?q=password", "/?q=x&where=user"),
+    "/?seen=",
     *("/admin/tasks/taskrecord/", "/admin/tasks/taskcheckpoint/", "/admin/"),
 )
 
