@@ -354,11 +354,6 @@ def test_connection_loss_is_displayed_until_reconnect(page: webdriver.Chrome, si
     wait(page).until(lambda b: not one(b, "#lost").is_displayed())
 
 
-def test_running_thread_polls_every_two_seconds(page: webdriver.Chrome, site: Site):
-    show(page, site, "id=running")
-    assert page.execute_script("return window.delays.has(2000)")
-
-
 def test_id_is_copied(page: webdriver.Chrome, site: Site):
     show(page, site, "id=failing")
     page.execute_script("navigator.clipboard.writeText = async (text) => { window.copied = text; }")

@@ -1,6 +1,6 @@
 // Keeps the list current: polls while the page is visible, and says when the connection is lost.
 
-import { POLL_MS } from "./refresh_intervals.js";
+import { POLL_MS, SPREAD_MS } from "./refresh_intervals.js";
 import { morph } from "./morph.js";
 
 function poll() {
@@ -8,7 +8,13 @@ function poll() {
   for (const element of document.querySelectorAll("[data-poll]")) htmx.trigger(element, "poll");
 }
 
-setInterval(poll, POLL_MS);
+// All tabs poll at about the same moments of the clock, so that the server renders once for all.
+function schedule() {
+  const untilNext = POLL_MS - (Date.now() % POLL_MS);
+  setTimeout(() => { schedule(); poll(); }, untilNext + SPREAD_MS * Math.random());
+}
+
+schedule();
 document.addEventListener("visibilitychange", poll);
 
 const lost = document.getElementById("lost");
