@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from masking.literals import find_matches
 from masking.values import SPACE, Span, is_placeholder, is_secret_name, stands_out
 
 _FAR = 600  # maximum number of characters between a program's name and its argument
@@ -89,7 +90,7 @@ def find_name_value_pairs(text: str, lower: str) -> Iterator[Span]:
 
 def find_statement_values(text: str, lower: str) -> Iterator[Span]:
     """Yield values set in statements such as `IDENTIFIED BY '...'` or `requirepass ...`."""
-    for match in _SET.finditer(lower):
+    for match in find_matches(_SET, lower, ("identified by", "requirepass", "pass")):
         part = _part(match)
         sure = match[0].startswith("identified" if match["open"] else "requirepass")
         if (sure or (match["open"] and stands_out(match[part]))) and not is_placeholder(

@@ -4,7 +4,7 @@ import re
 
 from masking.values import ANSI
 
-_STEMS = (
+STEMS = (
     "pass", "pwd", "secret", "token", "key", "auth", "cookie", "credential", "jwt", "bearer",
     "psk", "sig", "pw", "sessid", "sessionid", "connectionstring",
     "connection_string", "kennwort",
@@ -13,7 +13,7 @@ _STEMS = (
 _BLANK = rf"(?:[ \t\u00a0]|\\{{1,15}}(?:t|u00a0)|{ANSI})"
 NAMED = re.compile(
     "(?:"
-    + "|".join(_STEMS)
+    + "|".join(STEMS)
     + rf""")(?P<name>[\w-]{{0,64}}+)
     (?:{ANSI}){{0,4}}+ (?P<closed>\\{{0,15}}["'`])?+ (?:\])?+ \*{{0,2}}+ (?:{ANSI}){{0,3}}+
     (?: (?P<before>{_BLANK}{{0,32}}+)
@@ -31,6 +31,7 @@ NAMED = re.compile(
     re.ASCII | re.VERBOSE,
 )
 FLAG = re.compile(r"--(?P<name>[\w-]{2,64}+)[ ]{1,16}+(?=[^\s|&<>;:=(-])", re.ASCII)
+DOCKER_COMMANDS = ("ENV ", "setenv ", "setx ")
 DOCKER = re.compile(
     r"(?:ENV|setenv|setx(?:[ ]/[mM])?)[ ](?P<name>[A-Z][A-Z0-9_]{2,64}+)[ ](?=[^\s=])", re.ASCII
 )

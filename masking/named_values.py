@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from masking.name_patterns import DOCKER, FLAG, NAMED
+from masking.literals import find_matches
+from masking.name_patterns import DOCKER, DOCKER_COMMANDS, FLAG, NAMED, STEMS
 from masking.quoting import ENDS_JSON, OPENING_QUOTE, end_of_quoted, is_json, is_same_quote
 from masking.unquoted_values import is_at_line_start, is_unquoted_secret, opens_expression
 from masking.values import (
@@ -65,12 +66,12 @@ def find_named_values(text: str, lower: str) -> Iterator[Span]:
     """Yield the values that follow secret names in the text."""
     names = _Names(text)
     done = 0
-    for match in NAMED.finditer(lower):
+    for match in find_matches(NAMED, lower, STEMS):
         if match.end() >= done:
             for span in names.spans(match):
                 done = span.end
                 yield span
-    for match in (*FLAG.finditer(text), *DOCKER.finditer(text)):
+    for match in (*FLAG.finditer(text), *find_matches(DOCKER, text, DOCKER_COMMANDS)):
         if is_secret_name(match["name"]):
             field = Field(match["name"], match.start(), match.end(), "flag", False, "")
             value = names.value(field)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from masking.literals import find_matches
 from masking.quoting import OPENING_QUOTE, end_of_quoted, is_json, is_same_quote
 from masking.values import (
     MASK,
@@ -26,18 +27,26 @@ _NAMED = (
     rf"(?:{'|'.join(_FIELDS)})\b(?<!\wotp)"
     r"(?!-(?:help|hint|error|label|strength|reset|message))"
 )
+_TYPED_NAMES = ("text", "value", "content", "input", "keys")
+_IN_QUOTES = "|".join(rf"(?<=[\"']{name})" for name in _TYPED_NAMES)
 _TYPED = re.compile(
-    r"(?:text|value|content|input|keys)"
-    rf"(?:(?<=[\"']text)|(?<=[\"']keys)|(?<=[\"']value)|(?<=[\"']input)|(?<=[\"']content))"
+    rf"(?:{'|'.join(_TYPED_NAMES)})(?:{_IN_QUOTES})"
     rf"(?P<closed>{_QUOTE}){SPACE}:{SPACE}(?={_QUOTE})"
 )
 _FIELD = re.compile(
     rf"(?:(?P<sure>selector|element|ref|locator)|label|name|field|id){_QUOTE}{SPACE}:{SPACE}"
     rf"{_QUOTE}[^{{}},\n]{{0,80}}?{_NAMED}"
 )
+_CALLS = tuple(
+    f"{name}("
+    for name in (
+        "fill", "type", "press_sequentially", "presssequentially", "send_keys", "sendkeys",
+        "setvalue", "set_value",
+    )
+)  # fmt: skip
 _CALL = re.compile(
-    r"(?:fill|type|press_sequentially|presssequentially|send_keys|sendkeys|setvalue|set_value)"
-    rf"\([ ]{{0,4}}(?P<field>(?P<open>{_QUOTE})[^\n,;]{{0,80}}?(?P=open)[ ]?,[ ]{{0,4}})?"
+    rf"(?:{'|'.join(map(re.escape, _CALLS))})"
+    rf"[ ]{{0,4}}(?P<field>(?P<open>{_QUOTE})[^\n,;]{{0,80}}?(?P=open)[ ]?,[ ]{{0,4}})?"
     rf"(?={_QUOTE})"
 )
 _FIELD_BEFORE = re.compile(rf"{_NAMED}[^\n;]{{0,12}}\)\.\Z")
@@ -82,7 +91,7 @@ def _quoted_span(text: str, start: int, closed: str, in_json: bool) -> tuple[int
 
 def _find_in_records(text: str, lower: str, in_json: bool) -> Iterator[Span]:
     """Yield the text typed in records such as `{"selector": "#password", "text": "..."}`."""
-    for match in _TYPED.finditer(lower):
+    for match in find_matches(_TYPED, lower, _TYPED_NAMES):
         ends = _quoted_span(text, match.end(), match["closed"], in_json)
         if not ends:
             continue
@@ -101,7 +110,7 @@ def _find_in_records(text: str, lower: str, in_json: bool) -> Iterator[Span]:
 
 def _find_in_calls(text: str, lower: str, in_json: bool) -> Iterator[Span]:
     """Yield the text typed by calls such as `page.fill("#password", "...")`."""
-    for match in _CALL.finditer(lower):
+    for match in find_matches(_CALL, lower, _CALLS):
         field = match["field"]
         if field is None:
             before = lower[max(0, match.start() - 40) : match.start()]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masking import MARGIN, MASK, find_secrets, is_secret_name, mask, mask_start
+from masking.literals import find_matches
 from tests.support.masking_cases import (
     CLEAN,
     CLEAN_IN_LINES,
@@ -219,6 +220,14 @@ def test_mask_changes_only_the_spans(text):
         pieces += [text[position : span.start], MASK]
         position = span.end
     assert mask(text) == "".join([*pieces, text[position:]])
+
+
+@given(st.text("abc.", max_size=40))
+def test_find_matches_yields_the_same_matches_as_finditer(text):
+    pattern = re.compile(r"(?:ab|abc|bca|c)(?<!\.c)b?\.?")
+    expected = [match.span() for match in pattern.finditer(text)]
+
+    assert [match.span() for match in find_matches(pattern, text, ("ab", "bca", "c"))] == expected
 
 
 _VALUES = st.recursive(
