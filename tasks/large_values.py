@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self, TypeVar
 
+import msgspec
 from django.db import OperationalError, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Func
@@ -66,6 +67,7 @@ class BoundedQuerySet(models.QuerySet[M]):
     """A queryset that can load the beginnings of large columns instead of their full values."""
 
     _beginnings: Beginnings = MappingProxyType({})  # the beginnings to read with blob handles
+    _raw_columns: tuple[str, ...] = ()  # the columns to read in full with blob handles
 
     def with_beginnings(self, **beginnings: tuple[str, int]) -> Self:
         """Load `NAME_start` and `NAME_length` (in bytes) for each NAME=(column, characters)."""
@@ -79,21 +81,37 @@ class BoundedQuerySet(models.QuerySet[M]):
             rows = rows.annotate(**{f"{name}_start": start, f"{name}_length": length})
         return rows
 
+    def with_raw_text(self, *columns: str) -> Self:
+        """On SQLite, load text in these columns as `msgspec.Raw`, of which only one copy is made.
+
+        The text is as stored, so its UTF-8 may be invalid. Values of other types are not converted.
+        """
+        if not engine(connections[self.db]).has_blob_handles:
+            return self
+        rows = self.defer(*columns).annotate(rowid=RowId("pk"))
+        rows._raw_columns = columns
+        return rows
+
     def _clone(self) -> Self:
         clone: Self = super()._clone()  # type: ignore[misc]
-        clone._beginnings = self._beginnings
+        clone._beginnings, clone._raw_columns = self._beginnings, self._raw_columns
         return clone
 
     def _fetch_all(self) -> None:
-        if self._result_cache is not None or not self._beginnings:
+        if self._result_cache is not None or not (self._beginnings or self._raw_columns):
             super()._fetch_all()
             return
         connection = connections[self.db]
-        with snapshot(connection):
+        with snapshot(connection) as raw:
             super()._fetch_all()
             rows: list[Any] = self._result_cache or []
             for row in rows:
-                row.__dict__ |= _attributes(connection, row, self._beginnings)
+                if self._beginnings:
+                    row.__dict__ |= _attributes(connection, row, self._beginnings)
+                for column, value in _values(
+                    raw, row._meta.db_table, row.rowid, self._raw_columns
+                ).items():
+                    row.__dict__[column] = value.whole(raw)
 
 
 def _attributes(connection: Any, row: Any, wanted: Beginnings) -> dict[str, Any]:
@@ -215,6 +233,13 @@ class _Value(NamedTuple):
         else:
             text = whole.decode("utf-8", "replace")
         return text.partition("\0")[0][:most]  # ends at the first NUL, as SQLite's `substr` does
+
+    def whole(self, raw: sqlite3.Connection) -> Any:
+        """Return the full value, which is `msgspec.Raw` if it is text."""
+        if self.kind != "text":
+            return _select(raw, self.table, self.rowid, [self.column])[0]
+        with self._open(raw) as blob:
+            return msgspec.Raw(blob.read())
 
     def _open(self, raw: sqlite3.Connection) -> sqlite3.Blob:
         return raw.blobopen(self.table, self.column, self.rowid, readonly=True)

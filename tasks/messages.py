@@ -7,7 +7,7 @@ containers, and no repeated fields.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -77,15 +77,44 @@ S = TypeVar("S", bound=msgspec.Struct)
 ConversationMessage = Chat | AssistantToolCalls | ToolResults
 
 _history_decoder = msgspec.json.Decoder(list[ChatMessage])
+_message_decoder = msgspec.json.Decoder(ChatMessage)
+_raw_messages_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _items_decoder = msgspec.json.Decoder(list[ExecutionCheckpointItem])
 # The hook encodes subclasses of str, such as Django's safe strings, which msgspec rejects.
 _history_encoder = msgspec.json.Encoder(enc_hook=str.__str__)
 _items_encoder = msgspec.json.Encoder(enc_hook=str.__str__, order="deterministic")
 
 
-def decode_history(raw: str) -> list[ChatMessage]:
+def decode_history(raw: str | msgspec.Raw) -> list[ChatMessage]:
     """Decode a history column. Raises ValueError for text that serde_json would reject."""
+    if isinstance(raw, msgspec.Raw):
+        return list(read_history(raw))
     return _decode(raw, _history_decoder, ChatMessage)
+
+
+def read_history(raw: str | msgspec.Raw) -> Iterable[ChatMessage]:
+    """Decode a history column as `decode_history` does, but hold one message at a time.
+
+    All errors are raised before the first message is returned. In `msgspec.Raw`, invalid UTF-8
+    counts as �.
+    """
+    try:
+        messages = _raw_messages_decoder.decode(raw)
+        if all(map(_is_as_written, messages)):
+            return map(_message_decoder.decode, messages)
+    except (TypeError, ValueError, RecursionError):
+        pass
+    return _decode(as_text(raw), _history_decoder, ChatMessage)
+
+
+def _is_as_written(raw: msgspec.Raw) -> bool:
+    """Return whether a message has the length that it has in the store, so no field is repeated."""
+    return len(_history_encoder.encode(_message_decoder.decode(raw))) == len(memoryview(raw))
+
+
+def as_text(value: Any) -> Any:
+    """Decode `msgspec.Raw` to text, in which invalid UTF-8 becomes �, and keep any other value."""
+    return str(value, "utf-8", "replace") if isinstance(value, msgspec.Raw) else value
 
 
 def decode_items(raw: str) -> list[ExecutionCheckpointItem]:

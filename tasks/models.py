@@ -26,9 +26,9 @@ NOTE_LENGTH = 1_000  # characters of each note or error that a list page reads
 ITEMS_PREFIX_LENGTH = 300  # characters of a checkpoint's items, enough for the first tool's name
 DISPLAY_LENGTH = 20_000  # maximum characters of a value shown on a page; a link leads to the rest
 USER_TURN = '"role":"user"'  # every history that has a user turn contains this text
+HISTORY_COLUMNS = ("execution_history_json", "resumable_history_json")
 STORED_TEXTS = (  # the text columns that have no length limit
-    "execution_history_json",
-    "resumable_history_json",
+    *HISTORY_COLUMNS,
     "latest_checkpoint_note",
     "final_response",
     "last_error",

@@ -3,24 +3,25 @@
 Files are generated in chunks, and no database query stays open while a chunk is sent.
 """
 
+import codecs
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from tasks.fields import to_text
-from tasks.messages import decode_history, decode_items
-from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.messages import as_text, decode_items, read_history
+from tasks.models import HISTORY_COLUMNS, TaskCheckpoint, TaskRecord
 from tasks.transcript import export_atif, export_markdown
 from tasks.transcript.invisible import INVISIBLE, escape_invisible
 
 MAX_NAME_LENGTH = 200  # bytes of the thread id to use in a file name, which may have 255 bytes
+CHUNK_SIZE = 500_000  # bytes of a row to send at a time
 CHECKPOINT_BATCH = 20  # rows to load at a time; each may contain megabytes of output
 
 _COLUMNS = [field.attname for field in TaskRecord._meta.concrete_fields]
-_HISTORY_COLUMNS = ("execution_history_json", "resumable_history_json")
 _UNSAFE = re.compile(rf"(?:[^\w.-]|{INVISIBLE.pattern})+")
 
 
@@ -43,7 +44,7 @@ def as_json(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:
     yield b'{"thread_id":' + _json(tasks[0].thread_id) + b',"tasks":['
     for index, task in enumerate(tasks):
         yield b"," if index else b""
-        yield _json(_row(task))[:-1] + b',"checkpoints":['
+        yield from _chunks(_members(_row(task)))
         for number, checkpoint in enumerate(_checkpoints(task)):
             yield (b"," if number else b"") + _json(_checkpoint_row(checkpoint))
         yield b"]}"
@@ -54,11 +55,37 @@ def _row(task: TaskRecord) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for column in _COLUMNS:
         value = getattr(task, column)
-        if column in _HISTORY_COLUMNS:
-            row |= _json_column(column, value, decode_history)
+        if column in HISTORY_COLUMNS:
+            row |= _json_column(column, value, read_history)
         else:
             row[column] = _stored(column, value)
     return row
+
+
+def _members(row: dict[str, Any]) -> Iterator[bytes]:
+    """Yield the row as a JSON object that ends with the start of its list of checkpoints."""
+    before = b"{"
+    for name, value in row.items():
+        yield before + _json(name) + b":"
+        before = b","
+        if isinstance(value, msgspec.Raw):
+            view = memoryview(value)
+            parts = (bytes(view[at : at + CHUNK_SIZE]) for at in range(0, len(view), CHUNK_SIZE))
+            yield from codecs.iterencode(codecs.iterdecode(parts, "utf-8", "replace"), "utf-8")
+        else:
+            yield _json(value)
+    yield b',"checkpoints":['
+
+
+def _chunks(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Join and split the parts, so that all chunks but the last have the same size."""
+    chunk = b""
+    for part in parts:
+        chunk += part
+        end = len(chunk) - len(chunk) % CHUNK_SIZE
+        yield from (chunk[start : start + CHUNK_SIZE] for start in range(0, end, CHUNK_SIZE))
+        chunk = chunk[end:]
+    yield chunk
 
 
 def _checkpoint_row(checkpoint: TaskCheckpoint) -> dict[str, Any]:
@@ -76,8 +103,9 @@ def _json_column(column: str, raw: Any, decode: Callable[[str], Any]) -> dict[st
     try:
         decode(raw)
     except (TypeError, ValueError) as error:
-        return {column: raw, f"{column}_problem": str(error)}
-    return {column.removesuffix("_json"): msgspec.Raw(raw.encode())}
+        return {column: as_text(raw), f"{column}_problem": str(error)}
+    value = raw if isinstance(raw, msgspec.Raw) else msgspec.Raw(raw.encode())
+    return {column.removesuffix("_json"): value}
 
 
 def _stored(column: str, value: Any) -> Any:
@@ -101,9 +129,9 @@ def as_json_lines(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:
     """Yield one line per message, or a single line with the raw text if the history is invalid."""
     for task in tasks:
         try:
-            history = task.execution_history
+            history = read_history(task.execution_history_json)
         except (TypeError, ValueError) as error:
-            raw = task.execution_history_json
+            raw = as_text(task.execution_history_json)
             yield _line(task_id=task.task_id, problem=str(error), execution_history_json=raw)
             continue
         for number, message in enumerate(history, start=1):

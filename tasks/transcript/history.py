@@ -7,7 +7,7 @@ from functools import cached_property
 from django.conf import settings
 
 from masking import MARGIN
-from tasks.messages import ChatMessage
+from tasks.messages import ChatMessage, as_text
 from tasks.models import DISPLAY_LENGTH, PREFIX_LENGTH, TaskRecord
 from tasks.sanitization import resumable_turns_from_task_record
 from tasks.transcript import tool_calls
@@ -185,7 +185,7 @@ class Thread:
         if self.is_too_large:
             start = str(self.record.history_start)  # type: ignore[attr-defined]
             return Text(start, LARGE_HISTORY_DISPLAY)
-        return Text(str(self.record.execution_history_json))
+        return Text(str(as_text(self.record.execution_history_json)))
 
 
 def _problem(length: int, read: Callable[[], object]) -> str:

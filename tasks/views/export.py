@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
-from tasks.models import TaskRecord
+from tasks.models import HISTORY_COLUMNS, TaskRecord
 from tasks.secrets import reveal
 from tasks.transcript.export import FORMATS, file_name
 from tasks.transcript.history import Thread
@@ -32,7 +32,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
         return export_too_large(
             request, format_size(length), format_size(settings.MAX_HISTORY_SIZE)
         )
-    tasks = list(rows)
+    tasks = list(rows.with_raw_text(*HISTORY_COLUMNS))
     if not tasks:
         raise no_such_thread(thread_id)
     reveal.lift_if_revealed(request, thread_id)

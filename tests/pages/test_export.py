@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -14,13 +15,15 @@ from markdown_it import MarkdownIt
 from tasks import demo, service
 from tasks.addresses import thread_url
 from tasks.messages import ChatMessage, encode_history
-from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.models import HISTORY_COLUMNS, TaskCheckpoint, TaskRecord
+from tasks.store import workspace
 from tasks.transcript import export, export_atif
 from tests.support.factories import (
     checkpoint,
     data,
     history,
     item,
+    only_sqlite,
     overwrite,
     rows,
     snapshot,
@@ -222,6 +225,42 @@ def test_json_reads_checkpoints_in_batches(viewer: Client, monkeypatch: pytest.M
 
     [exported] = json.loads(body(response))["tasks"]
     assert [row["step_index"] for row in exported["checkpoints"]] == [0, 1, 2, 3, 4]
+
+
+@only_sqlite
+@pytest.mark.parametrize("export_format", ["json", "jsonl"])
+def test_export_holds_a_large_history_once(store: Any, export_format: str):
+    size, messages = 8_000_000, 500
+    text = "x" * (size // messages)
+    task(execution_history_json=encode_history(history(*[text] * messages), "history"))
+
+    tracemalloc.start()
+    try:
+        rows = TaskRecord.objects.with_raw_text(*HISTORY_COLUMNS)
+        chunks = export.FORMATS[export_format].chunks(list(rows))
+        sizes = [len(chunk) for chunk in chunks]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert sum(sizes) > size
+    assert max(sizes) <= export.CHUNK_SIZE
+    assert peak < 1.5 * size
+
+
+@only_sqlite
+def test_json_of_invalid_utf8_is_that_of_its_replaced_text(viewer: Client, store: Any):
+    workspace.replace_invalid_utf8(sender=None, connection=store)
+    task()
+    half = b'[{"role":"user","content":"' + b"x" * export.CHUNK_SIZE
+    with store.cursor() as cursor:
+        for column, value in zip(HISTORY_COLUMNS, (half + b'\xe2\x82"}]', b"\xff"), strict=True):
+            cursor.execute(f"UPDATE task_records SET {column} = CAST(%s AS TEXT)", [value])
+
+    [exported] = json.loads(body(fetch(viewer, "json")))["tasks"]
+
+    assert exported["execution_history"][0]["content"] == "x" * export.CHUNK_SIZE + "\ufffd"
+    assert exported["resumable_history_json"] == "\ufffd"
 
 
 def test_json_of_a_thread_cleared_during_export_is_valid(

@@ -1,7 +1,9 @@
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from tasks.messages import (
     decode_items,
     encode_history,
     encode_items,
+    read_history,
 )
 from tests.support.factories import data, item
 
@@ -181,17 +184,17 @@ def test_empty_lists_encode_as_empty_arrays():
 # Decoding
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        '[{"role":"user","content":"hi"}]',
-        ' [ {\n"content" : "hi" ,\t"role":"user" } ]\r\n',
-        '[["user","hi"]]',
-        '[{"role":"user","content":"hi","name":"x","tags":[{}]}]',
-        '[{"role":"user","content":"hi","name":1,"name":2}]',
-        '[{"r\\u006fle":"us\\u0065r","content":"\\u0068i"}]',
-    ],
-)
+FORMS = [
+    '[{"role":"user","content":"hi"}]',
+    ' [ {\n"content" : "hi" ,\t"role":"user" } ]\r\n',
+    '[["user","hi"]]',
+    '[{"role":"user","content":"hi","name":"x","tags":[{}]}]',
+    '[{"role":"user","content":"hi","name":1,"name":2}]',
+    '[{"r\\u006fle":"us\\u0065r","content":"\\u0068i"}]',
+]
+
+
+@pytest.mark.parametrize("raw", FORMS)
 def test_history_decodes_in_every_form_of_serde_json(raw):
     assert decode_history(raw) == [ChatMessage("user", "hi")]
 
@@ -272,8 +275,24 @@ def test_arguments_decode_like_serde_json(raw, value):
     ids=lambda raw: raw[:60].encode("unicode_escape").decode(),
 )
 def test_history_that_serde_json_refuses_is_refused(raw):
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(ValueError, match=r".") as error:
         decode_history(raw)
+    with pytest.raises(ValueError, match=re.escape(str(error.value))):
+        read_history(raw)
+
+
+@given(histories.map(lambda history: encode_history(history, "history")) | st.sampled_from(FORMS))
+def test_history_is_the_same_when_it_is_read_message_by_message(raw):
+    expected = decode_history(raw)
+
+    assert list(read_history(raw)) == expected
+    assert decode_history(msgspec.Raw(raw.encode())) == expected
+
+
+def test_invalid_utf8_in_a_raw_history_is_replaced():
+    raw = msgspec.Raw(b'[{"role":"user","content":"a\xff"}]')
+
+    assert list(read_history(raw)) == decode_history(raw) == [ChatMessage("user", "a\ufffd")]
 
 
 @pytest.mark.parametrize(
