@@ -137,7 +137,7 @@ class ClearedThread(models.Model):
     checkpoints = models.PositiveBigIntegerField(default=0)
     size = models.PositiveBigIntegerField(null=True)  # bytes; None until measured
     fate = models.CharField(max_length=20, choices=Fate, default=Fate.PLANNED)
-    why = models.TextField(blank=True)  # why the thread was kept
+    why = models.TextField(blank=True)  # why the thread was kept or could not be restored
     marks = models.BinaryField(default=bytes)  # digests of its tasks; see `ThreadRows.marks`
     cleared_at = models.DateTimeField(null=True)
     restored_at = models.DateTimeField(null=True)

@@ -179,7 +179,8 @@ def _fail(clearing: Clearing, error: Error) -> None:
     clearing.save(update_fields=["stage", "error"])
 
 
-def log(clearing: Clearing, user: Any, action: int, message: str) -> None:
-    """Add an entry to the admin log if the user has an account, which log entries require."""
-    if isinstance(user, AbstractBaseUser):
-        LogEntry.objects.log_actions(user.pk, [clearing], action, message, single_object=True)
+def log(clearing: Clearing, user: Any, action: int, message: str) -> Any:
+    """Add an entry to the admin log if the user has an account, which it requires; return it."""
+    if not isinstance(user, AbstractBaseUser):
+        return None
+    return LogEntry.objects.log_actions(user.pk, [clearing], action, message, single_object=True)

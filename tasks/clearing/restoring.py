@@ -1,12 +1,15 @@
 """Restore cleared threads exactly as they were."""
 
 import time
+from collections.abc import Iterator
+from typing import Any
 
-from django.contrib.admin.models import CHANGE
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from archive.models import ClearedThread, Clearing, Fate, ThreadArchive
+from archive.models import ClearedThread, ClearedThreadQuerySet, Clearing, Fate, ThreadArchive
 from tasks.clearing import lifecycle
 from tasks.store import thread_rows, transactions, workspace
 from tasks.store.thread_rows import ThreadRows
@@ -37,40 +40,102 @@ def restore(
         raise RestoreError(f"It was cleared from another store: {thread.clearing.store}.")
     archive = ThreadArchive.objects.filter(thread=thread).first()
     if archive is None or thread.fate != Fate.CLEARED:
-        raise RestoreError("It is not in the archive any more.")
+        raise RestoreError("It is not in the archive.")
     if replace:
         _clear_current(thread.thread_id, by, expected, with_running)
     _insert(thread.thread_id, thread_rows.unpack(bytes(archive.data)))
     with transaction.atomic():
-        thread.fate, thread.restored_at = Fate.RESTORED, timezone.now()
-        thread.save(update_fields=["fate", "restored_at"])
+        thread.fate, thread.restored_at, thread.why = Fate.RESTORED, timezone.now(), ""
+        thread.save(update_fields=["fate", "restored_at", "why"])
         archive.delete()
 
 
-def restore_all(
-    clearing: Clearing, seconds: float, *, by: lifecycle.Actor
-) -> tuple[int, list[RestoreError]]:
-    """Restore a clearing's archived threads, stopping after about `seconds`.
+def restore_each(
+    threads: ClearedThreadQuerySet, *, by: lifecycle.Actor
+) -> Iterator[tuple[ClearedThread, str]]:
+    """Restore one thread at a time, yielding each with "", or with the reason if it could not be.
 
-    Returns how many threads were restored, and an error for each thread that could not be.
+    The reasons are recorded. The caller may stop at any time and restore the rest later.
     """
-    deadline, restored, errors = time.monotonic() + seconds, 0, []
-    for pk in list(clearing.threads.restorable().order_by("pk").values_list("pk", flat=True)):
+    for pk in list(threads.order_by("pk").values_list("pk", flat=True)):
+        thread = threads.filter(pk=pk).first()
+        if thread is None:  # another process has restored it
+            continue
+        reason = ""
         try:
-            restore(clearing.threads.select_related("clearing").get(pk=pk), by=by)
+            restore(thread, by=by)
         except RestoreError as error:
-            errors.append(error)
-        else:
-            restored += 1
-        if time.monotonic() > deadline:
-            break
-    return restored, errors
+            reason = str(error)
+            threads.restorable().filter(pk=pk).update(why=reason)
+        yield thread, reason
 
 
-def log(clearing: Clearing, by: lifecycle.Actor, restored: int) -> None:
+class Run:
+    """Restores all of a clearing's archived threads, in as many requests as it takes.
+
+    Its only records are an entry in the admin log, and the reasons why threads were not restored.
+    If it is abandoned, the next run restores the rest.
+    """
+
+    restored = failed = waiting = 0  # threads, counted by `go_on`
+
+    def __init__(self, clearing: Clearing, by: lifecycle.Actor, pk: int = 0) -> None:
+        """Continue the user's run with this primary key, or start another."""
+        self._clearing, self._by = clearing, by
+        self._archived = clearing.threads.restorable()
+        runs = LogEntry.objects.filter(
+            user=by.user,
+            action_flag=CHANGE,
+            content_type=ContentType.objects.get_for_model(Clearing),
+            object_id=clearing.pk,
+        )
+        self._entry = runs.filter(pk=pk).first() or self._start()
+        self.pk = self._entry.pk
+
+    def _start(self) -> Any:
+        if not self._archived.filter(why="").exists():  # all were tried before, so try again
+            self._archived.update(why="")
+        return log(self._clearing, self._by, 0)
+
+    def go_on(self, seconds: float) -> None:
+        """Restore threads, stopping after about `seconds`."""
+        deadline = time.monotonic() + seconds
+        try:
+            for _ in restore_each(self._archived.filter(why=""), by=self._by):
+                if time.monotonic() > deadline:
+                    break
+        finally:
+            self._count()
+
+    def _count(self) -> None:
+        self.failed = self._archived.exclude(why="").count()
+        self.waiting = self._archived.filter(why="").count()
+        restored = self._clearing.threads.filter(fate=Fate.RESTORED)
+        self.restored = restored.filter(restored_at__gte=self._entry.action_time).count()
+        self._entry.change_message = restored_text(self.restored)
+        self._entry.save(update_fields=["change_message"])
+
+    @property
+    def planned(self) -> int:
+        return self.processed + self.waiting
+
+    @property
+    def processed(self) -> int:
+        return self.restored + self.failed
+
+    @property
+    def first_reason(self) -> str:
+        """Why the first of the failed threads was not restored."""
+        return self._archived.exclude(why="").order_by("pk").values_list("why", flat=True)[0]
+
+
+def log(clearing: Clearing, by: lifecycle.Actor, restored: int) -> Any:
     """Record in the admin log who restored threads, and how many."""
-    threads = f"{restored} thread{'' if restored == 1 else 's'}"
-    lifecycle.log(clearing, by.user, CHANGE, f"Restored {threads}.")
+    return lifecycle.log(clearing, by.user, CHANGE, restored_text(restored))
+
+
+def restored_text(restored: int) -> str:
+    return f"Restored {restored:,} thread{'' if restored == 1 else 's'}."
 
 
 def _clear_current(

@@ -4,9 +4,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.contrib import messages
+from django.db import Error
 from django.db.models import Count, Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from archive.models import ClearedThread, Clearing, Fate, Source, Stage
@@ -17,6 +19,7 @@ from tasks.clearing.lifecycle import Actor
 from tasks.fields import parse_stored
 from tasks.store import workspace
 from tasks.views.clear import (
+    SECONDS,
     SECONDS_WITHOUT_SCRIPT,
     actor,
     confirm_page,
@@ -128,13 +131,12 @@ def _returned(
 @can_clear
 @limit_concurrency
 def restore(request: HttpRequest, pk: int) -> HttpResponse:
-    """Restore one of a clearing's threads, or as many as possible within a few seconds."""
+    """Restore one of a clearing's threads, or all, for which the page asks again until done."""
     refuse_read_only()
     clearing, by = get_clearing(pk), actor(request, Source.PAGE)
-    if "thread" in request.POST:
-        _restore_thread(request, clearing, by)
-    else:
-        _restore_all(request, clearing, by)
+    if "thread" not in request.POST:
+        return _restore_all(request, clearing, by)
+    _restore_thread(request, clearing, by)
     return redirect("clearing", pk)
 
 
@@ -158,10 +160,20 @@ def _restore_thread(request: HttpRequest, clearing: Clearing, by: Actor) -> None
         messages.success(request, "Restored, as it was.")
 
 
-def _restore_all(request: HttpRequest, clearing: Clearing, by: Actor) -> None:
-    restored, errors = restoring.restore_all(clearing, SECONDS_WITHOUT_SCRIPT, by=by)
-    if restored:
-        restoring.log(clearing, by, restored)
-        messages.success(request, f"Restored {restored} thread{'' if restored == 1 else 's'}.")
-    if errors:
-        messages.error(request, f"{len(errors)} could not be restored: {errors[0]}")
+def _restore_all(request: HttpRequest, clearing: Clearing, by: Actor) -> HttpResponse:
+    has_script = request.headers.get("HX-Request") == "true"
+    run = restoring.Run(clearing, by, parse_number(request.POST.get("run", "")) or 0)
+    try:
+        run.go_on(SECONDS if has_script else SECONDS_WITHOUT_SCRIPT)
+    except Error as error:
+        messages.error(request, f"Broken off: {error}")
+    else:
+        if has_script and run.waiting:
+            context = {"clearing": clearing, "run": run, "goes_on": True}
+            return render(request, "tasks/clearing/_progress.html", context)
+    if run.restored:
+        messages.success(request, restoring.restored_text(run.restored))
+    if run.failed:
+        messages.error(request, f"{run.failed:,} could not be restored: {run.first_reason}")
+    address = reverse("clearing", args=[clearing.pk])
+    return HttpResponse(headers={"HX-Redirect": address}) if has_script else redirect(address)

@@ -7,6 +7,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
+from tasks.clearing import clear_threads
 from tasks.fields import to_text
 from tests.browser.pages import (
     LOOKS,
@@ -142,6 +143,26 @@ def test_clear_all_shows_progress_and_can_be_cancelled(browser: webdriver.Chrome
     wait(browser).until(has_counted)
     assert 0 < cleared_count(browser) < 5_000
     assert "cancelled" in text(browser)
+
+
+def test_restore_all_shows_progress_and_can_be_cancelled(browser: webdriver.Chrome, site: Site):
+    add_threads(site, *range(800))
+    with site.databases():
+        clearing = clear_threads([f"thread_{number}" for number in range(800)])
+    add_threads(site, 0, status="completed")  # this one came back
+    browser.get(f"{site.origin}/cleared/{clearing.pk}/")
+    one(browser, ".bar button").click()
+
+    wait_for(browser, "#bar")
+    assert not one(browser, ".bar button").is_displayed()
+    press(browser, "#cancel")
+    assert "in the archive" in text(browser, ".bar button")
+    assert 0 < count(site) < 800
+
+    one(browser, ".bar button").click()
+    wait(browser).until(lambda b: "1 could not be restored" in text(b))
+    assert count(site) == 800
+    assert text(browser, ".bar button") == "Restore the 1 in the archive"
 
 
 def test_clear_all_clears_every_matching_thread(browser: webdriver.Chrome, site: Site):

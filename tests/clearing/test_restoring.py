@@ -154,15 +154,37 @@ def test_thread_of_another_store_is_not_restored(store):
     assert not TaskRecord.objects.exists()
 
 
-def test_restore_all_skips_threads_that_cannot_be_restored(store):
+def restore_each(clearing: Clearing) -> list[tuple[str, str]]:
+    threads = clearing.threads.restorable()
+    return [(str(thread), why) for thread, why in restoring.restore_each(threads, by=BY)]
+
+
+def test_restore_each_records_why_a_thread_cannot_be_restored(store):
     for task_id in ("a", "b", "c"):
         task(task_id)
     clearing = clear("a", "b", "c")[0].clearing
-    task("b")
+    task("b", final_response="new")
+    reason = "The thread 'b' is there again."
 
-    restored, errors = restoring.restore_all(clearing, 60, by=BY)
+    assert restore_each(clearing) == [("a", ""), ("b", reason), ("c", "")]
+    assert TaskRecord.objects.get(task_id="b").final_response == "new"
+    assert [thread.why for thread in clearing.threads.order_by("pk")] == ["", reason, ""]
 
-    assert (restored, [type(error) for error in errors]) == (2, [restoring.CameBackError])
+    service.delete_by_thread_id("b")
+    assert restore_each(clearing) == [("b", "")]
+    assert set(clearing.threads.values_list("fate", "why")) == {(Fate.RESTORED, "")}
+
+
+def test_restore_each_skips_threads_that_another_process_restores(store):
+    for task_id in ("a", "b", "c"):
+        task(task_id)
+    clearing = clear("a", "b", "c")[0].clearing
+
+    threads = restoring.restore_each(clearing.threads.restorable(), by=BY)
+    next(threads)
+    assert restore_each(clearing) == [("b", ""), ("c", "")]
+
+    assert list(threads) == []
     assert TaskRecord.objects.count() == 3
 
 

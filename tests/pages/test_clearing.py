@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
@@ -17,7 +18,7 @@ from tasks.clearing import confirmation, lifecycle, summaries
 from tasks.clearing.lifecycle import Actor
 from tasks.fields import to_text
 from tasks.models import TaskRecord
-from tasks.store import daemon
+from tasks.store import daemon, thread_rows
 from tasks.views import cleared
 from tests.support.clearing_forms import clear_thread, confirm, form_of
 from tests.support.factories import checkpoint, history, snapshot, task, update
@@ -252,6 +253,89 @@ def test_failed_clearing_shows_the_error(operator: Client, monkeypatch):
 
     assert "Broken off: database is locked" in content
     assert "Go on" in content
+
+
+def restore_all(client: Client, clearing: Clearing, **form: Any) -> Any:
+    """Restore threads as the page's script does."""
+    address = reverse("clearing-restore", args=[clearing.pk])
+    return client.post(address, form, headers={"HX-Request": "true"})
+
+
+def restored_threads() -> list[str]:
+    return [record.task_id for record in TaskRecord.objects.order_by("task_id")]
+
+
+def test_restore_all_shows_progress_and_redirects_to_the_report(operator: Client, monkeypatch):
+    monkeypatch.setattr(cleared, "SECONDS", -1)  # each request restores one thread
+    add_completed("a", "b", "c")
+    clearing = lifecycle.clear(["a", "b", "c"], BY)
+    add_completed("b")
+
+    progress = restore_all(operator, clearing)
+    run = progress.context["run"]
+    assert (run.restored, run.failed, run.waiting) == (1, 0, 2)
+    assert 'hx-trigger="load"' in progress.content.decode()
+    run = restore_all(operator, clearing, run=run.pk).context["run"]
+    assert (run.restored, run.failed, run.waiting) == (1, 1, 1)
+    address = restore_all(operator, clearing, run=run.pk)["HX-Redirect"]
+
+    content = operator.get(address).content.decode()
+    assert "Restored 2 threads." in content
+    assert "1 could not be restored: The thread &#x27;b&#x27; is there again." in content
+    assert [entry.change_message for entry in LogEntry.objects.all()] == ["Restored 2 threads."]
+
+
+def test_abandoned_restore_continues_and_tries_failures_again_last(operator: Client, monkeypatch):
+    monkeypatch.setattr(cleared, "SECONDS_WITHOUT_SCRIPT", -1)
+    add_completed("a", "b", "c")
+    clearing = lifecycle.clear(["a", "b", "c"], BY)
+    add_completed("a")
+    address = reverse("clearing-restore", args=[clearing.pk])
+
+    contents = [operator.post(address, follow=True).content.decode() for _ in range(3)]
+    assert ["is there again" in content for content in contents] == [True, True, True]
+    assert restored_threads() == ["a", "b", "c"]
+
+    service.delete_by_thread_id("a")
+    assert "Restored 1 thread." in operator.post(address, follow=True).content.decode()
+    assert restored_threads() == ["a", "b", "c"]
+
+
+def test_broken_off_restore_shows_the_error(operator: Client, monkeypatch):
+    def locked(*args: object) -> None:
+        raise OperationalError("database is locked")
+
+    add_completed("a")
+    clearing = lifecycle.clear(["a"], BY)
+    monkeypatch.setattr(thread_rows, "insert", locked)
+
+    address = restore_all(operator, clearing)["HX-Redirect"]
+
+    assert "Broken off: database is locked" in operator.get(address).content.decode()
+    assert clearing.threads.restorable().count() == 1
+
+
+@pytest.mark.parametrize("run", ["x", "-1", "9" * 30, ""])
+def test_odd_run_starts_another(operator: Client, run: str):
+    add_completed("a")
+    clearing = lifecycle.clear(["a"], BY)
+
+    restore_all(operator, clearing, run=run)
+
+    assert restored_threads() == ["a"]
+
+
+def test_run_of_another_user_or_clearing_is_not_continued(operator: Client, admin_client: Client):
+    add_completed("a", "b")
+    first, second = lifecycle.clear(["a"], BY), lifecycle.clear(["b"], BY)
+    restore_all(admin_client, first)
+    [entry] = LogEntry.objects.all()
+
+    restore_all(operator, first, run=entry.pk)
+    restore_all(admin_client, second, run=entry.pk)
+
+    messages = LogEntry.objects.order_by("pk").values_list("change_message", flat=True)
+    assert list(messages) == ["Restored 1 thread.", "Restored 0 threads.", "Restored 1 thread."]
 
 
 def test_recreated_thread_is_replaced_only_on_request(operator: Client, store):
