@@ -100,6 +100,20 @@ def _with_options(database: dict[str, Any]) -> dict[str, Any]:
     return database | {"OPTIONS": options}
 
 
+def _site_database() -> dict[str, Any]:
+    database = _with_options(_database("SITE_DATABASE_URL", BASE_DIR / "site.sqlite3"))
+    # Stays open between requests, because opening a file takes as long as answering a poll.
+    database["CONN_MAX_AGE"] = 60
+    if "sqlite3" in database["ENGINE"]:
+        options = database["OPTIONS"]
+        # The first write of a transaction that has already read would fail instead of waiting.
+        options["transaction_mode"] = "IMMEDIATE"
+        # Each commit returns what it frees, such as archives, to the disk. This must come first. An
+        # existing file has to be rewritten once, by `reclaim_space`.
+        options["init_command"] = f"PRAGMA auto_vacuum = FULL; {options['init_command']}"
+    return database
+
+
 def _read_only(database: dict[str, Any]) -> dict[str, Any]:
     return database | {
         "NAME": read_only_uri(Path(database["NAME"])),
@@ -130,9 +144,7 @@ MAX_HISTORY_SIZE = 1_000_000 * _number(  # bytes
 )
 
 DATABASES = {
-    # Stays open between requests, because opening a file takes as long as answering a poll.
-    "default": _with_options(_database("SITE_DATABASE_URL", BASE_DIR / "site.sqlite3"))
-    | {"CONN_MAX_AGE": 60},
+    "default": _site_database(),
     "tasks": _read_only(_tasks) if TASKS_READ_ONLY else _with_options(_tasks),
 }
 CACHES = {  # the latest lists, for polls; see tasks.views.sharing

@@ -1,6 +1,7 @@
 """Tests of the clearing commands: what they clear and print, and their exit statuses."""
 
 import json
+import os
 import re
 from datetime import timedelta
 from io import StringIO
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.utils import timezone
 
 from archive.models import ClearedThread, Clearing, Source, ThreadArchive
@@ -187,14 +188,14 @@ def test_reclaim_space_shrinks_the_file_only_with_vacuum(store, tmp_path, monkey
     clear_threads(TaskRecord.objects.filter(status="failed"))
     with store.cursor() as cursor:
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    before = disk_space.measure()
+    before = disk_space.measure(store)
     assert before.free > 1_900_000
 
     run("reclaim_space")
-    assert disk_space.measure() == before
+    assert disk_space.measure(store) == before
     assert "given back" in run("reclaim_space", "--vacuum")
 
-    after = disk_space.measure()
+    after = disk_space.measure(store)
     assert (after.free, after.log) == (0, 0)
     assert after.file < before.file - 1_900_000
 
@@ -208,3 +209,35 @@ def test_reclaim_space_rejects_vacuum_while_the_daemon_is_running(store, tmp_pat
 
     with pytest.raises(CommandError, match="daemon is running"):
         run("reclaim_space", "--vacuum")
+
+
+@only_sqlite
+@pytest.mark.django_db(databases="__all__", transaction=True)
+@pytest.mark.parametrize("is_old", [True, False])
+def test_file_of_the_site_shrinks_when_the_archive_is_emptied(store, is_old: bool):
+    site = connections[DEFAULT_DB_ALIAS]
+    if is_old:
+        with site.cursor() as cursor:
+            cursor.execute("PRAGMA auto_vacuum = NONE")
+            cursor.execute("VACUUM")
+        site.close()
+    for number in range(20):
+        noise = os.urandom(50_000).hex()  # cannot be compressed
+        task(f"t{number}", status="failed", execution_history_json=noise)
+    clear_threads(TaskRecord.objects.all())
+    with site.cursor() as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = disk_space.measure(site)
+
+    run("empty_archive", "--older-than", "0d")
+    with site.cursor() as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shrunk = disk_space.measure(site).file < before.file - 900_000
+    assert shrunk != is_old
+    assert "given back" in run("reclaim_space", "--site", "--vacuum")
+
+    after = disk_space.measure(site)
+    assert (after.free, after.log) == (0, 0)
+    assert after.file < before.file - 900_000
+    with site.cursor() as cursor:
+        assert cursor.execute("PRAGMA auto_vacuum").fetchone() == (1,)

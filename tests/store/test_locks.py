@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 from django.contrib import admin
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -91,3 +92,11 @@ def test_every_page_of_the_store_is_covered(store):
 
     unlisted |= {name for name in names if name.startswith(("clearing-", "clear-"))}
     assert names - unlisted - {"sign-in-link", "secrets"} == set(addresses())
+
+
+def test_transaction_of_the_site_takes_its_lock_first():
+    # a transaction that has read could not wait for another one that is writing
+    site = connections[DEFAULT_DB_ALIAS].settings_dict["NAME"]
+    is_locked = pytest.raises(sqlite3.OperationalError, match="database is locked")
+    with closing(sqlite3.connect(site, timeout=0)) as other, transaction.atomic(), is_locked:
+        other.execute("BEGIN IMMEDIATE")

@@ -3,7 +3,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tasks.engines import engine
 from tasks.maintenance import disk_space
@@ -16,50 +17,66 @@ from tasks.store.daemon import daemon
 class Command(BaseCommand):
     help = (
         "Tell how much room the store takes. Clearing makes room inside its file, which new threads"
-        " use; the file itself becomes smaller only with --vacuum, while no daemon runs."
+        " use; the file itself becomes smaller only with --vacuum, while no daemon runs. The site's"
+        " file becomes smaller by itself when archived threads are restored or forgotten; one that"
+        " an earlier version made does so after --site --vacuum, which is needed once."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--vacuum", action="store_true", help="rewrite the file without it")
+        parser.add_argument(
+            "--site",
+            action="store_true",
+            help="the site's database in place of the store; its pages may have to wait meanwhile",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        before = disk_space.measure()
-        self.show(before)
+        site = connections[DEFAULT_DB_ALIAS]
+        connection = site if options["site"] else workspace.store_connection()
+        is_file = engine(connection).is_file
+        if options["site"] and not is_file:
+            raise CommandError("The site's database is on PostgreSQL, which sees to that itself.")
+        before = disk_space.measure(connection)
+        self.show(connection, before)
         if not options["vacuum"]:
             return
-        self.refuse(before)
+        if not options["site"]:
+            self.refuse_store(connection)
+        if is_file:
+            self.refuse_full_disk(connection, before)
         try:
-            disk_space.vacuum()
+            disk_space.vacuum(connection)
         except DatabaseError as error:
             raise CommandError(f"The file is as it was: {error}") from error
-        after = disk_space.measure()
-        self.show(after)
+        after = disk_space.measure(connection)
+        self.show(connection, after)
         freed = before.file + before.log - after.file - after.log
         self.stdout.write(f"{plain_size(max(freed, 0))} given back.")
 
-    def show(self, space: Space) -> None:
-        if not engine(workspace.store_connection()).is_file:
+    def show(self, connection: BaseDatabaseWrapper, space: Space) -> None:
+        if not engine(connection).is_file:
             self.stdout.write(f"The two tables take {plain_size(space.file)} with their indexes.")
             return
         self.stdout.write(
-            f"{workspace.store_file()}: {plain_size(space.file)},"
+            f"{workspace.file_of(connection)}: {plain_size(space.file)},"
             f" of which {plain_size(space.free)} are free for new threads."
         )
         if space.log:
             self.stdout.write(f"Its -wal file: {plain_size(space.log)}, used again and again.")
 
-    def refuse(self, space: Space) -> None:
-        """Raise CommandError if the store's file cannot or should not be rewritten now."""
+    def refuse_store(self, connection: BaseDatabaseWrapper) -> None:
+        """Raise CommandError if the store should not be rewritten now."""
         if settings.TASKS_READ_ONLY:
             raise CommandError("The store is read-only.")
-        if not engine(workspace.store_connection()).is_file:
-            return
-        if daemon().state == "alive":
+        if engine(connection).is_file and daemon().state == "alive":
             raise CommandError(
                 "The gloamy daemon is running, and would lose what it writes. Stop it first."
             )
+
+    def refuse_full_disk(self, connection: BaseDatabaseWrapper, space: Space) -> None:
+        """Raise CommandError if the disk has no room for a copy of the file."""
         needed = 2 * (space.file - space.free)
-        if shutil.disk_usage(workspace.store_file().parent).free < needed:
+        if shutil.disk_usage(workspace.file_of(connection).parent).free < needed:
             raise CommandError(
                 f"It takes {plain_size(needed)} of room on the disk, which is not there."
             )
