@@ -18,7 +18,7 @@ from tasks.clearing import clear_threads, lifecycle
 from tasks.fields import to_text
 from tasks.maintenance import disk_space
 from tasks.models import TaskRecord
-from tasks.store import daemon
+from tasks.store import daemon, thread_rows
 from tests.support.factories import checkpoint, only_sqlite, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -173,6 +173,78 @@ def test_empty_archive_of_one_clearing(threads):
     run("empty_archive", "--older-than", "0d", "--clearing", str(first.pk))
 
     assert [str(archive) for archive in ThreadArchive.objects.all()] == ["failed"]
+
+
+def test_restore_threads_restores_all_but_threads_that_came_back(threads):
+    run("clear_threads", "--yes", "--all")
+    clearing = str(Clearing.objects.get().pk)
+    task("old", final_response="new")
+    out = StringIO()
+
+    with pytest.raises(CommandError, match=r"^1 could not be restored\.$") as failed:
+        call_command("restore_threads", clearing, stdout=out, stderr=out)
+
+    assert failed.value.returncode == 1
+    assert out.getvalue() == (
+        "Not restored: old: The thread 'old' is there again.\nRestored 1 thread.\n"
+    )
+    assert remaining_ids() == ["failed", "odd", "old", "running"]
+    assert TaskRecord.objects.get(task_id="old").final_response == "new"
+
+
+def test_restore_threads_restores_the_given_threads_and_can_be_repeated(threads):
+    run("clear_threads", "--yes", "--all")
+    clearing = str(Clearing.objects.get().pk)
+
+    assert run("restore_threads", clearing, "old") == "Restored 1 thread.\n"
+    assert run("restore_threads", clearing, "old") == "Restored 0 threads.\n"
+
+    assert remaining_ids() == ["odd", "old", "running"]
+
+
+def test_restore_threads_rejects_ids_that_are_not_in_the_clearing(threads):
+    run("clear_threads", "--yes", "--all")
+    clearing = str(Clearing.objects.get().pk)
+
+    with pytest.raises(CommandError, match=r"not in the clearing: running, a\\x1b\.$"):
+        run("restore_threads", clearing, "old", "running", "a\x1b")
+    with pytest.raises(CommandError, match="invalid utf8 value"):
+        run("restore_threads", clearing, "\udcff")
+
+    assert remaining_ids() == ["odd", "running"]
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "9" * 30])
+def test_restore_threads_rejects_an_unknown_clearing(threads, number: str):
+    with pytest.raises(CommandError, match="no such clearing"):
+        run("restore_threads", "--", number)
+
+
+def test_restore_threads_reports_threads_that_are_not_archived(threads):
+    run("clear_threads", "--yes", "--all")
+    run("empty_archive", "--older-than", "0d")
+
+    with pytest.raises(CommandError, match="2 could not be restored"):
+        run("restore_threads", str(Clearing.objects.get().pk))
+
+
+def test_restore_threads_reports_a_failure(threads, monkeypatch):
+    def locked(*args: object) -> None:
+        raise OperationalError("database is locked")
+
+    run("clear_threads", "--yes", "--all")
+    monkeypatch.setattr(thread_rows, "insert", locked)
+
+    with pytest.raises(CommandError, match="Broken off after 0 threads: database is locked"):
+        run("restore_threads", str(Clearing.objects.get().pk))
+
+
+def test_restore_threads_rejects_a_read_only_store(threads, settings):
+    run("clear_threads", "--yes", "--all")
+    settings.TASKS_READ_ONLY = True
+
+    with pytest.raises(CommandError, match="read-only"):
+        run("restore_threads", str(Clearing.objects.get().pk))
 
 
 def test_reclaim_space_reports_sizes(threads):

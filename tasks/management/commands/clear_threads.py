@@ -116,9 +116,9 @@ class Command(BaseCommand):
         )
         for thread in sorted(confirmation.threads, key=lambda t: -(t.size or 0))[:LARGEST]:
             size, status = plain_size(thread.size or 0), one_line(thread.status)[:40]
-            self.stdout.write(f"  {size:>10}  {status:10}  {_printable(thread)}")
+            self.stdout.write(f"  {size:>10}  {status:10}  {printable(thread.thread_id)}")
         for thread, seconds in confirmation.slow[:LARGEST]:
-            name = _printable(thread)
+            name = printable(thread.thread_id)
             self.stdout.write(f"While {name} is deleted, a live agent waits about {seconds:.1f} s.")
         self.stdout.write("Nothing was cleared. Give --yes to clear them.")
 
@@ -137,7 +137,7 @@ class Command(BaseCommand):
             f" {_count(clearing.checkpoints, 'checkpoint')}, {plain_size(clearing.size)}."
         )
         for thread in clearing.threads.filter(fate=Fate.KEPT)[:LARGEST]:
-            self.stderr.write(one_line(f"Kept {_printable(thread)}: {thread.why}"))
+            self.stderr.write(one_line(f"Kept {printable(thread.thread_id)}: {thread.why}"))
 
     def run(self, clearing: Clearing) -> None:
         progress = Progress(self.stderr, clearing.planned)
@@ -157,8 +157,8 @@ class Command(BaseCommand):
             raise CommandError(f"Cancelled after {clearing.cleared} threads.")
 
 
-def _printable(thread: ClearedThread) -> str:
-    return one_line(display_id(thread.thread_id))[:100]
+def printable(thread_id: str) -> str:
+    return one_line(display_id(thread_id))[:100]
 
 
 def plain_size(size: int) -> str:
