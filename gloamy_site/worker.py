@@ -15,20 +15,21 @@ def load_application(target: str) -> Any:
     """
     if hasattr(os, "setpgrp"):
         os.setpgrp()
-    _exit_with_parent()
+    exit_with_parent()
     # Skip interpreter shutdown, during which a running granian thread would abort the process.
     atexit.register(os._exit, 0)
-    from gloamy_site.wsgi import application  # noqa: PLC0415 - importing it opens the store
+    from gloamy_site.wsgi import application  # noqa: PLC0415, I001 - importing it opens the store
+    from gloamy_site.heavy_requests import in_own_processes  # noqa: PLC0415 - needs Django
 
-    return application
+    return in_own_processes(application)
 
 
-def _exit_with_parent() -> None:
-    """Exit when the server process dies, because an orphaned worker would keep the port in use."""
-    server = os.getppid()
+def exit_with_parent() -> None:
+    """Exit when the parent process dies: an orphan would keep the port or the processor in use."""
+    parent = os.getppid()
 
     def watch() -> None:
-        while os.getppid() == server:
+        while os.getppid() == parent:
             time.sleep(1)
         os._exit(1)
 

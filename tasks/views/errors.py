@@ -71,6 +71,11 @@ def too_many_forms(request: HttpRequest, retry_after: int) -> HttpResponse:
     return _busy(request, 503, "Other forms are still being received.", retry_after)
 
 
+def process_ended(request: HttpRequest) -> HttpResponse:
+    reason = "Its process ended early, perhaps because the server has too little memory."
+    return _error(request, 503, "This could not be finished", reason)
+
+
 def store_unavailable(request: HttpRequest, reason: str) -> HttpResponse:
     return _error(request, 503, "The store is not available", reason)
 

@@ -17,6 +17,7 @@ SERVER_THREADS = 16  # per process; many threads may be waiting for a slow disk 
 SLOTS_PER_USER = 4
 SLOT_LIFETIME = 10 * 60  # seconds after which a slot is freed even if its response was never closed
 RETRY_AFTER = 5  # seconds
+ANSWER_ELSEWHERE = "gloamy.answer_elsewhere"  # key in the WSGI environment
 
 View = Callable[..., HttpResponseBase]
 
@@ -59,6 +60,7 @@ def limit_concurrency_if(is_heavy: Callable[[HttpRequest], bool]) -> Callable[[V
     """Make a view respond with 429 while its user has `SLOTS_PER_USER` heavy requests running.
 
     A streaming response counts until it is closed. Apply this decorator below the permission check.
+    If the server has a function that answers heavy requests elsewhere, it replaces the view.
     """
 
     def decorator(view: View) -> View:
@@ -69,6 +71,8 @@ def limit_concurrency_if(is_heavy: Callable[[HttpRequest], bool]) -> Callable[[V
             release = _slots.acquire(request.user.pk)
             if release is None:
                 return too_many_requests(request, RETRY_AFTER)
+            if answer := request.META.get(ANSWER_ELSEWHERE):
+                return _respond(answer, release, request)
             return _respond(view, release, request, *args, **kwargs)
 
         return limited

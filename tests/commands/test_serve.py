@@ -8,7 +8,6 @@ import sqlite3
 import stat
 import subprocess
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -18,7 +17,7 @@ import pytest
 
 from tests.support.factories import DATA, skip
 from tests.support.processes import run_python
-from tests.support.server import Server
+from tests.support.server import Server, sign_in
 
 ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
 
@@ -192,10 +191,7 @@ def test_server_notices_that_the_site_database_was_replaced(server: Server):
 
 def signed_in(link: str) -> Callable[[str], tuple[int, str]]:
     """Sign in, and return a function that fetches a URL and returns the status and the page."""
-    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-    page = opener.open(link).read().decode()
-    fields = dict(re.findall(r'name="(csrfmiddlewaretoken|token)" value="([^"]*)"', page))
-    opener.open(link.partition("?")[0], urllib.parse.urlencode(fields).encode()).close()
+    opener = sign_in(link)
 
     def browse(address: str) -> tuple[int, str]:
         try:

@@ -27,6 +27,10 @@ def streaming(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(iter([b"a", b"b"]))
 
 
+def fail(request: HttpRequest) -> HttpResponse:
+    raise ZeroDivisionError
+
+
 def open_responses(view: Callable, times: int, user: int = 1) -> list:
     return [limits.limit_concurrency(view)(request_by(user)) for _ in range(times)]
 
@@ -74,10 +78,20 @@ def test_page_releases_its_slot_at_once(request_slots: limits.RequestSlots):
     assert request_slots._held == {}
 
 
+def test_server_may_answer_heavy_requests_elsewhere(request_slots: limits.RequestSlots):
+    request = request_by(1)
+    request.META[limits.ANSWER_ELSEWHERE] = streaming
+    responses = [limits.limit_concurrency(fail)(request) for _ in range(limits.SLOTS_PER_USER + 1)]
+
+    assert [response.status_code for response in responses] == [200] * 4 + [429]
+    assert len(request_slots._held) == limits.SLOTS_PER_USER
+    assert limits.limit_concurrency_if(lambda request: False)(streaming)(request).status_code == 200
+
+
 def test_failing_view_releases_its_slot(request_slots: limits.RequestSlots):
     for _ in range(limits.SLOTS_PER_USER * 2):
         with pytest.raises(ZeroDivisionError):
-            open_responses(lambda request: 1 / 0, 1)
+            open_responses(fail, 1)
 
     assert request_slots._held == {}
 

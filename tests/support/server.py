@@ -6,11 +6,22 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.processes import ROOT
+
+
+def sign_in(link: str) -> urllib.request.OpenerDirector:
+    """Sign in with a link, and return an opener that sends the session's cookie."""
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    page = opener.open(link).read().decode()
+    fields = dict(re.findall(r'name="(csrfmiddlewaretoken|token)" value="([^"]*)"', page))
+    opener.open(link.partition("?")[0], urllib.parse.urlencode(fields).encode()).close()
+    return opener
 
 
 class Server:

@@ -189,6 +189,7 @@ def _server(host: str, port: int) -> MPServer:
         ),
         blocking_threads=SERVER_THREADS,
         log_level=LogLevels.error,
+        respawn_failed_workers=True,
         workers_kill_timeout=5,  # seconds that requests have to finish after Ctrl-C
         working_dir=Path(settings.BASE_DIR),
     )
