@@ -34,7 +34,16 @@ Application = Callable[..., Iterable[bytes]]
 
 
 class RelayedResponse(StreamingHttpResponse):
-    """A response to which the middleware has already been applied, in another process."""
+    """A response from another process, where the middleware has already handled it.
+
+    `head` is what WSGI's start_response gets: the status and the headers.
+    """
+
+    def __init__(self, reader: Connection) -> None:
+        self.head = reader.recv()
+        self.chunks = _content(reader)
+        super().__init__(self.chunks)
+        self._resource_closers.append(reader.close)  # type: ignore[attr-defined]
 
 
 def in_own_processes(application: Application) -> Application:
@@ -49,14 +58,22 @@ def in_own_processes(application: Application) -> Application:
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
     multiprocessing.get_context("forkserver").set_forkserver_preload(["gloamy_site.fork_server"])
     forkserver.ensure_running()
+    return partial(_handle, application)
 
-    def wrapper(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        # Copied, because the middleware changes the original.
-        variables = {name: value for name, value in environ.items() if isinstance(value, str)}
-        environ[ANSWER_ELSEWHERE] = partial(_relay, variables)
-        return application(environ, start_response)
 
-    return wrapper
+def _handle(
+    application: Application, environ: dict[str, Any], start_response: Callable[..., Any]
+) -> Iterable[bytes]:
+    # Copied, because the middleware changes the original.
+    variables = {name: value for name, value in environ.items() if isinstance(value, str)}
+    environ[ANSWER_ELSEWHERE] = partial(_relay, variables)
+    heads: list[Any] = []
+    response = application(environ, lambda *head: heads.append(head))
+    if isinstance(response, RelayedResponse):  # undo what this process's middleware has done to it
+        heads = [response.head]
+        response.streaming_content = response.chunks
+    start_response(*heads[-1])
+    return response
 
 
 def _relay(environ: dict[str, str], request: HttpRequest) -> HttpResponse | RelayedResponse:
@@ -67,23 +84,11 @@ def _relay(environ: dict[str, str], request: HttpRequest) -> HttpResponse | Rela
     try:
         with writer:
             context.Process(target=_answer, args=(environ, body, writer), daemon=True).start()
-        return _response(reader)
+        return RelayedResponse(reader)
     except (EOFError, OSError) as error:  # for example, if the system killed it to free memory
         reader.close()
         logger.error("The process of a heavy request ended early: %r", error)
         return errors.process_ended(request)
-
-
-def _response(reader: Connection) -> RelayedResponse:
-    status, headers = reader.recv()
-    response = RelayedResponse(_content(reader), status=int(status[:3]))
-    response._resource_closers.append(reader.close)  # type: ignore[attr-defined]
-    for name, value in headers:
-        if name == "Set-Cookie":
-            response.cookies.load(value)
-        else:
-            response.headers[name] = value
-    return response
 
 
 def _content(reader: Connection) -> Iterator[bytes]:

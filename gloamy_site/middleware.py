@@ -23,7 +23,6 @@ from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import escape_leading_slashes
 
 from gloamy_site import request_body
-from gloamy_site.heavy_requests import RelayedResponse
 from gloamy_site.sign_in.limiter import client_network
 from tasks.secrets import request_masking, response_masking
 from tasks.store.errors import translate
@@ -148,8 +147,6 @@ class MaskingMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         with request_masking.response_scope():
             response = self.get_response(request)
-            if isinstance(response, RelayedResponse):
-                return response
             is_masked = not request_masking.is_lifted()
             content_type = response.get("Content-Type", "").partition(";")[0]
             if isinstance(response, response_masking.MaskedPage):

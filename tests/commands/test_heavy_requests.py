@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from django.test import RequestFactory
 
 from gloamy_site import heavy_requests
+from gloamy_site.compression import CompressionMiddleware
 from gloamy_site.middleware import MaskingMiddleware
 from tests.support.factories import DATA
 from tests.support.sample_secrets import TOKEN
@@ -75,20 +77,25 @@ def piped(*messages: Any) -> Connection:
 
 
 def test_response_is_relayed_unchanged():
-    cookies = ["a=b; HttpOnly; Max-Age=9; Path=/; SameSite=Lax", 'c="d;e"']
-    headers = [("Content-Type", "text/x"), *(("Set-Cookie", cookie) for cookie in cookies)]
     page = f"<p>{TOKEN}</p>".encode()
+    head = ("201 Created", [("Content-Type", "text/html"), ("Set-Cookie", "a=b; Path=/")])
+    heads: list[Any] = []
 
-    relayed: Any = heavy_requests._response(piped(("201 Created", headers), page, page, b""))
-    response: Any = MaskingMiddleware(lambda request: relayed)(RequestFactory().get("/"))
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        response: Any = heavy_requests.RelayedResponse(piped(head, page, page, b""))
+        request = RequestFactory().get("/", headers={"Accept-Encoding": "gzip"})
+        for middleware in (MaskingMiddleware, CompressionMiddleware):
+            response = middleware(partial(lambda response, request: response, response))(request)
+        start_response("200 OK", list(response.items()))
+        return response
 
-    assert (response.status_code, response.getvalue()) == (201, page + page)
-    assert dict(response.items()) == {"Content-Type": "text/x"}
-    assert [cookie.OutputString() for cookie in response.cookies.values()] == cookies
+    content = heavy_requests._handle(application, {}, lambda *head: heads.append(head))
+
+    assert (b"".join(content), heads) == (page + page, [head])
 
 
 def test_incomplete_response_says_so():
-    response = heavy_requests._response(piped(("200 OK", []), b"[1, "))
+    response = heavy_requests.RelayedResponse(piped(("200 OK", []), b"[1, "))
 
     assert response.getvalue() == b"[1, \n\nThis is not complete: the server could not finish it.\n"
 
