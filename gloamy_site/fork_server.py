@@ -5,9 +5,9 @@ import os
 
 os.nice(5)  # so that pages come first if there are more processes than cores
 
-from django.conf import settings  # noqa: E402 - loading takes the most time
-from django.template.loader import get_template  # noqa: E402
-from django.urls import resolve  # noqa: E402
+from django.conf import settings  # noqa: E402 - imported with lower priority
+from django.template.loader import get_template  # noqa: E402 - see above
+from django.urls import resolve  # noqa: E402 - see above
 
 import gloamy_site.wsgi  # noqa: E402, F401 - the forked processes use it
 

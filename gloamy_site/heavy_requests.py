@@ -21,7 +21,7 @@ from django.conf import settings
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
-from gloamy_site.worker import exit_with_parent
+from gloamy_site.orphans import exit_with_parent
 from tasks.views import errors
 from tasks.views.limits import ANSWER_ELSEWHERE
 

@@ -2,9 +2,9 @@
 
 import atexit
 import os
-import threading
-import time
 from typing import Any
+
+from gloamy_site.orphans import exit_with_parent
 
 
 def load_application(target: str) -> Any:
@@ -22,15 +22,3 @@ def load_application(target: str) -> Any:
     from gloamy_site.heavy_requests import in_own_processes  # noqa: PLC0415 - needs Django
 
     return in_own_processes(application)
-
-
-def exit_with_parent() -> None:
-    """Exit when the parent process dies: an orphan would keep the port or the processor in use."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
