@@ -5,6 +5,7 @@ idle, for a whole minute, and then an agent writes five times a second.
 """
 
 import argparse
+import gzip
 import http.client
 import os
 import random
@@ -30,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 THREADS = 200
 POLL_SECONDS = 2
 WRITES_PER_SECOND = 5
-HEADERS = {"HX-Request": "true", "HX-Target": "threads"}
+HEADERS = {"HX-Request": "true", "HX-Target": "threads", "Accept-Encoding": "gzip"}
 
 
 def main() -> None:
@@ -133,7 +134,8 @@ class _Tab(threading.Thread):
         start = time.perf_counter()
         self._connection.request("GET", address, headers=HEADERS | {"Cookie": self._cookie})
         response = self._connection.getresponse()
-        text = response.read().decode()
+        content = response.read()
+        text = (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode()
         self.slowest = max(self.slowest, time.perf_counter() - start)
         self.answers[response.status] += 1
         return text
