@@ -87,7 +87,7 @@ def _server(workspace: Path) -> Iterator[tuple[int, int]]:
         port = probe.getsockname()[1]
     serve = [sys.executable, "-u", str(ROOT / "manage.py"), "serve", "--port", str(port)]
     command = [*serve, "--workspace", str(workspace)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - itself
         assert process.stdout is not None  # noqa: S101 - for mypy
         next(line for line in process.stdout if "Ctrl-C" in line)
         try:

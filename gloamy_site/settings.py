@@ -121,6 +121,17 @@ def _read_only(database: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _index() -> dict[str, Any]:
+    """Return the DATABASES entry of the store's index, a file beside the site's database."""
+    site = _database("SITE_DATABASE_URL", BASE_DIR / "site.sqlite3")
+    beside = Path(site["NAME"]).parent if "sqlite3" in site["ENGINE"] else BASE_DIR
+    file = {"ENGINE": "django.db.backends.sqlite3", "NAME": beside / "index.sqlite3"}
+    database = _with_options(file)
+    options = database["OPTIONS"] | {"transaction_mode": "IMMEDIATE"}
+    options["init_command"] += "; PRAGMA secure_delete = ON"  # so that nothing erased stays in it
+    return database | {"CONN_MAX_AGE": 60, "OPTIONS": options}
+
+
 def _number(variable: str, default: int, description: str, allowed: range) -> int:
     text = os.environ.get(variable) or str(default)
     if not (text.isascii() and text.isdecimal() and len(text) < 7 and int(text) in allowed):
@@ -146,6 +157,7 @@ MAX_HISTORY_SIZE = 1_000_000 * _number(  # bytes
 DATABASES = {
     "default": _site_database(),
     "tasks": _read_only(_tasks) if TASKS_READ_ONLY else _with_options(_tasks),
+    "index": _index(),
 }
 CACHES = {  # the latest lists, for polls; see tasks.views.sharing
     "default": {
@@ -179,6 +191,7 @@ SILENCED_SYSTEM_CHECKS = [
 INSTALLED_APPS = [
     "gloamy_site",
     "tasks",
+    "tasks.index",
     "archive",
     "django.contrib.admin",
     "django.contrib.auth",

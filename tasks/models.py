@@ -6,7 +6,7 @@ exactly, so change both together. Reading is always safe. To write, use the verb
 columns of a loaded row would overwrite anything that a live agent has written since then.
 """
 
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from django.db import connections, models
 from django.db.models import F, Max, OuterRef, Q, Subquery, Value
@@ -19,6 +19,8 @@ from tasks.engines import engine, storable
 from tasks.fields import DecodedJson, Rfc3339Field, now
 from tasks.large_values import BoundedQuerySet
 from tasks.messages import decode_history, decode_items, encode_history, encode_items
+
+M = TypeVar("M", bound=models.Model)
 
 PREFIX_LENGTH = 16_384  # characters of each history that a list page reads
 RESUMABLE_PREFIX_LENGTH = 1_000_000  # characters that a thread page searches for a user turn
@@ -52,18 +54,8 @@ class TaskStatus(models.TextChoices):
         return self is not TaskStatus.RUNNING
 
 
-class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
-    def for_thread(self, thread_id: str) -> Self:
-        """Return a thread's tasks, latest first."""
-        stored = storable(thread_id, connections[self.db])
-        return self.filter(thread_id=stored).order_by("-updated_at", "-task_id")
-
-    def latest_per_thread(self) -> Self:
-        """Return the latest task of each thread, the one that is displayed and resumed."""
-        # compare only ids, since columns stored after a history are slow to reach on SQLite
-        latest = TaskRecord.objects.filter(thread_id=OuterRef("thread_id")).newest_first()
-        is_latest = Q(task_id=Subquery(latest.values("task_id")[:1]))
-        return self.filter(is_latest | Q(task_id__isnull=True))  # SQLite allows NULL keys
+class OrderedQuerySet(BoundedQuerySet[M]):
+    """A queryset of rows that have a `task_id`, sorted by a column and then by that id."""
 
     def newest_first(self) -> Self:
         return self.in_order("updated_at")
@@ -85,6 +77,20 @@ class TaskRecordQuerySet(BoundedQuerySet["TaskRecord"]):
                 f"{column}__{strict}e": stored
             },  # redundant, but lets the database seek in the index
         )
+
+
+class TaskRecordQuerySet(OrderedQuerySet["TaskRecord"]):
+    def for_thread(self, thread_id: str) -> Self:
+        """Return a thread's tasks, latest first."""
+        stored = storable(thread_id, connections[self.db])
+        return self.filter(thread_id=stored).order_by("-updated_at", "-task_id")
+
+    def latest_per_thread(self) -> Self:
+        """Return the latest task of each thread, the one that is displayed and resumed."""
+        # compare only ids, since columns stored after a history are slow to reach on SQLite
+        latest = TaskRecord.objects.filter(thread_id=OuterRef("thread_id")).newest_first()
+        is_latest = Q(task_id=Subquery(latest.values("task_id")[:1]))
+        return self.filter(is_latest | Q(task_id__isnull=True))  # SQLite allows NULL keys
 
     def unresumable(self) -> Self:
         """Return the rows whose resumable history has no user turn near its start.

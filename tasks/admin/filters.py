@@ -12,7 +12,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from tasks.fields import to_value
-from tasks.listing.filters import PERIOD_LENGTHS, TEXT_FILTERS, recent_values
+from tasks.index.models import TEXT_FILTERS
+from tasks.listing.filters import PERIOD_LENGTHS, filter_values
 from tasks.listing.forms import PERIODS
 from tasks.models import TaskStatus
 
@@ -123,9 +124,9 @@ class TextFilter(ListFilter):
             raise self.invalid_value()
 
     def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
-        if not hasattr(request, "recent_values"):  # all text filters on a page share one query
-            request.recent_values = recent_values(MAX_LENGTH)
-        values = request.recent_values[self.parameter_name][:MAX_CHOICES]
+        if not hasattr(request, "filter_values"):  # all text filters on a page share one query
+            request.filter_values = filter_values(MAX_LENGTH)
+        values = request.filter_values[self.parameter_name][:MAX_CHOICES]
         return [(value, value) for value in sorted(values) if value]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:

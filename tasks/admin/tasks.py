@@ -23,8 +23,8 @@ from tasks.admin.records import admin_tasks, path_id
 from tasks.clearing import lifecycle
 from tasks.engines import storable
 from tasks.fields import to_text
+from tasks.index.models import MAX_TEXT, TEXT_FILTERS
 from tasks.large_values import is_unusable_key
-from tasks.listing.filters import MAX_CURSOR_TEXT, TEXT_FILTERS
 from tasks.models import TaskCheckpoint, TaskRecord, TaskRecordQuerySet
 from tasks.secrets import request_masking
 from tasks.store.workspace import store_connection
@@ -101,7 +101,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     def format_cursor(self, cursor: Cursor) -> str:
         # Both values in the cursor are truncated, as in the thread list's cursors.
         value, task_id = to_text(cursor.value), str(cursor.id or "")
-        return f"{value[:MAX_CURSOR_TEXT]} {id_to_path(task_id[:MAX_CURSOR_TEXT])}"
+        return f"{value[:MAX_TEXT]} {id_to_path(task_id[:MAX_TEXT])}"
 
     def compare(self, rows: TaskRecordQuerySet, cursor: Cursor, lookup: str) -> TaskRecordQuerySet:
         return rows.compare("updated_at", to_text(cursor.value), cursor.id or "", lookup)

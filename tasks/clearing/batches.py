@@ -10,6 +10,7 @@ from django.utils import timezone
 from archive.models import WAS_CLEARED, ClearedThread, Clearing, Fate, ThreadArchive
 from tasks import service
 from tasks.clearing import summaries
+from tasks.index import following
 from tasks.store import thread_rows, transactions
 from tasks.store.thread_rows import ThreadRows
 from tasks.transcript.text_preview import format_size
@@ -53,6 +54,7 @@ def clear_next(clearing: Clearing) -> bool:
                 _retry(clearing, changed)
     finally:
         _record_result([thread for thread, _ in batch])
+        following.refresh_threads([thread.thread_id for thread, _ in batch])
     return bool(planned)
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from archive.models import ClearedThread, ClearedThreadQuerySet, Clearing, Fate, ThreadArchive
 from tasks.clearing import lifecycle
+from tasks.index import following
 from tasks.store import thread_rows, transactions, workspace
 from tasks.store.thread_rows import ThreadRows
 
@@ -44,6 +45,7 @@ def restore(
     if replace:
         _clear_current(thread.thread_id, by, expected, with_running)
     _insert(thread.thread_id, thread_rows.unpack(bytes(archive.data)))
+    following.refresh_threads([thread.thread_id])
     with transaction.atomic():
         thread.fate, thread.restored_at, thread.why = Fate.RESTORED, timezone.now(), ""
         thread.save(update_fields=["fate", "restored_at", "why"])

@@ -6,11 +6,12 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from django.core.exceptions import BadRequest
-from django.db.models.functions import Left
 from django.http import QueryDict
 
 from tasks.fields import to_text
-from tasks.listing.forms import STALLED, FilterForm
+from tasks.index import following
+from tasks.index.models import MAX_TEXT, TEXT_FILTERS, StatusCount
+from tasks.listing.forms import FilterForm
 from tasks.models import TaskRecord
 
 SORT_COLUMNS = {"activity": "updated_at", "age": "created_at", "steps": "checkpoint_count"}
@@ -20,9 +21,6 @@ PERIOD_LENGTHS = {
     "7d": timedelta(days=7),
     "30d": timedelta(days=30),
 }
-TEXT_FILTERS = ("channel", "provider", "model")
-RECENT_TASKS = 1_000  # the filter choices come from this many of the newest tasks
-MAX_CURSOR_TEXT = 2_000  # maximum characters of a stored value in a URL
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Cursor:
         Long values are truncated, so rows with the same truncated value may be skipped or repeated.
         """
         texts = {name: str(self.value), "task": str(self.task_id)}
-        return {name: text[:MAX_CURSOR_TEXT] for name, text in texts.items()}
+        return {name: text[:MAX_TEXT] for name, text in texts.items()}
 
 
 @dataclass(frozen=True)
@@ -109,27 +107,20 @@ class Filters:
 
     @property
     def is_heavy(self) -> bool:
-        """Whether the query reads histories, or columns that SQLite stores after them."""
-        is_behind = self.sort_column != "updated_at" and (self.status == STALLED or self.has_times)
-        return bool(self.resume) or is_behind or (bool(self.q) and self.where != "ids")
-
-    @property
-    def has_times(self) -> bool:
-        return bool(self.period or self.start or self.end)
+        """Whether the query reads histories."""
+        return bool(self.q) and self.where != "ids"
 
     def cursor(self, record: TaskRecord) -> Cursor:
         return Cursor.of_row(getattr(record, self.sort_column), record.task_id)
 
 
-def recent_values(max_length: int) -> dict[str, list[str]]:
-    """Return the channels, providers and models of the newest tasks, most recent first.
+def filter_values(max_length: int) -> dict[str, list[str]]:
+    """Return the channels, providers and models that some thread has, in order.
 
-    Values longer than `max_length` characters are omitted and never read in full.
+    Values longer than `max_length` characters are omitted.
     """
-    starts = (Left(name, max_length + 1) for name in TEXT_FILTERS)
-    rows = TaskRecord.objects.newest_first().values_list(*starts)[:RECENT_TASKS]
-    columns = list(zip(*rows, strict=True)) or [()] * len(TEXT_FILTERS)
+    following.catch_up()
     return {
-        name: [value for value in dict.fromkeys(map(str, column)) if len(value) <= max_length]
-        for name, column in zip(TEXT_FILTERS, columns, strict=True)
+        name: [value for value in StatusCount.objects.values_of(name) if len(value) <= max_length]
+        for name in TEXT_FILTERS
     }

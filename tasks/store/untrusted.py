@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from tasks.engines import engine
 from tasks.escaping import one_line
 
+INDEX = "index"  # the database of `tasks.index`, which has triggers of its own
 TABLES = ("task_records", "task_checkpoints")
 WRITTEN_TABLES = (*TABLES, "django_migrations")  # the tables that the site writes to
 # The largest value or row in bytes (SQLite's default). Reading a larger one raises an error.
@@ -109,7 +110,7 @@ def compile_statements(connection: BaseDatabaseWrapper, table: str, columns: Seq
 
 def harden(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     """Harden a new SQLite connection (a `connection_created` receiver)."""
-    if engine(connection).is_file:
+    if engine(connection).is_file and connection.alias != INDEX:
         harden_sqlite(connection.connection)
 
 

@@ -86,14 +86,19 @@ def context(request: HttpRequest) -> dict[str, Any]:
 
 def prepare() -> None:
     """Create the default store's folder and a private file for the site's database, if needed."""
-    for connection in connections.all():
+    for connection in _databases():
         if not engine(connection).is_file:
             continue
         file = _file(connection.settings_dict)
         if connection.alias == store_connection().alias:
             _make_workspace(file)
         elif not os.path.exists(file):
-            _make_private_file(file)
+            make_private_file(file)
+
+
+def _databases() -> list[BaseDatabaseWrapper]:
+    """Return the connections to all databases but the index, which is made when it is needed."""
+    return [connection for connection in connections.all() if connection.alias != untrusted.INDEX]
 
 
 def open_store() -> None:
@@ -128,7 +133,7 @@ def migrating(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 def check_databases() -> None:
     """Raise WorkspaceError if a database cannot be opened, or if an existing store is invalid."""
-    for connection in connections.all():
+    for connection in _databases():
         if engine(connection).is_file:
             _check_sqlite_file(connection)
     _check_apart()
@@ -198,7 +203,8 @@ def _make_workspace(file: Path) -> None:
         raise WorkspaceError(f"{file.parent} cannot be made: {error.strerror}.") from error
 
 
-def _make_private_file(file: Path) -> None:
+def make_private_file(file: Path) -> None:
+    """Create an empty file that only its owner can read. Raises WorkspaceError."""
     try:
         os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
     except OSError as error:

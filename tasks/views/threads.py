@@ -14,10 +14,12 @@ from django.views.decorators.http import require_safe
 
 from tasks.addresses import thread_url, threads_url
 from tasks.fields import parse_stored
+from tasks.index import following
+from tasks.index.models import TEXT_FILTERS
 from tasks.listing.change_token import change_token
-from tasks.listing.filters import TEXT_FILTERS, Cursor, Filters, recent_values
+from tasks.listing.filters import Cursor, Filters, filter_values
 from tasks.listing.forms import PERIODS, SEARCH_SCOPES, SORTS, STATES
-from tasks.listing.thread_list import MAX_COUNT, Page, ThreadList
+from tasks.listing.thread_list import Page, ThreadList
 from tasks.models import USER_TURN, TaskRecord
 from tasks.secrets.response_masking import MaskedPage, mask_page
 from tasks.store import workspace
@@ -45,7 +47,7 @@ def threads(request: HttpRequest) -> HttpResponseBase:
     """Render the list page. Polls (`seen=`) get only the list, or status 204 if nothing changed."""
     now = daemon()
     token = change_token(now)
-    if request.GET.get("seen") == token:
+    if request.GET.get("seen") == token and not following.is_building():
         return HttpResponse(status=204)  # saves querying permissions, since nothing is shown
     return _threads(request, now, token)
 
@@ -98,6 +100,9 @@ def _list_context(request: HttpRequest, now: Daemon, token: str) -> dict[str, An
         "states": _states(thread_list),
         "active_filters": _active_filters(filters),
         "too_large": page.too_large,
+        "index": thread_list.index,
+        "indexed_since": parse_stored(thread_list.index.frontier),
+        "index_problem": following.problem,
         "sorts": _sorts(filters),
         "is_first": is_first,
         "is_live": filters.is_live and is_first,
@@ -171,25 +176,19 @@ class State:
 
 
 def _states(thread_list: ThreadList) -> list[State]:
-    """Return a link for each state, with a thread count unless counting would be slow."""
+    """Return a link for each state, with a count of its threads unless messages are searched."""
     filters = thread_list.filters
-    counts = {} if filters.q or filters.resume else thread_list.counts()
+    counts = {} if filters.is_heavy else thread_list.counts()
     return [
         State(
             name,
             label,
-            _count_label(counts.get(name)),
+            str(counts.get(name, "")),
             threads_url(filters.query_string(status=name)),
             filters.status == name,
         )
         for name, label in {"": "all", **STATES}.items()
     ]
-
-
-def _count_label(count: int | None) -> str:
-    if count is None:
-        return ""
-    return f"{MAX_COUNT}+" if count > MAX_COUNT else str(count)
 
 
 @dataclass(frozen=True)
@@ -246,9 +245,9 @@ def _form_context(filters: Filters) -> dict[str, Any]:
             {
                 "name": name,
                 "current": (current := getattr(filters, name)),
-                "values": sorted({*sorted(values)[:MAX_CHOICES], current} - {""}),
+                "values": sorted({*values[:MAX_CHOICES], current} - {""}),
             }
-            for name, values in recent_values(MAX_CHOICE_LENGTH).items()
+            for name, values in filter_values(MAX_CHOICE_LENGTH).items()
         ],
     }
 

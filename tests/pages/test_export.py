@@ -249,7 +249,10 @@ def test_export_holds_a_large_history_once(store: Any, export_format: str):
 
 
 @only_sqlite
-def test_json_of_invalid_utf8_is_that_of_its_replaced_text(viewer: Client, store: Any):
+def test_json_of_invalid_utf8_is_that_of_its_replaced_text(
+    viewer: Client, store: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(store.connection, "text_factory", store.connection.text_factory)
     workspace.replace_invalid_utf8(sender=None, connection=store)
     task()
     half = b'[{"role":"user","content":"' + b"x" * export.CHUNK_SIZE

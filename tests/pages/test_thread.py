@@ -16,6 +16,7 @@ from django.utils import timezone
 from tasks import service
 from tasks.addresses import thread_url
 from tasks.fields import to_text
+from tasks.index import following
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.service import ChatMessage, ExecutionCheckpointItem, TaskStatus
 from tasks.templatetags.threads import duration, short_duration, short_number, timecode
@@ -112,6 +113,7 @@ def test_tab_query_count_is_constant(viewer: Client, tab: str, store_queries):
     counts = []
     for count in (1, 30):
         run(count, failed=(1,), execution_history=history(*["hello"] * count))
+        following.catch_up()
         with store_queries() as queries:
             page(viewer, show=tab)
         counts.append(len(queries))
@@ -263,12 +265,14 @@ def test_live_raw_tab_reads_no_stored_texts(viewer: Client, monkeypatch: pytest.
     assert live(viewer, show="raw").status_code == 200
 
 
+@pytest.mark.django_db(databases="__all__", transaction=True)
 @pytest.mark.parametrize("tab", TABS)
 def test_page_is_never_read_within_a_transaction(
     viewer: Client, tab: str, monkeypatch: pytest.MonkeyPatch, store_queries
 ):
     run(2)
 
+    following.catch_up()
     with store_queries() as queries:
         page(viewer, show=tab)
 

@@ -8,7 +8,8 @@ from tasks.models import TaskCheckpoint, TaskRecord
 from tests.support.factories import checkpoint, task
 
 STORE_MODELS = [TaskRecord, TaskCheckpoint]
-OTHER_MODELS = [model for model in apps.get_models() if model not in STORE_MODELS]
+INDEX_MODELS = list(apps.get_app_config("task_index").get_models())
+OTHER_MODELS = [model for model in apps.get_models() if model not in (*STORE_MODELS, *INDEX_MODELS)]
 
 
 @pytest.mark.parametrize("model", STORE_MODELS)
@@ -19,11 +20,20 @@ def test_store_models_are_only_in_the_store(model):
     assert router.allow_migrate_model("another", model)
 
 
+@pytest.mark.parametrize("model", INDEX_MODELS)
+def test_models_of_the_index_are_only_in_the_index(model):
+    assert (router.db_for_read(model), router.db_for_write(model)) == ("index", "index")
+    assert router.allow_migrate_model("index", model)
+    assert not router.allow_migrate_model("default", model)
+    assert not router.allow_migrate_model("tasks", model)
+
+
 @pytest.mark.parametrize("model", OTHER_MODELS)
 def test_other_models_are_only_in_the_site_database(model):
     assert (router.db_for_read(model), router.db_for_write(model)) == ("default", "default")
     assert router.allow_migrate_model("default", model)
     assert not router.allow_migrate_model("tasks", model)
+    assert not router.allow_migrate_model("index", model)
 
 
 @pytest.mark.parametrize(

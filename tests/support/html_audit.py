@@ -32,6 +32,7 @@ ATTRIBUTES = {
     *(f"data-{name}" for name in ("first", "hit", "hits", "latest", "live", "on", "open", "part")),
     *(f"data-{name}" for name in ("poll", "query", "step", "step-url", "tag", "text", "url")),
     *(f"hx-{name}" for name in ("ext", "get", "post", "swap", "swap-oob", "sync", "target")),
+    "hx-disabled-elt",
     "hx-trigger",
 }
 ADMIN_ATTRIBUTES = {

@@ -1,0 +1,107 @@
+"""Selects threads in the index by conditions, such as a list's filters.
+
+The index has a SQLite index for each condition and for each order, and SQLite can use one of them
+at a time. Which one is fast depends on how many rows meet each condition, so it is chosen here.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connections
+from django.db.models import F, Q
+
+from tasks.index.models import (
+    TEXT_FILTERS,
+    IndexedTask,
+    IndexedTaskQuerySet,
+    StatusCount,
+    Unindexed,
+)
+from tasks.transcript.search import Term
+
+FEW = 2_000  # rows that are quickly sorted, or filtered one by one
+_WITH_TRIGRAMS = """
+    SELECT key FROM index_ids JOIN task_index_indexedtask AS task ON task.rowid = index_ids.rowid
+    WHERE index_ids MATCH %s LIMIT %s"""
+_COLUMNS = ("status", *TEXT_FILTERS, "can_resume", "updated_at")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition on one or two columns of the index."""
+
+    build: Callable[[str], Q]  # given a prefix for the columns' names, which may be ""
+    equal: Mapping[str, Any] = field(default_factory=dict)  # the values it asks for, if counted
+    is_time: bool = False  # whether it is only a range of `updated_at`
+
+    @classmethod
+    def equals(cls, column: str, value: Any) -> "Condition":
+        equal = {column: value} if column in StatusCount.COLUMNS else {}
+        return cls(lambda prefix: Q(**{prefix + column: value}), equal)
+
+    @classmethod
+    def times(cls, **limits: Any) -> "Condition":
+        """A range of `updated_at`, given by lookups such as `gte`."""
+        limits = {f"updated_at__{lookup}": limit for lookup, limit in limits.items()}
+        return cls(
+            lambda prefix: Q(**{prefix + lookup: limit for lookup, limit in limits.items()}),
+            is_time=True,
+        )
+
+    @classmethod
+    def ids(cls, term: Term) -> "Condition":
+        """A term in the ids. If few ids have all of its trigrams, only those are compared."""
+        keys = with_trigrams(term.text, FEW)
+        if keys is None:
+            return cls(lambda prefix: term.in_ids())
+        return cls(lambda prefix: Q(key__in=keys) & term.in_ids())
+
+    def __and__(self, other: "Condition") -> "Condition":
+        return Condition(
+            lambda prefix: self.build(prefix) & other.build(prefix), {**self.equal, **other.equal}
+        )
+
+    def size(self) -> float:
+        """Return how many threads meet the condition: exactly if known, infinity if many."""
+        if self.equal:
+            return StatusCount.objects.total(**self.equal)
+        rows = IndexedTask.objects.latest().filter(self.build(""))
+        size = len(rows.values_list("pk")[: FEW + 1])
+        return size if size <= FEW else math.inf
+
+
+def with_trigrams(text: str, limit: int) -> list[str] | None:
+    """Return the keys of the tasks whose ids have all trigrams of the text.
+
+    Returns None if there are more than `limit`, if the text is too short to have any, or if it is
+    not ASCII, since a comparison takes other characters for any character.
+    """
+    trigrams = {text[start : start + 3].replace('"', '""') for start in range(len(text) - 2)}
+    if not trigrams or not text.isascii() or "\0" in text:
+        return None
+    query = " ".join(f'"{trigram}"' for trigram in sorted(trigrams))
+    with connections[IndexedTask.objects.db].cursor() as cursor:
+        cursor.execute(_WITH_TRIGRAMS, [query, limit + 1])
+        keys = [key for (key,) in cursor.fetchall()]
+    return keys if len(keys) <= limit else None
+
+
+def select(conditions: list[Condition], sorted_by: str = "") -> IndexedTaskQuerySet:
+    """Return the threads that meet all conditions, quickly if they are to be sorted by a column."""
+    rarest = min(conditions, key=Condition.size, default=None)
+    # an index of a condition also has the order of times, but would have to be sorted by others
+    if rarest and sorted_by not in ("", "updated_at") and rarest.size() > FEW:
+        rarest = None
+    columns = {f"unindexed_{name}": Unindexed(F(name)) for name in _COLUMNS}
+    rows = IndexedTask.objects.latest().alias(**columns)
+    for condition in conditions:
+        is_second = condition.is_time and (rarest or sorted_by == "updated_at")
+        is_looked_up = condition is rarest or is_second
+        rows = rows.filter(condition.build("" if is_looked_up else "unindexed_"))
+    return rows
+
+
+def count(conditions: list[Condition]) -> int:
+    return select(conditions).count()

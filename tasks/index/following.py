@@ -1,0 +1,314 @@
+"""Makes the index follow the store.
+
+Every write by an agent sets a task's `updated_at`, adds a task or adds a checkpoint, so a look at
+what is newest finds it, in a time that does not grow with the store. It cannot find tasks that
+were deleted by others, or that were changed while the clock was set back or without a new time.
+A comparison of everything finds those: at each look on a small store, in the background on others.
+"""
+
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.core.management import call_command
+from django.db import DatabaseError, connections, router, transaction
+from django.utils import timezone
+
+from tasks.engines import engine
+from tasks.fields import to_text
+from tasks.index import entries
+from tasks.index.models import IndexedTask, IndexState, StatusCount
+from tasks.store import workspace
+from tasks.store.errors import StoreError
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1  # increase this when entries are made differently, so that all are made again
+SMALL = 1_000  # rows that are compared at each look
+CHUNK = 1_000  # rows that are read or compared while pages wait
+BATCH = 400  # rows per statement
+BUILD_SECONDS = 0.7  # how long a page waits for an index that is not complete
+COMPARE_SECONDS = 60  # at least, between two comparisons of everything
+COMPARE_SHARE = 50  # comparisons take at most one part in so many of the time
+PAUSE = 0.01  # seconds in which pages may go ahead of the work in the background
+# A write's time is from before it waited for the store's lock, and clocks of two machines differ.
+SLACK = timedelta(seconds=120)
+
+_MARK_LATEST = """
+    UPDATE task_index_indexedtask AS task SET is_latest = NOT is_latest
+    WHERE thread_id IN ({}) AND is_latest <> (task_id IS NULL OR key = (
+        SELECT key FROM task_index_indexedtask AS other
+        WHERE other.thread_id = task.thread_id ORDER BY updated_at DESC, task_id DESC LIMIT 1))"""
+
+_following = threading.Lock()  # held by the one thread that follows the store
+_compared: tuple[object, ...] | None = ()  # the store's files when all was last compared
+_compare_after = 0.0  # when that may be done again, on the monotonic clock
+_seen: tuple[object, ...] | None = None  # the store's files at the last look
+_background: threading.Thread | None = None
+problem = ""  # why the index is not in its file, if so
+
+
+def catch_up(*, background: bool = True) -> IndexState:
+    """Bring the index up to date with the store, and return its state.
+
+    If it is not complete, this builds it further for up to BUILD_SECONDS, newest rows first, and
+    leaves the rest to a thread in the background. Raises StoreError if the store cannot be read.
+    """
+    try:
+        state = _catch_up()
+    except DatabaseError as error:  # errors of the store are StoreErrors
+        _start_anew(error)
+        state = _catch_up()
+    has_changed = _compared is None or _compared != _seen
+    is_due = has_changed and not state.is_small and time.monotonic() > _compare_after
+    if background and (is_due or not state.is_complete):
+        _in_background(follow)
+    return state
+
+
+def refresh(keys: Collection[str]) -> None:
+    """Read these rows of the store again."""
+    with _following, transaction.atomic(_alias()):
+        _refresh(keys)
+
+
+def refresh_threads(thread_ids: Collection[str]) -> None:
+    """Read the rows of these threads again, after they were cleared or restored.
+
+    Does nothing if there is no index, such as in an agent's process. A failure is only logged,
+    since a comparison of everything will find the change.
+    """
+    index: Any = connections[_alias()]
+    if not index.is_in_memory_db() and not workspace.file_of(index).exists():
+        return
+    try:
+        indexed = IndexedTask.objects.filter(thread_id__in=thread_ids)
+        stored = entries.keys(entries.of_threads(thread_ids))
+        keys = stored | set(indexed.values_list("key", flat=True))
+        refresh(keys)
+        newest = IndexState.objects.filter(last_rowid__in=filter(str.isdecimal, keys))
+        newest.update(last_rowid=entries.last_ids()[0])  # or it would look like another store
+        with connections[_alias()].cursor() as cursor:  # leave nothing that was erased in the log
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except (DatabaseError, StoreError) as error:
+        logger.warning("The index does not follow: %s", error)
+
+
+def is_building() -> bool:
+    """Return whether the index gets more rows in the background."""
+    return _background is not None and _background.is_alive()
+
+
+def follow() -> None:
+    """Build the index to its end, then compare all of it with the store. Takes a while."""
+    while not catch_up(background=False).is_complete:
+        time.sleep(PAUSE)
+    compare_all()
+
+
+def compare_all() -> None:
+    """Compare every row with the store, a chunk at a time."""
+    global _compared, _compare_after
+    began, files = time.monotonic(), _file_state()
+    top, is_end = None, False
+    while not is_end:
+        low = entries.chunk_start(top, CHUNK)
+        with _following, transaction.atomic(_alias()):
+            _refresh(_differing(low, top))
+        top, is_end = low, low is None
+        time.sleep(PAUSE)
+    now = time.monotonic()
+    _compared, _compare_after = files, now + max(COMPARE_SECONDS, COMPARE_SHARE * (now - began))
+
+
+def _catch_up() -> IndexState:
+    global _seen
+    with _following:
+        deadline, seen = time.monotonic() + BUILD_SECONDS, _file_state()
+        state = _state()
+        if seen is None or (seen, state.is_complete) != (_seen, True):
+            with transaction.atomic(_alias()):
+                state = _state()
+                _look(state)
+            _seen = seen
+        while not state.is_complete and time.monotonic() < deadline:
+            with transaction.atomic(_alias()):
+                state = _state()  # another process may have been at work
+                _build(state)
+    return state
+
+
+def _file_state() -> tuple[object, ...] | None:
+    """Return what any commit to the store changes, or None if there is nothing of that kind."""
+    store = workspace.store_connection()
+    if not engine(store).is_file or store.in_atomic_block:
+        return None
+    file = workspace.store_file()
+    return _stat(file), _stat(file.with_name(f"{file.name}-wal"))
+
+
+def _identity() -> str:
+    """Return what tells this store from any other, including another file in its place."""
+    if not engine(workspace.store_connection()).is_file:
+        return workspace.identity()
+    file = workspace.store_file()
+    inode = _stat(file)
+    return f"{os.path.realpath(file)} {inode and inode[:2]}"
+
+
+def _stat(file: Path) -> tuple[int, ...] | None:
+    try:
+        stat = os.stat(file)
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _state() -> IndexState:
+    """Return how far the index is, emptying it if it is of another store or program version."""
+    identity = _identity()
+    state = IndexState.objects.first()
+    if state and (state.store, state.version) == (identity, VERSION):
+        return state
+    with transaction.atomic(_alias()):
+        for model in (IndexedTask, StatusCount, IndexState):
+            model.objects.all().delete()
+    return IndexState(store=identity, version=VERSION)
+
+
+def _look(state: IndexState) -> None:
+    """Find what changed since the last look, in the part of the store that is in the index."""
+    now, last_ids = timezone.now(), entries.last_ids()
+    state.is_small = len(IndexedTask.objects.values_list("key")[: SMALL + 1]) <= SMALL
+    low = None if state.is_complete else state.frontier
+    if state.is_complete or low:
+        if not state.is_small:
+            low = max(low or "", to_text(min(state.looked_at or now, now) - SLACK))
+            _refresh(entries.added_since(state.last_rowid, state.last_checkpoint))
+        keys = _differing(low, None)
+        was_replaced = last_ids[0] < state.last_rowid  # as by a backup
+        if len(keys) > CHUNK or was_replaced:  # everything has to be compared, newest rows first
+            state.is_complete, state.frontier = False, ""
+        else:
+            _refresh(keys)
+    state.last_rowid, state.last_checkpoint = last_ids
+    state.looked_at = now
+    state.save()
+
+
+def _build(state: IndexState) -> None:
+    """Add the next chunk of rows, newest first."""
+    top = state.frontier or None
+    low = entries.chunk_start(top, CHUNK)
+    _refresh(_differing(low, top))
+    state.frontier, state.is_complete = low or "", low is None
+    if state.is_complete:  # SQLite then knows which of its indexes are selective
+        with connections[_alias()].cursor() as cursor:
+            cursor.execute("PRAGMA analysis_limit = 1000")
+            cursor.execute("ANALYZE")
+    state.save()
+
+
+def _differing(low: str | None, top: str | None) -> set[str]:
+    """Return the keys of the rows between two times whose versions in the index are not right."""
+    bounds = {"updated_at__gte": low, "updated_at__lt": top}
+    limits = {lookup: bound for lookup, bound in bounds.items() if bound is not None}
+    indexed = IndexedTask.objects.filter(**limits).values_list("key", "updated_at", "task_id")
+    versions = {(key, (updated_at, id_)) for key, updated_at, id_ in indexed}
+    return {key for key, _ in entries.versions(low, top).items() ^ versions}
+
+
+def _refresh(keys: Collection[str]) -> None:
+    """Read these rows again, and correct which tasks are the latest of their threads."""
+    every = list(keys)
+    for start in range(0, len(every), BATCH):
+        batch = every[start : start + BATCH]
+        before = IndexedTask.objects.filter(key__in=batch)
+        threads = set(before.values_list("thread_id", flat=True))
+        rows = entries.read(batch)
+        before.exclude(key__in=[row.key for row in rows]).delete()
+        IndexedTask.objects.bulk_create(
+            rows, update_conflicts=True, unique_fields=["key"], update_fields=entries.FIELDS
+        )
+        _mark_latest(list(threads | {row.thread_id for row in rows}))
+
+
+def _mark_latest(thread_ids: list[str | None]) -> None:
+    marks = ", ".join(["%s"] * len(thread_ids))
+    with connections[_alias()].cursor() as cursor:
+        cursor.execute(_MARK_LATEST.format(marks), thread_ids)
+
+
+def _alias() -> str:
+    return router.db_for_write(IndexedTask)
+
+
+def _in_background(work: Callable[[], object]) -> None:
+    """Start a thread for the work, unless one runs or it could not see an open transaction."""
+    global _background
+    if is_building() or workspace.store_connection().in_atomic_block:
+        return
+
+    def run() -> None:
+        try:
+            work()
+        except (DatabaseError, StoreError) as error:
+            logger.warning("The index does not follow: %s", error)
+        finally:
+            connections.close_all()
+
+    _background = threading.Thread(target=run, name="index", daemon=True)
+    _background.start()
+
+
+def _start_anew(error: Exception) -> None:
+    """Replace an index that is missing or cannot be used, if need be by one in memory."""
+    global problem
+    connection: Any = connections[_alias()]
+    if connection.in_atomic_block or connection.is_in_memory_db():
+        raise error
+    with _following:
+        try:
+            file = workspace.file_of(connection)
+            before = _state_of(file)
+            with _only_process(file.parent):
+                if _state_of(file) != before:  # another process was faster
+                    connection.close()
+                    return
+                connection.close()
+                for end in ("", "-wal", "-shm"):
+                    file.with_name(file.name + end).unlink(missing_ok=True)
+                workspace.make_private_file(file)
+                _create_tables()
+        except (OSError, DatabaseError, workspace.WorkspaceError) as reason:
+            problem = str(reason)
+            logger.warning("The index is kept in memory: %s", reason)
+            connection.close()
+            connection.settings_dict["NAME"] = f"file:index-{os.getpid()}?mode=memory&cache=shared"
+            _create_tables()
+
+
+@contextmanager
+def _only_process(folder: Path) -> Iterator[None]:
+    """Hold a lock on the folder, so that two processes do not make the same file."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _state_of(file: Path) -> tuple[int, int] | None:
+    return (file.stat().st_ino, file.stat().st_ctime_ns) if file.exists() else None
+
+
+def _create_tables() -> None:
+    call_command("migrate", "task_index", database=_alias(), verbosity=0)

@@ -1,0 +1,125 @@
+"""The tables of the index, and the queries of the thread list."""
+
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import F, Func, Q, Sum
+
+from tasks.models import OrderedQuerySet
+
+TEXT_FILTERS = ("channel", "provider", "model")
+MAX_TEXT = 2_000  # characters of a value (but not of an id) in the index and in URLs
+LATEST = Q(is_latest=True)
+
+
+class Unindexed(Func):
+    """An expression that keeps SQLite from using an index for a comparison with the column."""
+
+    template = "+%(expressions)s"
+    arity = 1
+
+
+class IndexedTaskQuerySet(OrderedQuerySet["IndexedTask"]):
+    def latest(self) -> Self:  # type: ignore[override]
+        """Return the latest task of each thread."""
+        return self.filter(LATEST)
+
+
+class IndexedTask(models.Model):
+    """What the lists filter and sort by, of one row of task_records."""
+
+    key = models.TextField(primary_key=True)  # the row's rowid on SQLite, its id on PostgreSQL
+    task_id = models.TextField(null=True)  # noqa: DJ001 - as in the store
+    thread_id = models.TextField(null=True)  # noqa: DJ001 - as in the store
+    channel = models.TextField()
+    provider = models.TextField()
+    model = models.TextField()
+    status = models.TextField()
+    created_at = models.TextField()  # times are as stored, since they may be invalid
+    updated_at = models.TextField()
+    checkpoint_count = models.BigIntegerField()
+    can_resume = models.BooleanField()
+    is_latest = models.BooleanField(default=False)
+
+    objects = IndexedTaskQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        indexes = (
+            models.Index("updated_at", "key", "task_id", name="index_all"),
+            models.Index("thread_id", F("updated_at").desc(), name="index_thread"),
+            models.Index("updated_at", "task_id", name="index_updated", condition=LATEST),
+            models.Index("created_at", "task_id", name="index_created", condition=LATEST),
+            models.Index("checkpoint_count", "task_id", name="index_steps", condition=LATEST),
+            *(
+                models.Index(column, "updated_at", name=f"index_{column}", condition=LATEST)
+                for column in ("status", *TEXT_FILTERS)
+            ),
+            models.Index("updated_at", name="index_stuck", condition=LATEST & Q(can_resume=False)),
+        )
+
+    def __str__(self) -> str:
+        return str(self.task_id)
+
+
+class StatusCountQuerySet(models.QuerySet["StatusCount"]):
+    def by_status(self, **filters: str) -> dict[str, int]:
+        rows = self.filter(**filters).values_list("status").annotate(total=Sum("n"))
+        return {status: total for status, total in rows if total}
+
+    def total(self, **filters: str) -> int:
+        return self.filter(**filters).aggregate(total=Sum("n"))["total"] or 0
+
+    def values_of(self, column: str) -> list[str]:
+        """Return the column's different values, in order."""
+        rows = self.filter(n__gt=0).order_by(column).values_list(column, flat=True)
+        return list(rows.distinct())
+
+
+class StatusCount(models.Model):
+    """The number of threads with the same values. Triggers keep it equal to `IndexedTask`."""
+
+    COLUMNS = (*TEXT_FILTERS, "status")
+
+    channel = models.TextField()
+    provider = models.TextField()
+    model = models.TextField()
+    status = models.TextField()
+    n = models.BigIntegerField()
+
+    objects = StatusCountQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(fields=(*TEXT_FILTERS, "status"), name="index_counted"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.n} {self.status}"
+
+
+class IndexState(models.Model):
+    """How far the index has followed the store: its only row."""
+
+    store = models.TextField()  # which store it is; another one makes the index start anew
+    version = models.IntegerField()  # the version of this program's index
+    is_complete = models.BooleanField(default=False)
+    is_small = models.BooleanField(default=True)
+    frontier = models.TextField(default="")  # tasks last written since this time are in the index
+    last_rowid = models.BigIntegerField(default=0)
+    last_checkpoint = models.BigIntegerField(default=0)
+    looked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.store
+
+
+def text(value: Any) -> str | None:
+    """Return a stored value as the index holds it. SQLite may store any type in any column."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return None if value is None else str(value)
