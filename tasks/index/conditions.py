@@ -7,6 +7,7 @@ at a time. Which one is fast depends on how many rows meet each condition, so it
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from django.db import connections
@@ -63,13 +64,14 @@ class Condition:
             lambda prefix: self.build(prefix) & other.build(prefix), {**self.equal, **other.equal}
         )
 
+    @cached_property
     def size(self) -> float:
-        """Return how many threads meet the condition: exactly if known, infinity if many."""
+        """How many threads meet the condition: exactly if that is known, infinity if many."""
         if self.equal:
             return StatusCount.objects.total(**self.equal)
         rows = IndexedTask.objects.latest().filter(self.build(""))
-        size = len(rows.values_list("pk")[: FEW + 1])
-        return size if size <= FEW else math.inf
+        number = len(rows.values_list("pk")[: FEW + 1])
+        return number if number <= FEW else math.inf
 
 
 def with_trigrams(text: str, limit: int) -> list[str] | None:
@@ -90,9 +92,9 @@ def with_trigrams(text: str, limit: int) -> list[str] | None:
 
 def select(conditions: list[Condition], sorted_by: str = "") -> IndexedTaskQuerySet:
     """Return the threads that meet all conditions, quickly if they are to be sorted by a column."""
-    rarest = min(conditions, key=Condition.size, default=None)
+    rarest = min(conditions, key=lambda condition: condition.size, default=None)
     # an index of a condition also has the order of times, but would have to be sorted by others
-    if rarest and sorted_by not in ("", "updated_at") and rarest.size() > FEW:
+    if rarest and sorted_by not in ("", "updated_at") and rarest.size > FEW:
         rarest = None
     columns = {f"unindexed_{name}": Unindexed(F(name)) for name in _COLUMNS}
     rows = IndexedTask.objects.latest().alias(**columns)

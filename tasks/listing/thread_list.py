@@ -78,8 +78,10 @@ class ThreadList:
             counts[STALLED] = count([*others, states[STALLED]])
             counts[TaskStatus.RUNNING] = counts.get(TaskStatus.RUNNING, 0) - counts[STALLED]
             return dict.fromkeys(STATES, 0) | counts | {"": sum(counts.values())}
+        unknown = StatusCount.objects.by_status().keys() - states.keys()
+        states |= {status: self._state(status) for status in unknown}
         counts = {state: count([*others, condition]) for state, condition in states.items()}
-        return counts | {"": count(others)}
+        return counts | {"": sum(counts.values())}
 
     def _entries(self, position: Cursor | None, forwards: bool) -> IndexedTaskQuerySet:
         descending, column = self.filters.is_descending == forwards, self.filters.sort_column
