@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,7 @@ def catch_up(*, background: bool = True) -> IndexState:
     try:
         state = _catch_up()
     except DatabaseError as error:  # errors of the store are StoreErrors
-        _start_anew(error)
-        state = _catch_up()
+        state = _start_anew(error)
     has_changed = _compared is None or _compared != _seen
     is_due = has_changed and not state.is_small and time.monotonic() > _compare_after
     if background and (is_due or not state.is_complete):
@@ -268,31 +267,30 @@ def _in_background(work: Callable[[], object]) -> None:
     _background.start()
 
 
-def _start_anew(error: Exception) -> None:
+def _start_anew(error: Exception) -> IndexState:
     """Replace an index that is missing or cannot be used, if need be by one in memory."""
     global problem
     connection: Any = connections[_alias()]
     if connection.in_atomic_block or connection.is_in_memory_db():
         raise error
-    with _following:
-        try:
-            file = workspace.file_of(connection)
-            before = _state_of(file)
-            with _only_process(file.parent):
-                if _state_of(file) != before:  # another process was faster
-                    connection.close()
-                    return
-                connection.close()
-                for end in ("", "-wal", "-shm"):
-                    file.with_name(file.name + end).unlink(missing_ok=True)
-                workspace.make_private_file(file)
-                _create_tables()
-        except (OSError, DatabaseError, workspace.WorkspaceError) as reason:
-            problem = str(reason)
-            logger.warning("The index is kept in memory: %s", reason)
+    try:
+        file = workspace.file_of(connection)
+        with _only_process(file.parent):
             connection.close()
-            connection.settings_dict["NAME"] = f"file:index-{os.getpid()}?mode=memory&cache=shared"
+            with suppress(DatabaseError):
+                return _catch_up()  # another process has replaced it
+            connection.close()
+            for end in ("", "-wal", "-shm"):
+                file.with_name(file.name + end).unlink(missing_ok=True)
+            workspace.make_private_file(file)
             _create_tables()
+    except (OSError, DatabaseError, workspace.WorkspaceError) as reason:
+        problem = str(reason)
+        logger.warning("The index is kept in memory: %s", reason)
+        connection.close()
+        connection.settings_dict["NAME"] = f"file:index-{os.getpid()}?mode=memory&cache=shared"
+        _create_tables()
+    return _catch_up()
 
 
 @contextmanager
@@ -304,10 +302,6 @@ def _only_process(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _state_of(file: Path) -> tuple[int, int] | None:
-    return (file.stat().st_ino, file.stat().st_ctime_ns) if file.exists() else None
 
 
 def _create_tables() -> None:
