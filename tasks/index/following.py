@@ -285,7 +285,7 @@ def _start_anew(error: Exception) -> IndexState:
             workspace.make_private_file(file)
             _create_tables()
     except (OSError, DatabaseError, workspace.WorkspaceError) as reason:
-        problem = str(reason)
+        problem = str(getattr(reason, "strerror", None) or reason)
         logger.warning("The index is kept in memory: %s", reason)
         connection.close()
         connection.settings_dict["NAME"] = f"file:index-{os.getpid()}?mode=memory&cache=shared"

@@ -183,7 +183,7 @@ def _states(thread_list: ThreadList) -> list[State]:
         State(
             name,
             label,
-            str(counts.get(name, "")),
+            f"{counts[name]:,}" if name in counts else "",
             threads_url(filters.query_string(status=name)),
             filters.status == name,
         )
