@@ -23,7 +23,9 @@ from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import escape_leading_slashes
 
 from gloamy_site import request_body
+from gloamy_site.routers import INDEX
 from gloamy_site.sign_in.limiter import client_network
+from tasks.index import following
 from tasks.secrets import request_masking, response_masking
 from tasks.store.errors import translate
 from tasks.store.workspace import store_connection
@@ -41,6 +43,7 @@ HEADERS = {
 }
 SIGN_IN_TIMEOUT = 15 * 60  # seconds to keep a visitor's long URL until they sign in
 UNMASKED_TYPES = ("text/css", "text/javascript")  # types that never contain an agent's text
+INDEX_FAILED = "The index of the list could not be read. If it is damaged, it is built again now."
 MAX_NEXT_LENGTH = 1_500  # characters in `next=`; Django rejects URLs longer than 2,048
 
 TOO_LARGE = (
@@ -179,6 +182,9 @@ class DatabaseErrorMiddleware(MiddlewareMixin):
             return errors.bad_request(request, BadRequest(f"The database refused it: {exception}."))
         if isinstance(exception, Error):  # for example, a locked database; it may recover
             logger.error("The database did not answer: %s", request.path, exc_info=exception)
+            if connections[INDEX].errors_occurred:
+                following.repair()
+                return errors.store_unavailable(request, INDEX_FAILED)
             store = store_connection()
             failed = store if store.errors_occurred else connections[DEFAULT_DB_ALIAS]
             return errors.store_unavailable(request, f"{translate(exception, failed)}.")

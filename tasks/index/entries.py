@@ -110,14 +110,18 @@ def added_since(rowid: int, checkpoint: int) -> set[str]:
 
 def rows(keys: Collection[str]) -> TaskRecordQuerySet:
     """Return the store's rows with these keys."""
-    every = TaskRecord.objects.annotate(rowid=RowId("pk"))
-    if engine(connections[every.db]).has_blob_handles:
-        return every.filter(rowid__in=[int(key) for key in keys])
-    return every.filter(pk__in=keys)
+    if engine(connections[TaskRecord.objects.db]).has_blob_handles:
+        return _rows(rowid__in=[int(key) for key in keys])
+    return _rows(pk__in=keys)
 
 
 def of_threads(thread_ids: Collection[str]) -> TaskRecordQuerySet:
-    return TaskRecord.objects.annotate(rowid=RowId("pk")).filter(thread_id__in=thread_ids)
+    return _rows(thread_id__in=thread_ids)
+
+
+def _rows(**lookup: Any) -> TaskRecordQuerySet:
+    rows: TaskRecordQuerySet = TaskRecord.objects.annotate(rowid=RowId("pk")).filter(**lookup)
+    return rows
 
 
 def keys(queryset: TaskRecordQuerySet) -> set[str]:

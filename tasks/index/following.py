@@ -12,10 +12,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
-from datetime import timedelta
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.management import call_command
 from django.db import DatabaseError, connections, router, transaction
@@ -35,9 +36,10 @@ SMALL = 1_000  # rows that are compared at each look
 CHUNK = 1_000  # rows that are read or compared while pages wait
 BATCH = 400  # rows per statement
 BUILD_SECONDS = 0.7  # how long a page waits for an index that is not complete
+STEP_SECONDS = 0.05  # how long the background works while pages wait
+PAUSE = 0.01  # seconds in which pages may go ahead of the background
 COMPARE_SECONDS = 60  # at least, between two comparisons of everything
 COMPARE_SHARE = 50  # comparisons take at most one part in so many of the time
-PAUSE = 0.01  # seconds in which pages may go ahead of the work in the background
 # A write's time is from before it waited for the store's lock, and clocks of two machines differ.
 SLACK = timedelta(seconds=120)
 
@@ -47,9 +49,9 @@ _MARK_LATEST = """
         SELECT key FROM task_index_indexedtask AS other
         WHERE other.thread_id = task.thread_id ORDER BY updated_at DESC, task_id DESC LIMIT 1))"""
 
+T = TypeVar("T")
+
 _following = threading.Lock()  # held by the one thread that follows the store
-_compared: tuple[object, ...] | None = ()  # the store's files when all was last compared
-_compare_after = 0.0  # when that may be done again, on the monotonic clock
 _seen: tuple[object, ...] | None = None  # the store's files at the last look
 _background: threading.Thread | None = None
 problem = ""  # why the index is not in its file, if so
@@ -61,13 +63,8 @@ def catch_up(*, background: bool = True) -> IndexState:
     If it is not complete, this builds it further for up to BUILD_SECONDS, newest rows first, and
     leaves the rest to a thread in the background. Raises StoreError if the store cannot be read.
     """
-    try:
-        state = _catch_up()
-    except DatabaseError as error:  # errors of the store are StoreErrors
-        state = _start_anew(error)
-    has_changed = _compared is None or _compared != _seen
-    is_due = has_changed and not state.is_small and time.monotonic() > _compare_after
-    if background and (is_due or not state.is_complete):
+    state = _repairing(partial(_catch_up, 0 if is_building() else BUILD_SECONDS))
+    if background and (not state.is_complete or _is_comparison_due(state)):
         _in_background(follow)
     return state
 
@@ -106,16 +103,21 @@ def is_building() -> bool:
 
 
 def follow() -> None:
-    """Build the index to its end, then compare all of it with the store. Takes a while."""
-    while not catch_up(background=False).is_complete:
+    """Build the index to its end, and compare it with the store if that is due. Takes a while."""
+    while not (state := _repairing(partial(_catch_up, STEP_SECONDS))).is_complete:
         time.sleep(PAUSE)
-    compare_all()
+    if _is_comparison_due(state):
+        compare_all()
 
 
 def compare_all() -> None:
     """Compare every row with the store, a chunk at a time."""
-    global _compared, _compare_after
-    began, files = time.monotonic(), _file_state()
+    _repairing(_compare_all)
+
+
+def _compare_all() -> None:
+    began, files = timezone.now(), _file_state()
+    _compare_after(began, files)  # so that no other process begins
     top, is_end = None, False
     while not is_end:
         low = entries.chunk_start(top, CHUNK)
@@ -123,14 +125,28 @@ def compare_all() -> None:
             _refresh(_differing(low, top))
         top, is_end = low, low is None
         time.sleep(PAUSE)
-    now = time.monotonic()
-    _compared, _compare_after = files, now + max(COMPARE_SECONDS, COMPARE_SHARE * (now - began))
+    _compare_after(began, files)
 
 
-def _catch_up() -> IndexState:
+def _compare_after(began: datetime, files: object) -> None:
+    """Record which state of the store a comparison has seen, and when the next one may begin."""
+    now = timezone.now()
+    pause = max(timedelta(seconds=COMPARE_SECONDS), COMPARE_SHARE * (now - began))
+    IndexState.objects.update(compared=repr(files), compare_after=now + pause)
+
+
+def _is_comparison_due(state: IndexState) -> bool:
+    files = _file_state()
+    has_changed = files is None or repr(files) != state.compared
+    is_time = state.compare_after is None or timezone.now() > state.compare_after
+    return has_changed and is_time and not state.is_small
+
+
+def _catch_up(seconds: float) -> IndexState:
+    """Look for changes, and build for some seconds if the index is not complete."""
     global _seen
     with _following:
-        deadline, seen = time.monotonic() + BUILD_SECONDS, _file_state()
+        deadline, seen = time.monotonic() + seconds, _file_state()
         state = _state()
         if seen is None or (seen, state.is_complete) != (_seen, True):
             with transaction.atomic(_alias()):
@@ -267,18 +283,31 @@ def _in_background(work: Callable[[], object]) -> None:
     _background.start()
 
 
-def _start_anew(error: Exception) -> IndexState:
-    """Replace an index that is missing or cannot be used, if need be by one in memory."""
+def _repairing(work: Callable[[], T]) -> T:
+    """Do the work, again with a new index if this one is damaged."""
+    try:
+        return work()
+    except DatabaseError:  # errors of the store are StoreErrors
+        if not repair():
+            raise
+        return work()
+
+
+def repair() -> bool:
+    """Replace the index if it is missing or damaged, if need be by one in memory.
+
+    Returns whether it can be used now.
+    """
     global problem
     connection: Any = connections[_alias()]
     if connection.in_atomic_block or connection.is_in_memory_db():
-        raise error
+        return False
     try:
         file = workspace.file_of(connection)
         with _only_process(file.parent):
             connection.close()
-            with suppress(DatabaseError):
-                return _catch_up()  # another process has replaced it
+            if _is_sound():  # another process has replaced it, or it was only busy
+                return True
             connection.close()
             for end in ("", "-wal", "-shm"):
                 file.with_name(file.name + end).unlink(missing_ok=True)
@@ -290,7 +319,17 @@ def _start_anew(error: Exception) -> IndexState:
         connection.close()
         connection.settings_dict["NAME"] = f"file:index-{os.getpid()}?mode=memory&cache=shared"
         _create_tables()
-    return _catch_up()
+    return True
+
+
+def _is_sound() -> bool:
+    try:
+        with connections[_alias()].cursor() as cursor:
+            [result] = cursor.execute("PRAGMA quick_check(1)").fetchone()
+        IndexState.objects.first()
+    except DatabaseError:
+        return False
+    return bool(result == "ok")
 
 
 @contextmanager

@@ -110,6 +110,8 @@ class IndexState(models.Model):
     last_rowid = models.BigIntegerField(default=0)
     last_checkpoint = models.BigIntegerField(default=0)
     looked_at = models.DateTimeField(null=True)
+    compared = models.TextField(default="")  # the store's files when all was last compared
+    compare_after = models.DateTimeField(null=True)  # when all may be compared again
 
     class Meta:
         default_permissions = ()

@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from tasks.engines import engine
 from tasks.store import workspace
 from tasks.store.errors import StoreDamagedError, StoreError, StoreMissingError, describe
+from tasks.store.untrusted import INDEX
 
 
 class _File:
@@ -68,9 +69,10 @@ def close_if_replaced(connection: BaseDatabaseWrapper) -> None:
         connection.close()
 
 
-def reopen_replaced_site(**kwargs: Any) -> None:
-    """Drop a connection to a former file of the site's database (a `request_started` receiver)."""
-    close_if_replaced(connections[DEFAULT_DB_ALIAS])
+def reopen_replaced_files(**kwargs: Any) -> None:
+    """Drop connections to former files of the site's databases (a `request_started` receiver)."""
+    for alias in (DEFAULT_DB_ALIAS, INDEX):
+        close_if_replaced(connections[alias])
 
 
 def _problem(connection: BaseDatabaseWrapper) -> tuple[type[StoreError], str] | None:

@@ -210,6 +210,29 @@ def test_newest_threads_are_listed_before_the_index_is_complete(
     assert "before 2026-01-01 00:00:02 UTC" in page.content.decode()
 
 
+def test_page_does_not_wait_while_the_background_builds(store, large, monkeypatch, viewer: Client):
+    monkeypatch.setattr(following, "is_building", lambda: True)
+    tasks_written(5)
+    following.catch_up()
+
+    assert listed(viewer) == []
+    assert not IndexState.objects.get().is_complete
+
+
+@only_sqlite
+def test_unchanged_store_is_not_compared_again(store, large, monkeypatch):
+    tasks_written(3)
+    look()
+    look()
+    monkeypatch.setattr(following, "_file_state", lambda: "unchanged")
+    state = IndexState.objects.get()
+    assert following._is_comparison_due(state)
+    following.compare_all()
+    IndexState.objects.update(compare_after=None)
+
+    assert not following._is_comparison_due(IndexState.objects.get())
+
+
 @pytest.fixture
 def build(tmp_path: Path) -> Callable[[], subprocess.CompletedProcess[str]]:
     """A function that runs `manage.py index` on a store with two tasks, in a folder of its own."""
@@ -229,7 +252,7 @@ def build(tmp_path: Path) -> Callable[[], subprocess.CompletedProcess[str]]:
     return lambda: run_python("manage.py", "index", **urls)
 
 
-@pytest.mark.parametrize("damage", ["corrupt", "cut off", "of another program"])
+@pytest.mark.parametrize("damage", ["corrupt", "damaged inside", "cut off", "of another program"])
 def test_index_that_cannot_be_used_is_built_again(build, tmp_path: Path, damage: str):
     file = tmp_path / "index.sqlite3"
     assert build().returncode == 0
@@ -239,7 +262,9 @@ def test_index_that_cannot_be_used_is_built_again(build, tmp_path: Path, damage:
         with closing(sqlite3.connect(file)) as other:
             other.execute("CREATE TABLE task_index_indexstate (a)")
     else:
-        file.write_bytes(content[:5_000] if damage == "cut off" else b"x" * len(content))
+        kept = {"corrupt": 0, "damaged inside": 40_000, "cut off": 5_000}[damage]
+        rest = b"" if damage == "cut off" else b"x" * (len(content) - kept)
+        file.write_bytes(content[:kept] + rest)
 
     result = build()
 

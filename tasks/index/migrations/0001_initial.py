@@ -43,6 +43,11 @@ _TRIGGERS = [
 ]
 
 
+def _of_latest(name, *columns, **values):
+    condition = models.Q(is_latest=True) & models.Q(**values)
+    return models.Index(*map(models.F, columns), condition=condition, name=name)
+
+
 class Migration(migrations.Migration):
     initial = True
 
@@ -66,6 +71,8 @@ class Migration(migrations.Migration):
                 ("last_rowid", models.BigIntegerField(default=0)),
                 ("last_checkpoint", models.BigIntegerField(default=0)),
                 ("looked_at", models.DateTimeField(null=True)),
+                ("compared", models.TextField(default="")),
+                ("compare_after", models.DateTimeField(null=True)),
             ],
             options={
                 "default_permissions": (),
@@ -101,53 +108,14 @@ class Migration(migrations.Migration):
                         models.OrderBy(models.F("updated_at"), descending=True),
                         name="index_thread",
                     ),
-                    models.Index(
-                        models.F("updated_at"),
-                        models.F("task_id"),
-                        condition=models.Q(("is_latest", True)),
-                        name="index_updated",
-                    ),
-                    models.Index(
-                        models.F("created_at"),
-                        models.F("task_id"),
-                        condition=models.Q(("is_latest", True)),
-                        name="index_created",
-                    ),
-                    models.Index(
-                        models.F("checkpoint_count"),
-                        models.F("task_id"),
-                        condition=models.Q(("is_latest", True)),
-                        name="index_steps",
-                    ),
-                    models.Index(
-                        models.F("status"),
-                        models.F("updated_at"),
-                        condition=models.Q(("is_latest", True)),
-                        name="index_status",
-                    ),
-                    models.Index(
-                        models.F("channel"),
-                        models.F("updated_at"),
-                        condition=models.Q(("is_latest", True)),
-                        name="index_channel",
-                    ),
-                    models.Index(
-                        models.F("provider"),
-                        models.F("updated_at"),
-                        condition=models.Q(("is_latest", True)),
-                        name="index_provider",
-                    ),
-                    models.Index(
-                        models.F("model"),
-                        models.F("updated_at"),
-                        condition=models.Q(("is_latest", True)),
-                        name="index_model",
-                    ),
-                    models.Index(
-                        models.F("updated_at"),
-                        condition=models.Q(("is_latest", True), ("can_resume", False)),
-                        name="index_stuck",
-                    ),
+                    _of_latest("index_updated", "updated_at", "task_id"),
+                    _of_latest("index_created", "created_at", "task_id"),
+                    _of_latest("index_steps", "checkpoint_count", "task_id"),
+                    _of_latest("index_status", "status", "updated_at"),
+                    _of_latest("index_channel", "channel", "updated_at"),
+                    _of_latest("index_provider", "provider", "updated_at"),
+                    _of_latest("index_model", "model", "updated_at"),
+                    _of_latest("index_stuck", "updated_at", can_resume=False),
                 ],
             },
         ),
