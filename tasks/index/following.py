@@ -188,14 +188,15 @@ def _stat(file: Path) -> tuple[int, ...] | None:
 
 def _state() -> IndexState:
     """Return how far the index is, emptying it if it is of another store or program version."""
-    identity = _identity()
-    state = IndexState.objects.first()
-    if state and (state.store, state.version) == (identity, VERSION):
+    expected = {"store": _identity(), "version": VERSION}
+    if state := IndexState.objects.filter(**expected).first():
         return state
     with transaction.atomic(_alias()):
+        if state := IndexState.objects.filter(**expected).first():
+            return state  # another process was faster, and its index must not be emptied
         for model in (IndexedTask, StatusCount, IndexState):
             model.objects.all().delete()
-    return IndexState(store=identity, version=VERSION)
+    return IndexState(**expected)
 
 
 def _look(state: IndexState) -> None:
