@@ -90,6 +90,11 @@ class ThreadPage:
     def attempt_count(self) -> int:
         return self.outlines[-1].attempt if self.outlines else 0
 
+    @property
+    def attempt(self) -> str:
+        """Identifies the last attempt of the run, or "" if it has no step yet."""
+        return f"{self.outlines[0].id}-{self.attempt_count}" if self.outlines else ""
+
     @cached_property
     def attempt_seconds(self) -> float | None:
         return last_attempt_seconds(self.outlines, self.record) if self.outlines else None

@@ -16,7 +16,9 @@ from tasks.service import (
     ChatMessage,
     ExecutionCheckpointItem,
     TaskCheckpointUpdate,
+    TaskStatus,
     record_checkpoint,
+    save_snapshot,
 )
 from tests.browser.pages import (
     LOOKS,
@@ -32,6 +34,7 @@ from tests.browser.pages import (
     wait,
 )
 from tests.browser.site import Site
+from tests.support.factories import history, snapshot
 
 NOW = datetime.now(UTC)
 INSERT_TASK = """
@@ -43,6 +46,8 @@ INSERT_CHECKPOINT = """
     VALUES (:id, :step, :note, :items, :at)"""
 UPDATE_HISTORY = """
     UPDATE task_records SET execution_history_json = ?, updated_at = ? WHERE task_id = ?"""
+
+RUNNING: dict[str, Any] = {"status": "running", "completed": None, "error": None}
 
 
 def compact(value: Any) -> str:
@@ -108,10 +113,9 @@ def page(browser: webdriver.Chrome, site: Site) -> webdriver.Chrome:
         {"role": "user", "content": "Fix the build"},
         {"role": "assistant", "content": 'Yes.<tool_call>{"name":"shell"}</tool_call>'},
     ]
-    running: dict[str, Any] = {"status": "running", "completed": None, "error": None}
     add_thread(site, "failing", failed=(4, 9))
     add_thread(site, "long", steps=150, failed=(140,), messages=200)
-    add_thread(site, "running", steps=3, resumable=compact(resumable), **running)
+    add_thread(site, "running", steps=3, resumable=compact(resumable), **RUNNING)
     return browser
 
 
@@ -151,6 +155,13 @@ def write(site: Site, thread_id: str, step: int, messages: int) -> None:
     )
     with site.databases():
         record_checkpoint(update)
+
+
+def save(site: Site, thread_id: str, status: TaskStatus, messages: list[str]) -> None:
+    """Save a task's state and whole history, as an agent does when a run begins and ends."""
+    ids = {"task_id": thread_id, "thread_id": thread_id}
+    with site.databases():
+        save_snapshot(snapshot(**ids, status=status, execution_history=history(*messages)))
 
 
 def put_history(site: Site, name: str, messages: list[dict[str, str]], *, later: int = 1) -> None:
@@ -319,6 +330,34 @@ def test_new_steps_wait_until_the_reader_asks(page: webdriver.Chrome, site: Site
     one(page, ".live-bar button").click()
     wait(page).until(lambda b: "fresh_tool" in one(b, "#entries").text)
     wait(page).until(lambda b: current_title(b) == "STEP 4")
+
+
+def test_page_follows_a_run_to_its_end_and_into_the_next(page: webdriver.Chrome, site: Site):
+    add_thread(site, "live", steps=1, messages=40, **RUNNING)
+    show(page, site, "id=live")
+    page.execute_script("scrollTo(0, 0); window.untouched = true")
+
+    save(site, "live", TaskStatus.COMPLETED, [f"message {n}" for n in range(1, 43)])
+
+    wait(page).until(lambda b: texts(b, ".live-bar p") == ["2 new below"])
+    assert texts(page, "#head .badge") == ["completed"]
+    one(page, ".live-bar button").click()
+    wait(page).until(lambda b: is_in_view(b, "#message-42"))
+
+    save(site, "live", TaskStatus.RUNNING, ["shorter", "and newer"])  # as the agent trims it
+
+    wait(page).until(lambda b: texts(b, "#entries .said") == ["shorter", "and newer"])
+    assert texts(page, "#head .badge") == ["running"]
+
+    save(site, "live", TaskStatus.COMPLETED, [f"message {n}" for n in range(1, 43)])
+    wait(page).until(lambda b: every(b, "#message-42"))
+    page.execute_script("scrollTo(0, 0)")
+    save(site, "live", TaskStatus.RUNNING, ["the third"])
+    wait(page).until(lambda b: texts(b, ".live-bar p") == ["A new run has started"])
+    assert len(every(page, "#entries > .message")) == 42
+    one(page, ".live-bar button").click()
+    wait(page).until(lambda b: texts(b, "#entries .said") == ["the third"])
+    assert page.execute_script("return window.untouched")
 
 
 @pytest.mark.parametrize("between", [0, 1], ids=["same piece", "piece after"])

@@ -696,13 +696,25 @@ def test_live_of_a_chosen_task_that_is_gone_is_not_found(viewer: Client):
     assert live(viewer, tag, task="task-0").status_code == 404
 
 
-def test_live_stops_when_the_run_ends(viewer: Client):
+def test_page_names_its_run_and_is_followed_after_its_end(viewer: Client):
+    def data(content: str) -> dict[str, str]:
+        [state] = re.findall(r'<div id="thread-state"[^>]*>', content)
+        return dict(re.findall(r'data-(\w+)="([^"]*)"', state))
+
     run(1)
-    assert "data-live" in page(viewer)
+    [first] = TaskCheckpoint.objects.values_list("pk", flat=True)
+    assert data(page(viewer))["ended"] == ""
+    assert data(page(viewer))["attempt"] == f"{first}-1"
 
     service.save_snapshot(snapshot(status=TaskStatus.COMPLETED))
+    ended = data(live(viewer).content.decode())
+    assert ended["ended"] == to_text(TaskRecord.objects.get().completed_at)
+    assert html.unescape(ended["live"]) == thread_url(
+        "thread-live", "telegram_42", show="transcript"
+    )
 
-    assert "data-live" not in live(viewer).content.decode()
+    service.save_snapshot(snapshot())
+    assert data(live(viewer).content.decode())["attempt"] == ""
 
 
 def test_live_of_a_missing_thread_is_not_found(viewer: Client):

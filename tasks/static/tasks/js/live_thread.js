@@ -12,6 +12,8 @@ const button = one("button", bar);
 const lost = one("#lost");
 let tag = state().tag;
 let timer;
+let isOver = false; // whether there is nothing more to follow
+let isOld = false; // whether the entries are those of an earlier run
 
 function announce(text, canShow = true, areMany = false) {
   one("p", bar).textContent = text;
@@ -30,16 +32,23 @@ function cursor() {
   return last && !hasMore() ? `&${last[1]}=${last[2]}` : "";
 }
 
+// Requests the live parts of the page. Returns nothing if they are the same, or cannot be shown.
+async function load(headers = {}) {
+  const response = await fetch(state().live + cursor(), { headers });
+  const problem = response.redirected ? "You are signed out. Load the page again."
+    : response.status === 404 ? "This thread has been cleared." : "";
+  if (problem) isOver = true;
+  if (problem) announce(problem, false);
+  else if (response.status !== 304 && !response.ok) throw new Error(response.statusText);
+  else if (response.ok) return [response.headers.get("ETag"), parsePage(await response.text())];
+}
+
 async function poll() {
   clearTimeout(timer);
-  const url = state().live;
-  if (!url || document.hidden) return;
+  if (isOver || document.hidden) return;
   try {
-    const response = await fetch(url + cursor(), { headers: { "If-None-Match": tag } });
-    if (response.redirected) return announce("You are signed out. Load the page again.", false);
-    if (response.status === 404) return announce("This thread has been cleared.", false);
-    if (response.status === 200) update(response.headers.get("ETag"), parsePage(await response.text()));
-    else if (response.status !== 304) throw new Error(response.statusText);
+    const update = await load({ "If-None-Match": tag });
+    if (update) show(...update);
     lost.hidden = true;
   } catch {
     lost.hidden = false;
@@ -47,28 +56,36 @@ async function poll() {
   timer = setTimeout(poll, POLL_MS);
 }
 
-function update(newTag, page) {
+// Whether another run or attempt began. Its history is not the one on the page, continued.
+const isNewRun = (before, after) =>
+  ["ended", "attempt"].some((name) => before[name] && before[name] !== after[name]);
+
+function show(newTag, page) {
   if (!one("#secrets-shown") !== !one("#secrets-shown", page)) return location.reload();
-  const added = all("#entries > .message", page).filter((entry) => !document.getElementById(entry.id));
+  isOld ||= isNewRun(state(), one("#thread-state", page).dataset);
+  const isNews = (entry) => isOld || !document.getElementById(entry.id);
+  const added = all("#entries > .message", page).filter(isNews).length;
   for (const id of ["head", "timeline", "side", "tabs", "thread-state"]) {
     morph(one(`#${id}`), document.adoptNode(one(`#${id}`, page)));
   }
-  const follow = !isReading() && !hasMore();
+  const follow = !isReading() && !hasMore() && one("#entries");
   if (follow) merge(page);
-  else if (added.length) announce(`${added.length} new below`, true, added.length > 1);
+  else if (isOld || !one("#entries")) announce(isOld ? "A new run has started" : "The thread has changed");
+  else if (added) announce(`${added} new below`, true, added > 1);
   tag = newTag;
   updateTimes();
   updateTabStop();
   markCurrentBar(currentStep());
-  if (follow && added.length) scrollTo({ top: document.documentElement.scrollHeight });
+  if (follow && added) scrollTo({ top: document.documentElement.scrollHeight });
 }
 
 function merge(page) {
   const list = one("#entries");
-  if (!list) return;
+  if (isOld) list.replaceChildren();
+  isOld = false;
   all(":scope > p.pages", list).forEach((empty) => empty.remove());
   for (const entry of all("#entries > *", page)) {
-    if (entry.matches(".earlier") || replace(entry)) continue;
+    if ((entry.matches(".earlier") && list.firstElementChild) || replace(entry)) continue;
     list.append(document.adoptNode(entry));
     updateCall(entry);
   }
@@ -102,11 +119,20 @@ async function updateCall(result) {
 
 button.addEventListener("click", async () => {
   if (hasMore()) return location.assign(state().latest);
-  announce("");
-  const response = await fetch(state().live + cursor());
-  merge(parsePage(await response.text()));
-  const last = entries().at(-1);
-  if (last) goTo(last);
+  if (!one("#entries")) return location.reload();
+  button.disabled = true;
+  try {
+    const [, page] = await load() ?? [];
+    if (!page) return;
+    announce("");
+    merge(page);
+    const last = entries().at(-1);
+    if (last) goTo(last);
+  } catch {
+    lost.hidden = false;
+  } finally {
+    button.disabled = false;
+  }
 });
 
 addEventListener("visibilitychange", () => document.hidden || poll());
