@@ -45,10 +45,11 @@ class Store:
         return self.url.startswith("sqlite:")
 
     def rows(self, statement: str) -> list[Any]:
-        with closing(self._open()) as connection:
+        with closing(self.open()) as connection:
             return list(connection.execute(statement).fetchall())
 
-    def _open(self) -> Any:
+    def open(self) -> Any:
+        """Connect through a plain database driver."""
         return sqlite3.connect(self.address) if self.is_file else psycopg.connect(self.address)
 
 

@@ -51,10 +51,10 @@ def resume_ratio(database: str, medians: Medians) -> str:
     )
 
 
-def format_table(rows: list[list[str]]) -> str:
+def format_table(rows: list[list[str]], text_columns: int = TEXT_COLUMNS) -> str:
     """Return a Markdown table with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    sides = "<" * TEXT_COLUMNS + ">" * (len(widths) - TEXT_COLUMNS)
+    sides = "<" * text_columns + ">" * (len(widths) - text_columns)
     columns = list(zip(sides, widths, strict=True))
     ruler = ["-" * width if side == "<" else "-" * (width - 1) + ":" for side, width in columns]
     lines = [

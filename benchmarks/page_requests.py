@@ -1,0 +1,93 @@
+"""Makes requests to the site inside this process, and measures their times and memory."""
+
+import re
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+from benchmarks.calls import clock
+
+WARM_UP, ROUNDS = 2, 7
+
+
+@dataclass(frozen=True)
+class Result:
+    seconds: float  # median
+    megabytes: int = 0  # additional memory at its peak
+    note: str = ""
+
+
+def sign_in() -> Any:
+    """Create the site's database and return a client of Django's, signed in as an operator."""
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+    from django.test import Client
+
+    call_command("migrate", database="default", verbosity=0)
+    client = Client(headers={"host": "localhost"})
+    client.force_login(
+        get_user_model().objects.create_superuser("benchmark"),
+        "django.contrib.auth.backends.ModelBackend",
+    )
+    return client
+
+
+def measure(client: Any, url: str, *, rounds: int = ROUNDS, **headers: str) -> Result:
+    """Request a page several times. A response other than a page or a 304 or 204 is an error."""
+    for _ in range(min(WARM_UP, rounds)):
+        read(client.get(url, headers=headers))
+    before = reset_peak_memory()
+    times = [_timed(lambda: read(client.get(url, headers=headers))) for _ in range(rounds)]
+    return Result(statistics.median(times), (peak_memory() - before) // 1_000)
+
+
+def _timed(call: Callable[[], object]) -> float:
+    start = clock()
+    call()
+    return clock() - start
+
+
+def read(response: Any) -> Any:
+    """Read a response to its end."""
+    if response.status_code not in (200, 204, 304):
+        raise RuntimeError(f"{response.request['PATH_INFO']}: status {response.status_code}")
+    if response.streaming:
+        for _ in response.streaming_content:
+            pass
+    return response
+
+
+def first_byte(client: Any, url: str) -> Result:
+    """Measure the time until a response begins; an export continues after that."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        response = client.get(url)
+        if response.streaming:
+            next(iter(response.streaming_content))
+        times.append(time.perf_counter() - start)
+        response.close()
+    return Result(statistics.median(times))
+
+
+def link(page: str, pattern: str) -> str:
+    """Return the first URL in a page that matches the pattern, or raise LookupError."""
+    match = re.search(rf'(?:href|hx-get)="({pattern})"', page)
+    if not match:
+        raise LookupError(f"The page has no link {pattern}")
+    return unescape(match[1])
+
+
+def reset_peak_memory() -> int:
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_memory()
+
+
+def peak_memory() -> int:
+    """Return the process's peak memory use in KB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
