@@ -103,6 +103,17 @@ def clear() -> tuple[Any, float]:
     return clearing, time.monotonic() - start
 
 
+def restore(clearing: Any) -> float:
+    """Restore all threads of the clearing; return the seconds it took."""
+    from archive.models import Source
+    from tasks.clearing import lifecycle, restoring
+
+    start = time.monotonic()
+    for _ in restoring.restore_each(clearing.threads.all(), by=lifecycle.Actor(Source.COMMAND)):
+        pass
+    return time.monotonic() - start
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--threads", type=int, default=10_000)
@@ -113,10 +124,10 @@ def main() -> None:
         file = folder / "tasks.db"
         fill(file, options.threads, options.megabytes * 10**6)
         set_up(file, folder / "site.sqlite3")
-        sys.exit(measure(file))
+        sys.exit(measure(file, folder / "site.sqlite3"))
 
 
-def measure(file: Path) -> int:
+def measure(file: Path, site: Path) -> int:
     """Clear threads during writes and print the results. Return 1 if writes were lost or slow."""
     spawn = get_context("spawn")
     stop, results = spawn.Event(), spawn.Queue()
@@ -132,6 +143,12 @@ def measure(file: Path) -> int:
     print(
         f"The writer wrote {len(waits)} times and lost {lost}; it waited {longest * 1e3:.0f} ms at"
         f" most, {statistics.median(waits) * 1e3:.1f} ms in the median."
+    )
+    archived = site.stat().st_size
+    seconds = restore(clearing)
+    print(
+        f"All were restored in {seconds:.1f} s. The site's database had {archived / 1e6:.0f} MB"
+        f" before that, and has {site.stat().st_size / 1e6:.0f} MB now."
     )
     return int(bool(lost) or longest > MAX_WAIT)
 

@@ -32,13 +32,11 @@ UNRESUMABLE_EVERY, LONG_EVERY = 1_000, 50  # one in so many tasks
 DAYS = 90  # the time over which tasks are spread
 
 POOL = 2_000  # different messages
-SYLLABLES = "ba do fi gu ka le mi no pa ri sa tu ve wo xi zu an er in os".split()
+SYLLABLES = ("ba", "do", "fi", "gu", "ka", "le", "mi", "no", "pa", "ri", "sa", "tu", "ve", "wo")
 BATCH = 10_000  # rows per statement
 NOTE = "Step {0} of the task is done: it {1}.\n- Continue from the latest confirmed state"
 RECORDS = f"INSERT INTO task_records ({TASK_COLUMNS}) VALUES ({', '.join('?' * 15)})"
-CHECKPOINT_COLUMNS: LiteralString = (
-    "task_id, step_index, checkpoint_note, items_json, created_at"
-)
+CHECKPOINT_COLUMNS: LiteralString = "task_id, step_index, checkpoint_note, items_json, created_at"
 COPY_RECORDS: LiteralString = """COPY task_records (
     task_id, thread_id, channel, provider, model, status, execution_history_json,
     resumable_history_json, latest_checkpoint_note, checkpoint_count, final_response,
@@ -63,7 +61,9 @@ def _fill_file(store: Store, generated: "Tasks") -> None:
             "PRAGMA synchronous = OFF; PRAGMA cache_size = -400000; PRAGMA foreign_keys = OFF;"
             "PRAGMA wal_autocheckpoint = 50000"
         )
-        indexes = store.rows("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql > ''")
+        indexes = store.rows(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql > ''"
+        )
         for name, _ in indexes:
             connection.execute(f"DROP INDEX {name}")
         rows = generated.records()
@@ -166,7 +166,9 @@ class Tasks:
     def _pair(self, words: list[str]) -> str:
         """Return an answer of the assistant and the next message of the user, as JSON."""
         texts = [self._text(words) for _ in range(2)]
-        pair = [{"role": r, "content": t} for r, t in zip(("assistant", "user"), texts, strict=True)]
+        pair = [
+            {"role": r, "content": t} for r, t in zip(("assistant", "user"), texts, strict=True)
+        ]
         return msgspec.json.encode(pair).decode()[1:-1]
 
     def _text(self, words: list[str]) -> str:

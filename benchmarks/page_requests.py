@@ -74,6 +74,16 @@ def first_byte(client: Any, url: str) -> Result:
     return Result(statistics.median(times))
 
 
+def first_visit(client: Any) -> int:
+    """Return how many bytes the list and its styles and scripts have when they are compressed."""
+    page = read(client.get("/", headers={"accept-encoding": "gzip"}))
+    total, html = len(page.content), read(client.get("/")).content.decode()
+    for url in set(re.findall(r'(?:href|src)="(/static/[^"#]+)"', html)):
+        response = client.get(url, headers={"accept-encoding": "gzip"})
+        total += sum(len(chunk) for chunk in response)
+    return total
+
+
 def link(page: str, pattern: str) -> str:
     """Return the first URL in a page that matches the pattern, or raise LookupError."""
     match = re.search(rf'(?:href|hx-get)="({pattern})"', page)

@@ -2,8 +2,8 @@
 
 `lists`: the thread list and its searches, on stores of 1,000 and 1,000,000 tasks of 1 KB and of
 20,000 tasks of 100 KB, on SQLite and PostgreSQL. `histories`: pages and exports of threads of 10 KB
-to 100 MB, and of 10,000 checkpoints. `clearing`: restoring 10,000 threads, and what is left of them.
-Times are medians of the time inside the server, in one process, when all its caches are warm.
+to 100 MB, and of 10,000 steps, on SQLite. Times are medians of the time inside the server, in one
+process, when all its caches are warm.
 """
 
 import argparse
@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import generated, page_requests
+from benchmarks import generated, page_histories, page_requests
 from benchmarks.audit import Store
 from benchmarks.calls import clock
 from benchmarks.isolation import in_new_process, temporary_folder
-from benchmarks.page_requests import Result, first_byte, link, measure, read, sign_in
+from benchmarks.page_requests import Result, first_visit, link, measure, read, sign_in
 from benchmarks.table import format_table
 from gloamy_site import connect
 from tests.support.postgres import running_postgres, unavailable_reason
@@ -69,7 +69,7 @@ LISTS = {
     "a rare word": (f"q={generated.RARE_WORD}", SEARCH),
     "a word that is nowhere": ("q=floccinaucinihil", SEARCH),
 }
-PARTS = ("lists", "histories", "clearing")
+PARTS = ("lists", "histories")
 
 
 def main() -> None:
@@ -79,13 +79,7 @@ def main() -> None:
         if "lists" in options.part:
             _lists(folder, options)
         if "histories" in options.part:
-            from benchmarks import page_histories
-
-            page_histories.run(folder, quick=options.quick)
-        if "clearing" in options.part:
-            from benchmarks import page_clearing
-
-            page_clearing.run(folder, quick=options.quick)
+            _print(page_histories.run(folder, quick=options.quick), page_histories.wanted())
 
 
 def _lists(folder: Path, options: argparse.Namespace) -> None:
@@ -180,6 +174,7 @@ def _other_pages(client: object) -> Results:
         "a thread": measure(client, f"/thread/?id={_ID}"),
         "a poll of the list": measure(client, poll),
         "a poll of a thread": measure(client, thread, **{"If-None-Match": tag}),
+        "a first visit": Result(0, note=f"{first_visit(client):,} bytes"),
     }
 
 

@@ -159,11 +159,13 @@ DATABASES = {
     "tasks": _read_only(_tasks) if TASKS_READ_ONLY else _with_options(_tasks),
     "index": _index(),
 }
-CACHES = {  # the latest lists, for polls; see tasks.views.sharing
-    "default": {
+CACHES = {  # the latest lists, for polls, and their rows; see tasks.views.sharing
+    name: {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-        "OPTIONS": {"MAX_ENTRIES": 16},
+        "LOCATION": name,
+        "OPTIONS": {"MAX_ENTRIES": size},
     }
+    for name, size in {"default": 16, "parts": 2_000}.items()
 }
 DATABASE_ROUTERS = ["gloamy_site.routers.TaskStoreRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
-from django.core.cache import cache as shared_pages
+from django.core.cache import caches
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
@@ -88,8 +88,9 @@ def site_slots() -> None:
 
 @pytest.fixture(autouse=True)
 def no_shared_pages() -> None:
-    """Forget the pages of other tests, whose stores can have the same change token."""
-    shared_pages.clear()
+    """Forget the pages and rows of other tests, whose stores can have the same change token."""
+    for shared in caches.all():
+        shared.clear()
 
 
 class Clock:

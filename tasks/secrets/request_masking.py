@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,6 +21,10 @@ T = TypeVar("T")
 
 LONGEST_FIELD = 10_000  # characters; for longer values, only the name is checked
 _WINDOW, _OVERLAP = 1_000_000, 100_000  # characters; the overlap is added at both ends
+
+_SHORT = 5_000  # characters; shorter texts, such as titles and notes, are masked once
+_mask_short = lru_cache(2_000)(masking.mask)
+_mask_short_start = lru_cache(2_000)(masking.mask_start)
 
 _IS_LIFTED: ContextVar[bool] = ContextVar("is_lifted", default=False)
 
@@ -51,14 +56,17 @@ def in_current_scope(chunks: Iterable[T]) -> Iterator[T]:
 
 def mask(text: str) -> str:
     """Mask text before it is split or joined with other text, which could disguise its secrets."""
-    return text if is_lifted() else masking.mask(text)
+    if is_lifted():
+        return text
+    return _mask_short(text) if len(text) < _SHORT else masking.mask(text)
 
 
 def truncate(text: str, length: int) -> str:
     """Return the first `length` characters, masking secrets even if the cut splits them."""
     if is_lifted():
         return text[:length]
-    return masking.mask_start(text[: length + MARGIN], length)
+    start = text[: length + MARGIN]
+    return (_mask_short_start if len(start) < _SHORT else masking.mask_start)(start, length)
 
 
 def shorten(text: str, length: int) -> str:

@@ -1,6 +1,8 @@
 """The view of the thread list."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlencode
@@ -8,12 +10,11 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from tasks.addresses import thread_url, threads_url
-from tasks.fields import parse_stored
+from tasks.fields import parse_stored, to_text
 from tasks.index import following
 from tasks.index.models import TEXT_FILTERS
 from tasks.listing.change_token import change_token
@@ -24,18 +25,19 @@ from tasks.models import USER_TURN, TaskRecord
 from tasks.secrets.response_masking import MaskedPage, mask_page
 from tasks.store import workspace
 from tasks.store.daemon import Daemon, daemon
-from tasks.templatetags.threads import absolute
+from tasks.templatetags.threads import absolute, elapsed
 from tasks.transcript.invisible import escape_invisible_in_html
 from tasks.transcript.search import UNREADABLE, Hit
 from tasks.transcript.titles import note_summary, task_title
 from tasks.views.common import can_view, mark_returned, may_clear
 from tasks.views.limits import limit_concurrency_if
-from tasks.views.sharing import shared
+from tasks.views.sharing import rendered_once, shared
 
 THREADS_PER_PAGE = 50
 HITS_PER_THREAD = 2
 MAX_CHOICES, MAX_CHOICE_LENGTH = 50, 200  # limits for the channel, provider and model menus
 SORT_HEADINGS = {"steps": "Steps", "activity": "Active", "age": "Age"}
+ROWS = "<!--rows-->"  # where the rows go; no text of an agent has a "<" in a page
 
 
 def _searches_messages(request: HttpRequest) -> bool:
@@ -58,25 +60,38 @@ def _threads(request: HttpRequest, now: Daemon, token: str) -> HttpResponse:
     if "seen" in request.GET:
         return _poll(request, now, token)
     context = _list_context(request, now, token)
-    return render(request, "tasks/threads/page.html", context | _form_context(context["filters"]))
+    context |= {"request": request, **_form_context(context["filters"])}
+    return MaskedPage(_render("tasks/threads/page.html", context, request))
 
 
 def _poll(request: HttpRequest, now: Daemon, token: str) -> HttpResponse:
-    can_clear = request.user.has_perm("tasks.clear_thread")
 
     def rendered() -> str:
-        context = _list_context(request, now, token) | {
-            "is_poll": True,
-            "perms": {"tasks": {"clear_thread": can_clear}},
-            **workspace.context(request),
-        }
+        context = _list_context(request, now, token)
+        context |= {"is_poll": True, "perms": _perms(can_clear), **workspace.context(request)}
         # without the request, nothing else in it can get into a page that others are sent
-        html = render_to_string("tasks/threads/_list.html", context)
-        return escape_invisible_in_html(mask_page(html))
+        return _render("tasks/threads/_list.html", context)
 
-    query = request.GET.copy()
+    query, can_clear = request.GET.copy(), request.user.has_perm("tasks.clear_thread")
     del query["seen"]
     return MaskedPage(shared((token, query.urlencode(), can_clear), rendered))
+
+
+def _render(template: str, context: dict[str, Any], request: HttpRequest | None = None) -> str:
+    """Render and mask a page of the list, into which its rows are put last.
+
+    The HTML of a row is used again while nothing changes that it depends on.
+    """
+    page = _masked(template, context, request)
+    rows = (
+        rendered_once(_shown(row, context), partial(_masked, _ROW, _row_context(row, context)))
+        for row in context["rows"]
+    )
+    return page.replace(ROWS, "".join(rows), 1)
+
+
+def _masked(template: str, context: dict[str, Any], request: HttpRequest | None = None) -> str:
+    return escape_invisible_in_html(mask_page(render_to_string(template, context, request)))
 
 
 def _list_context(request: HttpRequest, now: Daemon, token: str) -> dict[str, Any]:
@@ -94,6 +109,7 @@ def _list_context(request: HttpRequest, now: Daemon, token: str) -> dict[str, An
         "daemon": now,
         "change_token": token,
         "may_clear": may_clear(request),
+        "can_clear": request.user.has_perm("tasks.clear_thread"),
         "filters": filters,
         "query": query,
         "rows": [_row(record, page, thread_list, query) for record in page.records],
@@ -125,6 +141,33 @@ class Row:
     note: str
     hits: list[tuple[Hit, str]]
     more_hits: int
+
+
+_ROW = "tasks/threads/_row.html"
+_BEGINNINGS = {"history_start", "resumable_start"}  # of which a row shows only the title
+
+
+def _row_context(row: Row, context: dict[str, Any]) -> dict[str, Any]:
+    same = {name: context[name] for name in ("may_clear", "daemon")}
+    return {"row": row, "record": row.record, "perms": _perms(context["can_clear"]), **same}
+
+
+def _perms(can_clear: bool) -> dict[str, Any]:
+    return {"tasks": {"clear_thread": can_clear}}
+
+
+def _shown(row: Row, context: dict[str, Any]) -> tuple[object, ...]:
+    """Return all that the row's HTML depends on."""
+    stored = {n: v for n, v in vars(row.record).items() if n not in {"_state", *_BEGINNINGS}}
+    came_back = stored.pop("came_back", None)
+    times = [value for value in stored.values() if isinstance(value, datetime)]
+    return (
+        [(name, to_text(v) if name.endswith("_at") else v) for name, v in stored.items()],
+        [elapsed(time) for time in [*times, *(came_back or ())[1:]]],
+        came_back,
+        [value for name, value in vars(row).items() if name != "record"],
+        *(context["may_clear"], context["can_clear"], context["daemon"].state),
+    )
 
 
 def _row(record: Any, page: Page, thread_list: ThreadList, query: str) -> Row:

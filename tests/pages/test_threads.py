@@ -8,14 +8,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connections
 from django.http import QueryDict
+from django.template.loader import render_to_string
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from tasks import service
 from tasks.fields import to_text
@@ -749,6 +752,45 @@ def test_shared_list_depends_on_permissions(viewer: Client, client: Client):
     assert client.get("/?seen=").status_code == 403
     client.logout()
     assert client.get("/?seen=").status_code == 302
+
+
+def test_row_is_rendered_again_if_anything_changes_that_it_shows(viewer: Client, monkeypatch):
+    def rendered() -> list[str]:
+        """Request the list, and return the ids of the threads whose rows were rendered."""
+        rows: list[str] = []
+        render = render_to_string
+
+        def count(template: str, context: Any, request: Any) -> str:
+            rows.extend([context["record"].thread_id] if "record" in context else [])
+            return render(template, context, request)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threads, "render_to_string", count)
+            html = viewer.get("/").content.decode()
+        assert html.count('<tr id="thread-') == TaskRecord.objects.count()
+        return rows
+
+    for name in ("one", "two"):
+        task(name, updated_at=ago(days=2), created_at=ago(days=2))
+    assert rendered() == ["two", "one"]
+    assert rendered() == []
+    User.objects.get().user_permissions.add(Permission.objects.get(codename="clear_thread"))
+    assert rendered() == ["two", "one"]
+    assert rendered() == []
+
+    TaskRecord.objects.filter(task_id="one").update(last_error="a new error")
+    assert rendered() == ["one"]
+    TaskRecord.objects.filter(task_id="one").update(
+        execution_history_json=history_json(("user", "a new title"))
+    )
+    assert rendered() == ["one"]
+    before = to_text(TaskRecord.objects.get(task_id="two").created_at)
+    later = before.replace("+00:00", "001+00:00")  # a nanosecond, if the time has microseconds
+    TaskRecord.objects.filter(task_id="two").update(created_at=later)
+    assert rendered() == ["two"]
+    tomorrow = timezone.now() + timedelta(days=1)
+    monkeypatch.setattr(timezone, "now", lambda: tomorrow)
+    assert rendered() == ["two", "one"]
 
 
 def test_simultaneous_polls_render_once():
