@@ -93,6 +93,62 @@ TOKENS = [
     "xkey" + "sib-" + hexa(64) + "-" + alnum(16),
     "pscale" + "_tkn_" + alnum(43),
     "lsv2" + "_pt_" + hexa(32) + "_" + hexa(10),
+    # One of each further service in the table of formats.
+    *(
+        "".join(parts)
+        for parts in (
+            ("A", "Q.Ab8RN6", alnum(44)),
+            ("gh", "s_123456_", "ey" + "J" + alnum(20) + ".eyJ" + alnum(40) + "." + alnum(43)),
+            ("sk", "_org_live_", alnum(40)),
+            ("sk", "-lf-", hexa(8), "-", hexa(4), "-", hexa(4), "-", hexa(4), "-", hexa(12)),
+            ("sk", "_", hexa(48)),
+            ("f", "w_", alnum(24)),
+            ("cs", "k-", alnum(48).lower()),
+            ("tg", "p_v1_", alnum(43)),
+            ("ji", "na_", hexa(32), alnum(28)),
+            ("p", "a-", alnum(43)),
+            ("B", "SA", alnum(28)),
+            ("e", "2b_", hexa(40)),
+            ("na", "pi_", alnum(64).lower()),
+            ("vc", "p_", alnum(56)),
+            ("cf", "ut_", alnum(40), hexa(8)),
+            ("rn", "d_", alnum(28)),
+            ("pa", "t", alnum(14), ".", hexa(64)),
+            ("CCI", "PAT_", alnum(22), "_", hexa(40)),
+            ("bk", "ua_", hexa(40)),
+            ("ap", "ify_api_", alnum(36)),
+            ("dd", "p_", alnum(36)),
+            ("CC", "DB1_", alnum(22), "_", alnum(40)),
+            ("md", "b_sa_sk_", alnum(40)),
+            ("es", "su_", alnum(80)),
+            ("uc", "at_", alnum(26)),
+            ("tk", "-us-", alnum(48)),
+            ("tf", "p_", alnum(59)),
+            ("ph", "x_", alnum(47)),
+            ("cm", "Vmd", alnum(59)),
+            ("pa", "t.", alnum(22), ".", hexa(24), ".", alnum(20)),
+            ("p8", "e-", alnum(32).lower()),
+            ("s-s4", "t2ud-", hexa(64)),
+            ("sm", "_pat_", alnum(16)),
+            ("co", "g_", alnum(52).lower()),
+            ("apk", "_user_", alnum(60), "+/", alnum(60), "=="),
+            ("cn", "vca", alnum(51)),
+            ("AIK", "_SECRET_", alnum(64)),
+            ("dn", "key-", alnum(26), "-", alnum(52)),
+            ("en", "dr+", alnum(16)),
+            ("sc", "_", "q7zk2lmx9v.ab12.acc_", "q7zk2lmx9vb4.", alnum(40)),
+            ("access", "-production-", hexa(8), *("-" + hexa(4) for _ in "123"), "-", hexa(12)),
+            ("pat", "-na1-", hexa(8), *("-" + hexa(4) for _ in "123"), "-", hexa(12)),
+            ("p", "k_", "12345678_", upper(32)),
+            ("ak", "-", alnum(22)),
+            ("2", alnum(26), "_", alnum(21)),
+            ("cf", "lt", alnum(30), "/", alnum(29)),
+            ("wandb", "_v1_", alnum(77)),
+            ("ops", "_eyJ", alnum(100), "+", alnum(100)),
+            (alnum(76), "AZ", "DO1a2B"),
+            (alnum(6), "_", alnum(29), "_m", "mk"),
+        )
+    ),
 ]
 
 # Strings that contain a secret. The marks "«" and "»" around it are removed before use.
@@ -652,6 +708,17 @@ withCredentials:false,timeout:0
 """)
 
 CLEAN += _lines(r"""
+sk-proj-your-openai-key-goes-here
+sk-ant-api03-xxxxxxxxxxxxxxxxxxxx
+ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+.sk-fading-circle12 .sk-circle-fade-dot-before2
+pa-rental-agreement-of-the-year-2024-signed
+BSA-is-not-a-key-but-a-name-of-words-2024
+re_compile_all_the_patterns_of_tokens_2
+live_update_interval_in_seconds_for_pages
+test_password_reset_token_expires_after_1h
+hf_transformers_tokenizers_version_4_41
+api-gateway-service-account-token-rotation
 PRIMARY_KEY=abcd1234efgh
 PUBLIC_KEY=abcd1234efgh
 CACHE_KEY = "abcd1234efgh"
