@@ -55,6 +55,7 @@ def main() -> None:
         from django.conf import settings  # noqa: PLC0415 - Django may not be installed
         from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415 - needs Django
         from django.core.management import execute_from_command_line  # noqa: PLC0415 - needs Django
+        from django.db import DatabaseError  # noqa: PLC0415 - needs Django
     except ImportError as error:
         sys.exit(f"{error}. Install what it needs: pip install -r requirements.txt")
     try:
@@ -65,6 +66,12 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except KeyboardInterrupt:
         sys.exit(130)
+    except DatabaseError as error:  # in a command of Django's own
+        from tasks.escaping import reason  # noqa: PLC0415 - manage.py itself needs no Django
+
+        if "--traceback" in sys.argv:
+            raise
+        sys.exit(f"{reason(error)}. Is the database set up? If not, run `manage.py migrate`.")
 
 
 if __name__ == "__main__":

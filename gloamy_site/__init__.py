@@ -26,10 +26,6 @@ def connect(workspace: str | Path | None = None, *, database_url: str | None = N
     os.environ["DJANGO_SETTINGS_MODULE"] = "gloamy_site.settings"
     django.setup()
 
-    from tasks.store.workspace import (  # noqa: PLC0415 - needs Django to be set up
-        forbid_creating_store,
-        open_store,
-    )
+    from tasks.store.workspace import open_store  # noqa: PLC0415 - needs Django to be set up
 
     open_store()
-    forbid_creating_store()

@@ -27,7 +27,7 @@ from django.core.exceptions import ImproperlyConfigured
 from gloamy_site import proxy
 from gloamy_site.logs import truncate
 from gloamy_site.secret_key import secret_key
-from tasks.store.sqlite_uri import read_only_uri
+from tasks.store.sqlite_uri import existing_uri, read_only_uri
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -121,6 +121,13 @@ def _read_only(database: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _existing(database: dict[str, Any]) -> dict[str, Any]:
+    """Keep SQLite from creating a missing file; `tasks.store.workspace.prepare` does that."""
+    if "sqlite3" not in database["ENGINE"]:
+        return database
+    return database | {"NAME": existing_uri(Path(database["NAME"]))}
+
+
 def _index() -> dict[str, Any]:
     """Return the DATABASES entry of the store's index, a file beside the site's database."""
     site = _database("SITE_DATABASE_URL", BASE_DIR / "site.sqlite3")
@@ -155,8 +162,8 @@ MAX_HISTORY_SIZE = 1_000_000 * _number(  # bytes
 )
 
 DATABASES = {
-    "default": _site_database(),
-    "tasks": _read_only(_tasks) if TASKS_READ_ONLY else _with_options(_tasks),
+    "default": _existing(_site_database()),
+    "tasks": _read_only(_tasks) if TASKS_READ_ONLY else _existing(_with_options(_tasks)),
     "index": _index(),
 }
 CACHES = {  # the latest lists, for polls, and their rows; see tasks.views.sharing

@@ -13,7 +13,6 @@ from django.db.backends.signals import connection_created  # noqa: E402 - needs 
 from tasks.store.file_identity import reopen_replaced_files  # noqa: E402 - needs Django to be set up
 from tasks.store.workspace import (  # noqa: E402 - needs Django to be set up
     check_store,
-    forbid_creating_store,
     reopen_read_only_store,
     replace_invalid_utf8,
 )
@@ -22,4 +21,3 @@ connection_created.connect(replace_invalid_utf8)
 request_started.connect(reopen_read_only_store)
 request_started.connect(reopen_replaced_files)
 check_store()
-forbid_creating_store()

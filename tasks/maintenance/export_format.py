@@ -1,5 +1,6 @@
 """Defines and validates the lines of an export file."""
 
+import json
 from typing import Annotated, Any
 
 import msgspec
@@ -73,9 +74,19 @@ def parse_line(line: bytes) -> Header | Task | End:
         parsed = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TransferError(reason(error)) from error
+    if len(msgspec.json.encode(parsed)) != len(line.strip()):  # the shortest JSON repeats no name
+        json.loads(line, object_pairs_hook=_without_repeats)
     if isinstance(parsed, Task):
         _validate(parsed)
     return parsed
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> None:
+    names = set()
+    for name, _ in pairs:
+        if name in names:
+            raise TransferError(f"field {name}: is given twice")
+        names.add(name)
 
 
 def reason(error: Exception) -> str:

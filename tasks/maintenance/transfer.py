@@ -20,7 +20,7 @@ from tasks.engines import engine, storable
 from tasks.maintenance import export_format, transfer_statements
 from tasks.maintenance.export_format import Checkpoint, Task, TransferError
 from tasks.models import TaskRecord
-from tasks.store import transactions
+from tasks.store import transactions, workspace
 from tasks.store.statements import TaskRow
 
 PAGE_SIZE = 1000  # ids per query
@@ -176,11 +176,19 @@ def delete_task(task_id: str | bytes, using: str) -> None:
         transfer_statements.delete_task(cursor, task_id)
 
 
-def require_file(database: dict[str, Any]) -> None:
-    """Raise TransferError if the SQLite file is missing: connecting would create an empty file."""
-    file = str(database["NAME"])
-    is_uri = file.startswith("file:")  # URIs are only used for existing, read-only files
-    if "sqlite3" in database["ENGINE"] and not is_uri and not Path(file).exists():
+def check_file(database: dict[str, Any], *, may_be_created: bool) -> None:
+    """Check another database's SQLite file, or create one that only its owner can read.
+
+    Raises TransferError if it is missing, and WorkspaceError if it is one of the site's own.
+    """
+    file = Path(str(database["NAME"]))
+    is_uri = str(file).startswith("file:")  # URIs are only used for existing, read-only files
+    if "sqlite3" not in database["ENGINE"] or is_uri:
+        return
+    workspace.require_other_file(file)
+    if may_be_created and not file.exists():
+        workspace.make_private_file(file)
+    elif not file.exists():
         raise TransferError(f"There is no file {file}")
 
 

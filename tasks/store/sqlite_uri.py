@@ -1,6 +1,11 @@
-"""Build the URI for an SQLite file that this user cannot write to."""
+"""Build the URIs with which SQLite opens files."""
 
 from pathlib import Path
+
+
+def existing_uri(file: Path) -> str:
+    """Return a URI with which SQLite opens the file only if it exists, instead of creating it."""
+    return f"{file.absolute().as_uri()}?mode=rw"
 
 
 def read_only_uri(file: Path) -> str:

@@ -24,7 +24,7 @@ MAX_VALUE_SIZE = 1_000_000_000
 MAX_DISPLAY_SIZE = 256 * 1024 * 1024  # bytes per value; a page needs several times as much memory
 MAX_NAME_LENGTH = 300  # the maximum length of a name (such as a trigger's) in a message
 DISPLAY_CUT = 100_000  # bytes to show of a value that is larger than MAX_DISPLAY_SIZE
-_SUFFIXES = ("", "-wal", "-shm", "-journal")  # the store's file and SQLite's companion files
+SUFFIXES = ("", "-wal", "-shm", "-journal")  # of SQLite's companion files, and of none
 _WRITES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
 _HOW_TO_ALLOW = "If that is meant, set GLOAMY_LINKED_STORE=1."
 
@@ -57,7 +57,7 @@ _POSTGRESQL = """
 
 def file_problem(file: Path, inside: Path, *, may_be_linked: bool) -> str:
     """Return why the store's file or a companion file must not be opened, or "" if all are safe."""
-    for part in (file.with_name(file.name + suffix) for suffix in _SUFFIXES):
+    for part in (file.with_name(file.name + suffix) for suffix in SUFFIXES):
         try:
             real = part.resolve()  # also follows dangling links, as SQLite would
         except (OSError, RuntimeError):

@@ -17,7 +17,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from tasks.engines import engine
-from tasks.escaping import one_line
+from tasks.escaping import reason
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.store import filesystem, untrusted
 from tasks.store.sqlite_uri import read_only_uri
@@ -85,15 +85,48 @@ def context(request: HttpRequest) -> dict[str, Any]:
 
 
 def prepare() -> None:
-    """Create the default store's folder and a private file for the site's database, if needed."""
+    """Create the files of both databases if they do not exist; the site's can only be read by us.
+
+    Nothing else creates them, so that a wrong path is reported. Raises WorkspaceError.
+    """
     for connection in _databases():
         if not engine(connection).is_file:
             continue
         file = _file(connection.settings_dict)
-        if connection.alias == store_connection().alias:
-            _make_workspace(file)
+        if connection is store_connection():
+            _make_store()
         elif not os.path.exists(file):
             make_private_file(file)
+
+
+def require_site() -> None:
+    """Raise WorkspaceError unless the site's database exists and has its tables."""
+    site = connections[DEFAULT_DB_ALIAS]
+    _check_exists(site, hint=" Run `manage.py migrate` first.")
+    _check_answer(site, "The site's database")
+    try:
+        missing = {*site.introspection.django_table_names()} - {*site.introspection.table_names()}
+    except DatabaseError as error:
+        message = f"The site's database cannot be read: {reason(error)}."
+        raise WorkspaceError(message) from error
+    if missing:
+        raise WorkspaceError(
+            "The site's database is new, or of another version: run `manage.py migrate` first."
+        )
+
+
+def require_store() -> None:
+    """Raise WorkspaceError unless the store exists and has its tables."""
+    _check_exists(store_connection())
+    _check_tables(store_connection(), may_be_empty=False)
+
+
+def _check_exists(connection: BaseDatabaseWrapper, hint: str = "") -> None:
+    """Raise WorkspaceError if the SQLite file is missing or cannot be used."""
+    if engine(connection).is_file:
+        _check_sqlite_file(connection)
+        if not os.path.exists(file := file_of(connection)):
+            raise WorkspaceError(f"There is no file {file}.{hint}")
 
 
 def _databases() -> list[BaseDatabaseWrapper]:
@@ -105,10 +138,8 @@ def open_store() -> None:
     """Create a new store's tables, then check the store. Raises WorkspaceError if it is invalid."""
     connection = store_connection()
     if engine(connection).is_file:
-        file = _file(connection.settings_dict)
-        _make_workspace(file)
-        _check_sqlite_file(connection)
-        if text := filesystem.warning(file.parent):
+        _make_store()
+        if text := filesystem.warning(store_file().parent):
             logger.warning(text)
     if not settings.TASKS_READ_ONLY and _check_tables(connection, may_be_empty=True):
         with migrating(connection):
@@ -127,7 +158,7 @@ def migrating(connection: BaseDatabaseWrapper) -> Iterator[None]:
         yield
     except (DatabaseError, InconsistentMigrationHistory, TypeError, ValueError) as error:
         raise WorkspaceError(
-            f"{location(connection)}: its tables cannot be brought up to date: {_reason(error)}."
+            f"{location(connection)}: its tables cannot be brought up to date: {reason(error)}."
         ) from error
 
 
@@ -144,9 +175,7 @@ def check_databases() -> None:
 def check_store() -> None:
     """Raise WorkspaceError unless the store has its tables and the required pragma settings."""
     connection = store_connection()
-    if engine(connection).is_file:
-        _check_sqlite_file(connection)
-    _check_tables(connection, may_be_empty=False)
+    require_store()
     if engine(connection).is_file and not settings.TASKS_READ_ONLY:
         _check_pragmas(connection)
     connection.close()
@@ -178,14 +207,6 @@ def reopen_read_only_store(**kwargs: Any) -> None:
         database["NAME"] = read_only_uri(_file(database))
 
 
-def forbid_creating_store() -> None:
-    """Prevent SQLite from creating an empty file if the store's file does not exist."""
-    database = store_connection().settings_dict
-    if engine(store_connection()).is_file and not settings.TASKS_READ_ONLY:
-        database["NAME"] = f"{_file(database).resolve().as_uri()}?mode=rw"
-        database["OPTIONS"]["uri"] = True
-
-
 def _file(database: dict[str, Any]) -> Path:
     name = str(database["NAME"])
     if name.startswith("file:"):
@@ -193,14 +214,33 @@ def _file(database: dict[str, Any]) -> Path:
     return Path(name)
 
 
-def _make_workspace(file: Path) -> None:
-    """Create the workspace's `state` folder if that is where the store's file belongs."""
-    if file.parent != settings.WORKSPACE / "state":
-        return
+def _make_store() -> None:
+    """Check the store's file. If there is none, make an empty one, and its default folder."""
+    file = store_file()
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.parent == settings.WORKSPACE / "state":
+            file.parent.mkdir(parents=True, exist_ok=True)
+        _check_sqlite_file(store_connection())
+        if not os.path.exists(file):
+            file.touch()
     except OSError as error:
-        raise WorkspaceError(f"{file.parent} cannot be made: {error.strerror}.") from error
+        raise WorkspaceError(f"{file} cannot be made: {error.strerror}.") from error
+
+
+def require_other_file(file: Path) -> None:
+    """Raise WorkspaceError if the file is a database of the site or the agent, or the secret key.
+
+    The companion files of SQLite belong to their databases. Links are followed.
+    """
+    own = [settings.BASE_DIR / "secret_key"]
+    for connection in connections.all():
+        if engine(connection).is_file:
+            database = file_of(connection)
+            own += [database.with_name(database.name + suffix) for suffix in untrusted.SUFFIXES]
+    for path in own:
+        with contextlib.suppress(OSError):
+            if file.resolve() == path.resolve() or file.samefile(path):
+                raise WorkspaceError(f"{file} is {path}, which the site needs: name another file.")
 
 
 def make_private_file(file: Path) -> None:
@@ -246,12 +286,7 @@ def _check_answer(connection: BaseDatabaseWrapper, name: str) -> None:
     try:
         connection.ensure_connection()
     except DatabaseError as error:
-        raise WorkspaceError(f"{name} cannot be opened: {_reason(error)}.") from error
-
-
-def _reason(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return one_line(line.rstrip("."))[: untrusted.MAX_NAME_LENGTH]
+        raise WorkspaceError(f"{name} cannot be opened: {reason(error)}.") from error
 
 
 def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> bool:
@@ -268,7 +303,7 @@ def _check_tables(connection: BaseDatabaseWrapper, *, may_be_empty: bool) -> boo
         for model in (TaskRecord, TaskCheckpoint):
             problem = problem or _table_problem(connection, model, tables)
     except DatabaseError as error:
-        message = f"{location()}: the store cannot be opened: {_reason(error)}."
+        message = f"{location()}: the store cannot be opened: {reason(error)}."
         raise WorkspaceError(message) from error
     if problem:
         raise WorkspaceError(f"{location()}: {problem}")

@@ -14,6 +14,7 @@ import msgspec
 from tasks.fields import to_text
 from tasks.messages import as_text, decode_items, read_history
 from tasks.models import HISTORY_COLUMNS, TaskCheckpoint, TaskRecord
+from tasks.secrets import request_masking
 from tasks.transcript import export_atif, export_markdown
 from tasks.transcript.invisible import INVISIBLE, escape_invisible
 
@@ -35,7 +36,8 @@ class Format:
 
 def file_name(thread_id: str, extension: str) -> str:
     """Return a file name for the export that is safe on any file system and in any shell."""
-    safe = _UNSAFE.sub("-", thread_id)[-80:].encode()[-MAX_NAME_LENGTH:].decode(errors="ignore")
+    name = request_masking.mask(thread_id)
+    safe = _UNSAFE.sub("-", name)[-80:].encode()[-MAX_NAME_LENGTH:].decode(errors="ignore")
     return f"gloamy-{safe.strip('-.') or 'thread'}.{extension}"
 
 

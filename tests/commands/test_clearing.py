@@ -156,6 +156,14 @@ def test_clear_threads_skips_ids_with_invalid_text(store):
         assert cursor.fetchall() == [("FF",)]
 
 
+@pytest.mark.parametrize("command", ["flush --noinput", "sqlflush", "loaddata nothing.json"])
+def test_commands_of_django_do_not_change_the_store(threads, store, command: str):
+    with pytest.raises(CommandError, match="nothing could restore them"):
+        run(*command.split(), f"--database={store.alias}")
+
+    assert len(remaining_ids()) == 4
+
+
 def test_empty_archive_deletes_old_threads(threads):
     run("clear_threads", "--yes", "--all")
     assert run("empty_archive") == "0 threads forgotten.\n"

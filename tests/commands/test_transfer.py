@@ -33,6 +33,7 @@ from tasks.maintenance.export_format import End, Header, Task
 from tasks.maintenance.progress import Progress
 from tasks.models import TaskRecord
 from tasks.service import record_checkpoint, save_snapshot
+from tasks.store import workspace
 from tasks.store.statements import TaskRow
 from tests.support.factories import (
     checkpoint,
@@ -138,6 +139,31 @@ def test_export_to_standard_output(store, file, capfdbinary):
     run("export_threads", file)
     run("export_threads")
     assert capfdbinary.readouterr().out == file.read_bytes()
+
+
+def test_export_does_not_overwrite_the_files_of_the_site(store, tmp_path, monkeypatch, settings):
+    settings.BASE_DIR = tmp_path
+    names = ["secret_key", "tasks.db", "site.sqlite3", "site.sqlite3-wal", "link", "second name"]
+    files = [tmp_path / name for name in names]
+    for file in files[:-2]:
+        file.write_bytes(b"before")
+    files[-2].symlink_to(files[1])
+    files[-1].hardlink_to(files[1])
+    for alias, file in (("tasks", files[1]), ("default", files[2])):
+        monkeypatch.setitem(connections[alias].settings_dict, "NAME", str(file))
+    monkeypatch.setattr(workspace, "require_store", lambda: None)  # it is not a real one
+    monkeypatch.setattr("tasks.management.commands.export_threads.Command.requires", ())
+
+    for file in [*files, tmp_path / "tasks.db-wal", tmp_path / "x" / ".." / "tasks.db"]:
+        for command in (["export_threads", file], ["copy_store", "--to", f"sqlite:///{file}"]):
+            succeeded, _, error = run(*command)
+            assert (succeeded, error.endswith("which the site needs: name another file.")) == (
+                False,
+                True,
+            ), error
+
+    assert {file.read_bytes() for file in files} == {b"before"}
+    assert not (tmp_path / "tasks.db-wal").exists()
 
 
 def test_failed_export_preserves_the_previous_file(store, file, monkeypatch):
@@ -257,6 +283,23 @@ def test_invalid_checkpoint_is_reported(store, file, name, value, message):
     assert f"Line 2: field checkpoints[0].{message}" in run("import_threads", file)[2]
 
 
+@pytest.mark.parametrize("name", ["model", "step_index"])
+def test_repeated_field_is_reported(store, file, name):
+    checkpoint(task())
+    run("export_threads", file)
+    lines = re.sub(rf'("{name}":)([^,]+)', r"\1\2,\1\2", file.read_text(encoding="utf-8"))
+    file.write_text(lines, encoding="utf-8")
+    assert run("import_threads", file)[2].startswith(f"Line 2: field {name}: is given twice.")
+
+
+def test_file_with_spaces_is_imported(store, file):
+    fill()
+    run("export_threads", file)
+    lines = map(json.loads, file.read_bytes().splitlines())
+    file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert run("import_threads", file) == (True, "3 there already\n", "")
+
+
 @pytest.mark.parametrize("missing", [1, 60, 700])
 def test_truncated_file_is_reported(store, file, missing):
     fill()
@@ -273,6 +316,22 @@ def test_other_file_formats_are_rejected(store, file, text):
     succeeded, _, error = run("import_threads", file)
     assert not succeeded
     assert "This is no export" in error or "cut off" in error
+
+
+def test_pipe_is_rejected_without_waiting_for_a_writer(store, file):
+    os.mkfifo(file)
+    succeeded, _, error = run("import_threads", file)
+    assert (succeeded, error) == (
+        False,
+        f"{file} is no regular file. To read a pipe, redirect it to this.",
+    )
+
+
+def test_terminal_is_rejected_without_waiting_for_input(store, monkeypatch):
+    device = os.open("/dev/zero", os.O_RDONLY)
+    monkeypatch.setattr("os.fstat", lambda handle, fstat=os.fstat: fstat(handle or device))
+    assert run("import_threads")[2] == "Standard input is a device: name a file, or redirect one."
+    os.close(device)
 
 
 def test_missing_file_is_reported(store, file):
@@ -448,6 +507,8 @@ def test_copy_to_another_database_and_back(store, kind, tmp_path, other):
     with url_of_new(kind, tmp_path, store) as url:
         succeeded, out, _ = run("copy_store", "--to", url)
         source, target, summary = out.splitlines()
+        copy = tmp_path / "copy.db"
+        assert not copy.exists() or stat.S_IMODE(copy.stat().st_mode) == 0o600
         assert (succeeded, summary) == (True, "The two are the same.")
         assert source.removeprefix("source") == target.removeprefix("target")
         empty(store)

@@ -129,6 +129,7 @@ def test_export_is_a_download(viewer: Client, format: str, content_type: str, na
         ("Küche/Zürich 日本", "gloamy-Küche-Zürich-日本.json"),
         ("", "gloamy-thread.json"),
         ("...", "gloamy-thread.json"),
+        ("cli_ghp_" + "a1B2c3D4e5F6" * 3, "gloamy-cli_-masked.json"),
     ],
 )
 def test_file_name_is_safe(thread_id: str, name: str):

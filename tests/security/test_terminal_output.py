@@ -81,6 +81,29 @@ def test_export_and_import_escape_terminal_controls(tmp_path):
             assert_plain(output)
 
 
+@pytest.mark.parametrize("text", ["\x1b[31m", "a\nFORGED", "\u202ex"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["restore_threads", "1", "--{}"],
+        ["clear_threads", "--{}"],
+        ["clear_threads", "--older-than", "{}"],
+        ["export_threads", "/no/{}"],
+        ["export_threads", "--thread", "{}", "/dev/null"],
+        ["import_threads", "{}"],
+        ["copy_store", "--to", "{}:x"],
+        ["copy_store", "--from", "sqlite:////{}"],
+        ["sign_in_link", "{}"],
+        ["migrate", "--{}"],
+    ],
+)
+def test_commands_escape_their_arguments(store, command: list[str], text: str):
+    output = run(*(part.format(text) for part in command))
+
+    assert output
+    assert_plain(output)
+
+
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """A buffer that captures the server's log, formatted as the settings specify."""

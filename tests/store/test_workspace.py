@@ -55,7 +55,7 @@ def test_prepare_creates_the_folder_and_a_private_file(
     workspace.prepare()
     workspace.prepare()
 
-    assert folder.is_dir()
+    assert (folder / "tasks.db").read_bytes() == b""
     assert stat.S_IMODE(site.stat().st_mode) == 0o600
 
 
@@ -77,7 +77,8 @@ def test_prepare_does_not_create_the_folder_of_a_url(
 ):
     locate(monkeypatch, "tasks", NAME=str(tmp_path / "elsewhere" / "tasks.db"))
 
-    workspace.prepare()
+    with pytest.raises(workspace.WorkspaceError, match="cannot be made: No such file"):
+        workspace.prepare()
 
     assert not (tmp_path / "elsewhere").exists()
 

@@ -10,22 +10,22 @@ from pathlib import Path
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tasks.store import workspace
+from tasks.store.sqlite_uri import existing_uri
 from tests.support.factories import skip
 
 
 @contextmanager
 def store_at(file: Path, store: BaseDatabaseWrapper) -> Iterator[None]:
     """Use `file`, which may not exist yet, as the store, opened as the server would open it."""
-    before = store.settings_dict["NAME"], store.settings_dict["OPTIONS"]
+    before = store.settings_dict["NAME"]
     store.close()
-    store.settings_dict["NAME"], store.settings_dict["OPTIONS"] = file, dict(before[1])
+    store.settings_dict["NAME"] = existing_uri(file)
     workspace.open_store()
-    workspace.forbid_creating_store()
     try:
         yield
     finally:
         store.close()
-        store.settings_dict["NAME"], store.settings_dict["OPTIONS"] = before
+        store.settings_dict["NAME"] = before
 
 
 @contextmanager

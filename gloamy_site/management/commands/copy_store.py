@@ -1,19 +1,20 @@
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.core.management.base import CommandError, CommandParser
 
 from gloamy_site.settings import database_at
 from tasks.maintenance import transfer
 from tasks.maintenance.export_format import TransferError
 from tasks.maintenance.progress import Progress
 from tasks.maintenance.transfer import Totals
+from tasks.management import base
 from tasks.store import workspace
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = "Copy the whole store to another database, or from one, and compare the two."
+    requires = ()  # the target is created
 
     def add_arguments(self, parser: CommandParser) -> None:
         direction = parser.add_mutually_exclusive_group(required=True)
@@ -33,7 +34,9 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         store = workspace.store_connection()
         try:
-            transfer.require_file(database if options["from"] else store.settings_dict)
+            if options["to"]:
+                workspace.require_store()
+            transfer.check_file(database, may_be_created=bool(options["to"]))
             workspace.prepare()
             with transfer.connected(database) as other:
                 aliases = (store.alias, other)
@@ -41,8 +44,6 @@ class Command(BaseCommand):
                 self.copy(source, target, options["replace"])
         except (TransferError, workspace.WorkspaceError) as error:
             raise CommandError(f"{str(error).rstrip('.')}.") from error
-        except DatabaseError as error:
-            raise CommandError(f"The copy was broken off: {error}.") from error
 
     def copy(self, source: str, target: str, replace: bool) -> None:
         transfer.create_tables(target)

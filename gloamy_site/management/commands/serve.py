@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
@@ -23,6 +23,7 @@ from gloamy_site.sign_in.links import administrator, sign_in_link
 from gloamy_site.worker import load_application
 from manage import DEMO_MARKER
 from tasks.demo import SimulatedAgent, fill
+from tasks.management import base
 from tasks.store import workspace
 from tasks.views.limits import SERVER_THREADS
 
@@ -32,8 +33,9 @@ HEADER_TIMEOUT = 10_000  # milliseconds; gloamy_site/request_body.py handles slo
 MAX_HEADER_SIZE = 128 * 1024  # bytes in all headers, including a URL of up to 64 KB
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = "Set everything up, print a sign-in link, and run the task browser."
+    requires = ()
     requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:

@@ -2,26 +2,25 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.core.management.base import CommandError, CommandParser
 
 from gloamy_site.sign_in.links import administrator, sign_in_link
+from tasks.management import base
+from tasks.store import workspace
 
 DEFAULT_SERVER = settings.SITE_URL or "http://127.0.0.1:8765"
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = "Print a link that signs a person in once, within a few minutes."
+    requires = (workspace.require_site,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username", nargs="?", help="(the first administrator)")
         parser.add_argument("--server", default=DEFAULT_SERVER, help=f"({DEFAULT_SERVER})")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            user = self.user(options["username"])
-        except DatabaseError as error:
-            raise CommandError(f"Run `migrate` or `serve` first: {error}.") from error
+        user = self.user(options["username"])
         self.stdout.write(sign_in_link(user, options["server"]))
 
     def user(self, username: str | None) -> User:

@@ -3,15 +3,17 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from tasks.maintenance import read_sources, store_check
 from tasks.maintenance.findings import Finding
+from tasks.management import base
 from tasks.store.workspace import location
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = "Report what is wrong with the store, and where. Changes nothing; ends with 1 if any is."
+    requires = ()
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:

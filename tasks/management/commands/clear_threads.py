@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
@@ -18,6 +18,7 @@ from tasks.clearing.lifecycle import Actor
 from tasks.escaping import one_line
 from tasks.fields import to_value
 from tasks.maintenance.progress import Progress
+from tasks.management import base
 from tasks.models import TaskRecord, TaskRecordQuerySet, TaskStatus
 from tasks.store import transactions
 from tasks.store.daemon import daemon
@@ -39,7 +40,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Clear the threads that pass all the filters, whole and into the archive. Without --yes"
         " nothing is cleared: the numbers are shown. Threads that run are left out unless --running"

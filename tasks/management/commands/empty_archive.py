@@ -1,18 +1,21 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from archive.models import Clearing
 from tasks.clearing import retention
+from tasks.management import base
 from tasks.management.commands.clear_threads import age
+from tasks.store import workspace
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Forget the archived threads that were cleared longer ago than they are kept; they cannot"
         " be restored any more. The record of who cleared what stays."
     )
+    requires = (workspace.require_site,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         days = settings.ARCHIVE_RETENTION.days

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import IO, Any
 
 import msgspec
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.core.management.base import CommandError, CommandParser
 
 from tasks.maintenance import transfer
 from tasks.maintenance.export_format import End, Header, TransferError
 from tasks.maintenance.progress import Progress
+from tasks.management import base
 from tasks.store import workspace
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = "Write threads to a file of JSON Lines, exactly as they are stored."
+    requires = (workspace.require_store,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", nargs="?", default="-", help="(standard output)")
@@ -26,7 +27,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            transfer.require_file(workspace.store_connection().settings_dict)
             with _open(options["file"]) as file:
                 failures = self.export(file, options["thread"])
         except BrokenPipeError:
@@ -37,8 +37,6 @@ class Command(BaseCommand):
             raise CommandError(f"{options['file']}: {error.strerror}.") from error
         except TransferError as error:
             raise CommandError(f"{error}.") from error
-        except DatabaseError as error:
-            raise CommandError(f"The store cannot be read: {error}.") from error
         if failures:
             raise CommandError("Not everything was exported.")
 
@@ -78,6 +76,7 @@ def _write(file: IO[bytes], line: msgspec.Struct) -> None:
 def _open(name: str) -> Iterator[IO[bytes]]:
     """Open standard output, a device, or a private file that is renamed once it is complete."""
     file = Path(name).resolve()
+    workspace.require_other_file(file)
     if name == "-":
         yield sys.stdout.buffer
         sys.stdout.flush()

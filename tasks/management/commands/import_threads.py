@@ -5,17 +5,18 @@ from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from typing import IO, Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.core.management.base import CommandError, CommandParser
 
 from tasks.maintenance import transfer
 from tasks.maintenance.export_format import VERSION, End, Header, Task, TransferError, parse_line
 from tasks.maintenance.progress import Progress
+from tasks.management import base
 from tasks.store import workspace
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = "Store the threads of a file that export_threads wrote; what is there already stays."
+    requires = ()  # a new store is created
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", nargs="?", default="-", help="(standard input)")
@@ -30,12 +31,8 @@ class Command(BaseCommand):
                     workspace.prepare()
                     transfer.create_tables(workspace.store_connection().alias)
                 failures = self.import_lines(file, options)
-        except workspace.WorkspaceError as error:
-            raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}.") from error
-        except DatabaseError as error:
-            raise CommandError(f"The store cannot be written: {error}.") from error
         if failures:
             raise CommandError("Not every line is good; the good ones were taken.")
 
@@ -88,6 +85,11 @@ def _file_size(file: IO[bytes]) -> int | None:
 
 
 def _open(name: str) -> AbstractContextManager[IO[bytes]]:
+    """Open a regular file, or standard input unless it is a terminal or another device."""
     if name == "-":
+        if stat.S_ISCHR(os.fstat(0).st_mode):
+            raise CommandError("Standard input is a device: name a file, or redirect one.")
         return nullcontext(sys.stdin.buffer)
+    if not stat.S_ISREG(os.stat(name).st_mode):
+        raise CommandError(f"{name} is no regular file. To read a pipe, redirect it to this.")
     return open(name, "rb")

@@ -3,21 +3,23 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.core.management.commands import migrate
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
 from tasks.engines import engine
+from tasks.management import base
 from tasks.store import workspace
 from tasks.store.daemon import daemon
 
 LARGE_STORE = 1 << 30  # bytes; indexing a gigabyte takes one to two seconds
 
 
-class Command(migrate.Command):
+class Command(base.Command, migrate.Command):
     help = "Bring both databases up to date: the site's own, and the agent's task store."
+    requires = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -29,13 +31,10 @@ class Command(migrate.Command):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            for target in self.targets(options):
-                alias = target["database"]
-                with workspace.migrating(connections[alias]), _ignore_orphans(alias):
-                    super().handle(*args, **options | target)
-        except workspace.WorkspaceError as error:
-            raise CommandError(str(error)) from error
+        for target in self.targets(options):
+            alias = target["database"]
+            with workspace.migrating(connections[alias]), _ignore_orphans(alias):
+                super().handle(*args, **options | target)
 
     def targets(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the options for each database to migrate; the store needs only the `tasks` app."""

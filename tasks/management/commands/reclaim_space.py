@@ -2,25 +2,27 @@ import shutil
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tasks.engines import engine
 from tasks.maintenance import disk_space
 from tasks.maintenance.disk_space import Space
+from tasks.management import base
 from tasks.management.commands.clear_threads import plain_size
 from tasks.store import workspace
 from tasks.store.daemon import daemon
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Tell how much room the store takes. Clearing makes room inside its file, which new threads"
         " use; the file itself becomes smaller only with --vacuum, while no daemon runs. The site's"
         " file becomes smaller by itself when archived threads are restored or forgotten; one that"
         " an earlier version made does so after --site --vacuum, which is needed once."
     )
+    requires = ()  # only the database that is asked for
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--vacuum", action="store_true", help="rewrite the file without it")
@@ -34,6 +36,7 @@ class Command(BaseCommand):
         site = connections[DEFAULT_DB_ALIAS]
         connection = site if options["site"] else workspace.store_connection()
         is_file = engine(connection).is_file
+        (workspace.require_site if options["site"] else workspace.require_store)()
         if options["site"] and not is_file:
             raise CommandError("The site's database is on PostgreSQL, which sees to that itself.")
         before = disk_space.measure(connection)

@@ -1,13 +1,14 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from archive.models import Clearing, Stage
 from tasks.clearing import lifecycle
+from tasks.management import base
 from tasks.store import workspace
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Make the record of clearings true after a crash: for each thread that was being cleared,"
         " the store tells whether it was. Nothing is deleted and nothing is restored."

@@ -1,7 +1,7 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error
 
 from archive.models import ClearedThreadQuerySet, Clearing, Fate, Source
@@ -9,6 +9,7 @@ from tasks.clearing import restoring
 from tasks.clearing.lifecycle import Actor
 from tasks.escaping import one_line
 from tasks.maintenance.progress import Progress
+from tasks.management import base
 from tasks.management.commands.clear_threads import printable
 from tasks.store import workspace
 
@@ -18,7 +19,7 @@ def utf8(text: str) -> str:
     return text
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Restore the threads of a clearing exactly as they were: those with the given ids, or all."
         " A thread that came back is not replaced. The command can be repeated. Ends with 0 where"
