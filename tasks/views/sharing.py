@@ -23,13 +23,21 @@ def shared(key: tuple[object, ...], render: Callable[[], str]) -> str:
         return str(cache.get_or_set(name, render, LIFETIME))
 
 
-def rendered_once(key: tuple[object, ...], render: Callable[[], str]) -> str:
-    """Return the HTML of a part of many pages, such as a row, as it was rendered before if it was.
+def shared_parts(
+    keys: list[tuple[object, ...]], render: Callable[[list[int]], list[str]]
+) -> list[str]:
+    """Return the HTML of parts of many pages, such as rows, for keys as those of `shared`.
 
-    The key must contain everything that the HTML depends on. Secrets must be masked in the HTML,
-    since it stays in memory.
+    `render` is given the positions of those that were not rendered before. Secrets must be masked
+    in their HTML, since it stays in memory.
     """
-    return str(caches["parts"].get_or_set(_name(key), render, None))
+    names = [_name(key) for key in keys]
+    parts = caches["parts"].get_many(names)
+    if missing := [position for position, name in enumerate(names) if name not in parts]:
+        new = dict(zip([names[position] for position in missing], render(missing), strict=True))
+        caches["parts"].set_many(new, None)
+        parts |= new
+    return [str(parts[name]) for name in names]
 
 
 def _name(key: tuple[object, ...]) -> str:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlencode
@@ -31,13 +30,13 @@ from tasks.transcript.search import UNREADABLE, Hit
 from tasks.transcript.titles import note_summary, task_title
 from tasks.views.common import can_view, mark_returned, may_clear
 from tasks.views.limits import limit_concurrency_if
-from tasks.views.sharing import rendered_once, shared
+from tasks.views.sharing import shared, shared_parts
 
 THREADS_PER_PAGE = 50
 HITS_PER_THREAD = 2
 MAX_CHOICES, MAX_CHOICE_LENGTH = 50, 200  # limits for the channel, provider and model menus
 SORT_HEADINGS = {"steps": "Steps", "activity": "Active", "age": "Age"}
-ROWS = "<!--rows-->"  # where the rows go; no text of an agent has a "<" in a page
+ROWS = "<!--rows-->"  # where rows go in a page, in which no text of an agent has a "<"
 
 
 def _searches_messages(request: HttpRequest) -> bool:
@@ -82,16 +81,20 @@ def _render(template: str, context: dict[str, Any], request: HttpRequest | None 
 
     The HTML of a row is used again while nothing changes that it depends on.
     """
-    page = _masked(template, context, request)
-    rows = (
-        rendered_once(_shown(row, context), partial(_masked, _ROW, _row_context(row, context)))
-        for row in context["rows"]
+    page = _masked(render_to_string(template, context, request))
+    rows: list[Row] = context["rows"]
+
+    def rendered(positions: list[int]) -> list[str]:
+        each = [render_to_string(_ROW, _row_context(rows[n], context)) for n in positions]
+        return _masked(ROWS.join(each)).split(ROWS)
+
+    return page.replace(
+        ROWS, "".join(shared_parts([_shown(r, context) for r in rows], rendered)), 1
     )
-    return page.replace(ROWS, "".join(rows), 1)
 
 
-def _masked(template: str, context: dict[str, Any], request: HttpRequest | None = None) -> str:
-    return escape_invisible_in_html(mask_page(render_to_string(template, context, request)))
+def _masked(html: str) -> str:
+    return escape_invisible_in_html(mask_page(html))
 
 
 def _list_context(request: HttpRequest, now: Daemon, token: str) -> dict[str, Any]:
