@@ -27,6 +27,7 @@ Q = TypeVar("Q", bound=models.QuerySet[Any])
 Beginnings = Mapping[str, tuple[str, int]]  # name → (column, number of characters to read)
 
 CHUNK_SIZE = 32_000_000  # bytes per chunk when a value is streamed
+PART_SIZE = 200_000  # bytes per chunk when a value is looked through, which is fastest
 # The columns stored after the histories. To reach them, SQLite must read through the histories.
 TRAILING = ("checkpoint_count", "created_at", "updated_at", "completed_at")
 _FIXED_SIZE = ("null", "integer", "real")  # small types that blob handles cannot open
@@ -254,6 +255,54 @@ def _decoded(blob: sqlite3.Blob, most: int) -> str:
         left -= len(chunk)
         text += decoder.decode(chunk, final=not left)
     return text
+
+
+class Reader:
+    """Reads parts of a text in bytes, or in characters where the database counts those."""
+
+    def __init__(self, blob: sqlite3.Blob | None, rows: Any, column: str) -> None:
+        self._blob, self._rows, self._column = blob, rows, column
+        self.counts_bytes = blob is not None
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return the text from `start` to before `end`, which may be after its end, as UTF-8."""
+        if self._blob is None:
+            part = Substr(self._column, start + 1, end - start)
+            return str(self._rows.values_list(part, flat=True).first() or "").encode()
+        start = min(start, len(self._blob))
+        self._blob.seek(start)
+        return self._blob.read(min(end, len(self._blob)) - start)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the text from its start to its end."""
+        # PostgreSQL reads a value from its start for each part of it
+        size = PART_SIZE if self.counts_bytes else CHUNK_SIZE
+        position = 0
+        while chunk := self.read(position, position + size):
+            yield chunk
+            position += size
+
+
+@contextmanager
+def reading(row: Any, column: str) -> Iterator[Reader]:
+    """Yield a reader of a row's text, which does not change meanwhile on SQLite. Takes no lock.
+
+    Raises ValueError if it is no text, and the model's DoesNotExist if there is no such row. Keep
+    the block short: on SQLite, it prevents the WAL from being reset.
+    """
+    connection, model = connections[row._state.db], type(row)
+    rows = model._base_manager.using(connection.alias).filter(pk=row.pk)
+    if not engine(connection).has_blob_handles:
+        yield Reader(None, rows, column)
+        return
+    with snapshot(connection) as raw:
+        kind = _select(raw, model._meta.db_table, row.rowid, [f"typeof({column})"])
+        if not kind:
+            raise model.DoesNotExist
+        if kind != ("text",):
+            raise ValueError("it is no text")
+        with raw.blobopen(model._meta.db_table, column, row.rowid, readonly=True) as blob:
+            yield Reader(blob, rows, column)
 
 
 def stream(row: Any, column: str) -> Iterator[bytes]:

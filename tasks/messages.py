@@ -107,6 +107,14 @@ def read_history(raw: str | msgspec.Raw) -> Iterable[ChatMessage]:
     return _decode(as_text(raw), _history_decoder, ChatMessage)
 
 
+def decode_as_written(raw: bytes) -> list[ChatMessage]:
+    """Decode a history. Raises ValueError unless it is exactly as the store would write it."""
+    messages = _history_decoder.decode(raw)
+    if _history_encoder.encode(messages) != raw:
+        raise ValueError("the history is not as the store writes it")
+    return messages
+
+
 def _is_as_written(raw: msgspec.Raw) -> bool:
     """Return whether a message has the length that it has in the store, so no field is repeated."""
     return len(_history_encoder.encode(_message_decoder.decode(raw))) == len(memoryview(raw))

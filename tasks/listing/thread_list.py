@@ -20,6 +20,7 @@ from tasks.index.models import (
     IndexedTask,
     IndexedTaskQuerySet,
     StatusCount,
+    text,
 )
 from tasks.listing.filters import PERIOD_LENGTHS, Cursor, Filters
 from tasks.listing.forms import STALLED, STATES
@@ -67,6 +68,21 @@ class ThreadList:
         if before is not None:
             page.records.reverse()
         return page
+
+    def neighbour(self, position: Cursor, *, forwards: bool) -> str | None:
+        """Return the id of the thread next to a position, without reading the rest of its row."""
+        if self.filters.is_heavy:
+            side = {"after" if forwards else "before": position}
+            return next((str(r.thread_id) for r in self.page(1, **side).records), None)
+        for _ in range(ATTEMPTS):
+            entry = self._entries(position, forwards).first()
+            if entry is None:
+                return None
+            stored = entries.rows([entry.key]).values_list("thread_id", flat=True)
+            if text(stored.first()) == entry.thread_id:
+                return str(entry.thread_id)
+            following.refresh([entry.key])
+        return None
 
     def counts(self) -> dict[str, int]:
         """Count the threads that match the other filters, by state; all of them by ""."""
@@ -218,6 +234,5 @@ def neighbours(filters: Filters, record: TaskRecord) -> tuple[str | None, str | 
     if record.task_id is None:  # a corrupt row has no position in the list
         return None, None
     threads, cursor = ThreadList(filters, seconds=NEIGHBOUR_SECONDS), filters.cursor(record)
-    pages = (threads.page(1, before=cursor), threads.page(1, after=cursor))
-    previous, following_ = (page.records[0].thread_id if page.records else None for page in pages)
-    return previous, following_
+    previous = threads.neighbour(cursor, forwards=False)
+    return previous, threads.neighbour(cursor, forwards=True)

@@ -5,7 +5,7 @@ are omitted, because they are unknown.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tasks.fields import to_text
@@ -58,7 +58,7 @@ def _extra(record: TaskRecord) -> dict[str, Any]:
     return {name: value for name, value in extra.items() if value not in (None, [])}
 
 
-def _numbered(messages: list[Message]) -> Iterator[dict[str, Any]]:
+def _numbered(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
     number, ids = 0, _Ids()
     for message in messages:
         if message.is_tool_output and message.exchange.messages[0].role == "assistant":

@@ -1,8 +1,11 @@
 """Reads a task's execution history as messages, and pairs each tool result with its call."""
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import overload
 
 from django.conf import settings
 
@@ -10,11 +13,13 @@ from masking import MARGIN
 from tasks.messages import ChatMessage, as_text
 from tasks.models import DISPLAY_LENGTH, PREFIX_LENGTH, TaskRecord
 from tasks.sanitization import resumable_turns_from_task_record
-from tasks.transcript import tool_calls
+from tasks.transcript import large_history, tool_calls
+from tasks.transcript.large_history import LargeHistory
 from tasks.transcript.text_preview import Text, format_size
 from tasks.transcript.titles import message_title
 from tasks.transcript.tool_calls import Call, Part, Result
 
+MAX_CONTEXT = 4_000_000  # characters to read of an exchange before and after the messages needed
 LARGE_HISTORY_DISPLAY = PREFIX_LENGTH - MARGIN  # characters to show of an oversized history
 
 
@@ -112,19 +117,69 @@ class Message:
     @property
     def weight(self) -> int:
         """The approximate number of characters that the message takes up on a page."""
-        return 500 + min(self.text.length, DISPLAY_LENGTH)
+        return weight(self.text.length)
 
 
-def read_messages(history: Iterable[ChatMessage]) -> list[Message]:
-    """Number the messages of a history and group them into exchanges, without parsing them."""
+def weight(length: int) -> int:
+    """Return the weight of a message whose text has `length` characters."""
+    return 500 + min(length, DISPLAY_LENGTH)
+
+
+def read_messages(history: Iterable[ChatMessage], first: int = 1) -> list[Message]:
+    """Number the messages of a history and group them into exchanges, without parsing them.
+
+    If they are from the middle of a history, `first` is the number of the first one.
+    """
     messages: list[Message] = []
     exchange = Exchange()
-    for number, message in enumerate(history, start=1):
+    for number, message in enumerate(history, start=first):
         if message.role == "assistant" or not messages:
             exchange = Exchange()
         messages.append(Message(number, message.role, Text(message.content), exchange))
         exchange.messages.append(messages[-1])
     return messages
+
+
+class LargeMessages(Sequence[Message]):
+    """The messages of a large history, which are read when a slice of them is taken.
+
+    Exchanges of more than MAX_CONTEXT before or after a slice are cut off: its results of calls
+    that are not read are displayed by themselves.
+    """
+
+    def __init__(self, history: LargeHistory) -> None:
+        self._history = history
+
+    def __len__(self) -> int:
+        return len(self._history.layout)
+
+    @property
+    def weights(self) -> Iterator[int]:
+        return map(weight, self._history.layout.lengths)
+
+    @overload
+    def __getitem__(self, index: int) -> Message: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Message]: ...
+    def __getitem__(self, index: int | slice) -> Message | list[Message]:
+        if isinstance(index, slice):
+            first, last, _ = index.indices(len(self))
+            start, end = self._exchanges(first, max(first, last))
+            messages = read_messages(self._history.read(start, end), start + 1)
+            return messages[first - start : max(first, last) - start]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self[index : index + 1][0]
+
+    def _exchanges(self, first: int, last: int) -> tuple[int, int]:
+        """Return where the exchanges of these messages begin and end."""
+        layout = self._history.layout
+        starts, is_assistant = layout.starts, layout.is_assistant
+        start, end = is_assistant.rfind(1, 0, first + 1), is_assistant.find(1, last)
+        if start < 0 or starts[first] - starts[start] > MAX_CONTEXT:
+            start = first
+        limit = bisect_right(starts, starts[last] + MAX_CONTEXT) - 1
+        return start, min(limit, len(layout) if end < 0 else end)
 
 
 class Thread:
@@ -138,9 +193,27 @@ class Thread:
         return message_title(next((m.text.whole for m in self.messages if m.role == "user"), ""))
 
     @cached_property
-    def messages(self) -> list[Message]:
+    def messages(self) -> Sequence[Message]:
         """The messages of the execution history, or [] if it cannot be read (see `problem`)."""
+        if self._large:
+            return LargeMessages(self._large)
         return [] if self.problem else read_messages(self.record.execution_history)
+
+    @property
+    def weights(self) -> Iterable[int]:
+        """The weights of all messages, in their order."""
+        messages = self.messages
+        if isinstance(messages, LargeMessages):
+            return messages.weights
+        return (message.weight for message in messages)
+
+    @cached_property
+    def _large(self) -> LargeHistory | None:
+        """The execution history, if it is large, and written so that parts of it can be read."""
+        if large_history.MIN_SIZE < self.length <= settings.MAX_HISTORY_SIZE:
+            with suppress(ValueError):
+                return LargeHistory(self.record)
+        return None
 
     @property
     def length(self) -> int:
@@ -167,7 +240,7 @@ class Thread:
     @cached_property
     def problem(self) -> str:
         """Why the execution history cannot be read, or "" if it can."""
-        return _problem(self.length, lambda: self.record.execution_history)
+        return "" if self._large else _problem(self.length, lambda: self.record.execution_history)
 
     @cached_property
     def resume_problem(self) -> str:

@@ -6,6 +6,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, St
 from django.views.decorators.http import require_safe
 
 from tasks import large_values
+from tasks.addresses import parse_number
 from tasks.models import STORED_TEXTS, TaskCheckpoint
 from tasks.secrets import reveal
 from tasks.transcript.history import Thread
@@ -26,9 +27,9 @@ def message(request: HttpRequest) -> HttpResponseBase:
     thread = Thread(get_task(request, requested_tasks(request).for_list()))
     if thread.is_too_large:
         raise Http404(f"The history cannot be read: {thread.problem}.")
-    for entry in thread.messages:
-        if str(entry.number) == number:
-            return HttpResponse(entry.text.whole, content_type=PLAIN_TEXT)
+    position = (parse_number(number) or 0) - 1
+    if 0 <= position < len(thread.messages):
+        return HttpResponse(thread.messages[position].text.whole, content_type=PLAIN_TEXT)
     raise Http404(f"The thread has no message {number}.")
 
 

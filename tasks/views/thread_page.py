@@ -202,8 +202,8 @@ class ThreadPage:
     def latest_url(self) -> str:
         """The URL of the last message or step, or "" if the tab has no entries."""
         if self.tab_name == "transcript":
-            last = [message.number for message in self.thread.messages[-1:]]
-            return "".join(f"{self.url}&message={n}#message-{n}" for n in last)
+            last = len(self.thread.messages)
+            return f"{self.url}&message={last}#message-{last}" if last else ""
         return "".join(f"{self.url}&step={s.id}#step-{s.id}" for s in self.outlines[-1:])
 
     @property

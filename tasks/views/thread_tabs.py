@@ -16,14 +16,14 @@ from tasks.large_values import is_unusable_key
 from tasks.models import DISPLAY_LENGTH, STORED_TEXTS, TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking
 from tasks.store.statements import TaskRow
-from tasks.transcript import find, paging, resume
+from tasks.transcript import find, large_history, paging, resume
 from tasks.transcript.history import Message, Thread
 from tasks.transcript.search import Hit
 from tasks.transcript.step_messages import fill_outcomes, messages_by_step, steps_by_message
 from tasks.transcript.steps import Outline, Step, build_steps
 from tasks.views.common import requested_tasks
 
-MAX_OUTLINED_HISTORY = 4_000_000  # bytes; a larger history is read only by the tab that shows it
+MAX_OUTLINED_HISTORY = large_history.MIN_SIZE  # bytes; only their tab reads larger histories
 MAX_OUTCOMES_SOURCE = 4_000_000  # characters of step items to read to fill in missing outcomes
 ENTRY_OVERHEAD = 800  # characters added to the weight of each entry for its markup
 STEP_DISPLAY_LENGTH = 2 * DISPLAY_LENGTH  # a step shows two values: arguments and output
@@ -130,12 +130,11 @@ def transcript(request: HttpRequest, thread: Thread, outlines: Sequence[Outline]
     search = _search(request, thread)
     hit = search.hits[search.number - 1] if search and search.hits else None
     number = _number(request.GET, "message", hit.number if hit else 1)
-    position = bisect_right(messages, number, key=lambda message: message.number) - 1
-    page = paging.page_at(position, (message.weight for message in messages))
+    page = paging.page_at(min(number, len(messages)) - 1, thread.weights)
     messages_on_page = messages[page.start : page.end]
     step_of = _steps_with_outcomes(thread, outlines, messages_on_page)
     entries = [(message, step_of.get(message.number)) for message in messages_on_page]
-    return TranscriptTab(entries, _pager(page, messages, "number"), search)
+    return TranscriptTab(entries, _pager(page, range(1, len(messages) + 1)), search)
 
 
 def _steps_with_outcomes(
@@ -186,7 +185,7 @@ def checkpoints(
     if thread.length <= MAX_OUTLINED_HISTORY:
         message_of = messages_by_step(steps, thread.messages, are_last=not page.has_later)
     entries = [(step, message_of.get(step.checkpoint.id)) for step in steps]
-    return CheckpointsTab(entries, _pager(page, outlines, "id"))
+    return CheckpointsTab(entries, _pager(page, [outline.id for outline in outlines]))
 
 
 def resumable_turns(request: HttpRequest, thread: Thread, outlines: Sequence[Outline]) -> ResumeTab:
@@ -198,7 +197,7 @@ def resumable_turns(request: HttpRequest, thread: Thread, outlines: Sequence[Out
     page = paging.page_at(position, (turn.weight + ENTRY_OVERHEAD for turn in turns))
     return ResumeTab(
         entries=turns[page.start : page.end],
-        pager=_pager(page, turns, "number"),
+        pager=_pager(page, [turn.number for turn in turns]),
         turn_count=sum(turn.message is not None for turn in turns),
         source_count=len(history),
     )
@@ -239,11 +238,11 @@ def _number(query: QueryDict, name: str, default: int) -> int:
     return default if number is None else number
 
 
-def _pager(page: paging.Page, entries: Sequence[Any], key: str) -> Pager:
-    """Return the pager for a page; `key` is the attribute that identifies entries in links."""
+def _pager(page: paging.Page, numbers: Sequence[int]) -> Pager:
+    """Return the pager for a page of entries, which links identify by their numbers."""
     return Pager(
-        earlier=getattr(entries[page.previous_start], key) if page.has_earlier else None,
+        earlier=numbers[page.previous_start] if page.has_earlier else None,
         earlier_count=page.start,
-        later=getattr(entries[page.end], key) if page.has_later else None,
+        later=numbers[page.end] if page.has_later else None,
         later_count=page.count - page.end,
     )
