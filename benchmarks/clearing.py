@@ -87,6 +87,9 @@ def set_up(file: Path, site: Path) -> None:
     connect(database_url=f"sqlite:///{file}")
     from django.core.management import call_command
 
+    from tasks.store import workspace
+
+    workspace.prepare()
     call_command("migrate", verbosity=0)
 
 

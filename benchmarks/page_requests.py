@@ -27,6 +27,9 @@ def sign_in() -> Any:
     from django.core.management import call_command
     from django.test import Client
 
+    from tasks.store import workspace
+
+    workspace.prepare()
     call_command("migrate", database="default", verbosity=0)
     client = Client(headers={"host": "localhost"})
     client.force_login(

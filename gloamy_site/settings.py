@@ -7,8 +7,9 @@ SITE_DATABASE_URL    URL of the database for accounts and sessions (site.sqlite3
 SECRET_KEY           signs sessions; must be the same on all web hosts (generated next to manage.py)
 GLOAMY_STALLED_MINUTES  minutes without an update before a running thread counts as stalled (10)
 GLOAMY_ARCHIVE_DAYS  number of days during which cleared threads can be restored (30)
-GLOAMY_LARGEST_MB    size in megabytes of the largest history to load in full (128); loading it
-                     takes several times as much memory, and larger ones are only shown in part
+GLOAMY_LARGEST_MB    size in megabytes of the largest history to show, search and export (128);
+                     of larger ones, only the start is shown. The transcript reads parts of a
+                     history, but a search in it takes several times its size in memory
 ALLOWED_HOSTS        additional host names of this server, separated by commas
 SITE_URL             the public address of this server, such as https://tasks.example.org
 TRUSTED_PROXY        IP addresses or networks of the reverse proxy, separated by commas

@@ -11,7 +11,6 @@ from typing import Any, Self, TypeVar
 from django.db import connections, models
 from django.db.models import F, Max, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Left, Length, StrIndex
-from django.db.models.lookups import GreaterThan
 
 from masking import MARGIN
 from tasks import large_values
@@ -148,11 +147,6 @@ _STARTS = {
 }
 
 
-def _contains(column: str, text: str) -> GreaterThan:
-    """Match the text case-sensitively, which LIKE does not do on SQLite."""
-    return GreaterThan(StrIndex(column, Value(text)), 0)
-
-
 def _stored(value: str | int) -> Value:
     """Wrap a value for comparison with a raw column, since stored times may be invalid."""
     field = models.BigIntegerField() if isinstance(value, int) else models.TextField()
@@ -242,8 +236,9 @@ class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
             "created_at",
             Left("items_json", ITEMS_PREFIX_LENGTH),
             Length("items_json"),
-            _contains("items_json", ',"success":false,"output":'),
-            _contains("items_json", '"},{"tool_name":"'),
+            # 0 if the text is not there; LIKE would ignore case on SQLite
+            StrIndex("items_json", Value(',"success":false,"output":')),
+            StrIndex("items_json", Value('"},{"tool_name":"')),
         )
 
 

@@ -3,21 +3,24 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import msgspec
 
-from tasks.models import TaskCheckpoint, TaskRecord
+from tasks.fields import to_text
+from tasks.models import TaskCheckpoint, TaskCheckpointQuerySet, TaskRecord
 from tasks.secrets import request_masking
+from tasks.store import workspace
 from tasks.transcript.diffs import changed_lines
 from tasks.transcript.text_preview import Output, Text, format_size
 from tasks.transcript.tool_calls import Call
 
 OK, FAILED, NO_TOOL, UNREADABLE = "ok", "failed", "none", "unreadable"
 MAX_FIRST_STEP = 600  # seconds; if the first checkpoint took longer, the start time is unknown
+MANY_STEPS = 1_000
 MAX_ITEMS_LENGTH = 8_000_000  # characters; a page reads only the start of anything longer
 
 _FIRST_TOOL = re.compile(r'\[\{"tool_name":("(?:[^"\\]|\\.)*+")')
@@ -36,22 +39,21 @@ class Outline:
     length: int
     started_at: datetime | None  # None if unknown
     ended_at: datetime | None
+    seconds: float | None = field(init=False)  # its duration, None if its start or end is unknown
+    failed: bool = field(init=False)
 
-    @property
-    def failed(self) -> bool:
-        return self.outcome == FAILED
+    def __post_init__(self) -> None:
+        # not properties, since a timeline asks for them many times
+        seconds = None
+        if self.started_at is not None and self.ended_at is not None:
+            seconds = max(0.0, (self.ended_at - self.started_at).total_seconds())
+        object.__setattr__(self, "seconds", seconds)
+        object.__setattr__(self, "failed", self.outcome == FAILED)
 
     @property
     def is_too_large(self) -> bool:
         """Whether the items are so large that only their start is read."""
         return self.length > MAX_ITEMS_LENGTH
-
-    @property
-    def seconds(self) -> float | None:
-        """The step's duration, or None if its start or end is unknown."""
-        if self.started_at is None or self.ended_at is None:
-            return None
-        return max(0.0, (self.ended_at - self.started_at).total_seconds())
 
     @property
     def tools(self) -> str:
@@ -71,6 +73,39 @@ def number_attempts(checkpoints: Iterable[tuple[int, Any]]) -> dict[int, int]:
             previous = step_index
         attempts[id_] = attempt
     return attempts
+
+
+def read_outlines(task: TaskRecord) -> list[Outline]:
+    """Return the outlines of all steps of a task.
+
+    Stored steps never change, so of a task with many, only those since the last call are read.
+    """
+    # task.checkpoints would fail for a corrupt row without an id
+    checkpoints = TaskCheckpoint.objects.filter(task_id=task.task_id)
+    count: Any = task.checkpoint_count
+    if not isinstance(count, int) or count < MANY_STEPS:
+        return build_outlines(checkpoints.outline_rows(), task)
+    kept = _kept_rows(workspace.identity(), task.task_id)
+    known = kept.copy() if _are_stored(kept, checkpoints) else []
+    newer = checkpoints.filter(id__gt=known[-1][0]) if known else checkpoints
+    kept[:] = rows = [*known, *newer.outline_rows()]
+    return build_outlines(rows, task)
+
+
+@lru_cache(maxsize=8)
+def _kept_rows(store: str, task_id: str) -> list[tuple[Any, ...]]:
+    """Return the list that keeps a task's rows of `outline_rows()` from one call to the next."""
+    return []
+
+
+def _are_stored(rows: Sequence[tuple[Any, ...]], checkpoints: TaskCheckpointQuerySet) -> bool:
+    """Return whether these are a task's first rows, and not of another run or of a backup."""
+    if not rows:
+        return False
+    last, _, created_at, *_ = rows[-1]
+    times = checkpoints.filter(id=last).values_list("created_at", flat=True)
+    is_same = list(map(to_text, times)) == [to_text(created_at)]
+    return is_same and checkpoints.filter(id__lte=last).count() == len(rows)
 
 
 def build_outlines(rows: Iterable[tuple[Any, ...]], task: TaskRecord) -> list[Outline]:

@@ -15,12 +15,12 @@ from tasks.addresses import admin_task_url, thread_url, threads_url
 from tasks.fields import to_text
 from tasks.listing.filters import Filters
 from tasks.listing.thread_list import neighbours
-from tasks.models import USER_TURN, TaskCheckpoint, TaskRecord, TaskStatus
+from tasks.models import USER_TURN, TaskRecord, TaskStatus
 from tasks.secrets import reveal
 from tasks.store.daemon import daemon
 from tasks.transcript.export import FORMATS
 from tasks.transcript.history import Thread
-from tasks.transcript.steps import UNREADABLE, Outline, build_outlines, last_attempt_seconds
+from tasks.transcript.steps import UNREADABLE, Outline, last_attempt_seconds, read_outlines
 from tasks.transcript.timeline import Timeline, build_timeline
 from tasks.transcript.titles import task_title
 from tasks.views.thread_tabs import MAX_OUTLINED_HISTORY, TABS, CheckpointsTab, Tab
@@ -61,9 +61,7 @@ class ThreadPage:
 
     @cached_property
     def outlines(self) -> list[Outline]:
-        # record.checkpoints would fail for a corrupt row without an id
-        checkpoints = TaskCheckpoint.objects.filter(task_id=self.record.task_id)
-        return build_outlines(checkpoints.outline_rows(), self.record)
+        return read_outlines(self.record)
 
     @cached_property
     def tab_name(self) -> str:

@@ -10,7 +10,8 @@ import pytest
 from django.db import connections
 
 from tasks.fields import to_text
-from tasks.models import TaskRecord
+from tasks.models import TaskCheckpoint, TaskCheckpointQuerySet, TaskRecord
+from tasks.transcript import steps
 from tasks.transcript.diffs import changed_lines
 from tasks.transcript.steps import (
     Step,
@@ -95,6 +96,52 @@ def test_outlines_take_one_query_without_whole_items(
     columns = re.split(r", (?![^(]*\))", queries[0]["sql"].partition(" FROM ")[0])
     assert [column for column in columns if column.endswith('"items_json"')] == []
     assert sum('"items_json"' in column for column in columns) == 4
+
+
+def test_outlines_of_many_steps_are_those_in_the_store(store, monkeypatch):
+    monkeypatch.setattr(steps, "MANY_STEPS", 2)
+    record = stored_task(checkpoint_count=3)
+
+    def add(*times: float) -> None:
+        for number, seconds in enumerate(times):
+            checkpoint(record, number, created_at=at(seconds))
+
+    def assert_are_those_in_the_store() -> None:
+        stored = build_outlines(record.checkpoints.outline_rows(), record)
+        assert steps.read_outlines(record) == stored
+
+    add(1, 2, 3)
+    assert_are_those_in_the_store()
+    add(5)
+    assert_are_those_in_the_store()
+    first, *_, last = record.checkpoints.in_recorded_order()
+    first.delete()
+    assert_are_those_in_the_store()
+    TaskCheckpoint.objects.filter(pk=last.pk).update(created_at=at(4), items_json=items({}))
+    assert_are_those_in_the_store()
+    record.checkpoints.all().delete()
+    assert_are_those_in_the_store()
+    add(7, 8)
+    assert_are_those_in_the_store()
+
+
+def test_only_new_ones_of_many_steps_are_read(store, monkeypatch):
+    monkeypatch.setattr(steps, "MANY_STEPS", 2)
+    record = stored_task(checkpoint_count=2)
+    for number in range(2):
+        checkpoint(record, number)
+    steps.read_outlines(record)
+    read: list[TaskCheckpoint] = []
+
+    def outline_rows(rows: TaskCheckpointQuerySet) -> list[Any]:
+        read.extend(rows)
+        return []
+
+    checkpoint(record, 3)
+    monkeypatch.setattr(TaskCheckpointQuerySet, "outline_rows", outline_rows)
+    steps.read_outlines(record)
+
+    assert [row.step_index for row in read] == [3]
 
 
 def stored_task(**fields: Any) -> TaskRecord:
