@@ -15,6 +15,7 @@ from masking.key_value_rows import find_in_table_rows, find_key_settings
 from masking.known_contexts import find_in_contexts
 from masking.named_values import find_named_values
 from masking.nested_objects import find_in_objects
+from masking.readings import read_codes
 from masking.token_formats import TOKEN_FINDERS
 from masking.values import MASK, Span, is_secret_name
 
@@ -46,14 +47,27 @@ _FINDERS = (
 
 def find_secrets(text: str) -> list[Span]:
     """Return the spans of all secrets in the text, in order and without overlaps."""
+    reading = read_codes(text)
+    if not reading:
+        return _merge(_find(text))
+    spans = _find(reading.text)
+    for start, piece in reading.pieces():
+        spans += [Span(start + at.start, start + at.end) for at in _find_tokens(piece)]
+    return _merge([reading.original(span, text) for span in spans])
+
+
+def _find(text: str) -> list[Span]:
+    """Return the spans of the secrets in a text without codes, in any order."""
     lower = lowercase(text)
     spans: list[Span] = []
     for find in _FINDERS:
         spans.extend(find(text, lower))
-    for marker, find_tokens in TOKEN_FINDERS:
-        if marker in lower:
-            spans.extend(find_tokens(text))
-    return _merge(spans)
+    return spans + _find_tokens(text)
+
+
+def _find_tokens(text: str) -> list[Span]:
+    lower = lowercase(text)
+    return [span for marker, find in TOKEN_FINDERS if marker in lower for span in find(text)]
 
 
 def mask(text: str) -> str:

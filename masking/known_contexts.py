@@ -30,7 +30,6 @@ _CALL = rf"password\((?:(?<=set_password\()|(?<=setpassword\())[ ]?{_IN_QUOTES}[
 _SQLPLUS = r"sqlplus[ ](?:-\w{1,8}[ ]){0,3}[\w.]{1,64}+/(?P<bare>[^\s/@\"'\\]{1,128}+)@"
 _AWS = rf"aws configure set[ ]\S{{0,40}}(?:secret|token)\w{{0,40}}[ ]{_BARE}"
 _NPM = rf"npm config set[ ]\S{{0,200}}_(?:authtoken|auth|password)[ =]{_BARE}"
-_ENCODED = r"%2f%2f[\w.-]{0,64}+%3a(?P<bare>(?:[\w.!~*-]|%(?!40|2f)[0-9a-f]{2}){1,256}+)%40"
 _PROVIDED = rf"key provided:[ ]{_BARE}"
 _WITH = rf"with password[ ]{_BARE}"
 _NGROK = rf"ngrok[ ](?:config[ ])?(?:add-)?authtoken[ ]{_BARE}"
@@ -52,7 +51,6 @@ _CONTEXTS = tuple(
         ("sqlplus", _SQLPLUS, False),
         ("aws configure", _AWS, False),
         ("npm config", _NPM, False),
-        ("%2f%2f", _ENCODED, False),
         ("response=", _DIGEST, False),
         ("key provided:", _PROVIDED, True),
         ("with password ", _WITH, True),

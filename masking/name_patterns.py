@@ -2,22 +2,20 @@
 
 import re
 
-from masking.values import ANSI
-
 STEMS = (
     "pass", "pwd", "secret", "token", "key", "auth", "cookie", "credential", "jwt", "bearer",
     "psk", "sig", "pw", "sessid", "sessionid", "connectionstring",
     "connection_string", "kennwort",
 )  # fmt: skip
 # Every quantifier is bounded or possessive, so matching takes linear time.
-_BLANK = rf"(?:[ \t\u00a0]|\\{{1,15}}(?:t|u00a0)|{ANSI})"
+_BLANK = r"(?:[ \t\u00a0]|\\{1,15}(?:t|u00a0))"
 NAMED = re.compile(
     "(?:"
     + "|".join(STEMS)
     + rf""")(?P<name>[\w-]{{0,64}}+)
-    (?:{ANSI}){{0,4}}+ (?P<closed>\\{{0,15}}["'`])?+ (?:\])?+ \*{{0,2}}+ (?:{ANSI}){{0,3}}+
+    (?P<closed>\\{{0,15}}["'`])?+ (?:\])?+ \*{{0,2}}+
     (?: (?P<before>{_BLANK}{{0,32}}+)
-        (?P<sep>:=|=>|={{1,3}}|:(?!:)|(?<=["'`]),|\|\||\?\?|\uff1a|→|\\{{1,15}}(?:uff1a|u2192)|%(?:25)?3d)
+        (?P<sep>:=|=>|={{1,3}}|:(?!:)|(?<=["'`]),|\|\||\?\?|\uff1a|→|\\{{1,15}}(?:uff1a|u2192))
         (?: (?<=:)[ ]?(?:&(?:'static[ ])?)?[a-z_][\w.]{{0,30}}+
             (?:\[[\w., |]{{0,40}}+\])?+(?:[ ]\|[ ]none)?+
             [ ]?=(?=[ ]?\\{{0,15}}["']) )?+

@@ -8,7 +8,6 @@ from masking.name_patterns import DOCKER, DOCKER_COMMANDS, FLAG, NAMED, STEMS
 from masking.quoting import ENDS_JSON, OPENING_QUOTE, end_of_quoted, is_json, is_same_quote
 from masking.unquoted_values import is_at_line_start, is_unquoted_secret, opens_expression
 from masking.values import (
-    ANSI,
     MASK,
     SPACE,
     Field,
@@ -27,12 +26,9 @@ _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 _LONGEST_NAME = 64
 
 _TESTED = 256  # maximum number of characters to examine in an unquoted value
-_COLOR = re.compile(ANSI)
-_ESCAPE = r"\\++(?![\\nrtbfu/\"'\s`]|(?:[xX]1[bB]|033|e)\[)"
-_RUN = re.compile(rf"(?:[^\s\"'`<>\\\x1b]|{_ESCAPE}.|\\++/(?=[^\s\"']))*+", re.DOTALL)
-_NEXT_FIELD = re.compile(
-    r"[,;&](?=[ ]?[\w.%\[\]-]{1,40}+[=:]|\Z)|&(?:quot|gt|lt|apos|#\d+);|%(?:25)?26"
-)
+_ESCAPE = r"\\++(?![\\nrtbfu/\"'\s`])"
+_RUN = re.compile(rf"(?:[^\s\"'`<>\\]|{_ESCAPE}.|\\++/(?=[^\s\"']))*+", re.DOTALL)
+_NEXT_FIELD = re.compile(r"[,;&](?=[ ]?[\w.%\[\]-]{1,40}+[=:]|\Z)")
 _SCHEME = re.compile(
     r"(?i)(?:Bearer|Basic|Token|Digest|Bot|ApiKey|Api-Key|Negotiate|GoogleLogin|Splunk|SSWS|GenieKey"
     r"|AWS4-HMAC-SHA256|OAuth|Key|MAC|SharedAccessSignature)(?:[ ]++|%20|\+(?=\S))"
@@ -49,7 +45,7 @@ _OBJECT = re.compile(
 )
 _LIST = re.compile(rf"\[{SPACE}")
 _NEXT_ITEM = re.compile(rf"\\{{0,15}}[\"']{SPACE},{SPACE}")
-_SEPARATORS = {"\uff1a": ":", "uff1a": ":", "→": "is", "u2192": "is", "%3d": "=", "%253d": "="}
+_SEPARATORS = {"\uff1a": ":", "uff1a": ":", "→": "is", "u2192": "is"}
 _JSON_NUMBER = re.compile(r"-?[0-9][0-9.eE+-]*+")
 _PATH = re.compile(r"\\{0,15}[\"']?(?:[~/.]|[A-Za-z]:\\)")
 _WHICH_KEY = re.compile(
@@ -59,7 +55,7 @@ _ATTRIBUTE = re.compile(r"(?:name|key)=\\{0,15}[\"']\Z")
 _BLOCK = re.compile(r"[|>][+-]?[0-9]?[ \t]*+(?:\r?\n|\\{1,15}n)[ \t]{1,40}+")
 _BREAKS = re.compile(r'["\\\n]')
 _COOKIE = re.compile(r"[\w!#$%&*+.^|~-]{1,128}+=")
-_HEADER_END = re.compile(rf"(?:[^\r\n\"'\\`\x1b]|{_ESCAPE}|\\/)*+")
+_HEADER_END = re.compile(rf"(?:[^\r\n\"'\\`]|{_ESCAPE}|\\/)*+")
 
 
 def find_named_values(text: str, lower: str) -> Iterator[Span]:
@@ -111,11 +107,6 @@ class _Names:
         start = position - (len(before) - len(before.rstrip(_NAME_CHARACTERS)))
         if start < position and text[start - 1 : start] == "\\" and text[start] in "nrtbf":
             start += 1
-        elif text[max(0, start - 1) : start] == "%":
-            start = min(start + 2, position)  # skip "3F" in "%3Fpassword"
-        elif start < position and text[start - 1] in "[;":
-            colors = _COLOR.finditer(text, max(0, start - 24), position)
-            start = max([start, *(color.end() for color in colors)])
         if text[start : match.end("name")] in ("key", "Key", "KEY"):
             which = _WHICH_KEY.search(text[max(0, start - 12) : start])
             start -= len(which[0]) if which else 0

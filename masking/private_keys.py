@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from masking.values import ANSI, Span
+from masking.values import Span
 
 _LONGEST = 16_384  # maximum number of characters to search before a key's footer
 _HEAD = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
@@ -16,7 +16,7 @@ _BODY = re.compile(
 _TAIL = re.compile(rf"{_EDGE}+\Z")
 # What may separate a key's lines: code punctuation, diff markers, quotes and line numbers.
 _MARKERS = (
-    rf"(?:[\s\"',+;(>|#*$→]|{_DASH}|\\++[nrt\"']|{ANSI}|<br ?/?>"
+    rf"(?:[\s\"',+;(>|#*$→]|{_DASH}|\\++[nrt\"']|<br ?/?>"
     r"|\\++u2192|[0-9]{1,6}+(?=[ ]*+(?:[|→:\t]|\\++(?:t|u2192)))|(?<=[0-9]):)"
 )
 _HEADER = r"(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash):[^\n\\\"]{0,200}+"
@@ -27,8 +27,8 @@ _LINE = re.compile(
     rf"(?:{_MARKERS}|{_HEADER})*+(?P<value>{_NO_NUMBER}(?:{_LETTER}{{16,}}+"
     rf"|[A-Za-z0-9+/=]{{1,16}}+(?={_MARKERS}*+-----END)|=[A-Za-z0-9+/]{{4}}))"
 )
-# A key's line may not start inside a run of letters, except after an escape or color sequence.
-_NEW = r"(?:(?<![A-Za-z0-9+/=\\\[<])|(?<=\\[nrt])|(?<=\\u2192)|(?<=[0-9\[]m)|(?<=\[K))"
+# A key's line may not start inside a run of letters, except after an escape sequence.
+_NEW = r"(?:(?<![A-Za-z0-9+/=\\\[<])|(?<=\\[nrt])|(?<=\\u2192))"
 _LAST_LINES = re.compile(
     rf"{_NEW}{_NO_NUMBER}(?:{_LETTER}{{30,}}+"
     rf"|[A-Za-z0-9+/=]{{1,29}}+(?={_MARKERS}{{0,40}}+-----END))"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from masking.private_keys import find_private_keys
-from masking.values import ANSI, Span, has_digit_and_letter, is_placeholder
+from masking.values import Span, has_digit_and_letter, is_placeholder
 
 # The formats of tokens that start with a fixed prefix. To add a service, add a line; review all for
 # each release. Last review: 2026-11-30, of the services' documentation, the default rules of
@@ -358,7 +358,7 @@ _SAMPLE = re.compile(
 )
 _URL_CREDENTIALS = re.compile(
     r"://(?:(?!\d{1,5}[/?#])(?P<user>[^\s\"'<>\\/@:`]{0,128}+):"
-    rf"(?P<password>(?:[^\s\"'<>\\/`]|{ANSI}){{1,512}})"
+    r"(?P<password>[^\s\"'<>\\/`]{1,512})"
     r"|(?P<token>[A-Za-z0-9_.~-]{20,512}+))@(?=[\w\[.$({%-])"
 )
 

@@ -3,7 +3,6 @@
 import re
 
 from masking.values import (
-    ANSI,
     SPACE,
     Field,
     has_digit_and_letter,
@@ -19,10 +18,10 @@ from masking.values import (
 
 _TEXT = rf"[\"']{SPACE}[:,]{SPACE}\\{{0,15}}\""  # the punctuation before the text of a JSON string
 _LINE_START = re.compile(
-    rf"(?:^|\n|\\n|{_TEXT})(?:[ \t>|+-]|{ANSI})*"
+    rf"(?:^|\n|\\n|{_TEXT})[ \t>|+-]*"
     r"(?:(?:export|set|env|ENV|ARG|local|declare -x|setx)[ ]+)?[\"']?\Z"
 )
-_LINE_END = re.compile(rf"[ \t]*+(?:{ANSI})*+[ \t]*+[,;]?(?:\r?\n|\\+[nr\"]|\"|\Z|[ \t]++[#/])")
+_LINE_END = re.compile(r"[ \t]*+[,;]?(?:\r?\n|\\+[nr\"]|\"|\Z|[ \t]++[#/])")
 _WORDS = re.compile(r"[A-Za-z0-9]{2,20}(?:-[A-Za-z0-9]{2,20}){3,9}")  # a passphrase
 _CALL = re.compile(
     r"[\w.$]+\(.*|(?:[<|&]|\$[({]).*"

@@ -5,8 +5,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 MASK = "[masked]"
-# A terminal color sequence, either raw or escaped in a string.
-ANSI = r"(?:\x1b|\\{1,15}(?:[uU]001[bB]|x1[bB]|033|e))\[[0-9;]{0,12}[mKk]"
 SPACE = r"(?:\s|\\{1,15}[rnt]){0,40}+"  # raw or escaped whitespace
 
 

@@ -14,6 +14,9 @@ from masking import MASK
 
 _TAG = re.compile(r'(<[/!]?[A-Za-z](?:[^>"]++|"[^"]*+")*+>)')
 _INLINE = re.compile(r"</?(?:a|b|code|del|em|i|ins|kbd|mark|s|small|span|strong|u)[\s>]")
+_BREAK = (
+    "\x1b[m"  # a color code: text that continues after it is also searched as if it ended there
+)
 _NO_ELEMENTS = re.compile(r'<(?:option|text|textarea|title)\b|<span class="masked">')
 _MARKED = f'<span class="masked">{MASK}</span>'
 # Do not mask attributes that forms and scripts need unchanged, or links within this site.
@@ -34,7 +37,7 @@ class MaskedPage(HttpResponse):
 def mask_page(html: str) -> str:
     """Mask secrets in a page's text and attributes, even if a secret spans several elements."""
     parts = _TAG.split(html)  # text at even indexes, tags at odd indexes
-    separators = ["" if _INLINE.match(tag) else "\n" for tag in parts[1::2]]
+    separators = [_BREAK if _INLINE.match(tag) else "\n" for tag in parts[1::2]]
     texts = list(zip(map(unescape, parts[::2]), [*separators, ""], strict=True))
     for index, masked in _mask_each(texts).items():
         parts[2 * index] = escape(masked, quote=False)

@@ -262,6 +262,11 @@ def test_secret_across_elements_is_masked():
     assert masked.replace(WRAPPED_MASK, "") == html.replace("ghp_", "").replace(LETTERS, "")
 
 
+def test_token_beside_a_word_in_another_element_is_masked():
+    html = f'<i>o4-mini</i><span class="path">{TOKEN}</span><b>openai</b>'
+    assert response_masking.mask_page(html) == html.replace(TOKEN, WRAPPED_MASK)
+
+
 def test_only_visible_attributes_are_masked():
     html = (
         f'<a title="{TOKEN}" href="https://maya:{URL_PASSWORD}@example.org/">x</a>'

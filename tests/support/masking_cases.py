@@ -453,7 +453,7 @@ NAMED_IN_LINES += [
     "user\tmaya\nDB_PASSWORD\t«Hunter22»\nhost\tdb",
     'A=1\nB_TOKEN="«multi\nline12secret»"\nC=2',
     '{"\x1b[01;31m\x1b[Kpassword\x1b[m\x1b[K": "«Hunter22»"}',
-    "https://maya:«\x1b[31mHunter22\x1b[0m»@h",
+    "https://maya:\x1b[31m«Hunter22»\x1b[0m@h",
 ]
 NAMED_IN_JSON += _lines(r"""
 {"a": "la contrase\u00f1a: «Hunter22»"}
@@ -465,7 +465,7 @@ NAMED_IN_JSON += _lines(r"""
 {"a": "B_TOKEN=\"«multi\nline12secret»\""}
 {"a": "DB_PASSWORD=«p&ss=w0rd»\nB=1"}
 {"a": "{\"\u001b[01;31m\u001b[Kpassword\u001b[m\u001b[K\": \"«Hunter22»\"}"}
-{"a": "https://maya:«\u001b[31mHunter22\u001b[0m»@h"}
+{"a": "https://maya:\u001b[31m«Hunter22»\u001b[0m@h"}
 """)
 
 # Strings with several secrets, tested both unchanged and nested in JSON strings.

@@ -2,6 +2,8 @@
 
 import json
 import re
+from html import escape
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -66,6 +68,33 @@ def test_several_secrets_are_masked_in_nested_json(text, depth):
 @pytest.mark.parametrize("template", ["{}", "see {} there", "line\n{}\n", '{{"a": "x\\n{}\\n"}}'])
 def test_token_is_masked_in_any_context(token, template):
     assert mask(template.format(token)) == template.format(MASK)
+
+
+@pytest.mark.parametrize("token", TOKENS[::7])
+@pytest.mark.parametrize("code", ["\x1b[1;31m", "\x1b[m\x1b[K", "\\u001b[0m", "\\x1b[K"])
+@pytest.mark.parametrize("at", [1, 3, 12, -2])
+def test_token_with_a_color_code_inside_is_masked(token, code, at):
+    assert mask(f"see {code}{token[:at]}{code}{token[at:]}{code}.") == f"see {code}{MASK}{code}."
+
+
+@pytest.mark.parametrize("token", TOKENS[::7])
+def test_token_next_to_a_colored_word_is_masked(token):
+    assert mask(f"path\x1b[35m{token}\x1b[mname") == f"path\x1b[35m{MASK}\x1b[mname"
+
+
+@pytest.mark.parametrize(
+    "text", ['password="{}"', "'api_key': '{}',", "TOKEN={}\nA=b", "a?b&pwd={}&c=d"]
+)
+@pytest.mark.parametrize("encode", [escape, quote, lambda text: quote(quote(text))])
+def test_named_secret_in_encoded_text_is_masked_exactly(text, encode):
+    secret = "Tr0ub4dor-3x"
+    encoded = encode(text.format(secret))
+    assert mask(encoded) == encoded.replace(secret, MASK)
+
+
+def test_formats_are_not_read_as_percent_encoding():
+    for text in ("token: %3d items", 'print("%20s" % password)', "100%22", "50% 3Dprinted"):
+        assert mask(text) is text
 
 
 @pytest.mark.parametrize("text", [*CLEAN, *CLEAN_IN_LINES])
