@@ -6,6 +6,7 @@ rule runs in linear time. JSON, even JSON inside JSON strings, stays valid when 
 
 from collections.abc import Iterable
 
+from masking.columns import find_in_columns
 from masking.command_lines import (
     find_command_arguments,
     find_name_value_pairs,
@@ -40,6 +41,7 @@ _FINDERS = (
     find_command_arguments,
     find_in_contexts,
     find_in_table_rows,
+    find_in_columns,
     find_key_settings,
     find_in_objects,
 )

@@ -468,14 +468,47 @@ NAMED_IN_JSON += _lines(r"""
 {"a": "https://maya:\u001b[31m«Hunter22»\u001b[0m@h"}
 """)
 
+# Secrets in columns.
+NAMED_IN_JSON += _lines(r"""
+{"a": "id,username,password,email\n1,bob,«Hunter22»,b@x.y\n"}
+{"a": "user,password\nbob,«letmein»"}
+{"a": "host;user;pass\nh1;root;«Hunter22»\n"}
+{"a": "id\ttoken\n7\t«abcd1234efgh5678»\n"}
+{"a": "| user | password |\n|------|----------|\n| bob | «Hunter22» |\n"}
+{"a": "+----+----------+\n| id | password |\n+----+----------+\n|  1 | «Hunter22» |\n"}
+{"a": " id | token \n----+-------\n  1 | «abcd1234efgh5678»\n(1 row)"}
+{"a": " token \n-------\n «abcd1234efgh5678»\n(1 row)"}
+{"a": "NAME   TOKEN\nci     «abcd1234efgh5678»\n"}
+{"a": "      name     password\n0      bob     «Hunter22»\n"}
+{"a": "INSERT INTO users (name, password) VALUES ('bob', '«letmein»');"}
+{"a": "insert into t(id, token, b)\nvalues (1, '«abcd1234efgh5678»', now())"}
+{"a": "COPY users (id, password) FROM stdin;\n1\t«Hunter22»\n\\."}
+""")
+NAMED_IN_LINES += [
+    '"name","api_key"\n"a, b","«abcd1234efgh5678»"\n',
+    "│ id │ password │\n├────┼──────────┤\n│ 1  │ «Hunter22» │\n└────┴──────────┘",
+    "a,b\r\nuser,password\r\nbob,«Hunter22»\r\n",
+]
+
 # Strings with several secrets, tested both unchanged and nested in JSON strings.
 NAMED_TWICE = _lines(r"""
+INSERT INTO u (a, password) VALUES ('bob','«letmein»'),('al','«it''s me»'),('x', NULL)
+{"a": "user,password\nbob,«Hunter22»\nal,«Hunter33»\n\nsee, Hunter44"}
 Authorization: Digest username="maya", realm="r", response="«0123456789abcdef0123456789abcdef»"
 Authorization: OAuth oauth_consumer_key="«key12345678»", oauth_token="«tok12345678»", oauth_nonce="a1b2c3d4", oauth_signature="«sig12345678»"
 curl -H 'Authorization: OAuth oauth_token="«tok12345678»", oauth_signature="«sig12345678»"' https://x
 """)  # noqa: E501 - realistic lines are long
 
 CLEAN_IN_LINES = [
+    "id,username,email\n1,bob1,b1@x.y\n",
+    "| field | type |\n|---|---|\n| password | varchar(255) |",
+    "| Option | Default |\n|---|---|\n| password | none |",
+    "user,password\nbob,<password>\n",
+    "call(\n    parser,\n    token,\n    func=page1,\n)",
+    "INSERT INTO users (name, password) VALUES (?, ?)",
+    "INSERT INTO users (name, password) VALUES ('x', NULL)",
+    "INSERT INTO users (name, email) VALUES ('bob1', 'b1@x.y')",
+    "Enter user, password\nand then, ab345678",
     '{"password": ["This field is required."]}',
     '{"tokens": ["identifier", "keyword"], "tokens": [1234567890, 1]}',
     '{"tokens": 12345678, "secrets": null, "passwords": []}',
@@ -803,6 +836,8 @@ PIECES = [
 
 # Each of these is repeated many times; masking the result must not take too long.
 HOSTILE = [
+    "pass,", "pass,\n", "a,pass\n", "pass\\n", "| pass |\n", "pass  ", '"pass",', "pass\\t",
+    "insert into a(password)values(", "insert into a(password)values('a'),", "copy a(pass,",
     "password=", '"', "a:a@", "\\\\", "\\", "eyJ.", "eyJ", "-----BEGIN", "sk-", " ", "password='",
     'password="\\"', "://a:", "curl -u a:a", "password=$(", "Cookie: a=", "<password>", "auth\n",
     "-----BEGIN PRIVATE KEY-----", "password: a,b", '{"password":"a \'', "password=\\\\", ".",
