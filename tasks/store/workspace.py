@@ -84,13 +84,14 @@ def context(request: HttpRequest) -> dict[str, Any]:
     return {"store_location": location(), "read_only": settings.TASKS_READ_ONLY}
 
 
-def prepare() -> None:
-    """Create the files of both databases if they do not exist; the site's can only be read by us.
+def prepare(alias: str | None = None) -> None:
+    """Create the file of this database, or those of both, if they do not exist.
 
-    Nothing else creates them, so that a wrong path is reported. Raises WorkspaceError.
+    The site's can only be read by us. Nothing else creates them, so that a wrong path is reported.
+    Raises WorkspaceError.
     """
     for connection in _databases():
-        if not engine(connection).is_file:
+        if alias not in (None, connection.alias) or not engine(connection).is_file:
             continue
         file = _file(connection.settings_dict)
         if connection is store_connection():

@@ -23,7 +23,6 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.core.management.base import OutputWrapper
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.rows import dict_row
 
 from gloamy_site import routers
@@ -480,20 +479,6 @@ def test_memory_does_not_grow_with_the_number_of_tasks(store, file, tmp_path, ot
 
 
 # Copying between databases
-
-
-@pytest.fixture
-def other(monkeypatch):
-    """Let a test connect to a database that the test framework has not prepared."""
-    original = BaseDatabaseWrapper.ensure_connection
-
-    def ensure_connection(self):
-        if self.alias != "other":
-            original(self)
-        elif self.connection is None:
-            self.connect()
-
-    monkeypatch.setattr(BaseDatabaseWrapper, "ensure_connection", ensure_connection)
 
 
 @pytest.mark.parametrize(

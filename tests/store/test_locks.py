@@ -26,7 +26,7 @@ def addresses() -> dict[str, str]:
     """Return one URL for each page that reads the store, keyed by the name of its view."""
     task = [id_to_path("telegram_42")]
     clearing = lifecycle.draft(lifecycle.plan(["telegram_42"]), Actor(Source.COMMAND))
-    step = [TaskCheckpoint.objects.get().pk]
+    step = [TaskCheckpoint.objects.get(task_id="telegram_42").pk]
     return {
         "threads": "/",
         "thread": thread_url("thread", "telegram_42"),

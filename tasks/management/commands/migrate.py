@@ -38,9 +38,9 @@ class Command(base.Command, migrate.Command):
 
     def targets(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the options for each database to migrate; the store needs only the `tasks` app."""
+        workspace.prepare(options["database"])
         if options["database"]:
             return [{"database": options["database"]}]
-        workspace.prepare()
         workspace.check_databases()
         targets = [{"database": DEFAULT_DB_ALIAS}]
         if settings.TASKS_READ_ONLY:

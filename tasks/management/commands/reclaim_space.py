@@ -18,7 +18,8 @@ from tasks.store.daemon import daemon
 class Command(base.Command):
     help = (
         "Tell how much room the store takes. Clearing makes room inside its file, which new threads"
-        " use; the file itself becomes smaller only with --vacuum, while no daemon runs. The site's"
+        " use; the file itself becomes smaller only with --vacuum, which gives way to any program"
+        " that has the store open, such as an agent. The site's"
         " file becomes smaller by itself when archived threads are restored or forgotten; one that"
         " an earlier version made does so after --site --vacuum, which is needed once."
     )
@@ -48,8 +49,15 @@ class Command(base.Command):
         if is_file:
             self.refuse_full_disk(connection, before)
         try:
-            disk_space.vacuum(connection)
-        except DatabaseError as error:
+            if options["site"]:
+                disk_space.vacuum_site(connection)
+            else:
+                disk_space.vacuum_store(connection)
+        except disk_space.InUseError as error:
+            raise CommandError(
+                f"Nothing was changed: {error}. Stop the agents and the site, and try again."
+            ) from error
+        except (DatabaseError, OSError) as error:
             raise CommandError(f"The file is as it was: {error}") from error
         after = disk_space.measure(connection)
         self.show(connection, after)
