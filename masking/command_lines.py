@@ -1,49 +1,112 @@
 """Find secrets in command-line arguments (`mysql -psecret`), statements and name/value pairs."""
 
 import re
-from collections.abc import Iterator
+import string
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from masking.literals import find_matches
+from masking.literals import find_matches, starts
 from masking.values import SPACE, Span, is_placeholder, is_secret_name, stands_out
 
-_FAR = 600  # maximum number of characters between a program's name and its argument
 _QUOTED = (
     r"(?:(?P<open>\\{0,15}[\"'])(?!\s*[:,\]}])(?P<quoted>[^\"'\\\n]{1,1024}+)(?:(?P=open)|\Z)"
-    r"|(?P<bare>[^\s\"'\\`;|&<>]{1,1024}+))"
+    r"|(?P<bare>(?!-)[^\s\"'\\`;|&<>]{1,1024}+))"
 )
-# Each program's name, with a pattern for the option that comes right before its secret.
-_COMMANDS = tuple(
-    (program, re.compile(flag + _QUOTED))
-    for program, flag in (
-        ("mysql", r"-p(?=\S)"),
-        ("mariadb", r"-p(?=\S)"),
-        ("sshpass", r"-p[ ]?"),
-        ("redis-cli", r"-a[ ]{1,4}"),
-        ("ldap", r"-w[ ]{1,4}"),
-        ("xfreerdp", r"/p:"),
-        ("smbclient", r"(?:-U|--user)[ =]?[^\s%\"'\\]{1,64}%"),
-        ("smbclient", r"(?:-U|--user)[ =]?(?=[\\\"']{1,4})[\\]{0,15}[\"'][^\s%\"'\\]{1,64}%"),
-        ("create secret", r"--from-literal[ =][\w.-]{1,64}="),
-        ("zip", r"-P[ ]?"),
-        ("7z", r"-p(?=\S)"),
-        ("openssl", r"-pass(?:in|out)?[ ]{1,4}pass:"),
-        ("openssl", r"pass:(?!\s)"),
-        ("sqlcmd", r"-P[ ]{1,4}"),
-        (
-            "htpasswd",
-            r"-[a-zA-Z]{0,6}b[a-zA-Z]{0,6}[ ](?:-\w[ ]){0,3}[^\s-]\S{0,100}[ ]\S{1,100}[ ]",
-        ),
-        ("curl", r"(?:-b|--cookie)[ =]?(?=[^\s=]{0,100}=)"),
-        ("curl", r"(?:-b|--cookie)[ ](?=[\\\"']{1,4}[^\s=]{0,100}=)"),
-    )
-)
-# Programs that take a secret after `-p`. Searching for `-p` first is faster than for each name.
-_WITH_P = (
-    "docker login", "podman login", "az login", "mongo", "hydra", "medusa", "evil-winrm",
-    "crackmapexec", "nxc", "netexec",
-)  # fmt: skip
-_P = re.compile(r"-p[ ]{1,4}" + _QUOTED)
+# What comes right before a secret in a command, and the programs. A pattern that starts with "-",
+# "/" or "pass" matches an option anywhere after the program, another one right after the program.
+# "?" before a program means that the value must not be an ordinary word.
+_ARGUMENTS = r"""
+-p(?=\S)                         mysql, mariadb, 7z
+-p[ ]?                           sshpass
+-p[ ]+                           docker login, podman login, az login, oc login, mongo, hydra, twine
+-p[ ]+                           medusa, evil-winrm, crackmapexec, nxc, netexec, rdesktop, cqlsh
+-p[ ]+                           ncftpput, unlock-keychain, certutil
+-P[ ]?                           zip, mosquitto, sqlcmd, bcp, ipmitool, ssh-keygen
+-N[ ]+                           ssh-keygen
+-a[ ]+                           redis-cli
+-[AX][ ]+                        snmp
+-w[ ]+                           ldap, security add-
+-t[ ]+                           doctl auth, codecov
+-b[ ]?                           gh secret set
+-k[ ]+                           openssl enc
+-ap[ ]+                          swaks
+-pass(?:in|out)?[ ]+pass:        openssl
+pass:                            openssl
+-u[ ]+[^\s,]+,                   lftp
+(?:-U|--user)[ =]?[^\s%"'\\]+%                        smbclient
+(?:-U|--user)[ =]?(?=[\\"'])\\{0,15}["'][^\s%"'\\]+%   smbclient
+/p:                              xfreerdp
+/p[ ]                            signtool
+/pass:                           cmdkey
+/rp[ ]                           schtasks
+--auth[ =]                       netlify
+--value[ =]                      ssm put-parameter, keyvault secret set
+--key[ =]                        gem push
+--from-literal[ =][\w.-]+=       create secret
+-[a-zA-Z]{0,6}b[a-zA-Z]{0,6}[ ](?:-\w[ ])*[^\s-]\S*[ ]\S+[ ]   htpasswd, mosquitto_passwd
+-[a-zA-Z]{0,6}n[a-zA-Z]{0,6}b[a-zA-Z]{0,6}[ ][^\s-]\S*[ ]      htpasswd
+(?:-b|--cookie)[ =]?(?=[^\s=]{0,100}=)                curl
+(?:-b|--cookie)[ ](?=[\\"']{1,4}[^\s=]{0,100}=)       curl
+[ ](?:-\S+[ ])*(?:token=)?       ?vault login
+[ ](?:-\S+[ ])*                  ?cargo login, ?wandb login, ?snyk auth, ?setapikey, ?authtoken
+[ ](?:-\S+[ ])*                  ?cloudflared service install, ?bw unlock, ?redis-cli auth
+[ ]                              ?:6379> auth, ?config set npmauthtoken, ?--password-file=<(echo
+[ ]\S+[ ]                        ?bw login, ?wpa_passphrase, ?add_user, ?change_password
+[ ]\S+[ ](?:/user:\S+[ ])?       ?net use, ?net user
+[ ]\S+[ ]/user:\S+[ ]            ?net use
+[ ]\w:[ ]\S+[ ]                ?net use
+[ ]\S+[ ]                        ?config http-basic, ?env add, ?config pypi-token
+\.\S+[ ](?:\S+[ ])?              ?config http-basic, ?config pypi-token
+[ ]\S+[ ]\S+[ ]\S+[ ]            ?mc alias set
+[ ](?:\S+[ ]){2,9}?pass[ ]       ?rclone config create
+\S*[ ](?:[\w.-]+/)?[\w.-]+:      impacket-
+[ ]\S*(?:secret|token)\S*[ ]     aws configure set
+[ ]\S*_(?:authtoken|auth|password)[ =]                npm config set
+<<<[ ]?                          sudo -s, kinit, passwd, secret-tool, gh auth, docker login
+[ =]["']?echo[ ]                 --password-command
+"""
+
+
+class _Argument(NamedTuple):
+    """A secret argument of some programs."""
+
+    pattern: re.Pattern[str]
+    programs: tuple[str, ...]  # in lowercase
+    is_unsure: bool  # whether an ordinary word is no secret
+
+
+_HEAD = re.compile(r"(?:^|^\(\?:|\|)-(\[[^\]]*\]|[\w-])")
+_LIMITS = (("]+", "]{1,64}"), (r"\S+", r"\S{1,200}"), (r"\S*", r"\S{0,200}"), (")*", "){0,4}"))
+
+
+def _read_arguments() -> tuple[dict[str, list[_Argument]], dict[str, list[_Argument]]]:
+    """Return the options by the literals they start with, and other arguments by program."""
+    options: dict[str, list[_Argument]] = {}
+    others: dict[str, list[_Argument]] = {}
+    for line in _ARGUMENTS.strip().splitlines():
+        before, names = re.split(r"\s{2,}", line)
+        programs = tuple(name.lstrip("?") for name in names.split(", "))
+        pattern = before
+        for unlimited, limited in _LIMITS:
+            pattern = pattern.replace(unlimited, limited)
+        argument = _Argument(re.compile(pattern + _QUOTED), programs, "?" in names)
+        firsts = _HEAD.findall(before) if before.startswith(("-", "(?:-")) else ()
+        heads = [f"-{c}" for c in _LETTERS if any(re.fullmatch(first, c) for first in firsts)]
+        if before.startswith(("/", "pass:", "<<<")):
+            heads = [before.partition("[")[0]]
+        for head in heads:
+            options.setdefault(head, []).append(argument)
+        for program in () if heads else programs:
+            others.setdefault(program, []).append(argument)
+    return options, others
+
+
+_LETTERS = string.ascii_letters + "-"
+_OPTIONS, _OTHERS = _read_arguments()
+_OPTION = re.compile(r"-(?<=[\s\"']-)[A-Za-z-]")
+_OTHER_HEADS = tuple(head for head in _OPTIONS if head[0] != "-")
 _NO_ARGUMENT = re.compile(r"[0-9]{1,3}|27[0-9]{3}|[0-9]+:[0-9]+|\S+\.(?:zip|7z)")
+_FAR = 500  # maximum number of characters between a program's name and its argument
 _USER = re.compile(
     r"-(?:[a-zA-Z]{0,6}u|-user|-proxy-user|U|a|-auth)[ =]{0,3}(?P<open>\\{0,15}[\"'])?"
     r"(?P<user>[^\s:\"'\\$`/]{1,128}+):(?!//)"
@@ -101,11 +164,17 @@ def find_statement_values(text: str, lower: str) -> Iterator[Span]:
 
 def find_command_arguments(text: str, lower: str) -> Iterator[Span]:
     """Yield secrets in command-line arguments, in .netrc and .pgpass lines, and after `bearer`."""
-    for program, pattern in _COMMANDS:
-        if program in lower:
-            yield from _arguments(text, lower, (program,), pattern)
-    if "-p " in lower:
-        yield from _arguments(text, lower, _WITH_P, _P)
+    for option in _OPTION.finditer(text):
+        yield from _after(text, lower, option.start(), _OPTIONS.get(option[0], ()))
+    for head in _OTHER_HEADS:
+        for start in starts(text, head):
+            yield from _after(text, lower, start, _OPTIONS[head])
+    for program, arguments in _OTHERS.items():
+        for start in starts(lower, program):
+            for argument in arguments:
+                match = argument.pattern.match(lower, start + len(program))
+                if match and _is_secret_argument(text[slice(*match.span(_part(match)))], argument):
+                    yield Span(*match.span(_part(match)))
     if any(program in lower for program in _USER_PROGRAMS):
         for match in _USER.finditer(text):
             near = any(_is_argument(lower, program, match.start()) for program in _USER_PROGRAMS)
@@ -120,16 +189,21 @@ def find_command_arguments(text: str, lower: str) -> Iterator[Span]:
                 yield Span(*match.span("value"))
 
 
-def _arguments(
-    text: str, lower: str, programs: tuple[str, ...], pattern: re.Pattern[str]
-) -> Iterator[Span]:
-    """Yield the values that the pattern matches in arguments to any of the given programs."""
-    for match in pattern.finditer(text):
-        part = _part(match)
-        if is_placeholder(match[part]) or _NO_ARGUMENT.fullmatch(match[part]):
-            continue
-        if any(_is_argument(lower, program, match.start()) for program in programs):
-            yield Span(*match.span(part))
+def _after(text: str, lower: str, start: int, arguments: Iterable[_Argument]) -> Iterator[Span]:
+    """Yield the secret that follows an option of a program named earlier on the line."""
+    for argument in arguments:
+        match = argument.pattern.match(text, start)
+        if match and any(_is_argument(lower, program, start) for program in argument.programs):
+            span = Span(*match.span(_part(match)))
+            if _is_secret_argument(text[span.start : span.end], argument):
+                yield span
+
+
+def _is_secret_argument(value: str, argument: _Argument) -> bool:
+    """Return whether an argument is not a placeholder, a name or a port."""
+    if is_placeholder(value) or is_secret_name(value) or _NO_ARGUMENT.fullmatch(value):
+        return False
+    return not argument.is_unsure or (stands_out(value) and "=" not in value)
 
 
 def _part(match: re.Match[str]) -> str:
@@ -144,12 +218,6 @@ def _values(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
 
 
 def _is_argument(lower: str, program: str, position: int) -> bool:
-    """Return whether the position starts an argument of a program named earlier on the line."""
-    if (
-        position
-        and lower[position - 1] not in " \t\n\"'"
-        and not lower.startswith("pass", position)
-    ):
-        return False
+    """Return whether a program is named earlier on the line, or in a command that it continues."""
     start = lower.rfind(program, max(0, position - _FAR), position)
     return start >= 0 and "\n" not in lower[start:position].replace("\\\n", "")

@@ -37,9 +37,11 @@ _ROW = re.compile(
     r"\|[ ]{0,20}[`*]{0,2}(?P<name>[\w.-]{2,64}+(?:[ ][\w.-]{1,40}+){0,2}+)[`*]{0,2}[ ]{0,60}"
     r"\|[ ]{0,20}`?(?P<value>[^\s|`\"'\\]{4,256}+)`?[ ]{0,60}(?=\|)"
 )
-_TABBED = re.compile(
-    r"(?:\t|\\{1,15}t)(?P<value>[^\s|`\"'\\]{4,256}+)(?=[ \r]?(?:\n|\Z|\\{1,15}[nr\"]|\"))"
-)
+_TABBED = tuple(
+    (tab, re.compile(rf"{re.escape(tab)}(?P<value>[^\s|`\"'\\]{{4,256}}+)"
+                     r"(?=[ \r]?(?:\n|\Z|\\{1,15}[nr\"]|\"))"))
+    for tab in ("\t", "\\t")
+)  # fmt: skip
 _BEFORE_NAME = re.compile(r"[\n\t\"]|\\+[nt]")
 
 
@@ -49,9 +51,9 @@ def find_in_table_rows(text: str, lower: str) -> Iterator[Span]:
         for match in _ROW.finditer(text):
             if _is_in_row(match["name"], match["value"]):
                 yield Span(*match.span("value"))
-    if "\t" in lower or "\\t" in lower:
-        for match in _TABBED.finditer(text):
-            before = text[max(0, match.start() - _LONGEST_NAME) : match.start()]
+    for tab, pattern in _TABBED:
+        for match in pattern.finditer(text) if tab in text else ():
+            before = text[max(0, match.start() - _LONGEST_NAME) : match.start()].rstrip("\\")
             if _is_in_row(_BEFORE_NAME.split(before)[-1].strip(), match["value"]):
                 yield Span(*match.span("value"))
 

@@ -28,11 +28,8 @@ _POWERSHELL = rf"convertto-securestring[ ](?:-string[ ])?(?:{_IN_QUOTES}|(?![-$(
 _PAIR = rf"auth(?:[ ]?=[ ]?)?\({_TEXT},[ ]?{_IN_QUOTES}"
 _CALL = rf"password\((?:(?<=set_password\()|(?<=setpassword\())[ ]?{_IN_QUOTES}[ ]?\)"
 _SQLPLUS = r"sqlplus[ ](?:-\w{1,8}[ ]){0,3}[\w.]{1,64}+/(?P<bare>[^\s/@\"'\\]{1,128}+)@"
-_AWS = rf"aws configure set[ ]\S{{0,40}}(?:secret|token)\w{{0,40}}[ ]{_BARE}"
-_NPM = rf"npm config set[ ]\S{{0,200}}_(?:authtoken|auth|password)[ =]{_BARE}"
 _PROVIDED = rf"key provided:[ ]{_BARE}"
 _WITH = rf"with password[ ]{_BARE}"
-_NGROK = rf"ngrok[ ](?:config[ ])?(?:add-)?authtoken[ ]{_BARE}"
 _DSN = r":(?P<bare>[^\s:@\"'\\/]{1,256}+)@tcp\("
 _N, _O = r"(?:ñ|\\{1,15}u00f1)", r"[ ]?:[ ]{1,4}"
 _SPANISH = rf"contrase{_N}a(?:{_O}|[ ]es[ ]){_BARE}"
@@ -49,12 +46,9 @@ _CONTEXTS = tuple(
         ("auth", _PAIR, False),
         ("password(", _CALL, False),
         ("sqlplus", _SQLPLUS, False),
-        ("aws configure", _AWS, False),
-        ("npm config", _NPM, False),
         ("response=", _DIGEST, False),
         ("key provided:", _PROVIDED, True),
         ("with password ", _WITH, True),
-        ("ngrok", _NGROK, True),
         ("@tcp(", _DSN, False),
         ("contrase", _SPANISH, True),
         ("mot de passe", _FRENCH, True),

@@ -12,13 +12,14 @@ def find_matches(
 ) -> Iterator[re.Match[str]]:
     """Yield what `pattern.finditer(text)` does, if all matches start with one of the literals."""
     end = 0
-    for start in sorted(start for literal in literals for start in _starts(text, literal)):
+    for start in sorted(start for literal in literals for start in starts(text, literal)):
         if start >= end and (match := pattern.match(text, start)):
             yield match
             end = match.end()
 
 
-def _starts(text: str, literal: str) -> Iterator[int]:
+def starts(text: str, literal: str) -> Iterator[int]:
+    """Yield where a literal occurs in the text."""
     start = text.find(literal)
     while start >= 0:
         yield start

@@ -444,6 +444,26 @@ evil-winrm -i h -u maya -p «Hunter22»
 crackmapexec smb h -u maya -p '«Hunter22»'
 nxc smb h -u maya -p «Hunter22»
 xfreerdp /u:maya /p:«Hunter22» /v:h
+mosquitto_pub -h broker -u dev -P «Hunter22» -t a
+mosquitto_passwd -b file maya «Hunter22»
+vault login «abcd1234efgh5678»
+vault login -no-print token=«abcd1234efgh5678»
+net use Z: \\\\server\share «Hunter22» /user:maya
+net use \\\\server\share /user:D\maya «Hunter22»
+net user maya «Hunter22» /add
+cmdkey /add:server /user:maya /pass:«Hunter22»
+127.0.0.1:6379> AUTH «Hunter22»
+ssh-keygen -t ed25519 -N '«Hunter22»' -f id
+lftp -u maya,«Hunter22» sftp://h
+rabbitmqctl add_user maya «Hunter22»
+wpa_passphrase Home «Hunter22»
+sudo -S whoami <<< '«hunter»'
+kinit maya <<< «hunter»
+poetry config pypi-token.pypi «abcd1234efgh5678»
+composer config http-basic.repo.example.org maya «abcd1234efgh5678»
+mc alias set m http://h:9000 maya «Hunter22»
+["mysql","-uroot","-p«hunter»"]
+swaks -t a@b.c -au u -ap «Hunter22»
 contraseña: «Hunter22»
 Mot de passe : «Hunter22»
 Das Passwort lautet: «Hunter22»
@@ -741,6 +761,19 @@ withCredentials:false,timeout:0
 """)
 
 CLEAN += _lines(r"""
+vault login -method=userpass username=bob1
+vault login fails
+net use Z: /delete
+net user maya /active:yes
+the user should net use 5 lines
+mosquitto_sub -p 1883 -t a
+ssh-keygen -t ed25519 -N '' -f id
+mysql -p3306x.sql.zip
+mkdir -p tmp1/a2
+sudo -S ls <<< "$PASSWORD"
+poetry config pypi-token.pypi $TOKEN1
+cargo login --help
+wandb login --relogin
 sk-proj-your-openai-key-goes-here
 sk-ant-api03-xxxxxxxxxxxxxxxxxxxx
 ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
