@@ -183,7 +183,7 @@ class DatabaseErrorMiddleware(MiddlewareMixin):
         if isinstance(exception, Error):  # for example, a locked database; it may recover
             logger.error("The database did not answer: %s", request.path, exc_info=exception)
             if connections[INDEX].errors_occurred:
-                following.repair()
+                following.repair(exception)
                 return errors.store_unavailable(request, INDEX_FAILED)
             store = store_connection()
             failed = store if store.errors_occurred else connections[DEFAULT_DB_ALIAS]

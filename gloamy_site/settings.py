@@ -137,6 +137,8 @@ def _index() -> dict[str, Any]:
     database = _with_options(file)
     options = database["OPTIONS"] | {"transaction_mode": "IMMEDIATE"}
     options["init_command"] += "; PRAGMA secure_delete = ON"  # so that nothing erased stays in it
+    # If it has to be in memory, its readers would otherwise fail while a thread writes.
+    options["init_command"] += "; PRAGMA read_uncommitted = ON"
     return database | {"CONN_MAX_AGE": 60, "OPTIONS": options}
 
 

@@ -18,8 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from tasks.engines import engine
@@ -42,6 +43,7 @@ COMPARE_SECONDS = 60  # at least, between two comparisons of everything
 COMPARE_SHARE = 50  # comparisons take at most one part in so many of the time
 # A write's time is from before it waited for the store's lock, and clocks of two machines differ.
 SLACK = timedelta(seconds=120)
+_UNWRITABLE = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")  # starts of SQLite's error names
 
 _MARK_LATEST = """
     UPDATE task_index_indexedtask AS task SET is_latest = NOT is_latest
@@ -90,7 +92,8 @@ def refresh_threads(thread_ids: Collection[str]) -> None:
         keys = stored | set(indexed.values_list("key", flat=True))
         refresh(keys)
         newest = IndexState.objects.filter(last_rowid__in=filter(str.isdecimal, keys))
-        newest.update(last_rowid=entries.last_ids()[0])  # or it would look like another store
+        with _following:  # or it would look like another store
+            newest.update(last_rowid=entries.last_ids()[0])
         with connections[_alias()].cursor() as cursor:  # leave nothing that was erased in the log
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except (DatabaseError, StoreError) as error:
@@ -132,7 +135,8 @@ def _compare_after(began: datetime, files: object) -> None:
     """Record which state of the store a comparison has seen, and when the next one may begin."""
     now = timezone.now()
     pause = max(timedelta(seconds=COMPARE_SECONDS), COMPARE_SHARE * (now - began))
-    IndexState.objects.update(compared=repr(files), compare_after=now + pause)
+    with _following:
+        IndexState.objects.update(compared=repr(files), compare_after=now + pause)
 
 
 def _is_comparison_due(state: IndexState) -> bool:
@@ -146,6 +150,7 @@ def _catch_up(seconds: float) -> IndexState:
     """Look for changes, and build for some seconds if the index is not complete."""
     global _seen
     with _following:
+        _reopen_if_replaced()
         deadline, seen = time.monotonic() + seconds, _file_state()
         state = _state()
         if seen is None or (seen, state.is_complete) != (_seen, True):
@@ -158,6 +163,19 @@ def _catch_up(seconds: float) -> IndexState:
                 state = _state()  # another process may have been at work
                 _build(state)
     return state
+
+
+def _reopen_if_replaced() -> bool:
+    """Close this thread's connection if its file was deleted, or replaced by another thread."""
+    connection: Any = connections[_alias()]
+    name = str(connection.settings_dict["NAME"])
+    inode = _stat(Path(name))
+    file = (name, inode and inode[:2])
+    is_replaced = getattr(connection, "index_file", file) != file
+    if is_replaced and not connection.in_atomic_block:
+        BaseDatabaseWrapper.close(connection)  # its own method does not close one in memory
+    connection.index_file = file
+    return is_replaced
 
 
 def _file_state() -> tuple[object, ...] | None:
@@ -285,42 +303,53 @@ def _in_background(work: Callable[[], object]) -> None:
 
 
 def _repairing(work: Callable[[], T]) -> T:
-    """Do the work, again with a new index if this one is damaged."""
-    try:
-        return work()
-    except DatabaseError:  # errors of the store are StoreErrors
-        if not repair():
-            raise
-        return work()
+    """Do the work, again with a new index if this one is damaged, and then with one in memory."""
+    for _ in range(2):
+        try:
+            return work()
+        except DatabaseError as error:  # errors of the store are StoreErrors
+            if not repair(error):
+                raise
+    return work()
 
 
-def repair() -> bool:
+def repair(error: Exception) -> bool:
     """Replace the index if it is missing or damaged, if need be by one in memory.
 
-    Returns whether it can be used now.
+    `error` is the one that it caused. Returns whether the index can be used now.
     """
     global problem
     connection: Any = connections[_alias()]
-    if connection.in_atomic_block or connection.is_in_memory_db():
+    if connection.in_atomic_block:
         return False
+    if connection.is_in_memory_db():  # another thread has replaced it
+        return _reopen_if_replaced()
     try:
         file = workspace.file_of(connection)
         with _only_process(file.parent):
             connection.close()
             if _is_sound():  # another process has replaced it, or it was only busy
-                return True
+                if not _is_unwritable(error):
+                    return True
+                raise error
             connection.close()
             for end in ("", "-wal", "-shm"):
                 file.with_name(file.name + end).unlink(missing_ok=True)
             workspace.make_private_file(file)
             _create_tables()
-    except (OSError, DatabaseError, workspace.WorkspaceError) as reason:
+    except (OSError, DatabaseError, CommandError) as reason:
         problem = str(getattr(reason, "strerror", None) or reason)
         logger.warning("The index is kept in memory: %s", reason)
         connection.close()
         connection.settings_dict["NAME"] = f"file:index-{os.getpid()}?mode=memory&cache=shared"
+        _reopen_if_replaced()
         _create_tables()
     return True
+
+
+def _is_unwritable(error: Exception) -> bool:
+    """Return whether the error means that the index cannot be written, as on a full disk."""
+    return getattr(error.__cause__, "sqlite_errorname", "").startswith(_UNWRITABLE)
 
 
 def _is_sound() -> bool:
