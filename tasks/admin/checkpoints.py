@@ -86,7 +86,7 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
     def row_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         task = admin_tasks().for_changelist().filter(pk=row.task_id).first()
         outline_rows = TaskCheckpoint.objects.filter(pk=row.pk).outline_rows()
-        outlines = build_outlines(outline_rows, task or row)  # both kinds of row have `created_at`
+        outlines = build_outlines(outline_rows)
         problems = invalid_values(row, (*COLUMNS, "checkpoint_note"))
         if task is None:
             problems.append("task_id: there is no such task")

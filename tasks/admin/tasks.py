@@ -215,5 +215,5 @@ def _checkpoints_context(page: ThreadPage, checkpoints: Any) -> dict[str, Any]:
     attempts = number_attempts(pairs)
     page_obj = Paginator(pairs, STEPS_PER_PAGE).get_page(page.request.GET.get("p"))
     rows = checkpoints.filter(id__in=[id_ for id_, _ in page_obj.object_list])
-    steps = build_outlines(rows.outline_rows(), page.record)
+    steps = build_outlines(rows.outline_rows())
     return {"page_obj": page_obj, "steps": [(step, attempts[step.id]) for step in steps]}

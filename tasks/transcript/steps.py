@@ -19,7 +19,6 @@ from tasks.transcript.text_preview import Output, Text, format_size
 from tasks.transcript.tool_calls import Call
 
 OK, FAILED, NO_TOOL, UNREADABLE = "ok", "failed", "none", "unreadable"
-MAX_FIRST_STEP = 600  # seconds; if the first checkpoint took longer, the start time is unknown
 MANY_STEPS = 1_000
 MAX_ITEMS_LENGTH = 8_000_000  # characters; a page reads only the start of anything longer
 
@@ -37,7 +36,7 @@ class Outline:
     has_more: bool
     outcome: str
     length: int
-    started_at: datetime | None  # None if unknown
+    started_at: datetime | None  # None for the first step of an attempt: nothing records its start
     ended_at: datetime | None
     seconds: float | None = field(init=False)  # its duration, None if its start or end is unknown
     failed: bool = field(init=False)
@@ -84,12 +83,12 @@ def read_outlines(task: TaskRecord) -> list[Outline]:
     checkpoints = TaskCheckpoint.objects.filter(task_id=task.task_id)
     count: Any = task.checkpoint_count
     if not isinstance(count, int) or count < MANY_STEPS:
-        return build_outlines(checkpoints.outline_rows(), task)
+        return build_outlines(checkpoints.outline_rows())
     kept = _kept_rows(workspace.identity(), task.task_id)
     known = kept.copy() if _are_stored(kept, checkpoints) else []
     newer = checkpoints.filter(id__gt=known[-1][0]) if known else checkpoints
     kept[:] = rows = [*known, *newer.outline_rows()]
-    return build_outlines(rows, task)
+    return build_outlines(rows)
 
 
 @lru_cache(maxsize=8)
@@ -108,7 +107,7 @@ def _are_stored(rows: Sequence[tuple[Any, ...]], checkpoints: TaskCheckpointQuer
     return is_same and checkpoints.filter(id__lte=last).count() == len(rows)
 
 
-def build_outlines(rows: Iterable[tuple[Any, ...]], task: TaskRecord) -> list[Outline]:
+def build_outlines(rows: Iterable[tuple[Any, ...]]) -> list[Outline]:
     """Build the outlines of a task's steps from the rows of `outline_rows()`.
 
     Rows without an id are skipped. They occur only in tables that other tools have rebuilt.
@@ -118,10 +117,7 @@ def build_outlines(rows: Iterable[tuple[Any, ...]], task: TaskRecord) -> list[Ou
     outlines: list[Outline] = []
     for id_, step_index, created_at, start, length, has_failure, has_more in rows:
         attempt, ended_at = attempt_of[id_], _datetime(created_at)
-        if outlines and outlines[-1].attempt == attempt:
-            started_at = outlines[-1].ended_at
-        else:
-            started_at = None if outlines else _start_of(task, ended_at)
+        is_first = not outlines or outlines[-1].attempt != attempt
         tool, outcome = _first_call(start)
         if outcome == OK and has_failure:
             outcome = FAILED
@@ -134,7 +130,7 @@ def build_outlines(rows: Iterable[tuple[Any, ...]], task: TaskRecord) -> list[Ou
                 has_more=bool(tool and has_more),
                 outcome=outcome,
                 length=length or 0,
-                started_at=started_at,
+                started_at=None if is_first else outlines[-1].ended_at,
                 ended_at=ended_at,
             )
         )
@@ -154,24 +150,16 @@ def _first_call(start: Any) -> tuple[str, str]:
         return "", UNREADABLE
 
 
-def _start_of(task: TaskRecord, first: datetime | None) -> datetime | None:
-    """Return when the first attempt began, or None if `created_at` may be from an earlier run."""
-    created = _datetime(task.created_at)
-    if created is None or first is None:
-        return None
-    return created if 0 <= (first - created).total_seconds() <= MAX_FIRST_STEP else None
-
-
 def _datetime(value: Any) -> datetime | None:
     return value if isinstance(value, datetime) else None
 
 
 def last_attempt_seconds(steps: Sequence[Outline], task: TaskRecord) -> float | None:
-    """Return how long the last attempt took, from its first checkpoint if its start is unknown."""
+    """Return the time from the last attempt's first checkpoint to its end."""
     last = [step for step in steps if step.attempt == steps[-1].attempt]
     if not last:
         return None
-    start = last[0].started_at or last[0].ended_at
+    start = last[0].ended_at
     ends = [last[-1].ended_at, _datetime(task.completed_at)]
     end = max(filter(None, ends), default=None)
     return None if start is None or end is None else max(0.0, (end - start).total_seconds())

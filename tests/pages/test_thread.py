@@ -717,6 +717,14 @@ def test_page_names_its_run_and_is_followed_after_its_end(viewer: Client):
     assert data(live(viewer).content.decode())["attempt"] == ""
 
 
+def test_duration_of_the_first_step_is_unknown(viewer: Client):
+    run(2)
+    TaskRecord.objects.update(created_at=A_MOMENT)  # the thread's age is not the run's start
+    content = page(viewer, show="checkpoints")
+
+    assert content.count("duration unknown") == 2  # in the timeline and in the list of steps
+
+
 def test_live_of_a_missing_thread_is_not_found(viewer: Client):
     assert live(viewer).status_code == 404
 

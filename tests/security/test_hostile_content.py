@@ -285,7 +285,7 @@ def test_invisible_characters_are_escaped_by_name():
 def test_bar_label_fits_after_escaping(store):
     fill_store(store, ["\u202e" + "x" * 200, "a\u202eb"])
     record = TaskRecord.objects.get(thread_id="a\u202eb")
-    outlines = build_outlines(record.checkpoints.outline_rows(), record)
+    outlines = build_outlines(record.checkpoints.outline_rows())
 
     assert [label_of([step]) for step in outlines] == ["a[U+202E]b +"] * 2 + ["a[U+202E]b"] * 2
 

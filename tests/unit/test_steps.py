@@ -77,7 +77,7 @@ def test_outline_has_the_outcome_and_the_tool(
     record = task()
     checkpoint(record, items_json=stored)
 
-    [outline] = build_outlines(record.checkpoints.outline_rows(), record)
+    [outline] = build_outlines(record.checkpoints.outline_rows())
 
     assert (outline.outcome, outline.tool, outline.has_more) == (outcome, tool, has_more)
 
@@ -90,7 +90,7 @@ def test_outlines_take_one_query_without_whole_items(
         checkpoint(record, number, items_json=items({"output": "x" * 10_000}))
 
     with store_queries() as queries:
-        build_outlines(record.checkpoints.outline_rows(), record)
+        build_outlines(record.checkpoints.outline_rows())
 
     assert len(queries) == 1
     columns = re.split(r", (?![^(]*\))", queries[0]["sql"].partition(" FROM ")[0])
@@ -153,33 +153,27 @@ def outline_rows(*times: float, **fields: Any):
     record = stored_task(**fields)
     for number, seconds in enumerate(times, 1):
         checkpoint(record, number, created_at=at(seconds))
-    return build_outlines(record.checkpoints.outline_rows(), record), record
+    return build_outlines(record.checkpoints.outline_rows()), record
 
 
 def test_step_lasts_from_the_previous_checkpoint_to_its_own():
     outlines, _ = outline_rows(4, 10, 9, 30)
 
-    assert [step.seconds for step in outlines] == [4, 6, 0, 21]
+    assert [step.seconds for step in outlines] == [None, 6, 0, 21]
 
 
-def test_first_step_of_an_old_thread_has_no_duration():
-    outlines, _ = outline_rows(700, 710)
-
-    assert [step.seconds for step in outlines] == [None, 10]
-
-
-def test_first_step_of_a_later_attempt_has_no_duration():
+def test_first_step_of_each_attempt_has_no_duration():
     record = stored_task()
     for number, seconds in ((1, 5), (2, 9), (1, 50), (2, 57)):
         checkpoint(record, number, created_at=at(seconds))
 
-    outlines = build_outlines(record.checkpoints.outline_rows(), record)
+    outlines = build_outlines(record.checkpoints.outline_rows())
 
-    assert [step.seconds for step in outlines] == [5, 4, None, 7]
+    assert [step.seconds for step in outlines] == [None, 4, None, 7]
 
 
 @pytest.mark.parametrize(
-    ("completed_at", "expected"), [(at(40), 40), (at(20), 30), (None, 30), ("soon", 30)]
+    ("completed_at", "expected"), [(at(40), 30), (at(20), 20), (None, 20), ("soon", 20)]
 )
 def test_last_attempt_lasts_to_its_end(completed_at: str | None, expected: float):
     outlines, record = outline_rows(10, 30)
@@ -194,7 +188,7 @@ def stepped(*stored: str, notes: tuple[str, ...] = ()) -> list[Step]:
     for number, each in enumerate(stored, 1):
         note = notes[number - 1] if notes else None
         checkpoint(record, number, items_json=each, checkpoint_note=note)
-    outlines = build_outlines(record.checkpoints.outline_rows(), record)
+    outlines = build_outlines(record.checkpoints.outline_rows())
     return build_steps(outlines, record.checkpoints.in_bulk(), None)
 
 
