@@ -1,9 +1,10 @@
-"""Reads the beginnings and lengths of large stored values without reading the values in full.
+"""Reads the beginnings, ends and lengths of large stored values without reading them in full.
 
 A history may take up hundreds of megabytes, and SQLite's `substr` and `length` read all of it. A
 blob handle reads only the requested pages, finds the length in the row's header, and can open
 values that are too large for SQLite to return (`untrusted.MAX_VALUE_SIZE`). PostgreSQL stores large
-values out of line, knows their lengths, and decompresses only the beginning.
+values out of line, knows their lengths, and decompresses only the beginning. To find the end of a
+value, both must go through it, so only ends of values up to `FARTHEST_END` are read.
 """
 
 import codecs
@@ -16,8 +17,9 @@ from typing import Any, NamedTuple, Self, TypeVar
 import msgspec
 from django.db import OperationalError, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Func
-from django.db.models.functions import Left, Substr
+from django.db.models import Case, F, Func, Value, When
+from django.db.models.functions import Left, Right, Substr
+from django.db.models.lookups import GreaterThan
 
 from tasks.engines import engine
 
@@ -26,6 +28,7 @@ Q = TypeVar("Q", bound=models.QuerySet[Any])
 
 Beginnings = Mapping[str, tuple[str, int]]  # name → (column, number of characters to read)
 
+FARTHEST_END = 1_000_000  # bytes
 CHUNK_SIZE = 32_000_000  # bytes per chunk when a value is streamed
 PART_SIZE = 200_000  # bytes per chunk when a value is looked through, which is fastest
 # The columns stored after the histories. To reach them, SQLite must read through the histories.
@@ -68,6 +71,7 @@ class BoundedQuerySet(models.QuerySet[M]):
     """A queryset that can load the beginnings of large columns instead of their full values."""
 
     _beginnings: Beginnings = MappingProxyType({})  # the beginnings to read with blob handles
+    _ends: Beginnings = MappingProxyType({})  # the ends to read with blob handles
     _raw_columns: tuple[str, ...] = ()  # the columns to read in full with blob handles
 
     def with_beginnings(self, **beginnings: tuple[str, int]) -> Self:
@@ -80,6 +84,22 @@ class BoundedQuerySet(models.QuerySet[M]):
         for name, (column, most) in beginnings.items():
             start, length = Left(column, most), _OctetLength(F(column))
             rows = rows.annotate(**{f"{name}_start": start, f"{name}_length": length})
+        return rows
+
+    def with_ends(self, **ends: tuple[str, int]) -> Self:
+        """Load `NAME_end` for each NAME=(column, bytes), which PostgreSQL counts as characters.
+
+        It is "" for values that are no text or longer than `FARTHEST_END`. Needs `with_beginnings`.
+        """
+        rows = self.all()
+        if engine(connections[self.db]).has_blob_handles:
+            rows._ends = ends
+            return rows
+        for name, (column, most) in ends.items():
+            size = _OctetLength(F(column))
+            is_far = GreaterThan(size, FARTHEST_END)
+            end = Case(When(is_far, then=Value("")), default=Right(column, most))
+            rows = rows.annotate(**{f"{name}_end": end})
         return rows
 
     def with_raw_text(self, *columns: str) -> Self:
@@ -96,6 +116,7 @@ class BoundedQuerySet(models.QuerySet[M]):
     def _clone(self) -> Self:
         clone: Self = super()._clone()  # type: ignore[misc]
         clone._beginnings, clone._raw_columns = self._beginnings, self._raw_columns
+        clone._ends = self._ends
         return clone
 
     def _fetch_all(self) -> None:
@@ -109,6 +130,10 @@ class BoundedQuerySet(models.QuerySet[M]):
             for row in rows:
                 if self._beginnings:
                     row.__dict__ |= _attributes(connection, row, self._beginnings)
+                columns = [column for column, _ in self._ends.values()]
+                values = _values(raw, row._meta.db_table, row.rowid, columns)
+                for name, (column, most) in self._ends.items():
+                    row.__dict__[f"{name}_end"] = values[column].end(raw, most)
                 for column, value in _values(
                     raw, row._meta.db_table, row.rowid, self._raw_columns
                 ).items():
@@ -234,6 +259,16 @@ class _Value(NamedTuple):
         else:
             text = whole.decode("utf-8", "replace")
         return text.partition("\0")[0][:most]  # ends at the first NUL, as SQLite's `substr` does
+
+    def end(self, raw: sqlite3.Connection, most: int) -> str:
+        """Return the last `most` bytes of a text, or "" if it is longer than `FARTHEST_END`."""
+        if self.kind != "text":
+            return ""
+        with self._open(raw) as blob:
+            if len(blob) > FARTHEST_END:
+                return ""
+            blob.seek(max(0, len(blob) - most))
+            return blob.read().decode("utf-8", "replace")
 
     def whole(self, raw: sqlite3.Connection) -> Any:
         """Return the full value, which is `msgspec.Raw` if it is text."""

@@ -23,6 +23,7 @@ M = TypeVar("M", bound=models.Model)
 
 PREFIX_LENGTH = 16_384  # characters of each history that a list page reads
 RESUMABLE_PREFIX_LENGTH = 1_000_000  # characters that a thread page searches for a user turn
+END_LENGTH = 65_536  # bytes of the end of a history, where the latest request is looked for
 NOTE_LENGTH = 1_000  # characters of each note or error that a list page reads
 ITEMS_PREFIX_LENGTH = 300  # characters of a checkpoint's items, enough for the first tool's name
 DISPLAY_LENGTH = 20_000  # maximum characters of a value shown on a page; a link leads to the rest
@@ -118,8 +119,8 @@ class TaskRecordQuerySet(OrderedQuerySet["TaskRecord"]):
         return self.only("task_id", "updated_at", "status").annotate(last_checkpoint=last)
 
     def for_list(self) -> Self:
-        """Read only the beginnings of the text columns that have no length limit."""
-        return self.without_histories().with_beginnings(**_STARTS)
+        """Read only the beginnings of long text columns, and the end of the history."""
+        return self.without_histories().with_beginnings(**_STARTS).with_ends(history=_END)
 
     def for_page(self) -> Self:
         """Like `for_list()`, but with the longer beginnings that a thread page's header needs."""
@@ -145,6 +146,7 @@ _STARTS = {
     "note": ("latest_checkpoint_note", NOTE_LENGTH + MARGIN),
     "error": ("last_error", NOTE_LENGTH + MARGIN),
 }
+_END = ("execution_history_json", END_LENGTH)
 
 
 def _stored(value: str | int) -> Value:

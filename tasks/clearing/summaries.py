@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from msgspec import msgpack
 
 from tasks.engines import storable
-from tasks.models import TaskStatus
+from tasks.models import END_LENGTH, PREFIX_LENGTH, TaskStatus
 from tasks.store import thread_statements, transactions
 from tasks.store.thread_rows import ThreadRows, display, exact_text
 from tasks.transcript.titles import task_title
@@ -93,11 +93,16 @@ def title(rows: ThreadRows) -> str:
     latest = max(rows.tasks, key=lambda task: display(task.updated_at), default=None)
     if latest is None:
         return ""
-    starts = {
-        "history_start": display(latest.execution_history_json),
-        "resumable_start": display(latest.resumable_history_json),
-    }
-    return _recordable(task_title(SimpleNamespace(**starts)))  # type: ignore[arg-type]
+    history = display(latest.execution_history_json)
+    resumable = display(latest.resumable_history_json)
+    record = SimpleNamespace(
+        status=display(latest.status),
+        history_start=history[:PREFIX_LENGTH],
+        history_end=history[-END_LENGTH:],
+        resumable_start=resumable[:PREFIX_LENGTH],
+        resumable_length=len(resumable.encode()),
+    )
+    return _recordable(task_title(record))  # type: ignore[arg-type]
 
 
 def first_created(thread_ids: Sequence[str]) -> dict[str, str]:

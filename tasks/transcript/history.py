@@ -190,7 +190,9 @@ class Thread:
 
     @cached_property
     def title(self) -> str:
-        return message_title(next((m.text.whole for m in self.messages if m.role == "user"), ""))
+        """The title of the latest request, or "" if there is none."""
+        requests = (m for m in reversed(self.messages) if m.role == "user" and not m.is_tool_output)
+        return next(filter(None, (message_title(m.text.whole) for m in requests)), "")
 
     @cached_property
     def messages(self) -> Sequence[Message]:

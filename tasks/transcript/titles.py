@@ -3,20 +3,30 @@
 import contextlib
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from functools import cache
+from itertools import chain, pairwise
+from typing import Any, NamedTuple
 
 import msgspec
 
 from masking import MARGIN
-from tasks.models import TaskRecord
+from tasks.models import TaskRecord, TaskStatus
 from tasks.secrets import request_masking
 from tasks.transcript.text_preview import collapse_data_urls
+from tasks.transcript.tool_calls import RESULTS_HEAD, Call, parse_assistant
 
 TITLE_LENGTH = 200
 _MESSAGE_LENGTH = TITLE_LENGTH * 12  # characters of a message that are searched for a title
-_NOTE_BOILERPLATE = "- Continue from the latest confirmed state"  # gloamy adds this to every note
+_NOTE_BOILERPLATE = (  # lines that gloamy adds to every note
+    "Continue from the latest confirmed state",
+    "Confirmed steps:",
+    "Choose the smallest next action",
+)
 
-_USER_MESSAGE = re.compile(r'\{"role":"user","content":"((?:[^"\\]|\\u[0-9a-f]{4}|\\[^u])*+)')
+# How messages begin in compact JSON. A text cannot imitate it, since its quotes are escaped.
+_MESSAGE = '{{"role":"{}","content":"'
+_USER, _ASSISTANT = _MESSAGE.format("user"), _MESSAGE.format("assistant")
+_STRING = re.compile(r'(?:[^"\\]++|\\u[0-9a-f]{4}|\\[^u])*+')
 
 # Matches a line that only labels the next line, such as "ISSUE:", "# Task" or "--- Question ---".
 _LABEL = re.compile(
@@ -45,18 +55,76 @@ _LEAD_IN = re.compile(
 _NAME = re.compile(r"\b(?:named|called|titled|entitled) [\"“']([^\"”'\n]{2,80})[\"”']")
 
 
+class Heading(NamedTuple):
+    """What a thread is about. Each text is "" if there is none, or if it cannot be found."""
+
+    title: str  # the latest request
+    first: str  # the first request, if it is another one
+    call: str  # the latest tool call of a running thread, such as "shell: make test"
+
+
+def heading(record: TaskRecord) -> Heading:
+    """Return the heading of a task that was read by `for_list()`.
+
+    The latest request is looked for near the end of the history, then among the resumable turns if
+    all of them were read. Otherwise, the first request stands for it.
+    """
+    texts: Any = record
+    start, end, turns = (
+        text if isinstance(text, str) else ""
+        for text in (texts.history_start, texts.history_end, texts.resumable_start)
+    )
+    title_of = cache(message_title)  # the two requests are often the same
+    first = next(filter(None, map(title_of, chain(_requests(start), _requests(turns)))), "")
+    is_whole = texts.resumable_length == len(turns.encode("utf-8", "replace"))
+    latest = chain(_last_requests(end), _last_requests(turns) if is_whole else ())
+    title = next(filter(None, map(title_of, latest)), first)
+    is_running = not TaskStatus.read(record.status).is_terminal
+    call = _latest_call(end) if is_running else ""
+    return Heading(title, "" if first == title else first, call)
+
+
 def task_title(record: TaskRecord) -> str:
-    """Return the title of the first user message, or "". `record` must come from `for_list()`."""
-    for start in (record.history_start, record.resumable_start):  # type: ignore[attr-defined]
-        match = isinstance(start, str) and _USER_MESSAGE.search(start)
-        if match and (title := message_title(_decode_start(match[1]))):
-            return title
-    return ""
+    return heading(record).title
 
 
-def _decode_start(json_text: str) -> str:
-    """Decode the start of a JSON string, which may be cut off in the middle of an escape."""
-    text = json_text[: _MESSAGE_LENGTH + MARGIN]  # the margin avoids cutting a secret in half
+def _requests(history: str) -> Iterator[str]:
+    """Yield the user's requests in a piece of a history, or as much of them as a title needs."""
+    position = history.find(_USER)
+    while position >= 0:
+        yield _request(history, position)
+        position = history.find(_USER, position + 1)
+
+
+def _last_requests(history: str) -> Iterator[str]:
+    """Yield the same from the last one to the first."""
+    position = history.rfind(_USER)
+    while position >= 0:
+        yield _request(history, position)
+        position = history.rfind(_USER, 0, position)
+
+
+def _request(history: str, position: int) -> str:
+    """Return the user's message at this position, or "" if it holds tool results."""
+    start = position + len(_USER)
+    is_result = history.startswith(RESULTS_HEAD, start)
+    return "" if is_result else _decode(history, start, _MESSAGE_LENGTH)
+
+
+def _latest_call(end: str) -> str:
+    """Return the last tool call in the end of a history, unless a request came after it."""
+    start, user = end.rfind(_ASSISTANT), end.rfind(_USER)
+    if start < 0 or (user > start and not end.startswith(RESULTS_HEAD, user + len(_USER))):
+        return ""
+    _, parts = parse_assistant(_decode(end, start + len(_ASSISTANT), len(end)))
+    return next((part.summary for part in reversed(parts) if isinstance(part, Call)), "")
+
+
+def _decode(history: str, start: int, length: int) -> str:
+    """Decode the JSON string at `start`, or its beginning, even if an escape in it is cut."""
+    cut = start + length + MARGIN  # the margin avoids cutting a secret in half
+    string = _STRING.match(history, start, cut)
+    text = string[0] if string else ""
     for _ in range(3):  # the cut may be inside either escape of a surrogate pair
         with contextlib.suppress(msgspec.DecodeError):
             return msgspec.json.decode(f'"{text}"', type=str)
@@ -115,7 +183,7 @@ def _is_request(line: str) -> bool:
 
 
 def note_summary(note: str) -> str:
-    """Return a note's first line that is neither a heading nor boilerplate."""
+    """Return a note's first line that is neither a heading nor boilerplate, or ""."""
     lines = [line.strip() for line in request_masking.mask(note).splitlines() if line.strip()]
-    specific = (line for line in lines if not line.startswith(("#", _NOTE_BOILERPLATE)))
-    return _shorten(next(specific, "".join(lines[:1])).lstrip("-*# "))
+    specific = (line.lstrip("-* ") for line in lines if not line.startswith("#"))
+    return _shorten(next((text for text in specific if not text.startswith(_NOTE_BOILERPLATE)), ""))

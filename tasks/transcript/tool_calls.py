@@ -18,6 +18,7 @@ from tasks.secrets import request_masking
 from tasks.transcript.arguments import Arguments
 from tasks.transcript.text_preview import Output, Text
 
+SUMMARY_LENGTH = 200
 MAX_CALLS = 200  # per message or tool call tag; any further calls are kept as text
 
 RESULTS_HEAD = "[Tool results]"
@@ -47,6 +48,16 @@ class Call:
     @property
     def short_name(self) -> str:
         return request_masking.truncate(self.tool_name, 200) or "(no name)"
+
+    @property
+    def summary(self) -> str:
+        """The call on one line, such as "shell: make test"."""
+        arguments = self.parsed_arguments
+        fields = (field.text for field in arguments.fields)
+        texts = (text.whole for text in (arguments.command, arguments.single_text, *fields) if text)
+        lines = (arguments.path or next(texts, "")).strip().splitlines()
+        name = self.short_name
+        return request_masking.shorten(f"{name}: {lines[0]}" if lines else name, SUMMARY_LENGTH)
 
     @property
     def is_file_read(self) -> bool:

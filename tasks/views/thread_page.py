@@ -22,7 +22,7 @@ from tasks.transcript.export import FORMATS
 from tasks.transcript.history import Thread
 from tasks.transcript.steps import UNREADABLE, Outline, last_attempt_seconds, read_outlines
 from tasks.transcript.timeline import Timeline, build_timeline
-from tasks.transcript.titles import task_title
+from tasks.transcript.titles import Heading, heading
 from tasks.views.thread_tabs import MAX_OUTLINED_HISTORY, TABS, CheckpointsTab, Tab
 
 MAX_TASKS = 50  # the maximum number of tasks read per thread
@@ -77,8 +77,8 @@ class ThreadPage:
         return self.request.GET.get("piece")
 
     @cached_property
-    def title(self) -> str:
-        return task_title(self.record)
+    def heading(self) -> Heading:
+        return heading(self.record)
 
     @property
     def step_count(self) -> int:

@@ -27,7 +27,7 @@ from tasks.store.daemon import Daemon, daemon
 from tasks.templatetags.threads import absolute, elapsed
 from tasks.transcript.invisible import escape_invisible_in_html
 from tasks.transcript.search import UNREADABLE, Hit
-from tasks.transcript.titles import note_summary, task_title
+from tasks.transcript.titles import Heading, heading, note_summary
 from tasks.views.common import can_view, mark_returned, may_clear
 from tasks.views.limits import limit_concurrency_if
 from tasks.views.sharing import shared, shared_parts
@@ -134,7 +134,7 @@ def _list_context(request: HttpRequest, now: Daemon, token: str) -> dict[str, An
 class Row:
     record: TaskRecord
     key: str
-    title: str
+    heading: Heading
     url: str
     is_stalled: bool
     cannot_resume: bool
@@ -182,7 +182,7 @@ def _row(record: Any, page: Page, thread_list: ThreadList, query: str) -> Row:
     return Row(
         record=record,
         key=_key(record),
-        title=task_title(record),
+        heading=heading(record),
         url=thread_url("thread", record.thread_id, **back),
         is_stalled=thread_list.daemon.is_stalled(record),
         cannot_resume=USER_TURN not in str(record.resumable_start),

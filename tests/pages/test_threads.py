@@ -79,7 +79,7 @@ def test_list_row_describes_its_thread(viewer: Client):
             execution_history=history("Rotate the logs\nplease"),
             resumable_history=[],
             last_error="disk <full>\nsecond line",
-            latest_checkpoint_note="## Runtime Checkpoint\n\n- Confirmed steps: shell",
+            latest_checkpoint_note="- Confirmed steps: shell\n- Ask for the key",
         )
     )
 
@@ -89,7 +89,7 @@ def test_list_row_describes_its_thread(viewer: Client):
     assert [html.unescape(text) for text in texts] == [
         "Rotate the logs",
         "telegram_42",
-        "Confirmed steps: shell",
+        "Ask for the key",
         "disk <full>",
         "failed",
         "cannot resume",
@@ -101,6 +101,20 @@ def test_list_row_describes_its_thread(viewer: Client):
         "now",
         "now",
     ]
+
+
+def test_running_row_is_headed_by_its_latest_request_and_shows_its_call(viewer: Client):
+    call = '<tool_call>{"name":"shell","arguments":{"command":"make test"}}</tool_call>'
+    messages = history("Rotate the logs", "Done.", "Run the tests", call)
+    service.save_snapshot(snapshot(execution_history=messages))
+
+    row, head = (viewer.get(page).content.decode() for page in ("/", "/thread/?id=telegram_42"))
+
+    assert re.findall(r'class="title"[^>]*>([^<]*)</a>', row) == ["Run the tests"]
+    assert re.findall(r"<h1>([^<]*)</h1>", head) == ["Run the tests"]
+    assert "first: Rotate the logs</span>" in row
+    assert "First request:</span> Rotate the logs</p>" in head
+    assert "shell: make test</span>" in row and "shell: make test</span>" in head
 
 
 @pytest.mark.parametrize(
@@ -529,7 +543,7 @@ def test_list_does_not_select_whole_histories(viewer: Client, store, store_queri
         listed_ids(viewer, query)
 
     large = "execution_history_json|resumable_history_json|final_response|last_error|note"
-    pattern = rf'(?<!LEFT\()(?<!octet_length\()"task_records"\."\w*({large})'
+    pattern = rf'(?<!LEFT\()(?<!RIGHT\()(?<!octet_length\()"task_records"\."\w*({large})'
     statements = [query["sql"] for query in queries]
     assert len(statements) >= 3
     assert [s for s in statements if re.search(pattern, s, re.IGNORECASE)] == []

@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tasks import large_values
 from tasks.messages import ChatMessage
-from tasks.models import PREFIX_LENGTH, TaskCheckpoint, TaskRecord, TaskStatus
+from tasks.models import END_LENGTH, PREFIX_LENGTH, TaskCheckpoint, TaskRecord, TaskStatus
 from tests.support.factories import TABLES, checkpoint, history, item, overwrite, rows, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -150,6 +150,17 @@ def test_for_list_reads_the_start_of_each_history(store):
     record = vars(TaskRecord.objects.for_list().get())
     assert (record["history_start"], record["resumable_start"]) == (long[:PREFIX_LENGTH], RAW)
     assert (record["history_length"], record["resumable_length"]) == (6 * PREFIX_LENGTH, len(RAW))
+
+
+def test_for_list_reads_the_end_of_the_history(store, monkeypatch):
+    long = "é" * END_LENGTH + "the end"
+    task(execution_history_json=long)
+    record = vars(TaskRecord.objects.for_list().get())
+    assert record["history_end"].endswith("éthe end")
+    assert len(record["history_end"].encode()) <= 2 * END_LENGTH
+
+    monkeypatch.setattr(large_values, "FARTHEST_END", len(long.encode()) - 1)
+    assert vars(TaskRecord.objects.for_list().get())["history_end"] == ""
 
 
 def test_lists_need_one_query_for_any_number_of_rows(store, django_assert_num_queries):

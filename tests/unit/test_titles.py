@@ -9,11 +9,22 @@ from tasks.models import TaskRecord
 from tasks.transcript import titles
 
 
-def row(history_start: str, resumable_start: str = "[]") -> TaskRecord:
+def row(
+    history_start: str, resumable: str = "[]", history_end: str = "", status: str = "completed"
+) -> TaskRecord:
     """Return a task record with the fields that `for_list()` would add."""
-    record = TaskRecord()
-    vars(record).update(history_start=history_start, resumable_start=resumable_start)
+    record = TaskRecord(status=status)
+    vars(record).update(
+        history_start=history_start,
+        history_end=history_end,
+        resumable_start=resumable,
+        resumable_length=len(resumable),
+    )
     return record
+
+
+def encoded(*messages: tuple[str, str]) -> str:
+    return encode_history([ChatMessage(*message) for message in messages], "history")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +85,45 @@ def test_title_without_a_user_message_is_empty(text: str):
     assert titles.task_title(row(text)) == ""
 
 
+RESULTS = ("user", '[Tool results]\n<tool_result name="shell">\nok\n</tool_result>')
+CALL = ("assistant", '<tool_call>{"name":"shell","arguments":{"command":"make"}}</tool_call>')
+NATIVE = ("assistant", '{"content":null,"tool_calls":[{"id":"1","name":"read","arguments":{}}]}')
+TWO = [("user", "tidy up"), ("assistant", "done"), ("user", "now water")]
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([("user", "tidy up")], ("tidy up", "", "")),
+        ([*TWO, CALL, RESULTS], ("now water", "tidy up", "shell: make")),
+        ([*TWO, CALL], ("now water", "tidy up", "shell: make")),
+        ([*TWO, NATIVE, ("tool", "ok")], ("now water", "tidy up", "read")),
+        ([("user", "tidy up"), CALL, RESULTS, ("user", "now water")], ("now water", "tidy up", "")),
+        ([*TWO, CALL, RESULTS, ("assistant", "done")], ("now water", "tidy up", "")),
+        ([("user", "tidy up"), ("user", "tidy up")], ("tidy up", "", "")),
+        ([*TWO, ("user", "")], ("now water", "tidy up", "")),
+        ([RESULTS, ("user", "now water")], ("now water", "", "")),
+    ],
+)
+def test_heading_is_the_latest_request_above_the_first(messages: list, expected: tuple):
+    history = encoded(*messages)
+
+    assert titles.heading(row(history, history_end=history, status="running")) == expected
+    assert titles.heading(row(history, history_end=history)) == (*expected[:2], "")
+
+
+def test_latest_request_is_looked_for_in_the_end_and_in_all_turns():
+    long = encoded(("user", "tidy up"), ("user", "now water"), CALL, ("user", "x" * 99_999))
+    start, turns = long[:60], encoded(*TWO)
+
+    assert titles.task_title(row(start, turns, long[-70:])) == "now water"
+    assert titles.task_title(row(start, "[]", long[-70:])) == "tidy up"
+    cut = row(start, turns, long[-70:])
+    vars(cut)["resumable_length"] += 1
+    assert titles.task_title(cut) == "tidy up"
+    assert titles.task_title(row(start, turns, long[20:-9])).startswith("xxx")
+
+
 @given(st.text(max_size=60), st.integers(0, 400))
 def test_title_of_a_cut_history_is_the_start_of_the_title(content: str, cut: int):
     whole = encode_history([ChatMessage("user", content)], "history")
@@ -107,9 +157,10 @@ def test_title_ends_before_an_escape_cut_by_the_history(end: str):
         (
             "## Runtime Checkpoint\n\n- Continue from the latest confirmed state. Do not restart"
             " successful steps.\n- Confirmed steps: shell\n",
-            "Confirmed steps: shell",
+            "",
         ),
-        ("# Only this", "Only this"),
+        ("# Only this", ""),
+        ("- Choose the smallest next action that\n- Ask for the key", "Ask for the key"),
         ("x" * 300, "x" * 199 + "…"),
     ],
 )
