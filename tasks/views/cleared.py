@@ -82,6 +82,8 @@ def _context(request: HttpRequest, clearing: Clearing) -> dict[str, Any]:
         threads = threads.filter(pk__gt=after)
     page, older = _page(threads, THREADS_PER_PAGE)
     rows = _with_returned(page)
+    in_archive = clearing.threads.restorable().count()
+    returned = sum(bool(now) and thread.has_archive for thread, now in rows)  # need to be replaced
     return {
         "clearing": clearing,
         "rows": rows,
@@ -90,7 +92,8 @@ def _context(request: HttpRequest, clearing: Clearing) -> dict[str, Any]:
         "is_first": not after,
         "fates": clearing.threads.values_list("fate").annotate(Count("pk")).order_by("fate"),
         "fate": fate,
-        "in_archive": clearing.threads.restorable().count(),
+        "in_archive": in_archive,
+        "restorable": in_archive - returned,
         "goes_on": bool(request.GET.get("go")) and clearing.stage == Stage.RUNNING,
     }
 

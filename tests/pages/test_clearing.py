@@ -369,6 +369,19 @@ def test_recreated_thread_is_replaced_only_on_request(operator: Client, store):
     assert TaskRecord.objects.get().final_response == "old"
 
 
+def test_restore_button_leaves_out_recreated_threads(operator: Client):
+    add_completed("a", "b")
+    clearing = lifecycle.clear(["a", "b"], BY)
+    address = reverse("clearing", args=[clearing.pk])
+    assert "Restore all 2" in operator.get(address).content.decode()
+
+    add_completed("a")
+    assert "Restore the remaining 1" in operator.get(address).content.decode()
+
+    add_completed("b")
+    assert 'class="button main"' not in operator.get(address).content.decode()
+
+
 @pytest.mark.parametrize("is_recreated", [True, False])
 def test_recreated_thread_warns_about_a_live_daemon(
     operator: Client, is_recreated: bool, tmp_path, monkeypatch
