@@ -83,7 +83,8 @@ def _context(request: HttpRequest, clearing: Clearing) -> dict[str, Any]:
     page, older = _page(threads, THREADS_PER_PAGE)
     rows = _with_returned(page)
     in_archive = clearing.threads.restorable().count()
-    returned = sum(bool(now) and thread.has_archive for thread, now in rows)  # need to be replaced
+    # what came back can only be replaced
+    returned = [thread for thread, now in rows if now and thread.has_archive]  # type: ignore[attr-defined]
     return {
         "clearing": clearing,
         "rows": rows,
@@ -93,7 +94,7 @@ def _context(request: HttpRequest, clearing: Clearing) -> dict[str, Any]:
         "fates": clearing.threads.values_list("fate").annotate(Count("pk")).order_by("fate"),
         "fate": fate,
         "in_archive": in_archive,
-        "restorable": in_archive - returned,
+        "restorable": in_archive - len(returned),
         "goes_on": bool(request.GET.get("go")) and clearing.stage == Stage.RUNNING,
     }
 

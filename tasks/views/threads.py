@@ -147,7 +147,7 @@ class Row:
 
 
 _ROW = "tasks/threads/_row.html"
-_BEGINNINGS = {"history_start", "resumable_start"}  # of which a row shows only the title
+_HISTORIES = {"history_start", "history_end", "resumable_start"}  # shown only as the heading
 
 
 def _row_context(row: Row, context: dict[str, Any]) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def _perms(can_clear: bool) -> dict[str, Any]:
 
 def _shown(row: Row, context: dict[str, Any]) -> tuple[object, ...]:
     """Return all that the row's HTML depends on."""
-    stored = {n: v for n, v in vars(row.record).items() if n not in {"_state", *_BEGINNINGS}}
+    stored = {n: v for n, v in vars(row.record).items() if n not in {"_state", *_HISTORIES}}
     came_back = stored.pop("came_back", None)
     times = [value for value in stored.values() if isinstance(value, datetime)]
     return (

@@ -107,7 +107,7 @@ def test_outlines_of_many_steps_are_those_in_the_store(store, monkeypatch):
             checkpoint(record, number, created_at=at(seconds))
 
     def assert_are_those_in_the_store() -> None:
-        stored = build_outlines(record.checkpoints.outline_rows(), record)
+        stored = build_outlines(record.checkpoints.outline_rows())
         assert steps.read_outlines(record) == stored
 
     add(1, 2, 3)
