@@ -64,7 +64,6 @@ def _threads(request: HttpRequest, now: Daemon, token: str) -> HttpResponse:
 
 
 def _poll(request: HttpRequest, now: Daemon, token: str) -> HttpResponse:
-
     def rendered() -> str:
         context = _list_context(request, now, token)
         context |= {"is_poll": True, "perms": _perms(can_clear), **workspace.context(request)}
@@ -81,16 +80,17 @@ def _render(template: str, context: dict[str, Any], request: HttpRequest | None 
 
     The HTML of a row is used again while nothing changes that it depends on.
     """
-    page = _masked(render_to_string(template, context, request))
+    before, _, after = render_to_string(template, context, request).partition(ROWS)
     rows: list[Row] = context["rows"]
 
     def rendered(positions: list[int]) -> list[str]:
         each = [render_to_string(_ROW, _row_context(rows[n], context)) for n in positions]
-        return _masked(ROWS.join(each)).split(ROWS)
+        masked = _masked(ROWS.join(each)).split(ROWS)
+        # what looks like a secret may begin in one row and end in another
+        return masked if len(masked) == len(each) else list(map(_masked, each))
 
-    return page.replace(
-        ROWS, "".join(shared_parts([_shown(r, context) for r in rows], rendered)), 1
-    )
+    parts = shared_parts([_shown(row, context) for row in rows], rendered)
+    return _masked(before) + "".join(parts) + _masked(after)
 
 
 def _masked(html: str) -> str:

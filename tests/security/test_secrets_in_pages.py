@@ -278,6 +278,20 @@ def test_only_visible_attributes_are_masked():
     )
 
 
+def test_secret_that_does_not_end_hides_no_row(viewer: Client, monkeypatch):
+    def find_to_the_end(text: str) -> list[masking.Span]:
+        start = text.find("BEGIN")
+        return [masking.Span(start, len(text))] if start >= 0 else []
+
+    monkeypatch.setattr(masking, "find_secrets", find_to_the_end)
+    for number in range(3):
+        task(f"t{number}", provider="BEGIN p", last_error=f"BEGIN MIIE{number}")
+
+    page = viewer.get("/?provider=BEGIN+p").content.decode()
+    assert page.count('<tr id="thread-') == 3
+    assert "MIIE" not in page
+
+
 TAGS = re.compile(r"<[^>]*>")
 PIECES = st.one_of(
     st.sampled_from(["<b>", "</b>", "<p>", "</p>", '<i class="a">', "&amp;", "&#x27;", "\n", " "]),
