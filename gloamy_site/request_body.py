@@ -1,14 +1,15 @@
 """Reads request bodies before any view runs, in a limited number of threads.
 
-A slow sender can occupy a server thread indefinitely: granian has no timeout for bodies, and hangs
-if a request is answered while another thread is still reading its body. Therefore, only some
-threads may wait for bodies; the rest keep serving pages. Normal forms arrive in milliseconds.
+A slow sender occupies a server thread: granian has no timeout for bodies, and hangs if a request is
+answered while another thread is still reading its body. Therefore, only some threads may wait for
+bodies, for a limited time; the rest keep serving pages. Normal forms arrive in milliseconds.
 """
 
 from math import inf
 
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
 
+from gloamy_site.connections import body_timeout
 from gloamy_site.sign_in.limiter import client_network, has_signed_in_before
 from tasks.views import errors
 from tasks.views.limits import SERVER_THREADS, RequestSlots
@@ -16,6 +17,8 @@ from tasks.views.limits import SERVER_THREADS, RequestSlots
 MAX_PER_NETWORK = 4
 MAX_STRANGERS = SERVER_THREADS // 2
 MAX_KNOWN = SERVER_THREADS // 4  # threads reserved for browsers that have signed in before
+STRANGERS_TIMEOUT = 10  # seconds; their only form is the one to sign in
+KNOWN_TIMEOUT = 60  # seconds for up to 2.5 MB
 RETRY_AFTER = 5  # seconds
 
 # These slots never expire, because a thread stays busy until the entire body has arrived.
@@ -31,8 +34,10 @@ def read(request: HttpRequest, length: int) -> HttpResponse | None:
     release = _known.acquire("") if is_known else _strangers.acquire(client_network(request))
     if release is None:
         return errors.too_many_forms(request, RETRY_AFTER)
+    address, timeout = request.META["REMOTE_ADDR"], KNOWN_TIMEOUT if is_known else STRANGERS_TIMEOUT
     try:
-        received = len(request.body)
+        with body_timeout(address, timeout):
+            received = len(request.body)
     except UnreadablePostError:
         received = 0
     finally:

@@ -76,9 +76,13 @@ def has_signed_in_before(request: HttpRequest) -> bool:
 
 
 def client_network(request: HttpRequest) -> str:
-    """Return the client's IPv4 address or IPv6 /64 network, because one visitor may own a /64."""
+    return network_of(request.META.get("REMOTE_ADDR", ""))
+
+
+def network_of(text: str) -> str:
+    """Return an IPv4 address, or the /64 network of an IPv6 address, which one visitor may own."""
     try:
-        address = ip_address(request.META.get("REMOTE_ADDR", ""))
+        address = ip_address(text)
     except ValueError:
         return ""
     if isinstance(address, IPv6Address):

@@ -1,11 +1,13 @@
 """Tests a running server: its startup checks, its log and the host names it accepts."""
 
 import http.client
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.support.server import Server
+from tests.support.server import Server, sign_in
 
 
 def request(
@@ -54,6 +56,32 @@ def test_serve_logs_one_line_for_each_rejection(server: Server):
         "Forbidden (CSRF cook",
     ]
     assert max(map(len, error.splitlines())) <= 500
+
+
+def test_pages_load_while_many_connections_send_no_request(server: Server):
+    server.open_files = 128
+    server.start()
+    browser = sign_in(server.link())
+    page = f"http://127.0.0.1:{server.port}/"
+    unfinished = [b"", b"G", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"]
+
+    with ExitStack() as stack:
+        for number in range(300):
+            waiting = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            waiting.sendall(unfinished[number % 3])
+        # Only 64 are accepted, and closed after 10 seconds: waiting would take 40 seconds.
+        with browser.open(page, timeout=30) as answer:
+            assert answer.status == 200
+
+
+def test_server_does_not_speak_http_2(server: Server):
+    server.start()
+    server.link()
+
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+
+        assert client.recv(1_000) == b""  # closed, without an HTTP/2 frame
 
 
 def test_serve_prints_no_link_with_no_link_option(server: Server):

@@ -31,6 +31,7 @@ class Server:
         self.folder, self.port = folder, port
         self.workspace = folder / "workspace"
         self.store_file = self.workspace / "state" / "tasks.db"
+        self.open_files: int | None = None  # the most that it may open, if limited
         self.process: subprocess.Popen[str] | None = None
 
     @classmethod
@@ -46,6 +47,11 @@ class Server:
             server.stop()
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        limit = (
+            ("sh", "-c", 'ulimit -n "$0"; exec "$@"', str(self.open_files))
+            if self.open_files
+            else ()
+        )
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("DJANGO_")}
         own = {
             "SITE_DATABASE_URL": f"sqlite:///{self.folder}/site.sqlite3",
@@ -54,6 +60,7 @@ class Server:
         }
         self.process = subprocess.Popen(
             [
+                *limit,
                 sys.executable,
                 "-u",
                 ROOT / "manage.py",

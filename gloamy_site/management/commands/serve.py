@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from contextlib import nullcontext, suppress
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, Error, connections
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import MPServer
 
+from gloamy_site.connections import HEADER_TIMEOUT, most_connections
 from gloamy_site.sign_in.links import administrator, sign_in_link
 from gloamy_site.worker import load_application
 from manage import DEMO_MARKER
@@ -29,7 +31,6 @@ from tasks.views.limits import SERVER_THREADS
 
 LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - used to connect, not to listen
 
-HEADER_TIMEOUT = 10_000  # milliseconds; gloamy_site/request_body.py handles slow bodies
 MAX_HEADER_SIZE = 128 * 1024  # bytes in all headers, including a URL of up to 64 KB
 
 
@@ -65,7 +66,7 @@ class Command(base.Command):
             fill()
         self.announce(self.welcome(host, port, with_link=not options["no_link"]), host, port)
         with SimulatedAgent() if options["demo"] else nullcontext():
-            _server(host, port).serve(target_loader=load_application)
+            _server(host, port).serve(target_loader=partial(load_application, port=port))
         _merge_site_wal()
         self.stdout.write("Stopped.")
 
@@ -186,8 +187,10 @@ def _server(host: str, port: int) -> MPServer:
         address=host,
         port=port,
         interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        backpressure=most_connections(),
         http1_settings=HTTP1Settings(
-            header_read_timeout=HEADER_TIMEOUT, max_buffer_size=MAX_HEADER_SIZE
+            header_read_timeout=HEADER_TIMEOUT * 1_000, max_buffer_size=MAX_HEADER_SIZE
         ),
         blocking_threads=SERVER_THREADS,
         log_level=LogLevels.error,
