@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from benchmarks import generated, page_histories, page_requests
 from benchmarks.audit import Store
@@ -34,6 +35,11 @@ KILOBYTE = 1_000
 class Size:
     tasks: int
     characters: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        tasks, kilobytes = text.split("x")
+        return cls(int(tasks), int(kilobytes) * KILOBYTE)
 
     def __str__(self) -> str:
         return f"{self.tasks:,} × {self.characters // KILOBYTE} KB"
@@ -83,7 +89,7 @@ def main() -> None:
 
 
 def _lists(folder: Path, options: argparse.Namespace) -> None:
-    sizes = QUICK_SIZES if options.quick else SIZES
+    sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)
     columns: dict[str, Results] = {}
     for database in ("SQLite", "PostgreSQL"):
         if options.only in (None, database.lower()):
@@ -174,8 +180,17 @@ def _other_pages(client: object) -> Results:
         "a thread": measure(client, f"/thread/?id={_ID}"),
         "a poll of the list": measure(client, poll),
         "a poll of a thread": measure(client, thread, **{"If-None-Match": tag}),
+        "(a loop of 300,000)": Result(sorted(map(_loop, range(9)))[4]),
         "a first visit": Result(0, note=f"{first_visit(client):,} bytes"),
     }
+
+
+def _loop(number: int) -> float:
+    """Return the seconds that a loop takes, which tells how fast the machine is at this time."""
+    start = clock()
+    for step in range(300_000):
+        number += step * step
+    return clock() - start
 
 
 def _print(columns: dict[str, Results], wanted: dict[str, float]) -> None:
@@ -202,6 +217,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=__doc__)
     parser.add_argument("--folder", type=Path, help="where to put the stores, on a disk")
     parser.add_argument("--quick", action="store_true", help="small stores")
+    parser.add_argument(
+        "--sizes", nargs="*", type=Size.parse, help="of the lists' stores, such as 20000x100 (KB)"
+    )
     parser.add_argument("--only", choices=["sqlite", "postgresql"], help="one database, for lists")
     parser.add_argument("--part", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--cpu", action="store_true", help="processor time, for a busy machine")

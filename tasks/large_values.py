@@ -26,6 +26,7 @@ from tasks.engines import engine
 M = TypeVar("M", bound=models.Model)
 Q = TypeVar("Q", bound=models.QuerySet[Any])
 
+Values = Mapping[str, "_Value"]  # by column
 Beginnings = Mapping[str, tuple[str, int]]  # name → (column, number of characters to read)
 
 FARTHEST_END = 1_000_000  # bytes
@@ -127,27 +128,24 @@ class BoundedQuerySet(models.QuerySet[M]):
         with snapshot(connection) as raw:
             super()._fetch_all()
             rows: list[Any] = self._result_cache or []
+            pairs = (*self._beginnings.values(), *self._ends.values())
+            columns = {*(column for column, _ in pairs), *self._raw_columns}
+            values = _values_of_rows(raw, self.model._meta.db_table, rows, sorted(columns))
             for row in rows:
                 if self._beginnings:
-                    row.__dict__ |= _attributes(connection, row, self._beginnings)
-                columns = [column for column, _ in self._ends.values()]
-                values = _values(raw, row._meta.db_table, row.rowid, columns)
+                    row.__dict__ |= _attributes(
+                        connection, row, self._beginnings, values[row.rowid]
+                    )
                 for name, (column, most) in self._ends.items():
-                    row.__dict__[f"{name}_end"] = values[column].end(raw, most)
-                for column, value in _values(
-                    raw, row._meta.db_table, row.rowid, self._raw_columns
-                ).items():
-                    row.__dict__[column] = value.whole(raw)
+                    row.__dict__[f"{name}_end"] = values[row.rowid][column].end(raw, most)
+                for column in self._raw_columns:
+                    row.__dict__[column] = values[row.rowid][column].whole(raw)
 
 
-def _attributes(connection: Any, row: Any, wanted: Beginnings) -> dict[str, Any]:
+def _attributes(connection: Any, row: Any, wanted: Beginnings, values: "Values") -> dict[str, Any]:
     fields = [field for field in row._meta.concrete_fields if field.name in TRAILING]
-    beginnings, trailing = read_row(
-        connection.connection,
-        row._meta.db_table,
-        row.rowid,
-        dict(wanted.values()),
-        *(field.column for field in fields),
+    beginnings, trailing = _read_row(
+        connection.connection, values, dict(wanted.values()), *(field.column for field in fields)
     )
     attributes: dict[str, Any] = {}
     for name, (column, _) in wanted.items():
@@ -187,8 +185,13 @@ def read_row(
     `wanted` maps each column to the number of characters to read. Call this inside a `snapshot`.
     All short values are read by one statement, since SQLite reads through any large ones it passes.
     """
-    values = _values(raw, table, rowid, wanted)
-    lengths = {column: value.length(raw) for column, value in values.items()}
+    return _read_row(raw, _values(raw, table, rowid, wanted), wanted, *others)
+
+
+def _read_row(
+    raw: sqlite3.Connection, values: "Values", wanted: Mapping[str, int], *others: str
+) -> tuple[dict[str, Beginning], tuple[Any, ...]]:
+    lengths = {column: values[column].length(raw) for column in wanted}
     short = [
         column
         for column, most in wanted.items()
@@ -196,6 +199,7 @@ def read_row(
         or (lengths[column] or 0) <= min(4 * most, _READ_WHOLE)
     ]
     casts = (f"CAST({column} AS BLOB)" for column in short)
+    table, _, rowid, _ = next(iter(values.values()))
     row = _select(raw, table, rowid, (*casts, *others))
     whole = dict(zip(short, row, strict=False))
     return {
@@ -212,9 +216,22 @@ def lengths(
     return {column: value.length(raw) or 0 for column, value in values.items()}
 
 
-def _values(
-    raw: sqlite3.Connection, table: str, rowid: int, columns: Collection[str]
-) -> dict[str, "_Value"]:
+def _values_of_rows(
+    raw: sqlite3.Connection, table: str, rows: Collection[Any], columns: Collection[str]
+) -> dict[int, "Values"]:
+    """Return the values of several rows by rowid, which takes one statement."""
+    kinds = ", ".join(f"typeof({column})" for column in columns)
+    found = raw.execute(
+        f"SELECT rowid, {kinds} FROM {table} WHERE rowid IN (SELECT value FROM json_each(?))",
+        (msgspec.json.encode([row.rowid for row in rows]).decode(),),
+    )
+    return {
+        rowid: {c: _Value(table, c, rowid, kind) for c, kind in zip(columns, kinds, strict=True)}
+        for rowid, *kinds in found
+    }
+
+
+def _values(raw: sqlite3.Connection, table: str, rowid: int, columns: Collection[str]) -> "Values":
     kinds = _select(raw, table, rowid, (f"typeof({column})" for column in columns))
     return {c: _Value(table, c, rowid, kind) for c, kind in zip(columns, kinds, strict=True)}
 

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from tasks.fields import to_value
+from tasks.index import following
 from tasks.index.models import TEXT_FILTERS
 from tasks.listing.filters import PERIOD_LENGTHS, filter_values
 from tasks.listing.forms import PERIODS
@@ -125,6 +126,7 @@ class TextFilter(ListFilter):
 
     def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
         if not hasattr(request, "filter_values"):  # all text filters on a page share one query
+            following.catch_up()
             request.filter_values = filter_values(MAX_LENGTH)
         values = request.filter_values[self.parameter_name][:MAX_CHOICES]
         return [(value, value) for value in sorted(values) if value]

@@ -9,7 +9,6 @@ from django.core.exceptions import BadRequest
 from django.http import QueryDict
 
 from tasks.fields import to_text
-from tasks.index import following
 from tasks.index.models import MAX_TEXT, TEXT_FILTERS, StatusCount
 from tasks.listing.forms import FilterForm
 from tasks.models import TaskRecord
@@ -117,9 +116,9 @@ class Filters:
 def filter_values(max_length: int) -> dict[str, list[str]]:
     """Return the channels, providers and models that some thread has, in order.
 
-    Values longer than `max_length` characters are omitted.
+    They are those in the index, which a `ThreadList` brings up to date. Values longer than
+    `max_length` characters are omitted.
     """
-    following.catch_up()
     return {
         name: [value for value in StatusCount.objects.values_of(name) if len(value) <= max_length]
         for name in TEXT_FILTERS

@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
@@ -134,7 +134,12 @@ def _decode(history: str, start: int, length: int) -> str:
 
 def message_title(message: str) -> str:
     """Return the line that states the request, prefixed with any name given in an earlier line."""
-    lines = list(_lines(request_masking.truncate(message, _MESSAGE_LENGTH)))
+    return _title(request_masking.truncate(message, _MESSAGE_LENGTH))
+
+
+@lru_cache(2_000)
+def _title(message: str) -> str:
+    lines = list(_lines(message))
     title = _labelled_line(lines) or next(filter(_is_request, lines), "") or "".join(lines[:1])
     title = _strip_label(title)
     introduction = lines[: lines.index(title)] if title in lines else []
