@@ -42,7 +42,7 @@ _TABBED = tuple(
                      r"(?=[ \r]?(?:\n|\Z|\\{1,15}[nr\"]|\"))"))
     for tab in ("\t", "\\t")
 )  # fmt: skip
-_BEFORE_NAME = re.compile(r"[\n\t\"]|\\+[nt]")
+_BEFORE_NAME = re.compile(r"[\n\t\"]|\\[nt]")
 
 
 def find_in_table_rows(text: str, lower: str) -> Iterator[Span]:

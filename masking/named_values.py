@@ -26,8 +26,8 @@ _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 _LONGEST_NAME = 64
 
 _TESTED = 256  # maximum number of characters to examine in an unquoted value
-_ESCAPE = r"\\++(?![\\nrtbfu/\"'\s`])"
-_RUN = re.compile(rf"(?:[^\s\"'`<>\\]|{_ESCAPE}.|\\++/(?=[^\s\"']))*+", re.DOTALL)
+_ESCAPE = r"(?<!\\)\\++(?![\\nrtbfu/\"'\s`])"
+_RUN = re.compile(rf"(?:[^\s\"'`<>\\]|{_ESCAPE}.|(?<!\\)\\++/(?=[^\s\"']))*+", re.DOTALL)
 _NEXT_FIELD = re.compile(r"[,;&](?=[ ]?[\w.%\[\]-]{1,40}+[=:]|\Z)")
 _SCHEME = re.compile(
     r"(?i)(?:Bearer|Basic|Token|Digest|Bot|ApiKey|Api-Key|Negotiate|GoogleLogin|Splunk|SSWS|GenieKey"

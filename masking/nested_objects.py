@@ -62,7 +62,9 @@ _TELLING = re.compile(
     r"(?i).*(?:user|username|login|name|id|e?mail|host|server|url|uri|endpoint|region|type|kind"
     r"|version|color|colour|path|file|date|at|scope|model|label|description)"
 )
-_NO_SECRET = re.compile(r"#[0-9A-Fa-f]{3,8}|[\d.]+[a-z%]{0,3}|\d{4}-\d\d.*|\S+@\S+\.[a-z]{2,6}")
+_NO_SECRET = re.compile(
+    r"#[0-9A-Fa-f]{3,8}|[\d.]+[a-z%]{0,3}|\d{4}-\d\d.*|\S[^\s@]*+@\S+\.[a-z]{2,6}"
+)
 
 
 def find_in_objects(text: str, lower: str) -> Iterator[Span]:

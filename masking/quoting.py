@@ -8,7 +8,9 @@ OPENING_QUOTE = re.compile(
     r"(?:[bruf]{1,2})?(?P<slashes>\\{0,15})(?P<quote>[\"'`])(?!(?P=quote)(?P=quote))", re.ASCII
 )
 ENDS_JSON = re.compile(rf"{SPACE}(?:[,\]}}:]|\Z)")
-_QUOTES = {quote: re.compile(rf"(?P<slashes>\\*+)(?P<quote>[\"{quote}])|\n") for quote in "\"'`"}
+# A quote with the backslashes before it, or the end of a line. The search starts only at the first
+# backslash of a run, since starting at each one would take quadratic time.
+_QUOTES = {quote: re.compile(rf'"|{quote}|\n|\\(?<!\\\\)\\*+["{quote}]') for quote in "\"'`"}
 
 
 def is_json(text: str) -> bool:
@@ -25,12 +27,12 @@ def end_of_quoted(text: str, opening: re.Match[str], in_json: bool) -> int | Non
     for match in _QUOTES[quote].finditer(text, opening.end()):
         if match[0] == "\n":
             return None
-        count = len(match["slashes"])
+        count, closing = len(match[0]) - 1, match[0][-1]
         ends = match.end() - (1 << _level(count))
-        if match["quote"] == '"' == quote:
+        if closing == '"' == quote:
             if _level(count) <= _level(slashes):
                 return ends
-        elif match["quote"] == quote:
+        elif closing == quote:
             if count <= slashes or count % 2 == 0:
                 return match.end() - 1 - min(count, slashes)
         elif (in_json or count) and ENDS_JSON.match(text, match.end()):

@@ -254,8 +254,10 @@ class Field(NamedTuple):
 
 # Quoted text that is not a secret: code between two string literals, and sentences.
 _JOINED = re.compile(r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+")
-_PROSE = re.compile(r"[A-Z][a-z']+(?: [A-Za-z][a-z']*+){2,}.{0,400}[.!?:]", re.DOTALL)
-_SENTENCE = re.compile(r"[A-Z][a-z']*(?: [A-Za-z][a-z']*){2,}.{0,400}[a-z.!?:]", re.DOTALL)
+_PROSE = re.compile(r"[A-Z][a-z']++(?: [A-Za-z][a-z']*+){2,}+.{0,400}[.!?:]", re.DOTALL)
+_SENTENCE = re.compile(
+    r"[A-Z][a-z']*+ [A-Za-z][a-z']*+ [A-Za-z](?:'| [A-Z])*+.{0,400}?[a-z.!?:]", re.DOTALL
+)
 _SNAKE = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)+")
 
 

@@ -12,7 +12,7 @@ from django.http import HttpResponse
 import masking
 from masking import MASK
 
-_TAG = re.compile(r'(<[/!]?[A-Za-z](?:[^>"]++|"[^"]*+")*+>)')
+_TAG = re.compile(r'(<[/!]?[A-Za-z](?:[^<>"]++|"[^"]*+")*+>)')
 _INLINE = re.compile(r"</?(?:a|b|code|del|em|i|ins|kbd|mark|s|small|span|strong|u)[\s>]")
 _BREAK = (
     "\x1b[m"  # a color code: text that continues after it is also searched as if it ended there
