@@ -16,6 +16,7 @@ from masking.key_value_rows import find_in_table_rows, find_key_settings
 from masking.known_contexts import find_in_contexts
 from masking.named_values import find_named_values
 from masking.nested_objects import find_in_objects
+from masking.prose import find_in_prose
 from masking.readings import read_codes
 from masking.token_formats import TOKEN_FINDERS
 from masking.values import MASK, Span, is_secret_name
@@ -44,6 +45,7 @@ _FINDERS = (
     find_in_columns,
     find_key_settings,
     find_in_objects,
+    find_in_prose,
 )
 
 

@@ -28,13 +28,7 @@ _POWERSHELL = rf"convertto-securestring[ ](?:-string[ ])?(?:{_IN_QUOTES}|(?![-$(
 _PAIR = rf"auth(?:[ ]?=[ ]?)?\({_TEXT},[ ]?{_IN_QUOTES}"
 _CALL = rf"password\((?:(?<=set_password\()|(?<=setpassword\())[ ]?{_IN_QUOTES}[ ]?\)"
 _SQLPLUS = r"sqlplus[ ](?:-\w{1,8}[ ]){0,3}[\w.]{1,64}+/(?P<bare>[^\s/@\"'\\]{1,128}+)@"
-_PROVIDED = rf"key provided:[ ]{_BARE}"
-_WITH = rf"with password[ ]{_BARE}"
 _DSN = r":(?P<bare>[^\s:@\"'\\/]{1,256}+)@tcp\("
-_N, _O = r"(?:ñ|\\{1,15}u00f1)", r"[ ]?:[ ]{1,4}"
-_SPANISH = rf"contrase{_N}a(?:{_O}|[ ]es[ ]){_BARE}"
-_FRENCH = rf"mot de passe(?:{_O}|[ ]est[ ]){_BARE}"
-_GERMAN = rf"passwort (?:lautet|ist)(?:{_O}|[ ]){_BARE}"
 _DIGEST = r"response=(?:\\{0,15}[\"'])(?P<bare>[0-9a-f]{16,128}+)"
 # (literal that the text must contain, pattern, whether the value must stand out from prose)
 _CONTEXTS = tuple(
@@ -47,12 +41,7 @@ _CONTEXTS = tuple(
         ("password(", _CALL, False),
         ("sqlplus", _SQLPLUS, False),
         ("response=", _DIGEST, False),
-        ("key provided:", _PROVIDED, True),
-        ("with password ", _WITH, True),
         ("@tcp(", _DSN, False),
-        ("contrase", _SPANISH, True),
-        ("mot de passe", _FRENCH, True),
-        ("passwort ", _GERMAN, True),
     )
 )
 

@@ -367,6 +367,7 @@ NAMED_IN_LINES = [
     "\x1b[01;31m\x1b[KDB_PASSWORD\x1b[m\x1b[K=«word»",
     "Cookie: «a=b1»\x1b[0m",
     "password: |\n  «hunter2»\nuser: x",
+    "Your personal access token:\n\n    «abcd1234EFGH5678»\n\nKeep it.",
 ]
 
 # Strings with a secret between "«" and "»", tested both unchanged and nested in JSON strings.
@@ -444,6 +445,19 @@ evil-winrm -i h -u maya -p «Hunter22»
 crackmapexec smb h -u maya -p '«Hunter22»'
 nxc smb h -u maya -p «Hunter22»
 xfreerdp /u:maya /p:«Hunter22» /v:h
+Use "«Hunter22»" as the password when it asks.
+You can use «Tr0ub4dor-3x!» as your root password.
+I've changed the root password from changeme to «Tr0ub4dorX3», as you asked.
+It printed the generated password («Tr0ub4dorX3») to the console.
+My password, «Tr0ub4dorX3», no longer works.
+Found a hardcoded API key `«abcd1234efgh5678»` in config.py line 12.
+I used the access token «abcd1234EFGH5678» to call the API.
+Password for the db user `app1` is `«Tr0ub4dorX3»`.
+Credentials are `«admin:Tr0ub4dorX3»` for staging.
+Credentials: admin / «Tr0ub4dorX3»
+Your one-time recovery code is «Tr0ub4dorX3»
+пароль: «Tr0ub4dorX3»
+WARN token «abcd1234EFGH5678» rejected
 mosquitto_pub -h broker -u dev -P «Hunter22» -t a
 mosquitto_passwd -b file maya «Hunter22»
 vault login «abcd1234efgh5678»
@@ -761,6 +775,17 @@ withCredentials:false,timeout:0
 """)
 
 CLEAN += _lines(r"""
+the token for version 1.24.3-rc1 of python3.11
+the password of maya2024 is checked in auth2.py
+The secret is in /etc/app1/secret2 or at bob1@example.org
+tokenizer: cl100k_base
+tiktoken_name: cl100k_base
+The token was made by commit 9f86d081884c7d659a2f
+ECDSA P-256 private key in PKCS#8 format
+an error token for ISO Modula-2
+a token of the GPT-4o model costs 0.002USD
+the access key in us-east-1a since 2024-05-01
+use sha256 as the secret key function
 vault login -method=userpass username=bob1
 vault login fails
 net use Z: /delete
