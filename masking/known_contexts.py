@@ -25,8 +25,17 @@ _PIPE = (
     rf"(?:{_IN_QUOTES}|{_BARE})[ ]?\|[ ]?{_READERS}"
 )
 _POWERSHELL = rf"convertto-securestring[ ](?:-string[ ])?(?:{_IN_QUOTES}|(?![-$(]){_BARE})"
-_PAIR = rf"auth(?:[ ]?=[ ]?)?\({_TEXT},[ ]?{_IN_QUOTES}"
-_CALL = rf"password\((?:(?<=set_password\()|(?<=setpassword\())[ ]?{_IN_QUOTES}[ ]?\)"
+# Functions whose last quoted argument is a secret, and how many arguments may come before it.
+_VALUE = rf"(?:[\w.:]{{1,30}}\()?(?:[bf](?=[\"']))?{_IN_QUOTES}"
+_BEFORE = rf"(?:(?:{_TEXT}|[^\s\"'\\(),]{{1,60}}+),\s?)"
+_CALLS = (
+    ("auth(", 1), ("auth=(", 1), ("login(", 1), ("user(", 2), ("credentials(", 1),
+    ("credential(", 1), ("connection(", 2), ("mysqli(", 2), ("connect(", 3), ("pdo(", 2),
+    ("authentication(", 1), ("jwt.sign(", 1), ("jwt.encode(", 1), ("jwt.decode(", 1),
+    ("createhmac(", 1), ("pgp_sym_decrypt(", 1), ("pgp_sym_encrypt(", 1), ("fernet(", 0),
+    ("hmac.new(", 0), ("_password(", 0), ("setpassword(", 0),
+)  # fmt: skip
+_CURLOPT = rf"curlopt_\w{{0,12}}(?:pwd|password|bearer)[ ]?,[ ]?{_IN_QUOTES}"
 _SQLPLUS = r"sqlplus[ ](?:-\w{1,8}[ ]){0,3}[\w.]{1,64}+/(?P<bare>[^\s/@\"'\\]{1,128}+)@"
 _DSN = r":(?P<bare>[^\s:@\"'\\/]{1,256}+)@tcp\("
 _DIGEST = r"response=(?:\\{0,15}[\"'])(?P<bare>[0-9a-f]{16,128}+)"
@@ -37,8 +46,11 @@ _CONTEXTS = tuple(
         (" for ", _PROMPT, True),
         ("|", _PIPE, False),
         ("securestring", _POWERSHELL, False),
-        ("auth", _PAIR, False),
-        ("password(", _CALL, False),
+        *(
+            (call, rf"{re.escape(call)}{_BEFORE}{{{count}}}{_VALUE}(?=[ ]?[),])", count > 0)
+            for call, count in _CALLS
+        ),
+        ("curlopt_", _CURLOPT, False),
         ("sqlplus", _SQLPLUS, False),
         ("response=", _DIGEST, False),
         ("@tcp(", _DSN, False),

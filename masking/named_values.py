@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from masking.literals import find_matches
-from masking.name_patterns import DOCKER, DOCKER_COMMANDS, FLAG, NAMED, STEMS
+from masking.name_patterns import FLAG, NAMED, SETTING, SETTING_COMMANDS, STEMS
 from masking.quoting import ENDS_JSON, OPENING_QUOTE, end_of_quoted, is_json, is_same_quote
 from masking.unquoted_values import is_at_line_start, is_unquoted_secret, opens_expression
 from masking.values import (
@@ -52,7 +52,7 @@ _WHICH_KEY = re.compile(
     r"(?i)(?:\b|(?<=\\[nrt]))(?:api|access|secret|private|signing|encryption)[ ]\Z"
 )
 _ATTRIBUTE = re.compile(r"(?:name|key)=\\{0,15}[\"']\Z")
-_BLOCK = re.compile(r"[|>][+-]?[0-9]?[ \t]*+(?:\r?\n|\\{1,15}n)[ \t]{1,40}+")
+_BLOCK = re.compile(r"(?:![\w-]{1,20}[ ])?[|>][+-]?[0-9]?[ \t]*+(?:\r?\n|\\{1,15}n)[ \t]{1,40}+")
 _BREAKS = re.compile(r'["\\\n]')
 _COOKIE = re.compile(r"[\w!#$%&*+.^|~-]{1,128}+=")
 _HEADER_END = re.compile(rf"(?:[^\r\n\"'\\`]|{_ESCAPE}|\\/)*+")
@@ -67,7 +67,7 @@ def find_named_values(text: str, lower: str) -> Iterator[Span]:
             for span in names.spans(match):
                 done = span.end
                 yield span
-    for match in (*FLAG.finditer(text), *find_matches(DOCKER, text, DOCKER_COMMANDS)):
+    for match in (*FLAG.finditer(text), *find_matches(SETTING, text, SETTING_COMMANDS)):
         if is_secret_name(match["name"]):
             field = Field(match["name"], match.start(), match.end(), "flag", False, "")
             value = names.value(field)
@@ -127,9 +127,11 @@ class _Names:
             return None  # PWD means the working directory here
         if name == "sig" and text[start - 1 : start] not in ("?", "&"):
             return None
-        if match["is"] and closed:
+        if closed and (match["is"] or match["wrap"]):
             return None
-        sep = match["sep"] or "is"
+        if match["part"] and not (closed and _ATTRIBUTE.search(text[max(0, start - 24) : start])):
+            return None
+        sep = "(" if match["wrap"] or match["call"] else match["sep"] or "is"
         sep = _SEPARATORS.get(sep.lstrip("\\").lower(), sep)
         spaced, broken = bool(match["before"]), bool(match["broken"])
         return Field(name, start, match.end(), sep, spaced, closed, broken)
@@ -179,7 +181,7 @@ class _Names:
         end = self.text.index("<", field.value_start)
         content = self.text[field.value_start : end]
         before = self.text[max(0, field.start - 24) : field.start]
-        is_named = bool(_ATTRIBUTE.search(before)) and stands_out(content)
+        is_named = stands_out(content) and (before.endswith(">") or bool(_ATTRIBUTE.search(before)))
         if not (before.endswith("<") or is_named) or is_placeholder(content):
             return None
         return None if _BREAKS.search(content) else Span(field.value_start, end)
@@ -244,7 +246,7 @@ class _Names:
             return None
         if value.isalpha() and len(value) < 12:
             return None
-        if value.startswith(("$", "{", "<", "[")) and " " not in value:
+        if value.startswith(("$", "{", "<", "[", "realm=")) and " " not in value:
             return None
         return Span(start, max(end, start + len(value)))
 

@@ -49,7 +49,12 @@ _PLAIN = re.compile(
 
 def find_in_prose(text: str, lower: str) -> Iterator[Span]:
     """Yield the secrets in sentences that name them, before or after the name."""
-    nouns = sorted((start, len(noun)) for noun in _NOUNS for start in starts(lower, noun))
+    nouns = sorted(
+        (start, len(noun))
+        for noun in _NOUNS
+        for start in starts(lower, noun)
+        if not text[max(0, start - 1) : start].isalnum() or text[start - 2 : start - 1] == "\\"
+    )
     for (start, length), (following, _) in pairwise([*nouns, (len(text), 0)]):
         end = min(following, start + _NEAR)
         if has_digit_and_letter(text[start:end]):

@@ -356,6 +356,7 @@ def _run_length_before(text: str, end: int, characters: str) -> int:
 _SAMPLE = re.compile(
     r"(?i)key|pass(?:word|wd)?|pwd|secret|token|user(?:name)?|(?:access|secret)_key"
 )
+_SENTRY = re.compile(r"[0-9a-f]{32}@[\w.-]{1,128}+/\d")  # a public key
 _URL_CREDENTIALS = re.compile(
     r"://(?:(?!\d{1,5}[/?#])(?P<user>[^\s\"'<>\\/@:`]{0,128}+):"
     r"(?P<password>[^\s\"'<>\\/`]{1,512})"
@@ -368,7 +369,9 @@ def find_url_credentials(text: str) -> Iterator[Span]:
     for match in _URL_CREDENTIALS.finditer(text):
         part = "token" if match["token"] else "password"
         value = match[part]
-        if part == "token" and not has_digit_and_letter(value):
+        if part == "token" and (
+            not has_digit_and_letter(value) or _SENTRY.match(text, match.start("token"))
+        ):
             continue
         if part == "password" and (len(value) == 1 or _SAMPLE.fullmatch(value)):
             continue

@@ -77,7 +77,7 @@ def is_secret_name(name: str) -> bool:
         return (len(words) == 1 and last == "sig") or before in ("amz", "goog", "oauth")
     if last in _WORDS:
         return before not in _HARMLESS
-    return last.endswith(_ENDINGS) and before not in _HARMLESS
+    return last.endswith(_ENDINGS) and before not in _HARMLESS and last != "tiktoken"
 
 
 def _is_password(words: list[str]) -> bool:
@@ -111,7 +111,8 @@ _PLACEHOLDER = re.compile(
     | \$\{[^{}]*\} | \$?\{\{[^{}]*\}\} | \{[^{}"':,]*\} | \$\(.*\) | \$\([a-z]+[ ].* | `.*`
     | (?:[^\w{}]{0,3}\{[a-z_][\w.]*\}){1,9}[^\w{}]{0,3}   # {user}:{password}
     | %\w+% | %\([\w.]+\)[sdr]? | (?:%[sdrvq@]\W?)+ | @\w+@
-    | [*•.x_?~=\#-]{2,} | [x*]{2,}[\w-]{0,4} | \w{1,8}[*•]{3,}\w{0,8} | \w{1,8}\.\.\. | \W{1,2}
+    | [*•.x_?~=\#-]{2,} | [x*]{2,}[\w-]{0,4} | \w{1,8}[*•]{3,}\w{0,8}
+    | [\w-]{1,20}(?:\.{2,}|…) | \W{1,2} | [\w-]{1,40}[-_]x{4,}[\w-]{0,8}
     | (?:none|null|nil|nul|undefined|nan|true|false|yes|no|on|off|n/a|na|empty|required|optional
       |redacted|masked|hidden|removed|omitted|string|str|bytes|text|char|int|integer|number|bool|boolean
       |object|any|unset|missing|invalid|expired|default|unknown|todo|tbd|placeholder|header|query|body
@@ -148,7 +149,7 @@ _CODE = re.compile(
     | [(\[{<|&].* | @[\w./~-]*[\w(]
     | (?:new|await|not|lambda|async|function|typeof|self|this|cls)\b.*
     | [*&]\w+ | ![A-Za-z]\w* | ![01]\b.* | [-=]>.* | [-+/*=]=? | [+-][A-Za-z]+
-    | [\w.]+(?:\|\||&&|\?\?).*
+    | [\w.]+(?:\|\||&&|\?\?).* | \$[a-z_]\w*-        # "$request->password", cut at ">"
     """
 )
 _MEMBERS = re.compile(r"\w+(?:\.\w+)+")
@@ -176,12 +177,15 @@ def is_code(value: str) -> bool:
 _JOINED_WORDS = re.compile(
     r"[_./:-]*+(?:[A-Za-z]++|[0-9]{1,5}+)(?:[_./:-]++(?:[A-Za-z]++|[0-9]{1,5}+))*+[_./:-]*+"
 )
+_PASSPHRASE = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+-[0-9]{2,4}")  # such as "orange-Falcon-95"
 _TYPE = re.compile(r"(?:[A-Z][a-z]{2,}+){2,}+")
 
 
 def is_identifier(value: str) -> bool:
     """Return whether a value is an identifier made of words, such as "SimpleCookie"."""
     if len(value) > 60:
+        return False
+    if _PASSPHRASE.fullmatch(value) and value != value.lower() and value != value.upper():
         return False
     joined = any(marker in value for marker in "_./:-") and _JOINED_WORDS.fullmatch(value)
     return bool(joined or _TYPE.fullmatch(value)) or value.startswith(("http://", "https://"))
@@ -269,7 +273,7 @@ def is_quoted_secret(field: Field, value: str, quote: str) -> bool:
         return False
     if not field.quote and _JOINED.match(value):
         return False  # code between two concatenated string literals
-    if field.sep in (",", "==", "===", "||", "??"):
+    if field.sep in (",", "==", "===", "||", "??", "("):
         return (
             stands_out(value)
             and " " not in value
@@ -280,6 +284,8 @@ def is_quoted_secret(field: Field, value: str, quote: str) -> bool:
     if field.name.lower() == "pass" and " " in value.strip():
         return False  # a test result, as in "PASS: all tests are green"
     if is_password_name(field.name):
+        if value.istitle() and is_password_name(value):
+            return False  # a label
         return not (" " in value.strip() and field.sep == ":" and _PROSE.fullmatch(value))
     if is_reference(field.name, value):
         return False
