@@ -14,6 +14,7 @@ from masking.command_lines import (
 )
 from masking.key_value_rows import find_in_table_rows, find_key_settings
 from masking.known_contexts import find_in_contexts
+from masking.literals import Lowercase
 from masking.named_values import find_named_values
 from masking.nested_objects import find_in_objects
 from masking.prose import find_in_prose
@@ -56,22 +57,24 @@ def find_secrets(text: str) -> list[Span]:
         return _merge(_find(text))
     spans = _find(reading.text)
     for start, piece in reading.pieces():
-        spans += [Span(start + at.start, start + at.end) for at in _find_tokens(piece)]
+        spans += [
+            Span(start + at.start, start + at.end)
+            for at in _find_tokens(piece, Lowercase(lowercase(piece)))
+        ]
     return _merge([reading.original(span, text) for span in spans])
 
 
 def _find(text: str) -> list[Span]:
     """Return the spans of the secrets in a text without codes, in any order."""
-    lower = lowercase(text)
+    lower = Lowercase(lowercase(text))
     spans: list[Span] = []
     for find in _FINDERS:
         spans.extend(find(text, lower))
-    return spans + _find_tokens(text)
+    return spans + _find_tokens(text, lower)
 
 
-def _find_tokens(text: str) -> list[Span]:
-    lower = lowercase(text)
-    return [span for marker, find in TOKEN_FINDERS if marker in lower for span in find(text)]
+def _find_tokens(text: str, lower: Lowercase) -> list[Span]:
+    return [span for marker, find in TOKEN_FINDERS if marker in lower for span in find(text, lower)]
 
 
 def mask(text: str) -> str:

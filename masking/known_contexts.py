@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from masking.literals import Lowercase
 from masking.values import MASK, Span, is_placeholder, is_secret_name, stands_out
 
 _IN_QUOTES = r"(?P<open>\\{0,15}[\"'])(?P<quoted>[^\"'\\\n]{4,1024}+)(?P=open)"
@@ -58,10 +59,10 @@ _CONTEXTS = tuple(
 )
 
 
-def find_in_contexts(text: str, lower: str) -> Iterator[Span]:
+def find_in_contexts(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield secrets that can be recognized from the text around them."""
     for marker, pattern, must_stand_out in _CONTEXTS:
-        if marker in lower:
+        if lower.may_contain(marker) and marker in lower:
             for match in pattern.finditer(lower):
                 start, end = match.span("quoted" if match.groupdict().get("quoted") else "bare")
                 value = text[start:end]

@@ -5,6 +5,7 @@ import string
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from masking.literals import Lowercase
 from masking.private_keys import find_private_keys
 from masking.values import Span, has_digit_and_letter, is_placeholder
 
@@ -262,7 +263,7 @@ _PART = r"[0-9]{0,4}+(?:[A-Z]?[a-z]{2,}+|[A-Z]{2,}+)*+[A-Za-z]?[0-9]{0,4}+[A-Za-
 _NAME = re.compile(rf"{_PART}(?:[-_.~/=:]++{_PART})*+")
 
 
-def find_tokens(text: str) -> Iterator[Span]:
+def find_tokens(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield tokens in the formats of known services."""
     runs = text.encode("ascii", "replace").translate(_AS_RUNS)
     start = runs.find(_SHORTEST)
@@ -276,7 +277,7 @@ def find_tokens(text: str) -> Iterator[Span]:
                 yield Span(prefix.start(), start)
         start = runs.find(_SHORTEST, end)
     for other in _OTHER_PREFIXES:
-        start = text.find(other)
+        start = text.find(other) if lower.may_contain(other) else -1
         while start >= 0:
             end = start + len(other)
             rest = _match_after(text, end, other)
@@ -332,10 +333,10 @@ _MARKED_FORMATS = tuple(
 )  # fmt: skip
 
 
-def find_tokens_by_marker(text: str) -> Iterator[Span]:
+def find_tokens_by_marker(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield secrets recognized by a literal marker, which may be in the middle of the secret."""
     for kind, marker, pattern, before, counts in _MARKED_FORMATS:
-        if marker in text:
+        if lower.may_contain(marker) and marker in text:
             for match in pattern.finditer(text):
                 start = match.start() - _run_length_before(text, match.start(), before)
                 if match.start() - start in counts and (kind != "discord" or text[start] in "MNO"):
@@ -364,7 +365,7 @@ _URL_CREDENTIALS = re.compile(
 )
 
 
-def find_url_credentials(text: str) -> Iterator[Span]:
+def find_url_credentials(text: str, _: Lowercase) -> Iterator[Span]:
     """Yield passwords and tokens in URLs."""
     for match in _URL_CREDENTIALS.finditer(text):
         part = "token" if match["token"] else "password"
@@ -380,9 +381,9 @@ def find_url_credentials(text: str) -> Iterator[Span]:
 
 
 # (literal that the lowercased text must contain, function that finds the secrets)
-TOKEN_FINDERS: tuple[tuple[str, Callable[[str], Iterator[Span]]], ...] = (
+TOKEN_FINDERS: tuple[tuple[str, Callable[[str, Lowercase], Iterator[Span]]], ...] = (
     ("", find_tokens),
     ("", find_tokens_by_marker),
     ("://", find_url_credentials),
-    ("private key", find_private_keys),
+    ("private key", lambda text, _: find_private_keys(text)),
 )
