@@ -24,15 +24,16 @@ _HEADING = re.compile(
 )
 _LINE_END = re.compile(r"\r?\n|(?:\\{1,15}r)?\\{1,15}n")
 _JSON_TEXT = re.compile(r"[\"'][ ]?:[ ]?\\{0,15}\"|[{\[]\\{0,15}\"")  # before a JSON string
+_SPACES = r"(?:(?<![ ])[ ]++)?+"  # from the first space only, to take linear time
 # The marker of each delimiter between columns, and its pattern.
 _DELIMITERS = (
-    ("│", r"[ ]*+│[ ]*+"), ("|", r"[ ]*+\|[ ]*+"), ("\t", r"\t"), ("\\t", r"\\{1,15}t"),
+    ("│", rf"{_SPACES}│[ ]*+"), ("|", rf"{_SPACES}\|[ ]*+"), ("\t", r"\t"), ("\\t", r"\\{1,15}t"),
     (";", r";"), (",", r",(?![ ])"), ("  ", r"[ ]{2,}+"),
 )  # fmt: skip
 _SPLIT = {marker: re.compile(pattern) for marker, pattern in _DELIMITERS}
 _NAME = re.compile(r"[\"'`*]{0,4}[\w@.#/-]{0,64}+(?:[ ][\w@.#/-]{1,40}+){0,3}[\"'`*]{0,4}")
 _RULE = re.compile(r"[\s|+:=─━┼├┤┬┴┌┐└┘╞╪╡│-]*+")
-_JSON_END = re.compile(r"\\*\"(?=[,}\]]|\Z)")
+_JSON_END = re.compile(r"(?<!\\)\\*+\"(?=[,}\]]|\Z)")
 _EDGES = " \t\r\"'`*\\"
 _ACCOUNT = re.compile(r"(?i)user|login|e?mail|name|account|host|url|owner")
 _INSERT = re.compile(
