@@ -13,6 +13,7 @@ from tasks.transcript.arguments import MAX_FIELDS, Arguments
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
 )
 
 

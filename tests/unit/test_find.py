@@ -11,6 +11,12 @@ from tasks.transcript import find, search
 from tests.support.factories import history
 
 
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "CHUNK", 5_000)
+    monkeypatch.setattr(search, "PATTERN_CHUNK", 500)
+
+
 def matches(query: str, *contents: str) -> list[tuple[int, str]]:
     return [(hit.number, hit.match) for hit in find.find_hits(query, history(*contents))]
 
@@ -43,6 +49,7 @@ def test_hits_end_at_the_limit():
     assert len(find.find_hits("x", history("x" * 5_000))) == find.MAX_HITS
 
 
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("query", ["needle", "né"])
 def test_find_stops_when_time_is_up(monkeypatch: pytest.MonkeyPatch, query: str):
     clock = count()  # the clock is read once per chunk and per match, and advances 1 s each time
@@ -53,6 +60,7 @@ def test_find_stops_when_time_is_up(monkeypatch: pytest.MonkeyPatch, query: str)
     assert ([hit.match for hit in hits], hits.is_truncated) == ([query], True)
 
 
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("query", ["needle", "nEEdle", "né", 'say "hi'])
 @pytest.mark.parametrize("offset", [-3, -1, 0, 1, 5])
 def test_match_across_two_chunks_is_found(query: str, offset: int):

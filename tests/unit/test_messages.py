@@ -37,7 +37,8 @@ item_lists = st.lists(
         arguments=json_values,
         success=st.booleans(),
         output=texts,
-    )
+    ),
+    max_size=3,
 )
 
 
