@@ -106,7 +106,7 @@ _OPTIONS, _OTHERS = _read_arguments()
 _OPTION = re.compile(r"-(?<=[\s\"']-)[A-Za-z-]")
 _OTHER_HEADS = tuple(head for head in _OPTIONS if head[0] != "-")
 _NO_ARGUMENT = re.compile(r"[0-9]{1,3}|27[0-9]{3}|[0-9]+:[0-9]+|\S+\.(?:zip|7z)")
-_FAR = 500  # maximum number of characters between a program's name and its argument
+_FAR = 300  # maximum number of characters between a program's name and its argument
 _USER = re.compile(
     r"-(?:[a-zA-Z]{0,6}u|-user|-proxy-user|U|a|-auth)[ =]{0,3}(?P<open>\\{0,15}[\"'])?"
     r"(?P<user>[^\s:\"'\\$`/]{1,128}+):(?!//)"

@@ -21,6 +21,20 @@ _LINE_START = re.compile(
     rf"(?:^|\n|\\n|{_TEXT})[ \t>|+-]*"
     r"(?:(?:export|set|env|ENV|ARG|local|declare -x|setx)[ ]+)?[\"']?\Z"
 )
+_TIME = r"(?:\d{4}-\d\d-\d\d[T ])?\d\d:\d\d:\d\d[\d.,Z+-]{0,16}"
+# What tools and loggers put before a line: "app-1  | ", "#12 0.345 ", "Nov 28 09:14:02 host app: ".
+_LOG_PREFIX = re.compile(
+    rf"""(?x)
+    (?: [\w.-]{{1,60}}[ ]{{1,30}}\|[ ] | \#\d{{1,4}}[ ]\d{{1,6}}\.\d{{1,4}}[ ]
+      | \[[\w./-]{{1,80}}\][ ] | [ ]{{0,8}}\d{{1,6}}(?:\t|[ ]{{2}}|[:→])
+      | (?:DEBUG|INFO|WARNING|ERROR|CRITICAL|std(?:out|err)):(?:[\w.]{{1,60}}:|[ ])
+      | (?: \[?{_TIME}\]? | [A-Z][a-z]{{2}}[ ]{{1,2}}\d{{1,2}}[ ]{_TIME} | [IWEF]\d{{4}}[ ]{_TIME} )
+        (?: [ ]{{1,8}}
+            (?:\[[^\[\]\n]{{0,40}}\]|[\w./@:-]{{1,60}}(?:\[\d{{1,9}}\])?[]:]?) ){{0,5}}
+        [ ]{{1,4}} )
+    (?:export[ ])?[ ]{{0,8}}"""
+)
+_BREAK = re.compile(r"\n|\\n|\"")
 _LINE_END = re.compile(r"[ \t]*+[,;]?(?:\r?\n|\\+[nr\"]|\"|\Z|[ \t]++[#/])")
 _WORDS = re.compile(r"[A-Za-z0-9]{2,20}(?:-[A-Za-z0-9]{2,20}){3,9}")  # a passphrase
 _CALL = re.compile(
@@ -33,10 +47,13 @@ _NOT_OPENED = re.compile(r"[(\[{](?=[A-Za-z!@#$%^&*]*[0-9])[\w!@#$%^&*+-]{6,64}\
 
 
 def is_at_line_start(text: str, start: int) -> bool:
-    """Return whether a name comes first on its line, ignoring prefixes such as "export"."""
+    """Return whether a name comes first on its line, ignoring "export" and what loggers add."""
     if text[max(0, start - 1) : start] in ("", "\n"):
         return True
-    return bool(_LINE_START.search(text[max(0, start - 40) : start]))
+    if _LINE_START.search(text[max(0, start - 40) : start]):
+        return True
+    line = _BREAK.split(text[max(0, start - 160) : start])[-1]
+    return bool(_LOG_PREFIX.fullmatch(line))
 
 
 def opens_expression(field: Field, value: str) -> bool:

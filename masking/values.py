@@ -276,6 +276,7 @@ def is_quoted_secret(field: Field, value: str, quote: str) -> bool:
     if field.sep in (",", "==", "===", "||", "??", "("):
         return (
             stands_out(value)
+            and (field.sep != "(" or len(value) >= 8)
             and " " not in value
             and not is_identifier(value)
             and not is_secret_name(value)

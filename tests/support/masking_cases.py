@@ -367,6 +367,9 @@ NAMED_IN_LINES = [
     "\x1b[01;31m\x1b[KDB_PASSWORD\x1b[m\x1b[K=«word»",
     "Cookie: «a=b1»\x1b[0m",
     "password: |\n  «hunter2»\nuser: x",
+    "<key>password</key>\n\t<string>«Hunter22»</string>",
+    'Content-Disposition: form-data; name="password"\r\n\r\n«Hunter22»\r\n--b',
+    "password: !vault |\n  «Hunter22x»\nuser: x",
     "Your personal access token:\n\n    «abcd1234EFGH5678»\n\nKeep it.",
 ]
 
@@ -445,6 +448,36 @@ evil-winrm -i h -u maya -p «Hunter22»
 crackmapexec smb h -u maya -p '«Hunter22»'
 nxc smb h -u maya -p «Hunter22»
 xfreerdp /u:maya /p:«Hunter22» /v:h
+Nov 28 09:14:02 host app[812]: password: «letmein»
+app-1  | password: «letmein»
+#12 0.345 password: «letmein»
+2024-05-01T10:00:00.123Z stdout F api_key: «abcdefghijkl»
+[2024-05-01 10:00:00] Password: «Letmein»
+I0501 10:00:00.123 1 main.go:12] auth_token: «abcdefghijkl»
+[pod/web-0/app] password: «letmein»
+let api_key = String::from("«abcd1234efgh»");
+password: SecretString::new("«Hunter22»".into()),
+set_api_key('«abcd1234efgh»')
+.bearer_auth("«abcd1234efgh»")
+.basic_auth("admin", Some("«Hunter22»"))
+User.objects.create_user("maya", "b@x.y", "«Hunter22»")
+server.login("maya", "«Hunter22»")
+new NetworkCredential("maya", "«Hunter22»")
+DriverManager.getConnection(url, "root", "«Hunter22»");
+$db = new mysqli('localhost', 'root', '«Hunter22»', 'shop');
+jwt.sign(payload, '«Hunter22»')
+Fernet(b"«abcd1234efgh»")
+curl_easy_setopt(c, CURLOPT_PASSWORD, "«Hunter22»");
+password <- "«Hunter22»"
+#define WIFI_PASS "«Hunter22»"
+set -gx API_KEY '«abcd1234efgh»'
+keytool -list -keystore k.jks -storepass «hunter»
+nuget push a.nupkg -ApiKey «abcd1234efgh»
+["app","--token","«abcd1234efgh»"]
+<td>password</td><td>«Hunter22»</td>
+<dt>API key</dt> <dd>«abcd1234efgh»</dd>
+userPassword:: «Hunter22»
+token = "«orange-Falcon-95»"
 Use "«Hunter22»" as the password when it asks.
 You can use «Tr0ub4dor-3x!» as your root password.
 I've changed the root password from changeme to «Tr0ub4dorX3», as you asked.
@@ -775,6 +808,18 @@ withCredentials:false,timeout:0
 """)
 
 CLEAN += _lines(r"""
+https://3f9a1b2c4d5e6f708192a3b4c5d6e7f8@o12345.ingest.sentry.io/4501234567890123
+OPENAI_API_KEY=sk-...
+OPENAI_API_KEY=sk-…
+ANTHROPIC_API_KEY=sk-ant-xxxxx
+tiktoken: cl100k_base
+password => $request->password
+Authorization: Basic realm="x1"
+{"password": "Password", "current_password": "Kennwort"}
+password = getpass("Enter the 2nd password: ")
+token = os.getenv("API_TOKEN_2")
+get_password("user_password2")
+password = password.encode("latin1")
 the token for version 1.24.3-rc1 of python3.11
 the password of maya2024 is checked in auth2.py
 The secret is in /etc/app1/secret2 or at bob1@example.org
