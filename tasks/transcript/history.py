@@ -10,7 +10,7 @@ from typing import overload
 from django.conf import settings
 
 from masking import MARGIN
-from tasks.messages import ChatMessage, as_text
+from tasks.messages import ChatMessage, as_text, read_history
 from tasks.models import DISPLAY_LENGTH, PREFIX_LENGTH, TaskRecord
 from tasks.sanitization import resumable_turns_from_task_record
 from tasks.transcript import large_history, tool_calls
@@ -200,6 +200,13 @@ class Thread:
         if self._large:
             return LargeMessages(self._large)
         return [] if self.problem else read_messages(self.record.execution_history)
+
+    def read_all(self) -> Iterable[ChatMessage]:
+        """Return all stored messages. If they are many, they are decoded one by one."""
+        if not self._large:
+            return [] if self.problem else self.record.execution_history
+        rows = TaskRecord.objects.filter(pk=self.record.pk).with_raw_text(large_history.COLUMN)
+        return read_history(rows.get().execution_history_json)
 
     @property
     def weights(self) -> Iterable[int]:

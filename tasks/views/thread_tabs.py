@@ -158,8 +158,7 @@ def _search(request: HttpRequest, thread: Thread) -> Search | None:
     query = request.GET.get("find", "")
     if not query:
         return None
-    history = [] if thread.problem else thread.record.execution_history
-    hits = find.find_hits(query, history)
+    hits = find.find_hits(query, thread.read_all())
     # the current hit defaults to the first one at or after the requested message
     message = _number(request.GET, "message", 0)
     default = 1 + bisect_left(hits, message, key=lambda hit: hit.number)

@@ -8,14 +8,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import crash, original, stress, table, workload
+from benchmarks import crash, index_run, original, stress, table, workload
 from benchmarks.audit import Store
 from benchmarks.calls import VERBS
 from benchmarks.isolation import in_new_process
 from benchmarks.stress_work import Step, Writer
 from benchmarks.workload import SIZES
+from tasks.index import following
+from tasks.index.models import IndexedTask
+from tasks.models import TaskRecord
 from tests.support import postgres
-from tests.support.factories import skip
+from tests.support.factories import skip, task
 
 PROCESSES = 3
 WRITES = 240  # divides evenly among the processes, and among the writers in each process
@@ -106,6 +109,30 @@ def test_crash_run_counts_every_write(tmp_path: Path, acknowledged, count):
 
     assert crash.count_writes(store, 7, ([], None), acknowledged) == count
     assert crash.count_writes(store, 7, (["6:3"], None), acknowledged) is None
+
+
+def test_index_run_finds_no_difference(tmp_path: Path):
+    store, site = Store.on_sqlite(tmp_path), tmp_path / "site.sqlite3"
+    outcome = in_new_process(index_run.run, store, site, seconds=3, threads=30)
+    assert outcome.faults == []
+    assert outcome.rounds >= 1
+    assert outcome.writes.keys() >= {"record", "complete"}
+
+
+@pytest.mark.django_db(databases="__all__", transaction=True)
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_index_run_detects_a_difference(store, store_file: Path):
+    plain = Store("sqlite:", str(store_file))
+    for name in ("one", "two"):
+        task(name)
+    following.catch_up(background=False)
+    assert index_run.differences(plain) == []
+
+    IndexedTask.objects.filter(task_id="one").update(channel="another")
+    TaskRecord.objects.filter(task_id="two").delete()
+
+    differences = sorted(text.partition(":")[0] for text in index_run.differences(plain))
+    assert differences == ["one", "two"]
 
 
 def test_table_marks_results_slower_than_their_bound():

@@ -63,6 +63,7 @@ def test_parts_of_a_history_equal_the_whole(store, written: list[ChatMessage], d
 
     assert isinstance(parts.messages, history.LargeMessages)
     assert list(parts.weights) == [weight for *_, weight in whole]
+    assert list(parts.read_all()) == written
     first, last = (data.draw(st.integers(0, len(whole))) for _ in range(2))
     assert [described(m) for m in parts.messages[first:last]] == whole[first:last]
 
