@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import settings as hypothesis_settings
 
 from gloamy_site import middleware, request_body, routers
+from tasks.index import following
 from tasks.store import transactions
 from tasks.views import limits
 from tests.support import postgres
@@ -91,6 +92,12 @@ def no_shared_pages() -> None:
     """Forget the pages and rows of other tests, whose stores can have the same change token."""
     for shared in caches.all():
         shared.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the index's thread from going on in the next test, which may have another store."""
+    monkeypatch.setattr(following, "_in_background", lambda work: None)
 
 
 class Clock:

@@ -22,8 +22,10 @@ from django.utils import timezone
 from archive.models import ClearedThread, Clearing, Stage, digest
 from tasks.clearing import batches, recovery, retention, summaries
 from tasks.clearing.summaries import Summary
+from tasks.index import following
 from tasks.store import transactions, workspace
 
+ERASE_SECONDS = 2.0  # how long a page may wait until nothing is left in the index
 LEASE = timedelta(seconds=60)  # once it expires, the process running the clearing is presumed dead
 
 
@@ -170,6 +172,7 @@ def _finish(clearing: Clearing) -> None:
     clearing.save(update_fields=["stage", "finished_at"])
     if clearing.is_erasing:
         transactions.flush_wal()
+        following.erase(ERASE_SECONDS)
     log(clearing, clearing.user, DELETION, clearing.reason)
     retention.empty_archive()
 

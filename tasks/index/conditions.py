@@ -5,16 +5,18 @@ at a time. Which one is fast depends on how many rows meet each condition, so it
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from django.db import connections
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from tasks.index.models import (
+    PLACES,
     TEXT_FILTERS,
+    IndexedCall,
     IndexedTask,
     IndexedTaskQuerySet,
     StatusCount,
@@ -36,6 +38,7 @@ class Condition:
     build: Callable[[str], Q]  # given a prefix for the columns' names, which may be ""
     equal: Mapping[str, Any] = field(default_factory=dict)  # the values it asks for, if counted
     is_time: bool = False  # whether it is only a range of `updated_at`
+    known_size: int | None = None  # how many threads meet it, if that is known
 
     @classmethod
     def equals(cls, column: str, value: Any) -> "Condition":
@@ -59,6 +62,30 @@ class Condition:
             return cls(lambda prefix: term.in_ids())
         return cls(lambda prefix: Q(key__in=keys) & term.in_ids())
 
+    @classmethod
+    def contains(cls, column: str, term: Term) -> "Condition":
+        """A term in a column that has few different values."""
+        values = [value for value in StatusCount.objects.values_of(column) if term.is_in(value)]
+        if len(values) == 1:
+            return cls.equals(column, values[0])
+        return cls(lambda prefix: Q(**{f"{prefix}{column}__in": values}))
+
+    @classmethod
+    def tool(cls, term: Term) -> "Condition":
+        """A term in the name of a tool that the task has called."""
+        tools = [tool for tool in IndexedCall.objects.tools() if term.is_in(tool)]
+        calls = IndexedCall.objects.filter(tool__in=tools)
+        ids = calls.values_list("pk", flat=True)[: FEW + 1]
+        if len(ids) <= FEW:
+            return cls.among({pk // PLACES for pk in ids})
+        first = OuterRef("pk") * PLACES
+        of_task = calls.filter(pk__gte=first, pk__lt=first + PLACES)
+        return cls(lambda prefix: Q(Exists(of_task)))
+
+    @classmethod
+    def among(cls, ids: Collection[int]) -> "Condition":
+        return cls(lambda prefix: Q(id__among=ids), known_size=len(ids))
+
     def __and__(self, other: "Condition") -> "Condition":
         return Condition(
             lambda prefix: self.build(prefix) & other.build(prefix), {**self.equal, **other.equal}
@@ -67,6 +94,8 @@ class Condition:
     @cached_property
     def size(self) -> float:
         """How many threads meet the condition: exactly if that is known, infinity if many."""
+        if self.known_size is not None:
+            return self.known_size
         if self.equal:
             return StatusCount.objects.total(**self.equal)
         rows = IndexedTask.objects.latest().filter(self.build(""))

@@ -46,7 +46,7 @@ _COLUMNS = (
     "checkpoint_count",
 )
 _TEXTS = ("channel", "provider", "model", "status", "created_at", "updated_at")
-FIELDS = (*_COLUMNS, "can_resume")  # all but the key, and what depends on other rows
+FIELDS = (*_COLUMNS, "can_resume", "has_texts")  # all but the key, and what is made later
 _ROWS = f"""
     SELECT {", ".join(_COLUMNS)}, left(resumable_history_json, {PREFIX_LENGTH})
     FROM task_records WHERE task_id = ANY(%s)"""

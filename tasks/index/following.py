@@ -11,28 +11,31 @@ import logging
 import os
 import threading
 import time
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
+import masking
 from tasks.engines import engine
 from tasks.fields import to_text
-from tasks.index import entries
-from tasks.index.models import IndexedTask, IndexState, StatusCount
+from tasks.index import entries, indexed_texts
+from tasks.index.models import UNMERGED, IndexedTask, IndexState, StatusCount
 from tasks.store import workspace
 from tasks.store.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # increase this when entries are made differently, so that all are made again
+VERSION = 2  # increase this when entries are made differently, so that all are made again
 SMALL = 1_000  # rows that are compared at each look
 CHUNK = 1_000  # rows that are read or compared while pages wait
 BATCH = 400  # rows per statement
@@ -53,7 +56,7 @@ _MARK_LATEST = """
 
 T = TypeVar("T")
 
-_following = threading.Lock()  # held by the one thread that follows the store
+_following = indexed_texts.WRITING  # held by the one thread that follows the store
 _seen: tuple[object, ...] | None = None  # the store's files at the last look
 _background: threading.Thread | None = None
 problem = ""  # why the index is not in its file, if so
@@ -66,9 +69,20 @@ def catch_up(*, background: bool = True) -> IndexState:
     leaves the rest to a thread in the background. Raises StoreError if the store cannot be read.
     """
     state = _repairing(partial(_catch_up, 0 if is_building() else BUILD_SECONDS))
-    if background and (not state.is_complete or _is_comparison_due(state)):
+    if background and (_has_work(state) or _is_comparison_due(state)):
         _in_background(follow)
     return state
+
+
+def _truncate_log() -> None:
+    """Leave nothing that was erased in the log."""
+    with connections[_alias()].cursor() as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _has_work(state: IndexState) -> bool:
+    has_texts = problem or not indexed_texts.is_behind()
+    return not (state.is_complete and has_texts) or indexed_texts.has_removed()
 
 
 def refresh(keys: Collection[str]) -> None:
@@ -94,9 +108,22 @@ def refresh_threads(thread_ids: Collection[str]) -> None:
         newest = IndexState.objects.filter(last_rowid__in=filter(str.isdecimal, keys))
         with _following:  # or it would look like another store
             newest.update(last_rowid=entries.last_ids()[0])
-        with connections[_alias()].cursor() as cursor:  # leave nothing that was erased in the log
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        _truncate_log()
     except (DatabaseError, StoreError) as error:
+        logger.warning("The index does not follow: %s", error)
+
+
+def erase(seconds: float) -> None:
+    """Overwrite what is left of threads that were erased.
+
+    If that takes longer than so many seconds, the background does the rest.
+    """
+    try:
+        with _following:
+            IndexState.objects.update(merging=UNMERGED)
+        indexed_texts.purge(seconds)
+        _truncate_log()
+    except DatabaseError as error:
         logger.warning("The index does not follow: %s", error)
 
 
@@ -109,8 +136,25 @@ def follow() -> None:
     """Build the index to its end, and compare it with the store if that is due. Takes a while."""
     while not (state := _repairing(partial(_catch_up, STEP_SECONDS))).is_complete:
         time.sleep(PAUSE)
+    while indexed_texts.is_behind() and not problem:
+        catch_up_texts(STEP_SECONDS)
+        time.sleep(PAUSE)
+    while indexed_texts.has_removed():
+        indexed_texts.purge(STEP_SECONDS)
+        time.sleep(PAUSE)
     if _is_comparison_due(state):
         compare_all()
+
+
+def catch_up_texts(seconds: float, part: int = 0, parts: int = 1) -> None:
+    """Bring the texts of the indexed tasks up to date, for about so many seconds.
+
+    An index in memory has no texts, which would take too much of it.
+    """
+    if problem:
+        return
+    if wrong := _repairing(partial(indexed_texts.catch_up, seconds, part, parts)):
+        refresh(wrong)
 
 
 def compare_all() -> None:
@@ -206,15 +250,23 @@ def _stat(file: Path) -> tuple[int, ...] | None:
 
 def _state() -> IndexState:
     """Return how far the index is, emptying it if it is of another store or program version."""
-    expected = {"store": _identity(), "version": VERSION}
+    expected = {"store": _identity(), "version": _version()}
     if state := IndexState.objects.filter(**expected).first():
         return state
     with transaction.atomic(_alias()):
         if state := IndexState.objects.filter(**expected).first():
             return state  # another process was faster, and its index must not be emptied
+        indexed_texts.empty()
         for model in (IndexedTask, StatusCount, IndexState):
             model.objects.all().delete()
     return IndexState(**expected)
+
+
+@cache
+def _version() -> int:
+    """Return a number that changes with VERSION, and with the rules by which texts are masked."""
+    rules = sorted(Path(masking.__file__).parent.glob("*.py"))
+    return zlib.crc32(b"".join(rule.read_bytes() for rule in rules), VERSION)
 
 
 def _look(state: IndexState) -> None:
@@ -356,7 +408,8 @@ def _is_sound() -> bool:
     try:
         with connections[_alias()].cursor() as cursor:
             [result] = cursor.execute("PRAGMA quick_check(1)").fetchone()
-        IndexState.objects.first()
+        for model in apps.get_app_config("task_index").get_models():
+            model._default_manager.first()  # which fails if another version has made its table
     except DatabaseError:
         return False
     return bool(result == "ok")

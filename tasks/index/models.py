@@ -1,15 +1,35 @@
 """The tables of the index, and the queries of the thread list."""
 
-from typing import Any, Self
+import json
+from typing import TYPE_CHECKING, Any, Self
 
-from django.db import models
-from django.db.models import F, Func, Q, Sum
+from django.db import connections, models
+from django.db.models import F, Func, Lookup, Q, Sum
 
 from tasks.models import OrderedQuerySet
 
 TEXT_FILTERS = ("channel", "provider", "model")
 MAX_TEXT = 2_000  # characters of a value (but not of an id) in the index and in URLs
 LATEST = Q(is_latest=True)
+PLACES = 2**36  # ids of texts and calls per task: id = the task's id * PLACES + place
+
+if TYPE_CHECKING:
+    LookupBase = Lookup[Any]
+else:
+    LookupBase = Lookup
+
+
+@models.BigAutoField.register_lookup
+class Among(LookupBase):
+    """A lookup for any of many numbers, which are passed as one parameter."""
+
+    lookup_name = "among"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        column, params = self.process_lhs(compiler, connection)
+        rows = "SELECT value FROM json_each(%s)"
+        return f"{column} IN ({rows})", [*params, json.dumps(sorted(self.rhs))]
 
 
 class Unindexed(Func):
@@ -28,7 +48,8 @@ class IndexedTaskQuerySet(OrderedQuerySet["IndexedTask"]):
 class IndexedTask(models.Model):
     """What the lists filter and sort by, of one row of task_records."""
 
-    key = models.TextField(primary_key=True)  # the row's rowid on SQLite, its id on PostgreSQL
+    id = models.BigAutoField(primary_key=True)
+    key = models.TextField(unique=True)  # the row's rowid on SQLite, its id on PostgreSQL
     task_id = models.TextField(null=True)  # noqa: DJ001 - as in the store
     thread_id = models.TextField(null=True)  # noqa: DJ001 - as in the store
     channel = models.TextField()
@@ -40,6 +61,12 @@ class IndexedTask(models.Model):
     checkpoint_count = models.BigIntegerField()
     can_resume = models.BooleanField()
     is_latest = models.BooleanField(default=False)
+    has_texts = models.BooleanField(default=False)  # whether the other tables are up to date
+    is_cut = models.BooleanField(default=False)  # whether some texts are too large to be indexed
+    size = models.BigIntegerField(default=0)  # bytes of all texts in the store
+    seconds = models.FloatField(null=True)  # how long the last attempt took, if known
+    last_tool = models.TextField(default="")
+    failed_calls = models.BigIntegerField(default=0)
 
     objects = IndexedTaskQuerySet.as_manager()
 
@@ -56,6 +83,7 @@ class IndexedTask(models.Model):
                 for column in ("status", *TEXT_FILTERS)
             ),
             models.Index("updated_at", name="index_stuck", condition=LATEST & Q(can_resume=False)),
+            models.Index("updated_at", name="index_behind", condition=Q(has_texts=False)),
         )
 
     def __str__(self) -> str:
@@ -67,7 +95,7 @@ class StatusCountQuerySet(models.QuerySet["StatusCount"]):
         rows = self.filter(**filters).values_list("status").annotate(total=Sum("n"))
         return {status: total for status, total in rows if total}
 
-    def total(self, **filters: str) -> int:
+    def total(self, **filters: Any) -> int:
         return self.filter(**filters).aggregate(total=Sum("n"))["total"] or 0
 
     def values_of(self, column: str) -> list[str]:
@@ -99,6 +127,76 @@ class StatusCount(models.Model):
         return f"{self.n} {self.status}"
 
 
+class IndexedText(models.Model):
+    """A text of a task, masked and readable. The table `index_trigrams` has its trigrams."""
+
+    id = models.BigIntegerField(primary_key=True)
+    role = models.TextField()  # of a message, or which other text it is
+    number = models.BigIntegerField()  # the message's number, or the checkpoint's id
+    digest = models.BinaryField()  # of the stored text
+    body = models.BinaryField()  # compressed
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.number}"
+
+
+class IndexedCallQuerySet(models.QuerySet["IndexedCall"]):
+    def tools(self) -> list[str]:
+        """Return the names of all tools, each of which takes one look into an index."""
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(_TOOLS)
+            return [tool for (tool,) in cursor.fetchall()]
+
+
+_TOOLS = """
+    WITH RECURSIVE tools (tool) AS (
+        SELECT min(tool) FROM task_index_indexedcall UNION ALL
+        SELECT (SELECT min(tool) FROM task_index_indexedcall AS call WHERE call.tool > tools.tool)
+        FROM tools WHERE tool IS NOT NULL)
+    SELECT tool FROM tools WHERE tool IS NOT NULL"""
+
+
+class IndexedCall(models.Model):
+    """A tool call of a checkpoint, which has one row without a tool if it has no call."""
+
+    id = models.BigIntegerField(primary_key=True)
+    checkpoint = models.BigIntegerField()
+    step_index = models.BigIntegerField()
+    attempt = models.BigIntegerField()
+    tool = models.TextField()
+    success = models.BooleanField(null=True)
+    created_at = models.TextField()
+    seconds = models.FloatField(null=True)  # since the attempt's checkpoint before, if there is one
+    size = models.BigIntegerField()  # characters of arguments and output
+
+    objects = IndexedCallQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        indexes = (models.Index("tool", "success", name="index_tool"),)
+
+    def __str__(self) -> str:
+        return self.tool
+
+
+class RemovedTask(models.Model):
+    """A task that is gone, but whose texts are still in the index. A trigger records it."""
+
+    id = models.BigIntegerField(primary_key=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+MERGED, UNMERGED, MERGING = range(3)
+
+
 class IndexState(models.Model):
     """How far the index has followed the store: its only row."""
 
@@ -110,6 +208,7 @@ class IndexState(models.Model):
     last_rowid = models.BigIntegerField(default=0)
     last_checkpoint = models.BigIntegerField(default=0)
     looked_at = models.DateTimeField(null=True)
+    merging = models.IntegerField(default=MERGED)  # whether deleted trigrams are overwritten
     compared = models.TextField(default="")  # the store's files when all was last compared
     compare_after = models.DateTimeField(null=True)  # when all may be compared again
 

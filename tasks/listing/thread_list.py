@@ -1,18 +1,18 @@
 """Fetches pages of the filtered and sorted thread list.
 
-The index of the store gives the order, so all pages load equally fast. Only a search in messages
-reads histories: for a limited time, after which the next request can continue.
+The index of the store gives the order, so all pages load equally fast. Only a search for what very
+many texts may contain looks at one thread after the other: for a limited time, after which the next
+request can continue.
 """
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from django.conf import settings
 from django.db.models import Q, Value
 
-from tasks import large_values
-from tasks.fields import to_value
+from tasks.fields import to_text, to_value
 from tasks.index import entries, following
 from tasks.index.conditions import Condition, count, select
 from tasks.index.models import (
@@ -22,15 +22,17 @@ from tasks.index.models import (
     StatusCount,
     text,
 )
+from tasks.index.search import Search
 from tasks.listing.filters import PERIOD_LENGTHS, Cursor, Filters
 from tasks.listing.forms import STALLED, STATES
+from tasks.listing.query import Query
 from tasks.models import TaskRecord, TaskStatus
 from tasks.store.daemon import Daemon, daemon
-from tasks.transcript.search import ROLES, Hit, Term
+from tasks.transcript.search import Hit, Term
 
-SEARCH_BATCH = 100  # rows whose histories are searched by one query
-SCAN_SECONDS, NEIGHBOUR_SECONDS = 1.5, 0.2
-SECONDS_PER_HISTORY = 3.0  # time limit for searching one history
+SEARCH_BATCH = 100  # tasks that are searched by one query
+SCAN_SECONDS, NEIGHBOUR_SECONDS, COUNT_SECONDS = 1.5, 0.2, 0.3
+MAX_HITS = 100  # per thread and word
 ATTEMPTS = 3  # to find a page that the agent does not change meanwhile
 
 
@@ -39,7 +41,6 @@ class Page:
     records: list[TaskRecord]
     has_more: bool = False
     stopped_at: Cursor | None = None  # where the search ran out of time, if it did
-    too_large: int = 0  # number of threads that were not fully searched
     hits: dict[str, list[Hit]] = field(default_factory=dict)  # by task id
 
 
@@ -53,25 +54,28 @@ class ThreadList:
         self.seconds = SCAN_SECONDS if seconds is None else seconds
         self.daemon = daemon_ or daemon()
         self.index = following.catch_up()
-        self._term = Term(filters.q) if filters.q else None
+        self._query = Query.parse(filters.q, filters.where)
+        self._search = self._make_search()
         self._conditions = self._make_conditions()
 
     def page(self, size: int, after: Cursor | None = None, before: Cursor | None = None) -> Page:
         """Return the page of threads that follows `after` or precedes `before` in the list."""
         position, forwards = before or after, before is None
-        if self._term and self.filters.is_heavy:
-            page = self._search(self._term, size, position, forwards)
+        if self._search and self._search.ids is None:
+            page = self._scan(self._search, size, position, forwards)
         else:
             page = Page(self._records(size + 1, position, forwards))
         page.has_more = len(page.records) > size
         page.records = page.records[:size]
+        if self._search:
+            page.hits = self._hits(self._search, page.records)
         if before is not None:
             page.records.reverse()
         return page
 
     def neighbour(self, position: Cursor, *, forwards: bool) -> str | None:
         """Return the id of the thread next to a position, without reading the rest of its row."""
-        if self.filters.is_heavy:
+        if self._search and self._search.ids is None:
             side = {"after" if forwards else "before": position}
             return next((str(r.thread_id) for r in self.page(1, **side).records), None)
         for _ in range(ATTEMPTS):
@@ -84,20 +88,59 @@ class ThreadList:
             following.refresh([entry.key])
         return None
 
-    def counts(self) -> dict[str, int]:
-        """Count the threads that match the other filters, by state; all of them by ""."""
+    def counts(self) -> tuple[dict[str, int], bool]:
+        """Count the threads that match the other filters, by state; all of them by "".
+
+        Also returns whether the counts are complete. There may be more if a search has to compare
+        very many texts.
+        """
         others = [value for name, value in self._conditions.items() if name != "status"]
+        if self._search and self._search.ids is None:
+            counts, is_complete = self._count_matches(self._search, others)
+        else:
+            counts, is_complete = self._count(others), True
+        counts = dict.fromkeys(STATES, 0) | counts
+        return counts | {"": sum(counts.values())}, is_complete
+
+    def _count(self, others: list[Condition]) -> dict[str, int]:
         states = {state: self._state(state) for state in STATES}
-        if all(condition.equal for condition in others):
-            equal = {name: value for other in others for name, value in other.equal.items()}
+        pairs = [pair for other in others for pair in other.equal.items()]
+        equal = dict(pairs)
+        if all(other.equal for other in others) and len(equal) == len(pairs):
             counts = StatusCount.objects.by_status(**equal)
             counts[STALLED] = count([*others, states[STALLED]])
             counts[TaskStatus.RUNNING] = counts.get(TaskStatus.RUNNING, 0) - counts[STALLED]
-            return dict.fromkeys(STATES, 0) | counts | {"": sum(counts.values())}
+            return counts
         unknown = StatusCount.objects.by_status().keys() - states.keys()
         states |= {status: self._state(status) for status in unknown}
-        counts = {state: count([*others, condition]) for state, condition in states.items()}
-        return counts | {"": sum(counts.values())}
+        return {state: count([*others, condition]) for state, condition in states.items()}
+
+    def _count_matches(
+        self, search: Search, others: list[Condition]
+    ) -> tuple[dict[str, int], bool]:
+        counts, deadline = Counter[str](), time.monotonic() + COUNT_SECONDS
+        stalled_before = to_text(self.daemon.stalled_before)
+        for entry in select(others, "updated_at").newest_first().iterator(SEARCH_BATCH):
+            if search.matches(entry):
+                is_stalled = (
+                    entry.status == TaskStatus.RUNNING and entry.updated_at < stalled_before
+                )
+                counts[STALLED if is_stalled else entry.status] += 1
+            if time.monotonic() > deadline:
+                return counts, False
+        return counts, True
+
+    def unsearched(self) -> int:
+        """Return how many threads cannot be searched yet, as their texts are not in the index."""
+        return self._number_of(has_texts=False)
+
+    def cut(self) -> int:
+        """Return how many threads have texts that are too large to be searched."""
+        return self._number_of(is_cut=True)
+
+    def _number_of(self, **condition: bool) -> int:
+        rows = IndexedTask.objects.latest().filter(**condition)
+        return rows.count() if self._search else 0
 
     def _entries(self, position: Cursor | None, forwards: bool) -> IndexedTaskQuerySet:
         descending, column = self.filters.is_descending == forwards, self.filters.sort_column
@@ -124,28 +167,26 @@ class ThreadList:
             following.refresh(wrong)
         return records
 
-    def _search(self, term: Term, size: int, position: Cursor | None, forwards: bool) -> Page:
-        """Return the first rows that contain the term, reading one history at a time."""
+    def _scan(self, search: Search, size: int, position: Cursor | None, forwards: bool) -> Page:
+        """Return the first rows that match a search, comparing one thread after the other."""
         page, deadline = Page([]), time.monotonic() + self.seconds
         # a whole id is found at once, and the thread comes first
-        keys = [] if position or self.filters.where else self._keys_of_id(term.text)
+        keys = [] if position or self.filters.where else self._keys_of_id(self.filters.q)
         while not page.stopped_at and len(keys) <= size:
             batch = list(self._entries(position, forwards)[:SEARCH_BATCH])
-            candidates = self._candidates(term, page, [entry.key for entry in batch])
             for entry in batch:
                 position = self._cursor(entry)
-                is_hit = entry.key in candidates and self._has_hits(term, page, entry)
-                if is_hit and entry.key not in keys:
+                if search.matches(entry) and entry.key not in keys:
                     keys.append(entry.key)
                 if len(keys) > size:
                     break
-                if entry.key in candidates and time.monotonic() > deadline:
+                if time.monotonic() > deadline:
                     page.stopped_at = position
                     break
             if len(batch) < SEARCH_BATCH:
                 break
-            if time.monotonic() > deadline and len(keys) <= size:
-                page.stopped_at = position
+        if len(batch) < SEARCH_BATCH and entry is batch[-1]:
+            page.stopped_at = None
         stored = entries.records(keys)
         page.records = [stored[key] for key in keys if key in stored]
         return page
@@ -154,41 +195,23 @@ class ThreadList:
         ids = Q(thread_id=text) | Q(task_id=text)
         return list(self._rows.filter(ids).values_list("key", flat=True)[:1])
 
-    def _candidates(self, term: Term, page: Page, keys: list[str]) -> set[str]:
-        """Return the keys of the rows that may contain the term; count those that are too large."""
-        rows = entries.rows(keys)
-        large = large_values.larger_than(rows, "execution_history_json", settings.MAX_HISTORY_SIZE)
-        page.too_large += len(large)
-        condition = term.in_histories()
-        if not self.filters.where:
-            condition |= term.in_ids()
-        return entries.keys(rows.exclude(pk__in=large).filter(condition))
-
-    def _has_hits(self, term: Term, page: Page, entry: IndexedTask) -> bool:
-        """Search one history, and add its hits to the page."""
-        columns = ("thread_id", "execution_history_json")
-        row = entries.rows([entry.key]).values_list(*columns).first()
-        if row is None:
-            return False
-        thread_id, history = row
-        hits = term.hits(history, self._roles, time.monotonic() + SECONDS_PER_HISTORY)
-        if term.timed_out:
-            page.too_large, term.timed_out = page.too_large + 1, False
-        if not hits and (self.filters.where or not term.is_in(thread_id)):
-            return False
-        page.hits[str(entry.task_id)] = hits
-        return True
-
-    @property
-    def _roles(self) -> tuple[str, ...]:
-        return (self.filters.where,) if self.filters.where in ROLES else ()
+    def _hits(self, search: Search, records: list[TaskRecord]) -> dict[str, list[Hit]]:
+        ids = [record.task_id for record in records]
+        rows = IndexedTask.objects.filter(task_id__in=ids).values_list("task_id", "pk")
+        return {str(task_id): search.hits(pk, MAX_HITS) for task_id, pk in rows}
 
     def _cursor(self, entry: IndexedTask) -> Cursor:
         return Cursor.of_row(getattr(entry, self.filters.sort_column), str(entry.task_id))
 
+    def _make_search(self) -> Search | None:
+        """Return the search in texts, if there is any. The texts are brought up to date for it."""
+        if self._query.words or self._query.asks_for_tools:
+            following.catch_up_texts(following.BUILD_SECONDS)
+        return Search(self._query.words) if self._query.words else None
+
     def _make_conditions(self) -> dict[str, Condition]:
         """Return the conditions of the filters that are set, by name."""
-        filters, term = self.filters, self._term
+        filters = self.filters
         conditions = {
             name: Condition.equals(name, value)
             for name in TEXT_FILTERS
@@ -200,8 +223,11 @@ class ThreadList:
             conditions["resume"] = Condition.equals("can_resume", value=False)
         if times := self._times():
             conditions["times"] = Condition.times(**times)
-        if term and filters.where == "ids":
-            conditions["ids"] = Condition.ids(term)
+        if filters.q and filters.where == "ids":
+            conditions["ids"] = Condition.ids(Term(filters.q))
+        conditions |= self._query.conditions(self._state)
+        if self._search and self._search.ids is not None:
+            conditions["search"] = Condition.among(self._search.ids)
         return conditions
 
     def _times(self) -> dict[str, Value]:

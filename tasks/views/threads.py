@@ -16,6 +16,7 @@ from tasks.addresses import thread_url, threads_url
 from tasks.fields import parse_stored, to_text
 from tasks.index import following
 from tasks.index.models import TEXT_FILTERS
+from tasks.index.texts import STEP
 from tasks.listing.change_token import change_token
 from tasks.listing.filters import Cursor, Filters, filter_values
 from tasks.listing.forms import PERIODS, SEARCH_SCOPES, SORTS, STATES
@@ -118,7 +119,8 @@ def _list_context(request: HttpRequest, now: Daemon, token: str) -> dict[str, An
         "rows": [_row(record, page, thread_list, query) for record in page.records],
         "states": _states(thread_list),
         "active_filters": _active_filters(filters),
-        "too_large": page.too_large,
+        "unsearched": thread_list.unsearched(),
+        "cut": thread_list.cut(),
         "index": thread_list.index,
         "indexed_since": parse_stored(thread_list.index.frontier),
         "index_problem": following.problem,
@@ -178,7 +180,6 @@ def _row(record: Any, page: Page, thread_list: ThreadList, query: str) -> Row:
     # all threads may share the system prompt, so list its hits last
     hits = sorted(hits, key=lambda hit: hit.role == "system")
     back = {"list": query} if query else {}
-    term = thread_list.filters.q
     return Row(
         record=record,
         key=_key(record),
@@ -190,7 +191,7 @@ def _row(record: Any, page: Page, thread_list: ThreadList, query: str) -> Row:
         is_too_long=len(str(record.thread_id)) > settings.MAX_QUERY_LENGTH,
         error=_first_line(record.error_start),
         note=note_summary(str(record.note_start or "")),
-        hits=[(hit, _message_url(record, hit, term, back)) for hit in hits[:HITS_PER_THREAD]],
+        hits=[(hit, _hit_url(record, hit, back)) for hit in hits[:HITS_PER_THREAD]],
         more_hits=max(0, len(hits) - HITS_PER_THREAD),
     )
 
@@ -201,9 +202,14 @@ def _key(record: TaskRecord) -> str:
     return f"thread-{blake2b(identity.encode(), digest_size=8).hexdigest()}"
 
 
-def _message_url(record: TaskRecord, hit: Hit, term: str, back: dict[str, str]) -> str:
-    """Return the hit's message URL, which repeats the search unless the history is unreadable."""
-    find = {"find": term} if hit.role != UNREADABLE else {}
+def _hit_url(record: TaskRecord, hit: Hit, back: dict[str, str]) -> str:
+    """Return the URL of the hit's message, which repeats the search, or of its step or thread."""
+    if not hit.number:
+        return thread_url("thread", record.thread_id, **back)
+    if hit.role == STEP:
+        url = thread_url("thread", record.thread_id, step=hit.number, **back)
+        return f"{url}#step-{hit.number}"
+    find = {"find": hit.match} if hit.role != UNREADABLE else {}
     url = thread_url("thread", record.thread_id, message=hit.number, **find, **back)
     return f"{url}#message-{hit.number}"
 
@@ -222,14 +228,15 @@ class State:
 
 
 def _states(thread_list: ThreadList) -> list[State]:
-    """Return a link for each state, with a count of its threads unless messages are searched."""
+    """Return a link for each state, with a count of its threads."""
     filters = thread_list.filters
-    counts = {} if filters.is_heavy else thread_list.counts()
+    counts, are_complete = thread_list.counts()
+    more = "" if are_complete else "+"
     return [
         State(
             name,
             label,
-            f"{counts[name]:,}" if name in counts else "",
+            f"{counts[name]:,}{more}" if name in counts else "",
             threads_url(filters.query_string(status=name)),
             filters.status == name,
         )

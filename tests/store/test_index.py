@@ -3,7 +3,7 @@
 import sqlite3
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import count
@@ -33,8 +33,15 @@ YEARS = [2010, 2026, 2099]  # the clock may be wrong
 _writes = count()
 
 
+OF_TEXTS = ("has_texts", "is_cut", "size", "seconds", "last_tool", "failed_calls")
+
+
 def index() -> list[Any]:
-    return list(IndexedTask.objects.order_by("key").values())
+    return _without(IndexedTask.objects.order_by("key").values(), "id", *OF_TEXTS)
+
+
+def _without(rows: Iterable[Any], *names: str) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name not in names} for row in rows]
 
 
 def full_scan() -> list[dict[str, Any]]:
@@ -42,10 +49,7 @@ def full_scan() -> list[dict[str, Any]]:
     latest = set(TaskRecord.objects.latest_per_thread().values_list("task_id", flat=True))
     keys = sorted(entries.versions(None, None))
     rows = [vars(entry) | {"is_latest": entry.task_id in latest} for entry in entries.read(keys)]
-    return [
-        {name: value for name, value in row.items() if name != "_state"}
-        for row in sorted(rows, key=lambda row: row["key"])
-    ]
+    return _without(sorted(rows, key=lambda row: row["key"]), "_state", "id", *OF_TEXTS)
 
 
 def assert_equals_a_full_scan() -> None:
@@ -314,7 +318,7 @@ def test_other_version_of_the_index_is_built_again(store, monkeypatch):
     tasks_written(2)
     look()
     IndexedTask.objects.update(channel="from an old version")
-    monkeypatch.setattr(following, "VERSION", following.VERSION + 1)
+    monkeypatch.setattr(following, "_version", lambda: 1)
     look()
 
     assert_equals_a_full_scan()
@@ -389,15 +393,32 @@ def test_erased_thread_leaves_nothing_in_the_index(build, tmp_path: Path):
         "TASKS_DATABASE_URL": f"sqlite:///{tmp_path}/tasks.db",
         "SITE_DATABASE_URL": f"sqlite:///{tmp_path}/site.sqlite3",
     }
+    history = '[{"role":"user","content":"The whale swims at midnight."}]'
     with closing(sqlite3.connect(tmp_path / "tasks.db")) as other:
-        other.execute("UPDATE task_records SET thread_id = 'confidential', status = 'failed'")
+        other.execute(
+            "UPDATE task_records SET thread_id = 'confidential', status = 'failed',"
+            " execution_history_json = ?",
+            [history],
+        )
         other.commit()
     build()
-    files = [tmp_path / "index.sqlite3", tmp_path / "index.sqlite3-wal"]
-    assert b"confidential" in b"".join(file.read_bytes() for file in files if file.exists())
+    with closing(sqlite3.connect(tmp_path / "index.sqlite3")) as opened:
+        bodies = opened.execute("SELECT body FROM task_index_indexedtext WHERE role = 'user'")
+        parts = [b"confidential", b"whale", *(body for (body,) in bodies)]
+    content = _content_of_index(tmp_path)
+    assert [part in content for part in parts] == [True, False, True, True]  # it is compressed
     run_python("manage.py", "migrate", **urls)
 
     command = ("clear_threads", "--thread", "confidential", "--erase", "--yes")
     assert run_python("manage.py", *command, **urls).returncode == 0
 
-    assert b"confidential" not in b"".join(file.read_bytes() for file in files if file.exists())
+    content = _content_of_index(tmp_path)
+    assert [part in content for part in parts] == [False] * 4
+    with closing(sqlite3.connect(tmp_path / "index.sqlite3")) as opened:
+        opened.execute("CREATE VIRTUAL TABLE terms USING fts5vocab(index_trigrams, 'row')")
+        assert opened.execute("SELECT * FROM terms").fetchall() == []
+
+
+def _content_of_index(folder: Path) -> bytes:
+    files = [folder / "index.sqlite3", folder / "index.sqlite3-wal"]
+    return b"".join(file.read_bytes() for file in files if file.exists())

@@ -72,6 +72,12 @@ def history(*contents: str) -> list[ChatMessage]:
     return [ChatMessage(roles[i % 2], content) for i, content in enumerate(contents)]
 
 
+def history_json(*messages: tuple[str, str]) -> str:
+    """Return a history of these messages, encoded as the store writes it."""
+    rows = [{"role": role, "content": content} for role, content in messages]
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+
+
 def item(**fields: Any) -> ExecutionCheckpointItem:
     defaults: dict[str, Any] = {
         "tool_name": "shell",

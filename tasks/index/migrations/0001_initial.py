@@ -34,10 +34,18 @@ _REMOVE_IDS = (
     "INSERT INTO index_ids (index_ids, rowid, thread_id, task_id)"
     " VALUES ('delete', OLD.rowid, OLD.thread_id, OLD.task_id);"
 )
+# Finds texts by their trigrams. They can only be deleted by means of the whole text, which takes as
+# long as adding them, so the texts of a task that is gone are deleted later.
+_TEXTS = (
+    "CREATE VIRTUAL TABLE index_trigrams USING fts5(body,"
+    " content='', columnsize=0, tokenize='trigram', detail='none')"
+)
+_REMOVE_TEXTS = "INSERT OR IGNORE INTO task_index_removedtask (id) VALUES (OLD.id);"
 _TRIGGERS = [
     _IDS,
+    _TEXTS,
     _trigger("INSERT", _count("NEW", 1), _ADD_IDS),
-    _trigger("DELETE", _count("OLD", -1), _REMOVE_IDS),
+    _trigger("DELETE", _count("OLD", -1), _REMOVE_IDS, _REMOVE_TEXTS),
     _trigger(f"UPDATE OF {_NAMES}, is_latest", _count("OLD", -1), _count("NEW", 1)),
     _trigger("UPDATE OF thread_id, task_id", _REMOVE_IDS, _ADD_IDS).replace("_update ", "_ids "),
 ]
@@ -71,6 +79,7 @@ class Migration(migrations.Migration):
                 ("last_rowid", models.BigIntegerField(default=0)),
                 ("last_checkpoint", models.BigIntegerField(default=0)),
                 ("looked_at", models.DateTimeField(null=True)),
+                ("merging", models.IntegerField(default=0)),
                 ("compared", models.TextField(default="")),
                 ("compare_after", models.DateTimeField(null=True)),
             ],
@@ -81,7 +90,8 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="IndexedTask",
             fields=[
-                ("key", models.TextField(primary_key=True, serialize=False)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("key", models.TextField(unique=True)),
                 ("task_id", models.TextField(null=True)),
                 ("thread_id", models.TextField(null=True)),
                 ("channel", models.TextField()),
@@ -93,6 +103,12 @@ class Migration(migrations.Migration):
                 ("checkpoint_count", models.BigIntegerField()),
                 ("can_resume", models.BooleanField()),
                 ("is_latest", models.BooleanField(default=False)),
+                ("has_texts", models.BooleanField(default=False)),
+                ("is_cut", models.BooleanField(default=False)),
+                ("size", models.BigIntegerField(default=0)),
+                ("seconds", models.FloatField(null=True)),
+                ("last_tool", models.TextField(default="")),
+                ("failed_calls", models.BigIntegerField(default=0)),
             ],
             options={
                 "default_permissions": (),
@@ -116,7 +132,50 @@ class Migration(migrations.Migration):
                     _of_latest("index_provider", "provider", "updated_at"),
                     _of_latest("index_model", "model", "updated_at"),
                     _of_latest("index_stuck", "updated_at", can_resume=False),
+                    models.Index(
+                        models.F("updated_at"),
+                        condition=models.Q(has_texts=False),
+                        name="index_behind",
+                    ),
                 ],
+            },
+        ),
+        migrations.CreateModel(
+            name="IndexedText",
+            fields=[
+                ("id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("role", models.TextField()),
+                ("number", models.BigIntegerField()),
+                ("digest", models.BinaryField()),
+                ("body", models.BinaryField()),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="IndexedCall",
+            fields=[
+                ("id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("checkpoint", models.BigIntegerField()),
+                ("step_index", models.BigIntegerField()),
+                ("attempt", models.BigIntegerField()),
+                ("tool", models.TextField()),
+                ("success", models.BooleanField(null=True)),
+                ("created_at", models.TextField()),
+                ("seconds", models.FloatField(null=True)),
+                ("size", models.BigIntegerField()),
+            ],
+            options={
+                "default_permissions": (),
+                "indexes": [models.Index(models.F("tool"), models.F("success"), name="index_tool")],
+            },
+        ),
+        migrations.CreateModel(
+            name="RemovedTask",
+            fields=[("id", models.BigIntegerField(primary_key=True, serialize=False))],
+            options={
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(

@@ -1,29 +1,71 @@
+import argparse
+import os
+import subprocess
+import sys
+import time
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
-from tasks.index import following
+from tasks.index import following, indexed_texts
 from tasks.index.models import IndexedTask
 from tasks.maintenance.progress import Progress
 from tasks.management import base
 from tasks.models import TaskRecord
 from tasks.store import workspace
 
+FEW = 1_000  # tasks whose texts one process indexes quickly enough
+STEP_SECONDS, PAUSE = 1.0, 0.2
+
 
 class Command(base.Command):
     help = (
-        "Build the index that the lists use, as pages otherwise do in the background, and compare"
-        " all of it with the store. The store is only read."
+        "Build the index that lists and searches use, as pages otherwise do in the background, and"
+        " compare all of it with the store. The store is only read."
     )
     requires = (workspace.require_store,)
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        progress = Progress(self.stdout, TaskRecord.objects.count())
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--part", type=int, nargs=2, help=argparse.SUPPRESS)
+
+    def handle(self, *args: Any, part: list[int] | None, **options: Any) -> None:
+        if part:
+            self._index_texts(*part)
+        else:
+            self._index()
+
+    def _index(self) -> None:
+        total = TaskRecord.objects.count()
+        progress = Progress(self.stdout, total)
         while not following.catch_up(background=False).is_complete:
             done = IndexedTask.objects.count()
             progress.show(done, f"{done:,} tasks")
+        behind = IndexedTask.objects.filter(has_texts=False)
+        parts = (os.cpu_count() or 1) if len(behind[: FEW + 1]) > FEW else 1
+        command = [sys.executable, sys.argv[0], "index", "--part"]
+        others = [
+            subprocess.Popen([*command, str(part), str(parts)])  # noqa: S603 - this command again
+            for part in range(1, parts)
+        ]
+        try:
+            while indexed_texts.is_behind():
+                following.catch_up_texts(STEP_SECONDS, 0, parts)
+                done = total - behind.count()
+                progress.show(done, f"texts of {done:,} tasks")
+                if all(other.poll() is not None for other in others):
+                    parts = 1  # do what one of them may have left
+                elif not indexed_texts.is_behind(0, parts):
+                    time.sleep(PAUSE)
+        finally:
+            for other in others:
+                other.terminate()
+                other.wait()
         progress.clear()
         following.compare_all()
         if following.problem:
             raise CommandError(f"The index cannot be written: {following.problem}")
         self.stdout.write(f"The index has all {IndexedTask.objects.count():,} tasks of the store.")
+
+    def _index_texts(self, part: int, parts: int) -> None:
+        while indexed_texts.is_behind(part, parts):
+            following.catch_up_texts(STEP_SECONDS, part, parts)

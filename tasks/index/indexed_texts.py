@@ -1,0 +1,289 @@
+"""Keeps the texts and tool calls in the index up to date with its tasks, for search.
+
+Texts take much longer than the rest of the index, so they are made after it: newest tasks first, in
+the background and before each search. Texts that have not changed stay as they are.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections, router, transaction
+from django.db.backends.utils import CursorWrapper
+from django.db.models import F
+from django.db.models.functions import Mod
+
+import masking
+from tasks.index import texts
+from tasks.index.models import (
+    MAX_TEXT,
+    MERGED,
+    MERGING,
+    PLACES,
+    UNMERGED,
+    IndexedCall,
+    IndexedTask,
+    IndexedTaskQuerySet,
+    IndexedText,
+    IndexState,
+    RemovedTask,
+)
+from tasks.index.texts import CALLS, CALLS_PER_STEP, STEP, Items, StoredTexts
+
+TASKS_PER_READ = 100
+WRITE_SIZE = 300_000  # characters per transaction, so that pages do not wait long for it
+WRITING = threading.Lock()  # held while writing, since an index in memory cannot wait for others
+MERGE_PAGES = 200  # of trigrams, per transaction
+
+_ADD_TRIGRAMS = "INSERT INTO index_trigrams (rowid, body) VALUES (%s, %s)"
+_DELETE_TRIGRAMS = (
+    "INSERT INTO index_trigrams (index_trigrams, rowid, body) VALUES ('delete', %s, %s)"
+)
+_MERGE_TRIGRAMS = "INSERT INTO index_trigrams (index_trigrams, rank) VALUES ('merge', %s)"
+_EMPTY_TRIGRAMS = "INSERT INTO index_trigrams (index_trigrams) VALUES ('delete-all')"
+_SET_SECONDS = """
+    UPDATE task_index_indexedcall AS call SET seconds = 86400 * (
+        julianday(created_at) - julianday((
+            SELECT created_at FROM task_index_indexedcall AS other
+            WHERE other.id BETWEEN %(first)s AND call.id - 1 AND other.attempt = call.attempt
+            AND other.checkpoint < call.checkpoint ORDER BY other.id DESC LIMIT 1)))
+    WHERE id BETWEEN %(first)s AND %(last)s AND seconds IS NULL"""
+_FINISH = """
+    WITH call AS MATERIALIZED (
+        SELECT * FROM task_index_indexedcall WHERE id BETWEEN %(first)s AND %(last)s),
+    attempt AS (SELECT * FROM call WHERE attempt = (SELECT max(attempt) FROM call))
+    UPDATE task_index_indexedtask SET has_texts = 1, is_cut = %(is_cut)s,
+        size = %(size)s + (SELECT coalesce(sum(size), 0) FROM call),
+        failed_calls = (SELECT count(*) FROM call WHERE NOT success),
+        last_tool = coalesce((SELECT tool FROM call ORDER BY id DESC LIMIT 1), ''),
+        seconds = 86400 * (
+            max(
+                (SELECT julianday(created_at) FROM attempt ORDER BY id DESC LIMIT 1),
+                coalesce(julianday(%(completed_at)s), 0))
+            - (SELECT julianday(created_at) FROM attempt ORDER BY id LIMIT 1))
+    WHERE id = %(id)s AND updated_at = %(updated_at)s AND task_id IS %(task_id)s"""
+
+
+def is_behind(part: int = 0, parts: int = 1) -> bool:
+    """Return whether the texts of some task are not up to date."""
+    return _behind(part, parts).exists()
+
+
+def _behind(part: int, parts: int) -> IndexedTaskQuerySet:
+    behind = IndexedTask.objects.filter(has_texts=False)
+    return behind.alias(part=Mod(F("pk"), parts)).filter(part=part) if parts > 1 else behind
+
+
+def catch_up(seconds: float, part: int = 0, parts: int = 1) -> list[str]:
+    """Bring texts up to date for about so many seconds, those of the newest tasks first.
+
+    Stops early, and returns the keys, if it meets rows that the index has wrong. With `parts`, it
+    leaves out the tasks of the other parts, for which there are other processes.
+    """
+    deadline, batch = time.monotonic() + seconds, _Batch()
+    behind = _behind(part, parts).order_by("-updated_at")
+    wrong: list[str] = []
+    while not wrong and time.monotonic() <= deadline and (tasks := behind[:TASKS_PER_READ]):
+        for task in tasks:
+            if not batch.add_task(task):
+                wrong.append(task.key)
+            if time.monotonic() > deadline:
+                break
+        batch.write()
+    return wrong
+
+
+def has_removed() -> bool:
+    """Return whether something is left of tasks that are gone."""
+    return RemovedTask.objects.exists() or IndexState.objects.exclude(merging=MERGED).exists()
+
+
+def purge(seconds: float) -> None:
+    """Delete what is left of tasks that are gone, for about so many seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() <= deadline and has_removed():
+        with _writing() as cursor:
+            task, state = RemovedTask.objects.first(), IndexState.objects.first()
+            if task is None:
+                _merge(cursor, state)
+            elif not _delete_texts(cursor, _of_task(IndexedText, task.pk)):
+                _of_task(IndexedCall, task.pk).delete()
+                task.delete()
+
+
+def _of_task(model: Any, task_id: int) -> Any:
+    return _between(model, task_id * PLACES, (task_id + 1) * PLACES)
+
+
+def _delete_texts(cursor: CursorWrapper, rows: Any) -> int:
+    """Delete texts, about as many as can be written at a time. Returns how many."""
+    ids, trigrams, size = [], [], 0
+    for id_, body in rows.values_list("pk", "body").iterator(chunk_size=1):
+        body = texts.decompress(bytes(body))
+        ids.append(id_)
+        trigrams.append((id_, texts.folded(body)))
+        size += len(body)
+        if size > WRITE_SIZE:
+            break
+    cursor.executemany(_DELETE_TRIGRAMS, trigrams)
+    IndexedText.objects.filter(pk__in=ids).delete()
+    return len(ids)
+
+
+def _merge(cursor: CursorWrapper, state: IndexState | None) -> None:
+    """Write some of the trigrams again, without those that were deleted."""
+    if state is None:  # another process has emptied the index
+        return
+    before = cursor.db.connection.total_changes
+    # a negative number makes it begin with all trigrams
+    pages = -MERGE_PAGES if state.merging == UNMERGED else MERGE_PAGES
+    cursor.execute(_MERGE_TRIGRAMS, [pages])
+    is_done = state.merging == MERGING and cursor.db.connection.total_changes - before < 2
+    IndexState.objects.update(merging=MERGED if is_done else MERGING)
+
+
+def empty() -> None:
+    """Remove all texts and tool calls. Call this in a transaction."""
+    with connections[_alias()].cursor() as cursor:
+        cursor.execute(_EMPTY_TRIGRAMS)
+    for model in (IndexedText, IndexedCall, RemovedTask):
+        model.objects.all().delete()
+
+
+class _Batch:
+    """Changes that are written to the index together."""
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self._texts: list[IndexedText] = []
+        self._trigrams: list[tuple[int, str]] = []
+        self._calls: list[IndexedCall] = []
+        self._removed: list[tuple[int, int]] = []  # ranges of ids, without their ends
+        self._replaced: set[int] = set()
+        self._finished: list[tuple[IndexedTask, StoredTexts]] = []
+        self._size = 0
+
+    def add_task(self, task: IndexedTask) -> bool:
+        """Read a task's texts, and add what has changed. Return whether the task is as indexed.
+
+        Two processes can do this at once, since what they write depends on the store alone.
+        """
+        stored = texts.read(task.key)
+        if stored is None or stored.version != (task.updated_at, task.task_id):
+            return False
+        first = task.pk * PLACES
+        rows = _between(IndexedText, first, first + CALLS).values_list("pk", "digest")
+        digests = {pk - first: bytes(digest) for pk, digest in rows}
+        for source in stored.sources:
+            before = digests.pop(source.place, None)
+            if before != source.digest:
+                if before is not None:
+                    self._replaced.add(first + source.place)
+                body = texts.readable(source.role, source.text)
+                pk = first + source.place
+                self._add_text(pk, source.role, source.number, source.digest, body)
+        self._removed += [(first + place, first + place + 1) for place in digests]
+        self._add_steps(first, stored)
+        self._finished.append((task, stored))
+        return True
+
+    def _add_steps(self, first: int, stored: StoredTexts) -> None:
+        calls = _between(IndexedCall, first + CALLS, first + PLACES)
+        indexed = set(calls.values_list("checkpoint", "step_index", "attempt"))
+        steps = set(stored.steps)
+        for checkpoint, *_ in indexed - steps:
+            start = first + CALLS + checkpoint * CALLS_PER_STEP
+            self._removed.append((start, start + CALLS_PER_STEP))
+        for items in texts.read_items([step for step in stored.steps if step not in indexed]):
+            self._add_items(first, items)
+
+    def _add_items(self, first: int, items: Items) -> None:
+        """Add a checkpoint's calls. Those beyond the limit share the last place."""
+        place = first + CALLS + items.step.id * CALLS_PER_STEP
+        rendered = [texts.readable_item(call) for call in items.calls] or [items.unreadable]
+        last = CALLS_PER_STEP - 1
+        rendered[last:] = ["\n".join(rendered[last:])] if len(rendered) > last else []
+        for number, body in enumerate(rendered):
+            call = items.calls[number] if items.calls else None
+            self._calls.append(
+                IndexedCall(
+                    pk=place + number,
+                    checkpoint=items.step.id,
+                    step_index=items.step.step_index,
+                    attempt=items.step.attempt,
+                    tool=masking.mask(call.tool_name)[:MAX_TEXT] if call else "",
+                    success=call.success if call else None,
+                    created_at=items.created_at,
+                    size=len(body),
+                )
+            )
+            if body:
+                self._add_text(place + number, STEP, items.step.id, b"", body)
+
+    def _add_text(self, pk: int, role: str, number: int, digest: bytes, body: str) -> None:
+        compressed = texts.compress(body)
+        self._texts.append(
+            IndexedText(pk=pk, role=role, number=number, digest=digest, body=compressed)
+        )
+        self._trigrams.append((pk, texts.folded(body)))
+        self._size += len(body)
+        if self._size > WRITE_SIZE:
+            self.write()
+
+    def write(self) -> None:
+        with _writing() as cursor:
+            for start, end in self._removed:
+                while _delete_texts(cursor, _between(IndexedText, start, end)):
+                    pass
+                _between(IndexedCall, start, end).delete()
+            for pk in self._replaced:
+                _delete_texts(cursor, _between(IndexedText, pk, pk + 1))
+            _replace(IndexedText, self._texts)
+            cursor.executemany(_ADD_TRIGRAMS, self._trigrams)
+            _replace(IndexedCall, self._calls)
+            for task, stored in self._finished:
+                _finish(cursor, task, stored)
+        self._clear()
+
+
+@contextmanager
+def _writing() -> Iterator[CursorWrapper]:
+    with WRITING, transaction.atomic(_alias()), connections[_alias()].cursor() as cursor:
+        yield cursor
+
+
+def _between(model: Any, start: int, end: int) -> Any:
+    return model.objects.filter(pk__gte=start, pk__lt=end)
+
+
+def _replace(model: Any, rows: list[Any]) -> None:
+    """Write the rows, which another process may have written already."""
+    columns = [field.name for field in model._meta.concrete_fields if not field.primary_key]
+    model.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["id"], update_fields=columns
+    )
+
+
+def _finish(cursor: CursorWrapper, task: IndexedTask, stored: StoredTexts) -> None:
+    updated_at, task_id = stored.version
+    first = task.pk * PLACES
+    values: dict[str, Any] = {
+        "id": task.pk,
+        "updated_at": updated_at,
+        "task_id": task_id,
+        "completed_at": stored.completed_at,
+        "size": stored.size,
+        "is_cut": stored.is_cut,
+        "first": first + CALLS,
+        "last": first + PLACES - 1,
+    }
+    cursor.execute(_SET_SECONDS, values)
+    cursor.execute(_FINISH, values)
+
+
+def _alias() -> str:
+    return router.db_for_write(IndexedTask)
