@@ -40,6 +40,8 @@ class Command(base.Command):
         while not following.catch_up(background=False).is_complete:
             done = IndexedTask.objects.count()
             progress.show(done, f"{done:,} tasks")
+        if following.problem:
+            raise CommandError(f"The index cannot be written: {following.problem}")
         behind = IndexedTask.objects.filter(has_texts=False)
         parts = (os.cpu_count() or 1) if len(behind[: FEW + 1]) > FEW else 1
         command = [sys.executable, sys.argv[0], "index", "--part"]
@@ -62,8 +64,6 @@ class Command(base.Command):
                 other.wait()
         progress.clear()
         following.compare_all()
-        if following.problem:
-            raise CommandError(f"The index cannot be written: {following.problem}")
         self.stdout.write(f"The index has all {IndexedTask.objects.count():,} tasks of the store.")
 
     def _index_texts(self, part: int, parts: int) -> None:
