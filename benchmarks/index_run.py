@@ -229,7 +229,8 @@ def _wrong_lists(store: Store) -> list[str]:
     threads = ThreadList(Filters())
     listed = [record.task_id for record in threads.page(50).records]
     wrong = [] if listed == [id_ for _, id_ in expected[:50]] else [f"the list is {listed}"]
-    if (count := threads.counts()[""]) != len(latest):
+    counts, _ = threads.counts()
+    if (count := counts[""]) != len(latest):
         wrong.append(f"the list counts {count} threads in place of {len(latest)}")
     return wrong
 
