@@ -125,7 +125,8 @@ def _table(text: str, start: int, end: int) -> _Table | None:
     if not all(_NAME.fullmatch(name.strip(" \r")) for name in names):
         return None
     names = [name.strip(_EDGES).replace(" ", "_") for name in names]
-    if delimiter and (len(names) < 2 or line.strip(_EDGES)[-1:] in (",", ";")):
+    is_single = len(names) < 2 and line.lstrip()[:1] not in ("|", "│")
+    if delimiter and (is_single or line.strip(_EDGES)[-1:] in (",", ";")):
         return None  # an argument on a line of its own
     return _Table(delimiter, names) if any(map(is_secret_name, names)) else None
 

@@ -20,7 +20,7 @@ _ARGUMENTS = r"""
 -p[ ]?                           sshpass
 -p[ ]+                           docker login, podman login, az login, oc login, mongo, hydra, twine
 -p[ ]+                           medusa, evil-winrm, crackmapexec, nxc, netexec, rdesktop, cqlsh
--p[ ]+                           ncftpput, unlock-keychain, certutil
+-p[ ]+                           az sql, ncftpput, unlock-keychain, certutil
 -P[ ]?                           zip, mosquitto, sqlcmd, bcp, ipmitool, ssh-keygen
 -N[ ]+                           ssh-keygen
 -a[ ]+                           redis-cli
@@ -108,11 +108,12 @@ _OTHER_HEADS = tuple(head for head in _OPTIONS if head[0] != "-")
 _NO_ARGUMENT = re.compile(r"[0-9]{1,3}|27[0-9]{3}|[0-9]+:[0-9]+|\S+\.(?:zip|7z)")
 _FAR = 300  # maximum number of characters between a program's name and its argument
 _USER = re.compile(
-    r"-(?:[a-zA-Z]{0,6}u|-user|-proxy-user|U|a|-auth)[ =]{0,3}(?P<open>\\{0,15}[\"'])?"
+    r"-(?:[a-zA-Z]{0,6}u|-user|-proxy-user|U|a|-auth)"
+    r"(?:[ =]{0,3}|\\{0,15}[\"'],[ ]?)(?P<open>\\{0,15}[\"'])?"
     r"(?P<user>[^\s:\"'\\$`/]{1,128}+):(?!//)"
     r"(?P<value>(?(open)[^\n\"'\\`]{1,512}+(?=(?P=open))|(?!))|[^\s\"'\\`]{1,512}+)"
 )
-_USER_PROGRAMS = ("curl", "http", "wget", "mosquitto")
+_USER_PROGRAMS = ("curl", "http", "wget", "mosquitto", "etcdctl")
 _NETRC = re.compile(
     r"login(?:\s|\\+[nt]){1,8}+[^\s\\]{1,128}+(?:\s|\\+[nt]){1,8}+password(?:\s|\\+[nt]){1,8}+(?P<value>[^\s\\\"]{1,512}+)"
 )
@@ -125,11 +126,18 @@ _CHPASSWD = re.compile(
 )
 _BEARER = re.compile(r"bearer(?:[ ]{1,3}|%20)(?P<value>[A-Za-z0-9._~+/-]{12,4096}+=*+)")
 _SET = re.compile(
-    rf"(?:identified by|requirepass|password|passwd|passphrase)[ ]{{1,4}}(?:{_QUOTED})"
+    r"(?:identified (?:with \S{1,60} )?by|requirepass|masterauth|rootpw|community"
+    r"|set password for \S{1,80} =|sp_addlogin '[^'\n]{1,64}',|password|passwd|passphrase)"
+    rf"[ ]{{1,4}}(?:{_QUOTED})"
 )
-_VALUE = re.compile(rf"value\\{{0,15}}[\"']?[ ]?[:=][ ]?{_QUOTED}")
+_STATEMENTS = (
+    "identified", "requirepass", "masterauth", "rootpw", "community", "set password", "sp_addlogin",
+    "pass",
+)  # fmt: skip
+_VALUE = re.compile(rf"(?:value|content)\\{{0,15}}[\"']?[ ]?[:=][ ]?{_QUOTED}")
 _NAME_BEFORE = re.compile(
-    r"(?i)(?:name|key)\\{0,15}[\"']?[ ]?[:=][ ]?\\{0,15}[\"']?(?P<name>[\w.-]{2,64}+)\\{0,15}[\"']?"
+    r"(?i)(?:name|key|type)\\{0,15}[\"']?[ ]?[:=][ ]?\\{0,15}[\"']?"
+    r"(?P<name>[\w.-]{2,64}+)\\{0,15}[\"']?"
     r"(?:[ ][\w-]{1,20}+=\\{0,15}[\"'][^\"'\\]{0,40}+\\{0,15}[\"']){0,3}"
     r",?(?:\s|\\{1,15}n){0,16}\\{0,15}[\"']?\Z"
 )
@@ -153,13 +161,13 @@ def find_name_value_pairs(text: str, lower: str) -> Iterator[Span]:
 
 def find_statement_values(text: str, lower: str) -> Iterator[Span]:
     """Yield values set in statements such as `IDENTIFIED BY '...'` or `requirepass ...`."""
-    for match in find_matches(_SET, lower, ("identified by", "requirepass", "pass")):
+    for match in find_matches(_SET, lower, _STATEMENTS):
         part = _part(match)
+        value = match[part].rstrip(";")
+        is_plain = match[0].startswith("pass") and not match["open"]
         sure = match[0].startswith("identified" if match["open"] else "requirepass")
-        if (sure or (match["open"] and stands_out(match[part]))) and not is_placeholder(
-            match[part]
-        ):
-            yield Span(*match.span(part))
+        if (sure or (stands_out(value) and not is_plain)) and not is_placeholder(value):
+            yield Span(match.start(part), match.start(part) + len(value))
 
 
 def find_command_arguments(text: str, lower: str) -> Iterator[Span]:

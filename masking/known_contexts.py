@@ -34,7 +34,8 @@ _CALLS = (
     ("credential(", 1), ("connection(", 2), ("mysqli(", 2), ("connect(", 3), ("pdo(", 2),
     ("authentication(", 1), ("jwt.sign(", 1), ("jwt.encode(", 1), ("jwt.decode(", 1),
     ("createhmac(", 1), ("pgp_sym_decrypt(", 1), ("pgp_sym_encrypt(", 1), ("fernet(", 0),
-    ("hmac.new(", 0), ("_password(", 0), ("setpassword(", 0),
+    ("hmac.new(", 0), ("secretstr(", 0), ("passwordprotection(", 0), ("begin(", 1),
+    ("connect(", 2), ("secretstring(", 0), ("_password(", 0), ("setpassword(", 0),
 )  # fmt: skip
 _CURLOPT = rf"curlopt_\w{{0,12}}(?:pwd|password|bearer)[ ]?,[ ]?{_IN_QUOTES}"
 _SQLPLUS = r"sqlplus[ ](?:-\w{1,8}[ ]){0,3}[\w.]{1,64}+/(?P<bare>[^\s/@\"'\\]{1,128}+)@"
@@ -48,7 +49,7 @@ _CONTEXTS = tuple(
         ("|", _PIPE, False),
         ("securestring", _POWERSHELL, False),
         *(
-            (call, rf"{re.escape(call)}{_BEFORE}{{{count}}}{_VALUE}(?=[ ]?[),])", count > 0)
+            (call, rf"{re.escape(call)}{_BEFORE}{{{count}}}{_VALUE}(?=[ ]?[),.])", count > 0)
             for call, count in _CALLS
         ),
         ("curlopt_", _CURLOPT, False),

@@ -359,7 +359,7 @@ _SAMPLE = re.compile(
 )
 _SENTRY = re.compile(r"[0-9a-f]{32}@[\w.-]{1,128}+/\d")  # a public key
 _URL_CREDENTIALS = re.compile(
-    r"://(?:(?!\d{1,5}[/?#])(?P<user>[^\s\"'<>\\/@:`]{0,128}+):"
+    r"://(?:(?!\d{1,5}[/?#])(?P<user>[^\s\"'<>\\/:`]{0,128}+):"
     r"(?P<password>[^\s\"'<>\\/`]{1,512})"
     r"|(?P<token>[A-Za-z0-9_.~-]{20,512}+))@(?=[\w\[.$({%-])"
 )

@@ -12,6 +12,7 @@ from masking.values import (
     is_password_name,
     is_placeholder,
     is_reference,
+    is_secret_name,
     is_variable_name,
     stands_out,
 )
@@ -77,6 +78,8 @@ def is_unquoted_secret(field: Field, text: str, value: str, whole: str, end: int
 
 def _is_plain_setting(field: Field, text: str, value: str, end: int) -> bool:
     """Return whether the value is in a setting (NAME=value or "Password: A.B.C"), not in code."""
+    if field.name.startswith("-"):
+        return has_digit_and_letter(value)
     if not is_password_name(field.name) and not field.name.isupper():
         return False
     if field.sep == "=":
@@ -109,7 +112,8 @@ def _may_be_secret(field: Field, text: str, value: str, end: int) -> bool:
     if field.sep == "is":
         return stands_out(value) and (password or len(value) >= 8)
     if field.sep == "flag":
-        return (password or len(value) >= 6) and not _PROSE.fullmatch(value)
+        is_name = is_secret_name(value.strip("[]<>"))
+        return (password or len(value) >= 6) and not (is_name or _PROSE.fullmatch(value))
     if field.sep == "=" and not field.is_spaced and text[field.value_start - 1] in "=dD":
         return _may_be_field_secret(field, text, value, end)
     if not password and field.sep == ":" and text[field.start - 1 : field.start] == ":":

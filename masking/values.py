@@ -38,9 +38,18 @@ _NEUTRAL = _words(
 _PASSWORDS = ("password", "passwd", "passphrase", "passcode", "passwort", "kennwort")
 _PASSWORD_WORDS = _words(
     "pwd pw pass psw dbpass userpass mypass ftppass smtppass adminpass rootpass mysqlpwd "
-    "pgpass storepass keypass"
+    "pgpass storepass keypass sshpass"
 )
-_ENDINGS = ("secret", "apikey", "token", "credential", "credentials", "authorization", "secretkey")
+_ENDINGS = (
+    "secret",
+    "apikey",
+    "authkey",
+    "token",
+    "credential",
+    "credentials",
+    "authorization",
+    "secretkey",
+)
 _WORDS = _words(
     "auth cookie cookies jwt bearer psk sessionid phpsessid jsessionid connectionstring"
 )
@@ -70,7 +79,9 @@ def is_secret_name(name: str) -> bool:
     if last in ("hash", "enc", "encrypted", "crypt"):
         return _is_password(words[:-1])
     if last == "string":
-        return before == "connection"
+        return before in ("connection", "secret")
+    if last == "data":
+        return before == "key"
     if last in ("key", "keys"):
         return last == "key" and before in _KEYS
     if last in ("sig", "signature"):
@@ -113,7 +124,9 @@ _PLACEHOLDER = re.compile(
     | %\w+% | %\([\w.]+\)[sdr]? | (?:%[sdrvq@]\W?)+ | @\w+@
     | [*•.x_?~=\#-]{2,} | [x*]{2,}[\w-]{0,4} | \w{1,8}[*•]{3,}\w{0,8}
     | [\w-]{1,20}(?:\.{2,}|…) | \W{1,2} | [\w-]{1,40}[-_]x{4,}[\w-]{0,8}
-    | (?:none|null|nil|nul|undefined|nan|true|false|yes|no|on|off|n/a|na|empty|required|optional
+    | [\w-]{1,16}[-_]your[-_][a-z_-]{0,40}
+    | (?:none|null|nil|nul|undefined|nan|true|false|enabled|disabled|yes|no|on|off|n/a|na|empty
+      |required|optional
       |redacted|masked|hidden|removed|omitted|string|str|bytes|text|char|int|integer|number|bool|boolean
       |object|any|unset|missing|invalid|expired|default|unknown|todo|tbd|placeholder|header|query|body
       |bearer|basic|cookies?)
@@ -287,7 +300,7 @@ def is_quoted_secret(field: Field, value: str, quote: str) -> bool:
     if is_password_name(field.name):
         if value.istitle() and is_password_name(value):
             return False  # a label
-        return not (" " in value.strip() and field.sep == ":" and _PROSE.fullmatch(value))
+        return not (" " in value.strip() and field.sep in (":", "=>") and _PROSE.fullmatch(value))
     if is_reference(field.name, value):
         return False
     if field.name == "token" and value.isalpha() and value.islower() and len(value) <= 12:

@@ -455,6 +455,21 @@ app-1  | password: «letmein»
 [2024-05-01 10:00:00] Password: «Letmein»
 I0501 10:00:00.123 1 main.go:12] auth_token: «abcdefghijkl»
 [pod/web-0/app] password: «letmein»
+password: str = Field(default='«Hunter22»')
+parser.add_argument('--password', default='«Hunter22»')
+const token string = "«abcd1234efgh»"
+char api_key[] = "«abcd1234efgh»";
+SecretStr("«abcd1234efgh»")
+WiFi.begin("Home", "«Hunter22»");
+<b>password</b>: «Hunter22»
+<input type="password" value="«Hunter22»">
+{"cmd": ["curl", "-u", "maya:«Hunter22»", "https://h"]}
+kubectl --token=«abcd1234.efgh5678» get pods
+CREATE USER maya IDENTIFIED BY «Hunter22»;
+ALTER USER 'maya'@'h' IDENTIFIED WITH mysql_native_password BY '«hunter»';
+SET PASSWORD FOR maya = '«Hunter22»';
+masterauth «Hunter22»
+smtp://bob%40x.y:«Hunter22»@mail:587
 let api_key = String::from("«abcd1234efgh»");
 password: SecretString::new("«Hunter22»".into()),
 set_api_key('«abcd1234efgh»')
@@ -815,6 +830,10 @@ ANTHROPIC_API_KEY=sk-ant-xxxxx
 tiktoken: cl100k_base
 password => $request->password
 Authorization: Basic realm="x1"
+OPENAI_API_KEY=sk-your-openai-key
+usage: app [--password PASSWORD] [--token TOKEN]
+AUTH=enabled
+'password' => 'The provided password is incorrect.',
 {"password": "Password", "current_password": "Kennwort"}
 password = getpass("Enter the 2nd password: ")
 token = os.getenv("API_TOKEN_2")
