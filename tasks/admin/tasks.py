@@ -120,7 +120,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="status")
     def state(self, record: TaskRecord) -> str:
-        return render_to_string("admin/tasks/status.html", {"status": str(record.status)})
+        return render_to_string("tasks/_status.html", {"status": str(record.status)})
 
     @admin.display(description="last active", ordering="updated_at")
     def active(self, record: TaskRecord) -> str:

@@ -309,16 +309,16 @@ def _active_filters(filters: Filters) -> list[dict[str, str]]:
     """Return the active filters, each with the URL that removes it from the list."""
     params = filters.params()
     labels = {
-        "status": STATES.get(filters.status, ""),
-        "period": PERIODS.get(filters.period, ""),
-        "start": f"from {params.get('start', '').replace('T', ' ')} UTC",
-        "end": f"until {params.get('end', '').replace('T', ' ')} UTC",
-        "resume": "cannot resume",
-        "q": f"“{filters.q}”" + (f" {SEARCH_SCOPES[filters.where]}" if filters.where else ""),
-        **{name: f"{name} {params.get(name, '')}" for name in TEXT_FILTERS},
+        "status": ("", STATES.get(filters.status, "")),
+        "period": ("", PERIODS.get(filters.period, "")),
+        "start": ("from", f"{params.get('start', '').replace('T', ' ')} UTC"),
+        "end": ("until", f"{params.get('end', '').replace('T', ' ')} UTC"),
+        "resume": ("", "cannot resume"),
+        "q": (SEARCH_SCOPES[filters.where] if filters.where else "", f"“{filters.q}”"),
+        **{name: (name, params.get(name, "")) for name in TEXT_FILTERS},
     }
     return [
-        {"text": text, "url": threads_url(filters.query_string(**{name: ""}))}
-        for name, text in labels.items()
+        {"label": label, "text": text, "url": threads_url(filters.query_string(**{name: ""}))}
+        for name, (label, text) in labels.items()
         if name in params
     ]

@@ -15,7 +15,8 @@ LOOKS = [(1400, False), (390, True)]  # (width, dark): covers each width and eac
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 RUN_AXE = """
     const done = arguments[arguments.length - 1];
-    axe.run(document, {resultTypes: ["violations"], preload: false}).then(
+    const rules = {"target-size": {enabled: true}};
+    axe.run(document, {resultTypes: ["violations"], preload: false, rules}).then(
         (results) => done(results.violations.map((rule) =>
             `${rule.id}: ${rule.help}: ${rule.nodes.map((node) => node.html.slice(0, 200))}`)),
         (error) => done([String(error)]));

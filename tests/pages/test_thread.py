@@ -605,7 +605,7 @@ def test_find_counts_hits_and_links_to_each(viewer: Client):
     assert [hit.number for hit in search.hits] == [100, 100, 151]
     assert 'id="message-100"' in first.content.decode()
     assert 'id="message-151"' in last.content.decode()
-    assert "3 of 3 for “needle”" in text(last.content.decode())
+    assert "3 of 3 for “ needle ”" in text(last.content.decode())
     assert (search.previous, search.next) == (3, 2)
 
 
@@ -628,7 +628,7 @@ def test_find_opens_the_message_in_the_address(viewer: Client):
 def test_find_without_hits_shows_a_message(viewer: Client):
     run(1)
 
-    assert "Nothing in this thread reads “<zebra>”." in text(page(viewer, find="<zebra>"))
+    assert "No matches for “ <zebra> ”." in text(page(viewer, find="<zebra>"))
 
 
 def live(client: Client, tag: str = "", **parameters: Any):
