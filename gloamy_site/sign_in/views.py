@@ -1,6 +1,8 @@
 """Views for signing in with a password or a one-time link."""
 
+from posixpath import normpath
 from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
 
 from django.contrib.auth import authenticate, login
 from django.contrib.auth.decorators import login_not_required
@@ -34,6 +36,12 @@ class SignInView(LoginView):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         seconds = limiter.seconds_to_wait(request, request.POST.get("username", ""))
         return self._rejected(seconds) if seconds else super().post(request, *args, **kwargs)
+
+    def get_redirect_url(self, request: HttpRequest | None = None) -> str:
+        """Return the page that `next=` names, or "" if it would lead back here, to loop."""
+        url: str = super().get_redirect_url()
+        path = normpath(unquote(urlsplit(urljoin(self.request.path, url)).path))
+        return "" if f"{path}/" in (reverse("sign-in"), reverse("admin:login")) else url
 
     def _rejected(self, seconds: int) -> HttpResponse:
         form = self.get_form_class()(self.request)  # unbound, so the password is not checked

@@ -7,13 +7,14 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 
+from masking import MARGIN
 from tasks.addresses import admin_task_url, parse_number, thread_url
 from tasks.admin.base import ReadOnlyAdmin, invalid_values
 from tasks.admin.changelist import Cursor, invalid_cursor
 from tasks.admin.filters import TakenFilter, TaskStatusFilter, text_filters
 from tasks.admin.records import admin_tasks
 from tasks.engines import storable
-from tasks.models import TaskCheckpoint
+from tasks.models import DISPLAY_LENGTH, TaskCheckpoint
 from tasks.secrets import request_masking
 from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import absolute, display_id
@@ -41,7 +42,8 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> TaskCheckpoint | None:
         number = parse_number(object_id)
-        return None if number is None else TaskCheckpoint.objects.filter(pk=number).first()
+        rows = TaskCheckpoint.objects.with_items_start(DISPLAY_LENGTH + MARGIN)
+        return None if number is None else rows.filter(pk=number).first()
 
     def exact_match(self, text: str) -> Q:
         text = storable(text, store_connection())

@@ -196,6 +196,21 @@ def signed_in_for(page: str, owner: User, how: str) -> Any:
     return client.get("/sign-in/", {"next": page})
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        *("#x", "?next=%23x", ".", "..//sign-in/./", "/sign-in", "/sign-in/", "/sign-in/?next=/"),
+        *("/x/../sign-in/", "/%2e/%73ign-in/", "http://testserver/sign-in/#x"),
+        *("/admin/login/", "/admin/login/?next=/sign-in/"),
+    ],
+)
+@pytest.mark.parametrize("how", ["form", "signed in"])
+def test_sign_in_does_not_lead_back_to_itself(owner: User, page: str, how: str):
+    response = signed_in_for(page, owner, how)
+
+    assert (response.status_code, response["Location"]) == (302, "/")
+
+
 def test_sign_in_keeps_an_encoded_backslash_encoded(owner: User, client: Client):
     form = {"username": "owner", "password": PASSWORD, "next": "/%5cevil.example"}
 

@@ -249,3 +249,16 @@ def test_too_large_steps_are_truncated(viewer: Client, store, store_queries, mon
     assert [len(step.calls) for step, _ in page.context["page"].tab.entries] == [1, 0]
     whole = [q["sql"] for q in queries if ', "task_checkpoints"."items_json"' in q["sql"]]
     assert len(whole) == 1
+
+
+def test_admin_shows_the_start_of_a_checkpoint_that_is_too_large(
+    admin_client: Client, store, monkeypatch
+):
+    monkeypatch.setattr(steps, "MAX_ITEMS_LENGTH", 1_000)
+    items = encode_items([item(output="large" * 10_000)], "items")
+    number = checkpoint(task("t"), items_json=items).pk
+
+    page = admin_client.get(f"/admin/tasks/taskcheckpoint/{number}/change/").content.decode()
+
+    assert "too much for a page" in page
+    assert 20_000 < page.count("large") * 5 < 22_000
