@@ -189,21 +189,9 @@ class TaskRecord(models.Model):
         verbose_name = "task"
         indexes = (
             models.Index(F("thread_id"), F("updated_at").desc(), name="idx_task_records_thread"),
-            # used only by this site, to sort and filter the list without a full scan
+            # the only one of ours, by which the site finds the tasks that have changed
             models.Index(
                 F("updated_at").desc(), F("task_id").desc(), name="idx_task_records_updated"
-            ),
-            models.Index(
-                F("status"),
-                F("updated_at").desc(),
-                F("task_id").desc(),
-                name="idx_task_records_status",
-            ),
-            models.Index(
-                F("created_at").desc(), F("task_id").desc(), name="idx_task_records_created"
-            ),
-            models.Index(
-                F("checkpoint_count").desc(), F("task_id").desc(), name="idx_task_records_steps"
             ),
         )
 

@@ -13,15 +13,19 @@ from tasks.fields import to_text
 from tasks.index.models import MAX_TEXT, IndexedTask, text
 from tasks.large_values import RowId
 from tasks.models import PREFIX_LENGTH, USER_TURN, TaskRecord, TaskRecordQuerySet
-from tasks.store import transactions
+from tasks.store import own_index, transactions
 
 Version = tuple[str, str | None]  # a row's updated_at and task_id
 
-# The values come from the store's index on `updated_at`, which a history does not slow down.
+# The values come from our index in the store, which a history does not slow down.
 _VERSIONS = PerEngine(
-    sqlite="SELECT rowid, updated_at, task_id FROM task_records",
-    postgresql="SELECT task_id, updated_at, task_id FROM task_records",
+    sqlite="SELECT rowid, updated_at, task_id FROM task_records AS changed",
+    postgresql="SELECT task_id, updated_at, task_id FROM task_records AS changed",
 )
+# Without it, SQLite would read all histories, unless it has to find times and ids one by one.
+_VERSIONS_BY_SCAN = """
+    SELECT changed.rowid, changed.updated_at, task.task_id
+    FROM task_records AS changed CROSS JOIN task_records AS task ON task.rowid = changed.rowid"""
 # The rows and checkpoints added since the largest rowid and checkpoint id of the last look.
 _ADDED = PerEngine(
     sqlite="""
@@ -57,13 +61,15 @@ def versions(low: str | None, top: str | None) -> dict[str, Version]:
 
     A bound of None includes rows without a time, which only a damaged SQLite file has.
     """
-    below = "updated_at < %s" if low is not None else "(updated_at < %s OR updated_at IS NULL)"
-    bounds = {"updated_at >= %s": low, below: top}
+    time = "changed.updated_at"
+    below = f"{time} < %s" if low is not None else f"({time} < %s OR {time} IS NULL)"
+    bounds = {f"{time} >= %s": low, below: top}
     conditions = [condition for condition, bound in bounds.items() if bound is not None]
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     with _reading() as cursor:
-        statement = f"{_VERSIONS.of(cursor.db)} {where}"
-        cursor.execute(statement, [bound for bound in (low, top) if bound is not None])
+        has_index = not engine(cursor.db).is_file or own_index.exists(cursor)
+        statement = _VERSIONS.of(cursor.db) if has_index else _VERSIONS_BY_SCAN
+        cursor.execute(f"{statement} {where}", [bound for bound in (low, top) if bound is not None])
         return {str(key): (_short(updated), text(id_)) for key, updated, id_ in cursor.fetchall()}
 
 

@@ -63,13 +63,11 @@ CREATE TABLE IF NOT EXISTS task_checkpoints (
 );
 """
 
-# The daemon also creates the first two indexes. The third avoids a full scan to sort the list.
+# The daemon creates both, too. `tasks.store.own_index` makes ours.
 INDEXES = """
 CREATE INDEX IF NOT EXISTS idx_task_records_thread ON task_records(thread_id, updated_at DESC);
 CREATE INDEX IF NOT EXISTS idx_task_checkpoints_task_step
     ON task_checkpoints(task_id, step_index);
-CREATE INDEX IF NOT EXISTS idx_task_records_updated
-    ON task_records(updated_at DESC, task_id DESC);
 """
 
 

@@ -1,26 +1,6 @@
-"""Adds indexes for the thread list's other sort orders and its status filter."""
+"""Recorded more indexes for the thread list, which are no longer created: 0003 removes them."""
 
 from django.db import migrations, models
-
-INDEXES = """
-CREATE INDEX IF NOT EXISTS idx_task_records_status
-    ON task_records(status, updated_at DESC, task_id DESC);
-CREATE INDEX IF NOT EXISTS idx_task_records_created
-    ON task_records(created_at DESC, task_id DESC);
-CREATE INDEX IF NOT EXISTS idx_task_records_steps
-    ON task_records(checkpoint_count DESC, task_id DESC);
-"""
-
-
-def create_indexes(apps, schema_editor):
-    for statement in INDEXES.split(";"):
-        if statement.strip():
-            schema_editor.execute(statement)
-
-
-def drop_indexes(apps, schema_editor):
-    for name in ("status", "created", "steps"):
-        schema_editor.execute(f"DROP INDEX IF EXISTS idx_task_records_{name}")
 
 
 def _descending(*names):
@@ -28,17 +8,10 @@ def _descending(*names):
 
 
 class Migration(migrations.Migration):
-    atomic = False  # commits after each index, since agents wait only 5 seconds for the lock
-
     dependencies = [("tasks", "0001_initial")]
 
     operations = [
         migrations.SeparateDatabaseAndState(
-            database_operations=[
-                migrations.RunPython(
-                    create_indexes, drop_indexes, hints={"model_name": "taskrecord"}
-                ),
-            ],
             state_operations=[
                 migrations.AddIndex(
                     "taskrecord",

@@ -18,6 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from tasks.store import workspace
 
 _LOCK = struct.Struct("@hhqqi4x")  # `struct flock` on 64-bit Linux
+UNKNOWN = "Another program, for all that the system can tell,"
 _BYTE = 128  # the position of the byte in the -shm file (SQLite's UNIX_SHM_DMS)
 
 
@@ -30,7 +31,11 @@ def watching(connection: BaseDatabaseWrapper) -> Iterator[Callable[[], str]]:
     file = workspace.file_of(connection)
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM sqlite_master")  # creates the -shm file
-    handle = os.open(f"{file}-shm", os.O_RDONLY)
+    try:
+        handle = os.open(f"{file}-shm", os.O_RDONLY)
+    except OSError:  # the file is not in WAL mode, as on some network disks
+        yield lambda: UNKNOWN
+        return
     try:
         yield partial(_user, handle)
     finally:
@@ -40,7 +45,7 @@ def watching(connection: BaseDatabaseWrapper) -> Iterator[Callable[[], str]]:
 
 def _user(handle: int) -> str:
     if sys.platform != "linux":
-        return "Another program, for all that this system tells,"
+        return UNKNOWN
     wanted = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _BYTE, 1, 0)
     kind, *_, pid = _LOCK.unpack(fcntl.fcntl(handle, fcntl.F_GETLK, wanted))
     if kind == fcntl.F_UNLCK:

@@ -21,6 +21,7 @@ from tasks.clearing import lifecycle, restoring
 from tasks.index import conditions, entries, following
 from tasks.index.models import IndexedTask, IndexState, StatusCount
 from tasks.models import TaskRecord, TaskStatus
+from tasks.store import own_index
 from tasks.store.statements import TaskRow
 from tasks.transcript.search import Term
 from tests.support.factories import DATA, only_sqlite, snapshot, task, update
@@ -114,6 +115,31 @@ def histories(writes: tuple[Any, ...]) -> Any:
     actions = st.sampled_from([*writes, look])
     ids, years = st.sampled_from(IDS), st.sampled_from(YEARS)
     return st.lists(st.tuples(actions, ids, ids, statuses, years), max_size=14)
+
+
+@only_sqlite
+@pytest.mark.parametrize("is_settled", [True, False])
+def test_store_is_followed_without_a_scan_of_its_rows(store, is_settled, store_queries):
+    if not is_settled:  # as beside an agent that would have to wait for our index
+        with store.cursor() as cursor:
+            cursor.execute(f"DROP INDEX {own_index.NAME}")
+    for number in range(3):
+        record(f"t{number}", f"t{number}", "", 2026)
+    times = sorted(time for time, _ in entries.versions(None, None).values())
+
+    with store_queries() as queries:
+        assert entries.chunk_start(None, 1) == times[1]
+        assert {id_ for _, id_ in entries.versions(times[1], times[2]).values()} == {"t1"}
+        assert {id_ for _, id_ in entries.versions(times[1], None).values()} == {"t1", "t2"}
+        look()
+
+    for captured in queries.captured_queries:
+        if captured["sql"].lstrip().startswith("SELECT") and "task_records" in captured["sql"]:
+            with store.cursor() as cursor:
+                cursor.execute("EXPLAIN QUERY PLAN " + captured["sql"].replace("%", "%%"))
+                plan = [row[3] for row in cursor.fetchall()]
+            scans = [step for step in plan if step.startswith("SCAN") and "COVERING" not in step]
+            assert not [step for step in scans if "CONSTANT" not in step], (captured["sql"], plan)
 
 
 def run(history_: Any) -> None:

@@ -1,9 +1,9 @@
+import io
 import os
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from types import SimpleNamespace
 
 import pytest
 from django.core.management import call_command
@@ -12,17 +12,19 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from gloamy_site import routers
 from tasks import service
-from tasks.management.commands import migrate as command
+from tasks.store import own_index
+from tests.support import original_writer
 from tests.support.factories import DATA, TABLES, snapshot, update
+from tests.support.store_faults import locked
 
 ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
 ORIGINAL_DDL = ORIGINAL[: ORIGINAL.index("INSERT INTO")]
-OURS = {  # the indexes that we add to those of the original store
-    "idx_task_records_updated",
-    "idx_task_records_status",
-    "idx_task_records_created",
-    "idx_task_records_steps",
-}
+OURS = {own_index.NAME}  # the index that we add to those of the original store
+FORMER = """
+    CREATE INDEX idx_task_records_status ON task_records(status, updated_at DESC, task_id DESC);
+    CREATE INDEX idx_task_records_created ON task_records(created_at DESC, task_id DESC);
+    CREATE INDEX idx_task_records_steps ON task_records(checkpoint_count DESC, task_id DESC);
+"""
 
 
 def on_postgresql(test):
@@ -125,9 +127,6 @@ def test_new_file_has_only_the_store_and_the_migration_table(scratch, file):
     names = ask(file, "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
     assert sorted(names) == [
         (b"index", b"idx_task_checkpoints_task_step"),
-        (b"index", b"idx_task_records_created"),
-        (b"index", b"idx_task_records_status"),
-        (b"index", b"idx_task_records_steps"),
         (b"index", b"idx_task_records_thread"),
         (b"index", b"idx_task_records_updated"),
         (b"table", b"django_migrations"),
@@ -271,9 +270,6 @@ def test_postgresql_has_the_keys_and_the_cascade(store):
     ]
     assert indexes == [
         ("idx_task_checkpoints_task_step", "USING btree (task_id, step_index)"),
-        ("idx_task_records_created", "USING btree (created_at DESC, task_id DESC)"),
-        ("idx_task_records_status", "USING btree (status, updated_at DESC, task_id DESC)"),
-        ("idx_task_records_steps", "USING btree (checkpoint_count DESC, task_id DESC)"),
         ("idx_task_records_thread", "USING btree (thread_id, updated_at DESC)"),
         ("idx_task_records_updated", "USING btree (updated_at DESC, task_id DESC)"),
     ]
@@ -324,15 +320,94 @@ def tables(file):
     return {name for (name,) in rows if not name.startswith(b"sqlite_")}
 
 
-@pytest.mark.parametrize(
-    ("state", "large", "waits"), [("alive", 0, True), ("dead", 0, False), ("alive", 10**9, False)]
-)
-def test_index_of_a_large_store_waits_for_its_daemon_to_end(
-    scratch, original, monkeypatch, state, large, waits
-):
-    monkeypatch.setattr(command, "LARGE_STORE", large)
-    monkeypatch.setattr(command, "daemon", lambda: SimpleNamespace(state=state))
+# Our index
 
-    assert command._must_wait(connections[scratch]) == waits
+
+def index_names(file):
+    rows = ask(file, "SELECT name FROM sqlite_master WHERE name LIKE 'idx_task_records_%'")
+    return {name.decode() for (name,) in rows} - {"idx_task_records_thread"}
+
+
+def errors_of(alias):
+    errors = io.StringIO()
+    call_command("migrate", "tasks", database=alias, verbosity=0, stderr=errors)
+    return errors.getvalue()
+
+
+def test_indexes_of_earlier_versions_are_dropped(scratch, original):
     migrate(scratch)
-    assert not command._must_wait(connections[scratch])
+    build(original, FORMER)
+    MigrationRecorder(connections[scratch]).record_unapplied("tasks", "0003_one_index")
+    before = contents(original)
+
+    migrate(scratch)
+
+    assert index_names(original) == {own_index.NAME}
+    assert contents(original) == before
+    assert ask(original, "PRAGMA integrity_check") == [(b"ok",)]
+
+
+def test_index_of_a_large_store_is_left_until_nobody_has_it_open(scratch, original, monkeypatch):
+    monkeypatch.setattr(own_index, "LOCK_SECONDS", 0)
+    monkeypatch.setattr(own_index, "MAX_ROWS_TO_DROP", 0)
+    build(original, FORMER)
+    before = contents(original)
+
+    with original_writer.writing(original):
+        assert errors_of(scratch).startswith("The store's index is left for later")
+    assert index_names(original) == {
+        f"idx_task_records_{n}" for n in ("status", "created", "steps")
+    }
+    build(original, "DELETE FROM task_records WHERE task_id LIKE 'writer %'")
+    build(original, "DELETE FROM task_checkpoints WHERE task_id LIKE 'writer %'")
+    assert {**contents(original), "ids": None} == {**before, "ids": None}
+
+    assert errors_of(scratch) == ""
+    assert index_names(original) == {own_index.NAME}
+
+
+def test_index_of_a_small_store_is_made_beside_a_writer(scratch, original):
+    build(original, FORMER)
+    with original_writer.writing(original):
+        assert errors_of(scratch) == ""
+    assert index_names(original) == {own_index.NAME}
+
+
+def test_index_is_left_for_later_where_the_lock_is_held(scratch, original):
+    migrate(scratch)
+    build(original, f"DROP INDEX {own_index.NAME}")
+    with connections[scratch].cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 1")
+    with locked(original):
+        assert not own_index.settle(scratch)
+    assert own_index.settle(scratch)
+    assert index_names(original) == {own_index.NAME}
+
+
+@pytest.mark.parametrize("option", ["--plan", "--check"])
+def test_plan_of_migrations_changes_nothing(scratch, original, option):
+    migrate(scratch)
+    build(original, f"DROP INDEX {own_index.NAME}")
+    call_command("migrate", "tasks", option, database=scratch, stdout=io.StringIO())
+    assert index_names(original) == set()
+
+
+@pytest.mark.django_db(databases="__all__", transaction=True)
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("damage", ["", f"CREATE INDEX {own_index.NAME} ON task_records(status);"])
+def test_postgresql_gets_our_index_alone(store, damage):
+    with store.cursor() as cursor:
+        cursor.execute(f"DROP INDEX {own_index.NAME}; {FORMER} {damage}")
+        cursor.execute(  # as after a failure to make it
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass(%s)",
+            [own_index.NAME],
+        )
+    migrate(store.alias)
+    with store.cursor() as cursor:
+        cursor.execute("SELECT indexdef FROM pg_indexes WHERE tablename = 'task_records'")
+        definitions = {name.partition("USING ")[2] for (name,) in cursor.fetchall()}
+    assert definitions == {
+        "btree (task_id)",
+        "btree (thread_id, updated_at DESC)",
+        "btree (updated_at DESC, task_id DESC)",
+    }

@@ -5,16 +5,17 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 from django.core.management.commands import migrate
-from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations.executor import MigrationExecutor
+from django.db import DEFAULT_DB_ALIAS, connections, router
 
-from tasks.engines import engine
 from tasks.management import base
-from tasks.store import workspace
-from tasks.store.daemon import daemon
+from tasks.models import TaskRecord
+from tasks.store import own_index, workspace
 
-LARGE_STORE = 1 << 30  # bytes; indexing a gigabyte takes one to two seconds
+LATER = (
+    "The store's index is left for later, since a program that has the store open would have to"
+    " wait. Stop the agents and run `manage.py migrate`; until then, the lists of a large store"
+    " load more slowly while agents write."
+)
 
 
 class Command(base.Command, migrate.Command):
@@ -35,6 +36,9 @@ class Command(base.Command, migrate.Command):
             alias = target["database"]
             with workspace.migrating(connections[alias]), _ignore_orphans(alias):
                 super().handle(*args, **options | target)
+                is_dry_run = options["plan"] or options["check_unapplied"]
+                if not is_dry_run and _has_store(alias) and not own_index.settle(alias):
+                    self.stderr.write(LATER)
 
     def targets(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the options for each database to migrate; the store needs only the `tasks` app."""
@@ -45,27 +49,17 @@ class Command(base.Command, migrate.Command):
         targets = [{"database": DEFAULT_DB_ALIAS}]
         if settings.TASKS_READ_ONLY:
             self.stderr.write("The store is read-only, and left as it is.")
-        elif options["app_label"] in (None, "tasks") and _must_wait(workspace.store_connection()):
-            self.stderr.write(
-                "The store is large and its daemon is alive: its indexes are left for later. Stop"
-                " the daemon, and run `manage.py migrate`; until then, the list is slower."
-            )
         elif options["app_label"] in (None, "tasks"):
             store = workspace.store_connection().alias
             targets.append({"database": store, "app_label": "tasks"})
         return targets
 
 
-def _must_wait(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether creating indexes could lock out a live daemon for too long."""
-    if not engine(connection).is_file or daemon().state != "alive":
+def _has_store(alias: str) -> bool:
+    """Return whether the database has the store's tables, as after a migration of `tasks`."""
+    if not router.allow_migrate_model(alias, TaskRecord):
         return False
-    file = workspace.store_file()
-    if not file.exists() or file.stat().st_size < LARGE_STORE:
-        return False
-    with workspace.migrating(connection):
-        executor = MigrationExecutor(connection)
-        return bool(executor.migration_plan(executor.loader.graph.leaf_nodes("tasks")))
+    return TaskRecord._meta.db_table in connections[alias].introspection.table_names()
 
 
 @contextmanager
