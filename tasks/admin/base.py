@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
 
-from tasks.admin.changelist import OWN_PARAMETERS, ChangeList
+from tasks.admin.changelist import OWN_PARAMETERS, ChangeList, WindowedChangeList
 from tasks.fields import to_text
 from tasks.maintenance.findings import Finding
 from tasks.maintenance.store_check import Cell, cell_findings
@@ -29,9 +29,8 @@ SQL_TYPES = {str: "text", int: "integer", float: "real", bytes: "blob", type(Non
 class ReadOnlyAdmin(AdminBase):
     """A read-only admin, since only the agent writes rows and only entire threads can be deleted.
 
-    Subclasses must also define the methods that `ChangeList` calls: `exact_match()` and
-    `partial_match()` for searches, `parse_cursor()`, `format_cursor()` and `compare()` for keyset
-    paging, and `row_url()`.
+    Subclasses must also define the methods that their change list calls, such as `exact_match()`
+    for searches and `row_url()`.
     """
 
     list_per_page = 50
@@ -39,9 +38,10 @@ class ReadOnlyAdmin(AdminBase):
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     paginator = Paginator
-    order: tuple[str, ...]  # the columns of the index that the list is sorted by
+    order: tuple[str, ...]  # the columns that the list is sorted by
     order_column: str  # the `list_display` column whose header sorts by `order`
     row_template: str
+    change_list: type[ChangeList] = WindowedChangeList
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -53,7 +53,7 @@ class ReadOnlyAdmin(AdminBase):
         return False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return ChangeList
+        return self.change_list
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup in self.parameters

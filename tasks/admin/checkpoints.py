@@ -10,7 +10,7 @@ from django.urls import reverse
 from masking import MARGIN
 from tasks.addresses import admin_task_url, parse_number, thread_url
 from tasks.admin.base import ReadOnlyAdmin, invalid_values
-from tasks.admin.changelist import Cursor, invalid_cursor
+from tasks.admin.changelist import invalid_cursor
 from tasks.admin.filters import TakenFilter, TaskStatusFilter, text_filters
 from tasks.admin.records import admin_tasks
 from tasks.engines import storable
@@ -54,17 +54,11 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
         _, pattern = children[0]
         return Q(task__task_id__like=pattern)
 
-    def parse_cursor(self, text: str) -> Cursor:
+    def parse_cursor(self, text: str) -> int:
         number = parse_number(text)
         if number is None:
             raise invalid_cursor()
-        return Cursor(number, number)
-
-    def format_cursor(self, cursor: Cursor) -> str:
-        return str(cursor.id)
-
-    def compare(self, rows: QuerySet[Any], cursor: Cursor, lookup: str) -> QuerySet[Any]:
-        return rows.filter(**{f"id__{lookup}": cursor.id})
+        return number
 
     def row_url(self, row: Any) -> str:
         return reverse("admin:tasks_taskcheckpoint_change", args=[row.pk])

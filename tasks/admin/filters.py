@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from tasks.fields import to_value
 from tasks.index import following
+from tasks.index.conditions import Condition
 from tasks.index.models import TEXT_FILTERS
 from tasks.listing.filters import PERIOD_LENGTHS, filter_values
 from tasks.listing.forms import PERIODS
@@ -24,8 +25,6 @@ OLDER = "older"
 
 
 class ListFilter(SimpleListFilter):
-    is_indexed = False  # True if an index returns the matching rows in the list's order
-
     def value(self) -> str | None:
         return super().value() or None
 
@@ -63,19 +62,20 @@ class ChoiceFilter(ListFilter):
 
 
 class StatusFilter(ChoiceFilter):
-    title, parameter_name, is_indexed = "status", "status", True
+    title = parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(status.value, str(status.label)) for status in TaskStatus]
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.filter(status=self.value()) if self.value() else queryset
+    def condition(self) -> Condition:
+        """Return the condition of the value, which is set, for the list of tasks."""
+        return Condition.equals("status", self.value())
 
 
 class TaskStatusFilter(StatusFilter):
     """Filters by task status without using its index, as that would mean reading every match."""
 
-    title, is_indexed = "status of the task", False
+    title = "status of the task"
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         if not self.value():
@@ -85,25 +85,27 @@ class TaskStatusFilter(StatusFilter):
 
 
 class ActiveFilter(ChoiceFilter):
-    title, parameter_name, is_indexed = "last active", "active", True
-    column = "updated_at"
+    title, parameter_name = "last active", "active"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [*PERIODS.items(), (OLDER, "more than 30 days ago")]
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        period = self.value()
-        if not period:
-            return queryset
-        is_older = period == OLDER
-        length = timedelta(days=30) if is_older else PERIOD_LENGTHS[period]
-        lookup = f"{self.column}__{'lt' if is_older else 'gte'}"
-        return queryset.filter(**{lookup: to_value(timezone.now() - length)})
+    def condition(self) -> Condition:
+        return Condition.times(**self.limits())
+
+    def limits(self) -> dict[str, Any]:
+        """Return the limits of the times, by lookup; the value is set."""
+        is_older = self.value() == OLDER
+        length = timedelta(days=30) if is_older else PERIOD_LENGTHS[str(self.value())]
+        return {"lt" if is_older else "gte": to_value(timezone.now() - length)}
 
 
 class TakenFilter(ActiveFilter):
-    title, parameter_name, is_indexed = "taken", "taken", False
-    column = "created_at"
+    title = parameter_name = "taken"
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        limits = self.limits() if self.value() else {}
+        return queryset.filter(**{f"created_at__{lookup}": at for lookup, at in limits.items()})
 
 
 class TextFilter(ListFilter):
@@ -135,6 +137,9 @@ class TextFilter(ListFilter):
         if not self.value():
             return queryset
         return queryset.filter(**{self.lookup: self.value()})
+
+    def condition(self) -> Condition:
+        return Condition.equals(self.lookup, self.value())
 
 
 def text_filters(prefix: str = "") -> list[type[TextFilter]]:

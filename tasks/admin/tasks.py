@@ -17,19 +17,18 @@ from django.utils.safestring import SafeString
 from archive.models import Source
 from tasks.addresses import id_from_path, id_to_path, is_unaddressable, thread_url
 from tasks.admin.base import ReadOnlyAdmin, invalid_values
-from tasks.admin.changelist import Cursor, invalid_cursor
+from tasks.admin.changelist import TaskChangeList
 from tasks.admin.filters import ActiveFilter, StatusFilter, text_filters
 from tasks.admin.records import admin_tasks, path_id
 from tasks.clearing import lifecycle
 from tasks.engines import storable
-from tasks.fields import to_text
-from tasks.index.models import MAX_TEXT, TEXT_FILTERS
+from tasks.index import entries
+from tasks.index.models import TEXT_FILTERS
 from tasks.large_values import is_unusable_key
-from tasks.models import TaskCheckpoint, TaskRecord, TaskRecordQuerySet
+from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking
 from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import absolute, display_id
-from tasks.transcript.search import Term
 from tasks.transcript.steps import build_outlines, number_attempts
 from tasks.views.clear import actor
 from tasks.views.common import may_clear
@@ -67,6 +66,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     sortable_by = ("active",)
     order, order_column = ("updated_at", "task_id"), "active"
     actions = ("clear_threads",)
+    change_list = TaskChangeList
     row_template = "admin/tasks/task.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TaskRecord]:
@@ -86,25 +86,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
 
     def exact_match(self, text: str) -> Q:
         text = storable(text, store_connection())
-        return Q(task_id=text) | Q(thread_id=text)
-
-    def partial_match(self, text: str) -> Q:
-        return Term(text).in_ids()
-
-    def parse_cursor(self, text: str) -> Cursor:
-        value, _, name = text.rpartition(" ")
-        task_id = id_from_path(name)
-        if task_id is None or "\0" in text:
-            raise invalid_cursor()
-        return Cursor(value, task_id)
-
-    def format_cursor(self, cursor: Cursor) -> str:
-        # Both values in the cursor are truncated, as in the thread list's cursors.
-        value, task_id = to_text(cursor.value), str(cursor.id or "")
-        return f"{value[:MAX_TEXT]} {id_to_path(task_id[:MAX_TEXT])}"
-
-    def compare(self, rows: TaskRecordQuerySet, cursor: Cursor, lookup: str) -> TaskRecordQuerySet:
-        return rows.compare("updated_at", to_text(cursor.value), cursor.id or "", lookup)
+        return Q(thread_id=text) | Q(key__in=entries.keys(entries.with_id(text)))
 
     def row_url(self, row: Any) -> str:
         return reverse("admin:tasks_taskrecord_change", args=[path_id(row)])

@@ -119,14 +119,20 @@ def with_trigrams(text: str, limit: int) -> list[str] | None:
     return keys if len(keys) <= limit else None
 
 
-def select(conditions: list[Condition], sorted_by: str = "") -> IndexedTaskQuerySet:
-    """Return the threads that meet all conditions, quickly if they are to be sorted by a column."""
+def select(
+    conditions: list[Condition], sorted_by: str = "", *, earlier: bool = False
+) -> IndexedTaskQuerySet:
+    """Return the threads that meet all conditions, quickly if they are to be sorted by a column.
+
+    With `earlier`, return not only the latest task of each thread.
+    """
     rarest = min(conditions, key=lambda condition: condition.size, default=None)
     # an index of a condition also has the order of times, but would have to be sorted by others
     if rarest and sorted_by not in ("", "updated_at") and rarest.size > FEW:
         rarest = None
     columns = {f"unindexed_{name}": Unindexed(F(name)) for name in _COLUMNS}
-    rows = IndexedTask.objects.latest().alias(**columns)
+    tasks = IndexedTask.objects
+    rows = (tasks.all() if earlier else tasks.latest()).alias(**columns)
     for condition in conditions:
         is_second = condition.is_time and (rarest or sorted_by == "updated_at")
         is_looked_up = condition is rarest or is_second

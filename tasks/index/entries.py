@@ -125,6 +125,10 @@ def of_threads(thread_ids: Collection[str]) -> TaskRecordQuerySet:
     return _rows(thread_id__in=thread_ids)
 
 
+def with_id(task_id: str) -> TaskRecordQuerySet:
+    return _rows(pk=task_id)
+
+
 def _rows(**lookup: Any) -> TaskRecordQuerySet:
     rows: TaskRecordQuerySet = TaskRecord.objects.annotate(rowid=RowId("pk")).filter(**lookup)
     return rows

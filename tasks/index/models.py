@@ -73,13 +73,13 @@ class IndexedTask(models.Model):
     class Meta:
         default_permissions = ()
         indexes = (
-            models.Index("updated_at", "key", "task_id", name="index_all"),
+            # the last columns let SQLite find the latest tasks without reading the others
             models.Index("thread_id", F("updated_at").desc(), name="index_thread"),
-            models.Index("updated_at", "task_id", name="index_updated", condition=LATEST),
-            models.Index("created_at", "task_id", name="index_created", condition=LATEST),
-            models.Index("checkpoint_count", "task_id", name="index_steps", condition=LATEST),
+            models.Index("updated_at", "task_id", "is_latest", "key", name="index_updated"),
+            models.Index("created_at", "task_id", "is_latest", name="index_created"),
+            models.Index("checkpoint_count", "task_id", "is_latest", name="index_steps"),
             *(
-                models.Index(column, "updated_at", name=f"index_{column}", condition=LATEST)
+                models.Index(column, "updated_at", "is_latest", name=f"index_{column}")
                 for column in ("status", *TEXT_FILTERS)
             ),
             models.Index("updated_at", name="index_stuck", condition=LATEST & Q(can_resume=False)),

@@ -102,4 +102,6 @@ def _make(cursor: CursorWrapper, user: Callable[[], str]) -> bool:
         if getattr(error.__cause__, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
             return False
         raise
+    finally:
+        cursor.db.connection.set_progress_handler(None, 0)
     return True

@@ -13,6 +13,7 @@ from tasks import service
 from tasks.addresses import id_to_path, thread_url
 from tasks.admin import TaskRecordAdmin, changelist
 from tasks.index import following
+from tasks.index.models import IndexState
 from tasks.messages import encode_history
 from tasks.models import STORED_TEXTS, TaskCheckpoint, TaskRecord
 from tasks.store import untrusted
@@ -131,21 +132,46 @@ def test_list_queries_use_indexes(
             assert "SCAN task_records" not in plan, (captured["sql"], plan)
 
 
-@pytest.mark.usefixtures("small_window")
-@pytest.mark.parametrize("query", ["", "?o=5", "?status=failed", "?channel=telegram", "?q=thread"])
-def test_task_list_pages_through_all_tasks(admin_client: Client, query: str, store):
+@pytest.mark.parametrize("query", ["", "o=5", "status=failed", "channel=telegram", "q=thread"])
+def test_task_list_pages_through_all_tasks(
+    admin_client: Client, query: str, store, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(TaskRecordAdmin, "list_per_page", 3)
     for number in range(8):
         at = f"2026-01-01T00:00:0{number // 2}+00:00"  # two tasks per timestamp
-        task(f"thread {number}", status="failed", updated_at=at)
-    address, windows = TASKS + query.replace("o=5", f"o={ACTIVE}"), []
-    while address:
-        page = admin_client.get(address).context["cl"]
-        windows.append([record.pk for record in page.result_list])
-        address = page.further and TASKS + page.further
+        thread = f"thread {number % 5}"  # three threads have an earlier task
+        task(f"thread {number}", thread_id=thread, status="failed", updated_at=at)
+    query = query.replace("o=5", f"o={ACTIVE}")
+    lists = [admin_client.get(f"{TASKS}?{query}&p={page}").context["cl"] for page in (1, 2, 3)]
 
     expected = [f"thread {number}" for number in (range(8) if "o=" in query else range(7, -1, -1))]
-    assert [len(window) for window in windows] == [3, 3, 2]
-    assert [id_ for window in windows for id_ in window] == expected
+    pages = [[record.pk for record in page.result_list] for page in lists]
+    assert pages == [expected[:3], expected[3:6], expected[6:]]
+    assert {page.result_count for page in lists} == {8}
+
+
+def test_task_list_shows_what_the_store_has_now(admin_client: Client, store):
+    for number in range(3):
+        task(f"t{number}", updated_at=f"2026-01-0{number + 1}T00:00:00.000000001+00:00")
+    assert following.catch_up().is_complete
+    TaskRecord.objects.filter(pk="t0").delete()
+    TaskRecord.objects.filter(pk="t1").update(model="new", status="failed")
+
+    page = admin_client.get(TASKS)
+
+    rows = [(row.pk, row.model, row.status) for row in page.context["cl"].result_list]
+    assert rows == [("t2", "gpt-test", "running"), ("t1", "new", "failed")]
+    assert "2026-01-03 00:00:00 UTC" in page.content.decode()
+
+
+def test_task_list_says_that_its_index_is_being_built(
+    admin_client: Client, store, monkeypatch: pytest.MonkeyPatch
+):
+    task()
+    assert "is being prepared" not in admin_client.get(TASKS).content.decode()
+    monkeypatch.setattr(following, "catch_up", lambda: IndexState(is_complete=False))
+
+    assert "The list is being prepared" in admin_client.get(TASKS).content.decode()
 
 
 @pytest.mark.usefixtures("small_window")

@@ -562,7 +562,7 @@ def test_list_scans_no_table(viewer: Client, store, store_queries, query: str):
             plans += [row[3] for row in cursor.fetchall()]
 
     table_steps = [step for step in plans if "task_records" in step]
-    assert len(table_steps) >= 5
+    assert len(table_steps) >= 4
     assert [s for s in table_steps if s.startswith("SCAN") and "USING" not in s] == []
     assert [step for step in plans if step == "USE TEMP B-TREE FOR ORDER BY"] == []
 

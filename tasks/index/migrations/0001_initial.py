@@ -51,9 +51,8 @@ _TRIGGERS = [
 ]
 
 
-def _of_latest(name, *columns, **values):
-    condition = models.Q(is_latest=True) & models.Q(**values)
-    return models.Index(*map(models.F, columns), condition=condition, name=name)
+def _index(name, *columns):
+    return models.Index(*map(models.F, columns), name=f"index_{name}")
 
 
 class Migration(migrations.Migration):
@@ -114,24 +113,22 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
                 "indexes": [
                     models.Index(
-                        models.F("updated_at"),
-                        models.F("key"),
-                        models.F("task_id"),
-                        name="index_all",
-                    ),
-                    models.Index(
                         models.F("thread_id"),
                         models.OrderBy(models.F("updated_at"), descending=True),
                         name="index_thread",
                     ),
-                    _of_latest("index_updated", "updated_at", "task_id"),
-                    _of_latest("index_created", "created_at", "task_id"),
-                    _of_latest("index_steps", "checkpoint_count", "task_id"),
-                    _of_latest("index_status", "status", "updated_at"),
-                    _of_latest("index_channel", "channel", "updated_at"),
-                    _of_latest("index_provider", "provider", "updated_at"),
-                    _of_latest("index_model", "model", "updated_at"),
-                    _of_latest("index_stuck", "updated_at", can_resume=False),
+                    _index("updated", "updated_at", "task_id", "is_latest", "key"),
+                    _index("created", "created_at", "task_id", "is_latest"),
+                    _index("steps", "checkpoint_count", "task_id", "is_latest"),
+                    _index("status", "status", "updated_at", "is_latest"),
+                    _index("channel", "channel", "updated_at", "is_latest"),
+                    _index("provider", "provider", "updated_at", "is_latest"),
+                    _index("model", "model", "updated_at", "is_latest"),
+                    models.Index(
+                        models.F("updated_at"),
+                        condition=models.Q(is_latest=True) & models.Q(can_resume=False),
+                        name="index_stuck",
+                    ),
                     models.Index(
                         models.F("updated_at"),
                         condition=models.Q(has_texts=False),
