@@ -42,6 +42,7 @@ HEADERS = {
     ),
 }
 SIGN_IN_TIMEOUT = 15 * 60  # seconds to keep a visitor's long URL until they sign in
+JSON_TYPES = ("application/json", "application/jsonl")
 UNMASKED_TYPES = ("text/css", "text/javascript")  # types that never contain an agent's text
 INDEX_FAILED = "The index of the list could not be read. If it is damaged, it is built again now."
 MAX_NEXT_LENGTH = 1_500  # characters in `next=`; Django rejects URLs longer than 2,048
@@ -152,24 +153,28 @@ class MaskingMiddleware:
             response = self.get_response(request)
             is_masked = not request_masking.is_lifted()
             content_type = response.get("Content-Type", "").partition(";")[0]
+            is_json = content_type in JSON_TYPES
             if isinstance(response, response_masking.MaskedPage):
                 return response
             if isinstance(response, StreamingHttpResponse):
-                _mask_stream(response, is_masked and content_type not in UNMASKED_TYPES)
+                _mask_stream(response, is_masked and content_type not in UNMASKED_TYPES, is_json)
             elif content_type == "text/html":
                 html = response.content.decode()
                 if is_masked:
                     html = response_masking.mask_page(html)
                 response.content = escape_invisible_in_html(html)
             elif is_masked and content_type not in UNMASKED_TYPES:
-                response.content = response_masking.mask_text(response.content)
+                response.content = response_masking.mask_text(response.content, is_json)
         return response
 
 
-def _mask_stream(response: StreamingHttpResponse, is_masked: bool) -> None:
+def _mask_stream(response: StreamingHttpResponse, is_masked: bool, is_json: bool) -> None:
     # The response's chunks are generated only after this middleware has returned.
-    stream = response_masking.mask_stream if is_masked else request_masking.in_current_scope
-    response.streaming_content = stream(iter(response))
+    response.streaming_content = (
+        response_masking.mask_stream(iter(response), is_json)
+        if is_masked
+        else request_masking.in_current_scope(iter(response))
+    )
 
 
 class DatabaseErrorMiddleware(MiddlewareMixin):

@@ -12,12 +12,14 @@ from masking.command_lines import (
     find_name_value_pairs,
     find_statement_values,
 )
+from masking.json_values import fit_to_json, split_json
 from masking.key_value_rows import find_in_table_rows, find_key_settings
 from masking.known_contexts import find_in_contexts
 from masking.literals import Lowercase
 from masking.named_values import find_named_values
 from masking.nested_objects import find_in_objects
 from masking.prose import find_in_prose
+from masking.quoting import is_json
 from masking.readings import read_codes
 from masking.token_formats import TOKEN_FINDERS
 from masking.values import MASK, Span, is_secret_name
@@ -32,6 +34,7 @@ __all__ = [
     "mask",
     "mask_start",
     "replace_ranges",
+    "split_json",
 ]
 
 MARGIN = 512  # characters to examine after a cut, to find secrets that the cut splits
@@ -51,17 +54,26 @@ _FINDERS = (
 
 
 def find_secrets(text: str) -> list[Span]:
-    """Return the spans of all secrets in the text, in order and without overlaps."""
+    """Return the spans of all secrets in the text, in order and without overlaps.
+
+    In a text that is JSON, they are parts of strings, or numbers.
+    """
+    spans = sorted(_find_anywhere(text))
+    return _merge(fit_to_json(text, spans) if spans and is_json(text) else spans)
+
+
+def _find_anywhere(text: str) -> list[Span]:
+    """Return the spans of the secrets in a text, also behind codes, in any order."""
     reading = read_codes(text)
     if not reading:
-        return _merge(_find(text))
+        return _find(text)
     spans = _find(reading.text)
     for start, piece in reading.pieces():
         spans += [
             Span(start + at.start, start + at.end)
             for at in _find_tokens(piece, Lowercase(lowercase(piece)))
         ]
-    return _merge([reading.original(span, text) for span in spans])
+    return [reading.original(span, text) for span in spans]
 
 
 def _find(text: str) -> list[Span]:
@@ -106,9 +118,8 @@ def lowercase(text: str) -> str:
     return text.replace("\u0130", "i").lower()  # only U+0130 becomes two characters in lowercase
 
 
-def _merge(spans: list[Span]) -> list[Span]:
-    """Sort the spans and merge those that overlap."""
-    spans.sort()
+def _merge(spans: Iterable[Span]) -> list[Span]:
+    """Merge the spans that overlap. They must be sorted."""
     merged: list[Span] = []
     for span in spans:
         if merged and span.start < merged[-1].end:

@@ -46,7 +46,7 @@ _OBJECT = re.compile(
 _LIST = re.compile(rf"\[{SPACE}")
 _NEXT_ITEM = re.compile(rf"\\{{0,15}}[\"']{SPACE},{SPACE}")
 _SEPARATORS = {"\uff1a": ":", "uff1a": ":", "→": "is", "u2192": "is"}
-_JSON_NUMBER = re.compile(r"-?[0-9][0-9.eE+-]*+")
+_JSON_SCALAR = re.compile(r"(?:(?P<number>-?[0-9][0-9.eE+-]*+)|true|false|null)(?=[\s,\]}\\]|\Z)")
 _PATH = re.compile(r"\\{0,15}[\"']?(?:[~/.]|[A-Za-z]:\\)")
 _WHICH_KEY = re.compile(
     r"(?i)(?:\b|(?<=\\[nrt]))(?:api|access|secret|private|signing|encryption)[ ]\Z"
@@ -263,11 +263,11 @@ class _Names:
             value = text[start : min(end, start + _TESTED)]
         if not unclosed and opens_expression(field, value):
             return None
-        number = _JSON_NUMBER.match(value) if field.quote else None
-        if number and not value[number.end() :].strip(",]}"):
+        scalar = _JSON_SCALAR.match(text, start) if field.quote else None
+        if scalar:
             least = 4 if is_password_name(field.name) else 8
-            is_long = len(number[0]) >= least
-            return Span(start, start + number.end(), field.quote) if is_long else None
+            is_long = len(scalar["number"] or "") >= least
+            return Span(start, scalar.end(), field.quote) if is_long else None
         whole = value
         if end - start <= _TESTED:
             value = strip_end(value)

@@ -23,8 +23,10 @@ _NOUNS = (
     "master key", "recovery code", "contrase", "mot de passe", "пароль", "密码",
 )  # fmt: skip
 _NEAR = 100  # characters to search after or before a noun
-# The end of a noun in a sentence, unlike a name in code such as "token=" or "password_field".
-_NOUN_END = re.compile(r"s?(?:(?:ñ|\\{1,15}u00f1)a)?(?=[\s,)\"'`*(]|:\s|\uff1a|\\{1,15}uff1a|\.\s)")
+# The end of a noun in a sentence, unlike a name in code such as "token=", "password_field" or JSON.
+_NOUN_END = re.compile(
+    r"s?(?:(?:ñ|\\{1,15}u00f1)a)?(?![\"'][ ]?:)(?=[\s,)\"'`*(]|:\s|\uff1a|\\{1,15}uff1a|\.\s)"
+)
 _END = re.compile(r"[\n={}\[\];]|\\n|[.!?][ ]")
 _WORD = re.compile(r"(?P<open>[\"'`(«“]?)(?P<word>[^\s\"'`<>|\\«»“”\uff1a]{4,512}+)")
 _LINK = re.compile(

@@ -80,26 +80,33 @@ def _mask_each(texts: Sequence[tuple[str, str]]) -> dict[int, str]:
     return {index: masking.replace_ranges(texts[index][0], cuts[index]) for index in cuts}
 
 
-def mask_text(content: bytes) -> bytes:
+def mask_text(content: bytes, is_json: bool = False) -> bytes:
     """Mask secrets in UTF-8 text, such as a stored message or JSON, and keep any invalid bytes."""
-    return b"".join(mask_stream([content]))
+    return b"".join(mask_stream([content], is_json))
 
 
-def mask_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def mask_stream(chunks: Iterable[bytes], is_json: bool = False) -> Iterator[bytes]:
     """Mask secrets in UTF-8 text that arrives in chunks, even if a secret spans several chunks."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    pending, threshold = "", 2 * _HELD
+    pending, added, threshold = "", 0, 2 * _HELD
     for chunk in _rechunk(chunks):
         pending += decoder.decode(chunk)
         if len(pending) < threshold:
             continue
-        ready, pending = _split_ready(pending)
+        spans = masking.find_secrets(pending)
+        cut = _cut(pending, spans)
+        if cut > 0:
+            ready, pending = (
+                masking.split_json(pending, cut) if is_json else (pending[:cut], pending[cut:])
+            )
+            cuts = (span.cut for span in spans if span.end <= len(ready))
+            masked = masking.replace_ranges(ready, cuts)[added:]
+            added = int(is_json)
+            yield masked.encode("utf-8", "surrogateescape")
         threshold = max(2 * _HELD, 2 * len(pending))  # to rescan a long secret less often
-        if ready:
-            yield ready.encode("utf-8", "surrogateescape")
     pending += decoder.decode(b"", final=True)
-    if pending:
-        yield masking.mask(pending).encode("utf-8", "surrogateescape")
+    if len(pending) > added:
+        yield masking.mask(pending)[added:].encode("utf-8", "surrogateescape")
 
 
 def _rechunk(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -108,12 +115,10 @@ def _rechunk(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield from (chunk[start : start + _CHUNK] for start in range(0, len(chunk), _CHUNK))
 
 
-def _split_ready(text: str) -> tuple[str, str]:
-    """Split text into a masked part that can be sent and an unmasked rest that must wait."""
-    spans, cut = masking.find_secrets(text), len(text) - _HELD
+def _cut(text: str, spans: Sequence[masking.Span]) -> int:
+    """Return up to where text can be sent; the rest must wait, or all if it is not positive."""
+    cut = len(text) - _HELD
     for span in reversed(spans):
         if span.start - _NAME < cut < span.end:
             cut = span.start - _NAME
-    if cut <= 0:
-        return "", text
-    return masking.replace_ranges(text[:cut], (s.cut for s in spans if s.end <= cut)), text[cut:]
+    return cut

@@ -505,3 +505,18 @@ def test_markdown_is_masked_before_formatting(viewer: Client, text: str):
     )
 
     assert "Hunter22" not in body(fetch(viewer, "md"))
+
+
+def test_masked_json_keeps_what_follows_a_secret(viewer: Client):
+    arguments = '{"rows":[{"id":1,"password":83412977},true,{"password":true},5]}'
+    masked = json.loads(arguments.replace("83412977", '"[masked]"'))
+    call = f'<tool_call>{{"name":"add","arguments":{arguments}}}</tool_call>'
+    record = task(execution_history_json=encode_history([ChatMessage("assistant", call)], "x"))
+    items = f'[{{"tool_name":"add","arguments":{arguments},"success":true,"output":""}}]'
+    checkpoint(record, items_json=items)
+
+    [stored] = json.loads(body(fetch(viewer, "json")))["tasks"]
+    [step] = json.loads(body(fetch(viewer, "atif")))["steps"]
+
+    assert stored["checkpoints"][0]["items"][0]["arguments"] == masked
+    assert step["tool_calls"][0]["arguments"] == masked

@@ -326,6 +326,33 @@ def test_stream_is_masked_across_chunks(texts: list[str], size: int):
     assert streamed == masking.mask(content.decode()).encode()
 
 
+JSON_TEXTS = st.sampled_from(
+    ["password=hunter22", "\\", '"', "ä\n", "\U0001f600", "word " * 40, "{}"]
+)
+JSON_VALUES = st.recursive(
+    st.lists(JSON_TEXTS, max_size=9).map("".join) | st.integers() | st.booleans(),
+    lambda inner: (
+        st.lists(inner, max_size=9)
+        | st.dictionaries(st.sampled_from(["password", "a"]), inner, max_size=4)
+        | inner.map(json.dumps)
+    ),
+)
+
+
+@given(st.lists(JSON_VALUES, min_size=9, max_size=30), st.booleans(), st.integers(1, 700))
+def test_streamed_json_is_masked_and_valid(values: list[Any], ascii_only: bool, size: int):
+    content = "\n".join(json.dumps(value, ensure_ascii=ascii_only) for value in values).encode()
+    pieces = [content[start : start + size] for start in range(0, len(content), size)]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(response_masking, "_HELD", 100)
+        patched.setattr(response_masking, "_NAME", 30)
+        streamed = b"".join(response_masking.mask_stream(pieces, is_json=True))
+
+    assert len(list(map(json.loads, streamed.decode().split("\n")))) == len(values)
+    assert b"hunter22" not in streamed
+
+
 def test_stream_buffers_only_what_it_needs(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(response_masking, "_HELD", 1_000)
     consumed: list[int] = []

@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Iterator
 from html import escape
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -271,6 +273,84 @@ def test_masked_json_is_valid_json(value, ascii_only, indent):
     json.loads(mask(text))
     text = json.dumps([text, "password: x"], ensure_ascii=ascii_only)
     json.loads(mask(text))
+
+
+class Pairs(list):
+    """A JSON object as its (name, value) pairs, which may share a name once they are masked."""
+
+
+def has_same_shape(value: Any, masked: Any) -> bool:
+    """Return whether only strings and numbers differ, and only those with a mask in them."""
+    if isinstance(value, Pairs):
+        return (
+            isinstance(masked, Pairs)
+            and len(value) == len(masked)
+            and all(
+                old == new or MASK in new for (old, _), (new, _) in zip(value, masked, strict=True)
+            )
+            and has_same_shape([child for _, child in value], [child for _, child in masked])
+        )
+    if isinstance(value, list):
+        same = isinstance(masked, list) and len(value) == len(masked)
+        return same and all(map(has_same_shape, value, masked))
+    if isinstance(value, bool | None):
+        return value is masked
+    return value == masked or (isinstance(masked, str) and MASK in masked)
+
+
+@given(_VALUES, st.booleans(), st.sampled_from([None, 2]), st.integers(0, 2))
+def test_masked_json_has_the_same_shape(value, ascii_only, indent, depth):
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+    for _ in range(depth):
+        text = json.dumps({"arguments": text, "after": [True, 5]}, ensure_ascii=ascii_only)
+    before, after = (json.loads(each, object_pairs_hook=Pairs) for each in (text, mask(text)))
+    assert has_same_shape(before, after)
+
+
+_WORDS = st.text("ab é\\n\U0001f600", max_size=9) | st.sampled_from(["hunter2", "Zq9!xx12", "a: b"])
+_PLAIN_VALUES = st.recursive(
+    _WORDS | st.integers() | st.floats(allow_nan=False) | st.booleans() | st.none(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["a", "rows", "password", "é"]), inner, max_size=4)
+    ),
+)
+
+
+def names_of_masked(value: Any, masked: Any, name: str = "") -> Iterator[str]:
+    """Yield the names of the values that differ, or for an item of a list, the list's name."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from names_of_masked(child, masked[key], key)
+    elif isinstance(value, list):
+        for child, other in zip(value, masked, strict=True):
+            yield from names_of_masked(child, other, name)
+    elif value != masked:
+        yield name
+
+
+@given(_PLAIN_VALUES)
+def test_only_values_with_secret_names_change_in_json(value):
+    masked = json.loads(mask(json.dumps(value)))
+    assert set(names_of_masked(value, masked)) <= {"password"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[{"password":true},5]', '[{"password":true},5]'),
+        ('[{"token":12345678},5]', '[{"token":"[masked]"},5]'),
+        ('{"a":[{"password":83412977},true]}', '{"a":[{"password":"[masked]"},true]}'),
+        ('{"password":null,"a":"b"}]', '{"password":null,"a":"b"}]'),
+        ('see {"password":false},5] there', 'see {"password":false},5] there'),
+        ('{"a":"password=\'x1y2z3","b":[2]}', '{"a":"password=\'[masked]","b":[2]}'),
+    ],
+)
+@pytest.mark.parametrize("depth", range(3))
+def test_only_values_of_json_are_masked(text: str, expected: str, depth: int):
+    for _ in range(depth):
+        text, expected = (json.dumps({"arguments": each}) for each in (text, expected))
+    assert mask(text) == expected
 
 
 @given(TEXTS, st.sampled_from(TOKENS[12:]), TEXTS)
