@@ -1,4 +1,4 @@
-"""A task's timeline, with a row for each attempt and a bar for each step along a time axis.
+"""A task's timeline, with a row for each attempt and a bar for each step on a linear time axis.
 
 Positions and widths are percentages, so the drawing scales to any screen while its text stays the
 same size. The screen width only determines which labels are shown.
@@ -20,11 +20,12 @@ from tasks.transcript.timeline_labels import (
     label_of,
     number_of,
 )
-from tasks.transcript.timeline_scale import Axis, Ending, Span, ending_of, group_steps
+from tasks.transcript.timeline_scale import MAX_BARS, Axis, Ending, Span, ending_of, sequence
 
 NARROW, WIDE = 320, 900  # minimum timeline widths in pixels, for few and for many steps
 FEW_STEPS = 4  # a task with this many steps or fewer gets a narrow timeline
-MAX_BARS, MAX_ROWS = 120, 5
+MAX_ROWS = 5
+MIN_WIDTH = 3.0  # pixels, for the only bar of a row
 MIN_FAILED_SHARE = 0.25  # minimum share of a bar drawn as failed, so that one failure is visible
 TOUCH_WIDTH = 96  # minimum average bar width on a phone, in pixels
 PHONE_WIDTHS = (900, 1280, 1920, 2560, 3840)  # in pixels; timeline.css repeats these widths
@@ -35,7 +36,7 @@ LAST_TICK_ROOM = 30  # minimum pixels between the last tick and the right edge
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar for one step, or for several consecutive steps if there are too many for one bar each.
+    """A bar for one step, or for several consecutive steps that are too short for a bar each.
 
     `label_from` and `number_from` are the timeline widths from which the label and number fit.
     """
@@ -46,6 +47,7 @@ class Bar:
     label: str
     label_from: int | None
     number_from: int | None
+    is_stub: bool = False  # whether its start is not on the axis
 
     @property
     def first(self) -> Outline:
@@ -82,7 +84,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Gap:
-    """A long stretch of time without any checkpoint, which the timeline folds."""
+    """A long stretch of time without any checkpoint, which the axis leaves out."""
 
     x: str
     width: str
@@ -121,6 +123,7 @@ class Row:
     gaps: list[Gap] = field(default_factory=list)
     ticks: list[Tick] = field(default_factory=list)
     tail: Tail | None = None
+    is_to_scale: bool = True  # whether the row has a time axis
 
 
 @dataclass(frozen=True)
@@ -149,18 +152,14 @@ def build_timeline(
     groups = _group_attempts(steps)
     base = NARROW if len(steps) <= FEW_STEPS else WIDE
     endings = [None] * (len(groups) - 1) + [ending_of(groups[-1], task, now)]
-    axes = [
-        Axis(group_steps(group, MAX_BARS), ending, base, len(groups) == 1)
-        for group, ending in zip(groups, endings, strict=True)
-    ]
+    axes = [Axis(group, ending, base) for group, ending in zip(groups, endings, strict=True)]
     scale = min((axis.scale for axis in axes if axis.seconds), default=0)
-    rows = [_row(group, axis, scale) for group, axis in zip(groups, axes, strict=True)]
+    rows = [_row(axis, scale) for axis in axes]
     for row, before, group in zip(rows[1:], groups, groups[1:], strict=False):
         row.idle_before = _seconds_between(before[-1], group[0])
     detail = None
     if listed and any(len(bar.steps) > 1 for row in rows for bar in row.bars):
-        axis = Axis(group_steps(listed, len(listed)), None, WIDE, True)
-        detail = _row(listed, axis, axis.scale)
+        detail = _sequence_row(listed, WIDE, len(listed))
     return Timeline(rows, detail, base == WIDE)
 
 
@@ -187,35 +186,52 @@ def _duration(steps: Sequence[Outline], ending: Ending | None) -> float | None:
     return sum(step.seconds or 0 for step in steps) + after
 
 
-def _row(steps: Sequence[Outline], axis: Axis, scale: float) -> Row:
-    row = Row(
-        first_attempt=steps[0].attempt,
-        last_attempt=steps[-1].attempt,
-        step_count=len(steps),
-        failures=sum(step.failed for step in steps),
-        seconds=_duration(steps, axis.ending),
-    )
+def _row(axis: Axis, scale: float) -> Row:
+    """Lay out a row. If nothing in the timeline lasted any time, its bars are equally wide."""
+    if not scale:
+        return _sequence_row(axis.steps, axis.base, MAX_BARS)
+    row = _empty_row(axis.steps, axis.ending)
     x, elapsed = 0.0, 0.0
     segments: list[tuple[float, float, float, float]] = []
-    for span in axis.spans:
+    for span in axis.spans(scale):
         if span.gap:
             row.gaps.append(_gap(x, axis, span.gap, "idle"))
             x, elapsed = x + axis.gap_width, elapsed + span.gap
-        width = axis.min_bar_width + span.seconds * scale
-        row.bars.append(_bar(span, x, width, axis.base))
-        segments.append((x, width, elapsed, span.seconds))
-        x, elapsed = x + width, elapsed + span.seconds
+        stub, width = axis.stub_width if span.is_stub else 0, span.seconds * scale
+        row.bars.append(_bar(span, x, max(stub + width, MIN_WIDTH), axis.base))
+        segments.append((x + stub, width, elapsed, span.seconds))
+        x, elapsed = x + stub + width, elapsed + span.seconds
     if (ending := axis.ending) and ending.is_gap:
         kind = "silent" if ending.status == TaskStatus.RUNNING else "idle"
         row.gaps.append(_gap(x, axis, ending.seconds, kind))
     elif ending:
-        width = axis.min_bar_width + ending.seconds * scale
+        width = ending.seconds * scale
         x_share, width_share = _percent(x / axis.base), _percent(width / axis.base)
         row.tail = Tail(x_share, width_share, ending.seconds, ending.status)
         segments.append((x, width, elapsed, ending.seconds))
     row.bars = _number_bars(row.bars, axis.base)
     row.ticks = list(_ticks(segments, axis))
     return row
+
+
+def _sequence_row(steps: Sequence[Outline], base: int, max_bars: int) -> Row:
+    """Lay out a row without a time axis, whose bars are equally wide."""
+    row, spans = _empty_row(steps, None), sequence(steps, max_bars)
+    row.is_to_scale = False
+    width = base / len(spans)
+    bars = [_bar(span, position * width, width, base) for position, span in enumerate(spans)]
+    row.bars = _number_bars(bars, base)
+    return row
+
+
+def _empty_row(steps: Sequence[Outline], ending: Ending | None) -> Row:
+    return Row(
+        first_attempt=steps[0].attempt,
+        last_attempt=steps[-1].attempt,
+        step_count=len(steps),
+        failures=sum(step.failed for step in steps),
+        seconds=_duration(steps, ending),
+    )
 
 
 def _gap(x: float, axis: Axis, seconds: float, kind: str) -> Gap:
@@ -228,7 +244,8 @@ def _bar(span: Span, x: float, width: float, base: int) -> Bar:
     share = width / base
     label, label_from = fit_label(label_of(span.steps), share, base)
     number_from = fitting_width(number_of(span.steps), share, base)
-    return Bar(span.steps, _percent(x / base), _percent(share), label, label_from, number_from)
+    place = (_percent(x / base), _percent(share))
+    return Bar(span.steps, *place, label, label_from, number_from, span.is_stub)
 
 
 def _number_bars(bars: list[Bar], base: int) -> list[Bar]:
@@ -252,12 +269,10 @@ def _ticks(segments: list[tuple[float, float, float, float]], axis: Axis) -> Ite
     free, last = 0.0, -1.0
     for x, width, elapsed, seconds in segments:
         first = -(-elapsed // interval) * interval
-        count = (
-            int((elapsed + seconds - first) // interval) + 1 if seconds else int(first == elapsed)
-        )
+        count = int((elapsed + seconds - first) // interval) + 1 if seconds else 0
         for number in range(min(max(count, 0), max_ticks)):
             moment = first + number * interval
-            position = x + ((moment - elapsed) / seconds * width if seconds else 0)
+            position = x + (moment - elapsed) / seconds * width
             if moment > last and free <= position <= axis.base - LAST_TICK_ROOM:
                 yield Tick(_percent(position / axis.base), int(moment))
                 free, last = position + TICK_WIDTH * 0.8, moment

@@ -1,27 +1,35 @@
-"""The timeline's scale: groups steps into spans, folds long gaps and maps seconds to pixels."""
+"""The timeline's time axis: linear, except for breaks, which stand for time that is left out.
+
+A break is drawn wherever the agent recorded nothing for long, and where an attempt begins, as
+nothing records when. The step after a break is drawn as a stub, since its start is not on the axis.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from statistics import median
 from typing import Any
 
 from tasks.models import TaskRecord, TaskStatus
 from tasks.transcript.steps import Outline
 
-MIN_GAP, MEDIANS = 600, 8  # minimum gap to fold: in seconds, and in median step durations
+# Time is left out if it is longer than this many seconds and than `MEDIANS` median steps, or longer
+# than `MANY_MEDIANS`, next to which the other steps could not be seen.
+MIN_GAP, MEDIANS, MANY_MEDIANS = 120, 8, 50
 MAX_GAPS = 6
-GAP_WIDTH = 70  # pixels
-BAR_WIDTH = 38.0  # pixels for a bar of zero duration, if there is room
+GAP_WIDTH, STUB_WIDTH = 70, 46  # pixels, if there is room
+MAX_BARS = 120
 
 
-@dataclass(frozen=True)
+@dataclass
 class Span:
-    """The steps in one bar, the folded gap before them, and the seconds that the steps took."""
+    """The steps in one bar, the time left out before them, and the seconds that they took."""
 
-    steps: Sequence[Outline]
-    gap: float
-    seconds: float
+    steps: list[Outline]
+    gap: float = 0
+    seconds: float = 0
+    is_stub: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,75 +43,91 @@ class Ending:
 
 @dataclass(frozen=True)
 class Axis:
-    """The time axis of one row, measured on a timeline that is `base` pixels wide."""
+    """The time axis of the steps in one row, measured on a timeline that is `base` pixels wide."""
 
-    spans: list[Span]
+    steps: Sequence[Outline]
     ending: Ending | None
     base: int
-    is_alone: bool  # whether the timeline has only this row
 
-    @property
-    def min_bar_width(self) -> float:
-        """The width of a bar of zero duration. If it is the only bar, it takes up all the space."""
-        if self.is_alone and len(self.spans) == 1 and not self.seconds:
-            return self.base - self.gap_count * self.gap_width
-        return max(3.0, min(BAR_WIDTH, self.base * 0.5 / max(len(self.spans), 1)))
+    @cached_property
+    def _gaps(self) -> list[float]:
+        """The time left out before each step."""
+        threshold = _gap_threshold(self.steps)
+        durations = (step.seconds or 0 for step in self.steps)
+        return [seconds if seconds > threshold else 0 for seconds in durations]
 
-    @property
-    def gap_count(self) -> int:
-        return sum(span.gap > 0 for span in self.spans) + bool(self.ending and self.ending.is_gap)
+    @cached_property
+    def _are_stubs(self) -> list[bool]:
+        pairs = zip(self.steps, self._gaps, strict=True)
+        return [step.seconds is None or gap > 0 for step, gap in pairs]
 
-    @property
-    def gap_width(self) -> float:
-        return min(GAP_WIDTH, self.base * 0.4 / max(self.gap_count, 1))
-
-    @property
-    def has_tail(self) -> bool:
-        return self.ending is not None and not self.ending.is_gap
-
-    @property
+    @cached_property
     def seconds(self) -> float:
-        tail = self.ending.seconds if self.ending and self.has_tail else 0
-        return sum(span.seconds for span in self.spans) + tail
+        """The time on the axis, without the breaks."""
+        tail = self.ending.seconds if self.ending and not self.ending.is_gap else 0
+        pairs = zip(self.steps, self._are_stubs, strict=True)
+        return sum(step.seconds or 0 for step, is_stub in pairs if not is_stub) + tail
+
+    @cached_property
+    def gap_width(self) -> float:
+        return min(GAP_WIDTH, self.base * 0.4 / max(self._gap_count, 1))
+
+    @cached_property
+    def stub_width(self) -> float:
+        room = self.base * min(0.1, 0.3 / max(sum(self._are_stubs), 1))
+        return min(STUB_WIDTH, room)
+
+    @property
+    def _gap_count(self) -> int:
+        return sum(map(bool, self._gaps)) + bool(self.ending and self.ending.is_gap)
 
     @property
     def scale(self) -> float:
         """The number of pixels per second that makes the row fill the timeline."""
-        bars = len(self.spans) + self.has_tail
-        room = self.base - bars * self.min_bar_width - self.gap_count * self.gap_width
-        return max(room, 0) / self.seconds if self.seconds else 0
+        breaks = sum(self._are_stubs) * self.stub_width + self._gap_count * self.gap_width
+        return (self.base - breaks) / self.seconds if self.seconds else 0
+
+    def spans(self, scale: float) -> list[Span]:
+        """Group the steps into bars that are wide enough to be seen on this scale."""
+        min_seconds = self.base / MAX_BARS / scale
+        spans: list[Span] = []
+        for step, gap, is_stub in zip(self.steps, self._gaps, self._are_stubs, strict=True):
+            seconds = 0 if is_stub else step.seconds or 0
+            is_narrow = bool(spans) and not spans[-1].is_stub and spans[-1].seconds < min_seconds
+            if is_narrow and not is_stub:
+                spans[-1].steps.append(step)
+                spans[-1].seconds += seconds
+                continue
+            if is_narrow:
+                _join_last(spans)
+            spans.append(Span([step], gap, seconds, is_stub))
+        if not spans[-1].is_stub and spans[-1].seconds < min_seconds:
+            _join_last(spans)
+        return spans
 
 
-def group_steps(steps: Sequence[Outline], max_spans: int) -> list[Span]:
-    """Group steps evenly into at most `max_spans` spans, plus one for each folded gap."""
-    size = -(-len(steps) // max_spans)
-    threshold = _gap_threshold(steps)
-    spans: list[Span] = []
-    group: list[Outline] = []
-    gap = 0.0
-    for step in steps:
-        is_gap = (step.seconds or 0) > threshold
-        if group and (is_gap or len(group) == size):
-            spans.append(_span(group, gap))
-            group, gap = [], 0.0
-        if is_gap:
-            gap = step.seconds or 0
-        group.append(step)
-    return [*spans, _span(group, gap)]
+def _join_last(spans: list[Span]) -> None:
+    """Join the last bar, which is too narrow, to the one before it."""
+    if len(spans) > 1:
+        last = spans.pop()
+        spans[-1].steps += last.steps
+        spans[-1].seconds += last.seconds
 
 
-def _span(steps: list[Outline], gap: float) -> Span:
-    seconds = sum(step.seconds or 0 for step in steps) - gap
-    return Span(steps, gap, max(seconds, 0))
+def sequence(steps: Sequence[Outline], max_bars: int) -> list[Span]:
+    """Group steps evenly into at most `max_bars` bars, for a row without a time axis."""
+    size = -(-len(steps) // max_bars)
+    return [Span([*steps[n : n + size]]) for n in range(0, len(steps), size)]
 
 
 def _gap_threshold(steps: Iterable[Outline]) -> float:
-    """Return the duration in seconds above which a step counts as a gap in the agent's activity."""
+    """Return the duration in seconds above which a step's time is left out."""
     durations = sorted((s.seconds for s in steps if s.seconds is not None), reverse=True)
     if not durations:
         return MIN_GAP
-    longest_unfolded = durations[MAX_GAPS] if len(durations) > MAX_GAPS else 0
-    return max(MIN_GAP, MEDIANS * median(durations), longest_unfolded)
+    longest_on_axis = durations[MAX_GAPS] if len(durations) > MAX_GAPS else 0
+    typical = median(durations)
+    return max(MEDIANS * typical, min(MIN_GAP, MANY_MEDIANS * typical), longest_on_axis)
 
 
 def ending_of(steps: Sequence[Outline], task: TaskRecord, now: datetime) -> Ending | None:

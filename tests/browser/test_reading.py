@@ -56,15 +56,16 @@ IS_CUT = """
     const title = document.querySelector(".list .title");
     return title.scrollWidth > title.clientWidth || title.scrollHeight > title.clientHeight;
 """
-# Returns the contrast of the bars' outlines with the panel that they are on, lowest first.
+# Returns the contrast of the bars, or their outlines, with the panel they are on, lowest first.
 BAR_CONTRASTS = """
     const luminance = (color) => color.match(/[\\d.]+/g).slice(0, 3).map((n) => n / 255)
       .map((n) => n <= 0.04045 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4)
       .reduce((sum, n, index) => sum + n * [0.2126, 0.7152, 0.0722][index], 0);
+    const contrast = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     const panel = luminance(getComputedStyle(document.querySelector("#timeline")).backgroundColor);
     return [...document.querySelectorAll(".step-bar > rect")].map((bar) => {
-      const [light, dark] = [panel, luminance(getComputedStyle(bar).stroke)].sort((a, b) => b - a);
-      return (light + 0.05) / (dark + 0.05);
+      const { fill, stroke } = getComputedStyle(bar);
+      return Math.max(...[fill, stroke].map((color) => contrast(panel, luminance(color))));
     }).sort((a, b) => a - b);
 """
 UNDERLINED = """

@@ -722,7 +722,7 @@ def test_duration_of_the_first_step_is_unknown(viewer: Client):
     TaskRecord.objects.update(created_at=A_MOMENT)  # the thread's age is not the run's start
     content = page(viewer, show="checkpoints")
 
-    assert content.count("duration unknown") == 2  # in the timeline and in the list of steps
+    assert content.count("start unknown") == 2  # in the timeline and in the list of steps
 
 
 def test_live_of_a_missing_thread_is_not_found(viewer: Client):

@@ -13,7 +13,6 @@ from tasks.models import TaskRecord, TaskStatus
 from tasks.transcript.steps import Outline
 from tasks.transcript.timeline import (
     FEW_STEPS,
-    MAX_BARS,
     MAX_ROWS,
     NARROW,
     WIDE,
@@ -23,7 +22,7 @@ from tasks.transcript.timeline import (
     build_timeline,
 )
 from tasks.transcript.timeline_labels import LETTER
-from tasks.transcript.timeline_scale import MAX_GAPS
+from tasks.transcript.timeline_scale import MAX_BARS, MAX_GAPS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -88,12 +87,47 @@ def test_every_step_is_in_one_bar(seconds: list[float]):
     assert len(row.bars) <= MAX_BARS + MAX_GAPS + 1
 
 
-def test_width_of_a_bar_is_linear_in_the_duration():
-    [row] = layout(steps(10, 20, 30, 40, 50)).rows
+def test_axis_is_linear():
+    [row] = layout(steps(None, 10, 20, 30, 40, 50)).rows
 
-    widths = [end - start for start, end in extents(row)]
-    differences = [round(b - a, 1) for a, b in itertools.pairwise(widths)]
-    assert len(set(differences)) == 1 and differences[0] > 0
+    stub, *bars = extents(row)
+    widths = [end - start for start, end in bars]
+    assert [width / widths[0] for width in widths] == pytest.approx([1, 2, 3, 4, 5], abs=0.01)
+    assert [bar.is_stub for bar in row.bars] == [True, *[False] * 5]
+    assert bars[-1][1] == pytest.approx(100, abs=0.01)
+    assert (row.ticks[0].x, row.ticks[0].seconds) == (f"{stub[1]:.3f}%", 0)
+
+
+@given(durations)
+def test_ticks_between_breaks_are_linear(seconds: list[float]):
+    [row] = layout(steps(None, *seconds)).rows
+
+    if not row.gaps and len(row.ticks) > 2:
+        ticks = [(tick.seconds, float(tick.x[:-1])) for tick in row.ticks]
+        slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in itertools.pairwise(ticks)]
+        assert slopes == pytest.approx(slopes[:1] * len(slopes), rel=0.01)
+
+
+def test_steps_too_short_for_a_bar_share_one():
+    [row] = layout(steps(None, 100, 100, 100, 0.1, 0.1, 100, 0.1)).rows
+
+    shared = [[step.id for step in bar.steps] for bar in row.bars]
+    assert shared == [[1], [2], [3], [4], [5, 6, 7, 8]]
+
+
+def test_step_after_a_break_is_a_stub():
+    [row] = layout(steps(None, 5, 5, 7_200, 5)).rows
+
+    assert [bar.is_stub for bar in row.bars] == [True, False, False, True, False]
+    [gap] = row.gaps
+    assert row.bars[3].x == f"{float(gap.x[:-1]) + float(gap.width[:-1]):.3f}%"
+
+
+def test_steps_without_durations_are_equally_wide():
+    [row] = layout(steps(*[0] * 4)).rows
+
+    assert (row.is_to_scale, row.ticks) == (False, [])
+    assert [bar.width for bar in row.bars] == ["25%"] * 4
 
 
 def test_one_step_fills_the_timeline():
@@ -105,7 +139,9 @@ def test_one_step_fills_the_timeline():
 @pytest.mark.parametrize(
     ("seconds", "gaps"),
     [
-        ([5, 5, 599], []),
+        ([5, 5, 119], []),
+        ([0.01, 0.01, 9], [9]),
+        ([50, 50, 399], []),
         ([5, 5, 7_200, 5], [7_200]),
         ([500, 400, 2_000], []),
         ([5, 900, 5, 9_000, 5, 5], [900, 9_000]),
