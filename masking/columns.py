@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from masking.literals import find_matches
+from masking.literals import Lowercase, find_matches, literals
 from masking.values import (
     SPACE,
     Span,
@@ -17,7 +17,7 @@ from masking.values import (
 )
 
 _LONGEST = 2000  # characters in a line
-_STEMS = ("pass", "pwd", "secret", "token", "key", "credential")
+_STEMS = literals("pass", "pwd", "secret", "token", "key", "credential")
 _HEADING = re.compile(
     rf"(?:{'|'.join(_STEMS)})[\w-]{{0,24}}+[\"'`*]{{0,4}}+[ ]{{0,80}}+"
     r"(?:[|│,;\t\r\n]|\\{1,15}[tnr]|\Z|(?<=[ ][ ]))"
@@ -36,6 +36,7 @@ _RULE = re.compile(r"[\s|+:=─━┼├┤┬┴┌┐└┘╞╪╡│-]*+")
 _JSON_END = re.compile(r"(?<!\\)\\*+\"(?=[,}\]]|\Z)")
 _EDGES = " \t\r\"'`*\\"
 _ACCOUNT = re.compile(r"(?i)user|login|e?mail|name|account|host|url|owner")
+_STATEMENTS = literals("insert", "replace", "copy")
 _INSERT = re.compile(
     r"(?:insert\s++(?:\w++\s++)?into|replace\s++into|copy)\s++[^\s(]{1,128}+\s*+"
     rf"\((?P<columns>[^()]{{1,2000}}+)\){SPACE}(?:values|(?P<stdin>from\s++stdin))"
@@ -58,10 +59,10 @@ class _Table(NamedTuple):
         return any(_ACCOUNT.search(name) and not is_secret_name(name) for name in self.names)
 
 
-def find_in_columns(text: str, lower: str) -> Iterator[Span]:
+def find_in_columns(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield the secrets in columns with secret names, below a header or in an SQL statement."""
     position = 0
-    for heading in find_matches(_HEADING, lower, _STEMS):
+    for heading in find_matches(_HEADING, lower, lower.starts(*_STEMS)):
         if heading.start() >= position:
             start, position = _line_around(text, heading.start(), position)
             table = _table(text, start, position)
@@ -70,7 +71,7 @@ def find_in_columns(text: str, lower: str) -> Iterator[Span]:
             for row in _rows(text, position, table):
                 yield from _secrets(text, table, row)
                 position = row[-1][1]
-    for insert in find_matches(_INSERT, lower, ("insert", "replace", "copy")):
+    for insert in find_matches(_INSERT, lower, lower.starts(*_STATEMENTS)):
         yield from _inserted(text, insert)
 
 

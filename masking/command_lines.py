@@ -2,10 +2,11 @@
 
 import re
 import string
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from masking.literals import find_matches, starts
+from masking.literals import Lowercase, find_matches, literals
 from masking.values import SPACE, Span, is_placeholder, is_secret_name, stands_out
 
 _QUOTED = (
@@ -104,7 +105,11 @@ def _read_arguments() -> tuple[dict[str, list[_Argument]], dict[str, list[_Argum
 _LETTERS = string.ascii_letters + "-"
 _OPTIONS, _OTHERS = _read_arguments()
 _OPTION = re.compile(r"-(?<=[\s\"']-)[A-Za-z-]")
-_OTHER_HEADS = tuple(head for head in _OPTIONS if head[0] != "-")
+_OTHER_HEADS = literals(*(head for head in _OPTIONS if head[0] != "-"))
+_PROGRAMS = literals(
+    *{name for arguments in _OPTIONS.values() for each in arguments for name in each.programs}
+)
+literals(*_OTHERS)
 _NO_ARGUMENT = re.compile(r"[0-9]{1,3}|27[0-9]{3}|[0-9]+:[0-9]+|\S+\.(?:zip|7z)")
 _FAR = 300  # maximum number of characters between a program's name and its argument
 _USER = re.compile(
@@ -113,7 +118,8 @@ _USER = re.compile(
     r"(?P<user>[^\s:\"'\\$`/]{1,128}+):(?!//)"
     r"(?P<value>(?(open)[^\n\"'\\`]{1,512}+(?=(?P=open))|(?!))|[^\s\"'\\`]{1,512}+)"
 )
-_USER_PROGRAMS = ("curl", "http", "wget", "mosquitto", "etcdctl")
+_USER_PROGRAMS = literals("curl", "http", "wget", "mosquitto", "etcdctl")
+_LONGEST_USER = 1024  # characters that `_USER` matches at most
 _NETRC = re.compile(
     r"login(?:\s|\\+[nt]){1,8}+[^\s\\]{1,128}+(?:\s|\\+[nt]){1,8}+password(?:\s|\\+[nt]){1,8}+(?P<value>[^\s\\\"]{1,512}+)"
 )
@@ -121,6 +127,7 @@ _PART = r"(?:\*|[A-Za-z_][\w.-]{0,63}+)"
 _PGPASS = re.compile(
     rf":(?:\d{{4,5}}|\*):{_PART}:{_PART}:(?P<value>[^\s:\"'\\]{{3,256}}+)", re.ASCII
 )
+literals("login", "chpasswd", "echo ", "printf ", "bearer")
 _CHPASSWD = re.compile(
     r"(?:echo|printf)[ ](?:-\w[ ])?[\\\"']{0,8}\w[\w.-]{0,64}+:(?!//)(?P<value>[^\s\"'\\|]{1,256}+)"
 )
@@ -130,10 +137,11 @@ _SET = re.compile(
     r"|set password for \S{1,80} =|sp_addlogin '[^'\n]{1,64}',|password|passwd|passphrase)"
     rf"[ ]{{1,4}}(?:{_QUOTED})"
 )
-_STATEMENTS = (
+_STATEMENTS = literals(
     "identified", "requirepass", "masterauth", "rootpw", "community", "set password", "sp_addlogin",
     "pass",
 )  # fmt: skip
+_PAIRED = literals("value", "content")
 _VALUE = re.compile(rf"(?:value|content)\\{{0,15}}[\"']?[ ]?[:=][ ]?{_QUOTED}")
 _NAME_BEFORE = re.compile(
     r"(?i)(?:name|key|type)\\{0,15}[\"']?[ ]?[:=][ ]?\\{0,15}[\"']?"
@@ -147,9 +155,9 @@ _NAME_AFTER = re.compile(
 )
 
 
-def find_name_value_pairs(text: str, lower: str) -> Iterator[Span]:
+def find_name_value_pairs(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield the values of pairs such as `"name": "PASSWORD", "value": "..."`."""
-    for match in _VALUE.finditer(lower):
+    for match in find_matches(_VALUE, lower, lower.starts(*_PAIRED)):
         name = _NAME_BEFORE.search(text[max(0, match.start() - 120) : match.start()])
         name = name or _NAME_AFTER.match(text, match.end())
         part = _part(match)
@@ -159,9 +167,9 @@ def find_name_value_pairs(text: str, lower: str) -> Iterator[Span]:
             yield Span(*match.span(part))
 
 
-def find_statement_values(text: str, lower: str) -> Iterator[Span]:
+def find_statement_values(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield values set in statements such as `IDENTIFIED BY '...'` or `requirepass ...`."""
-    for match in find_matches(_SET, lower, _STATEMENTS):
+    for match in find_matches(_SET, lower, lower.starts(*_STATEMENTS)):
         part = _part(match)
         value = match[part].rstrip(";")
         is_plain = match[0].startswith("pass") and not match["open"]
@@ -170,34 +178,52 @@ def find_statement_values(text: str, lower: str) -> Iterator[Span]:
             yield Span(match.start(part), match.start(part) + len(value))
 
 
-def find_command_arguments(text: str, lower: str) -> Iterator[Span]:
+def find_command_arguments(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield secrets in command-line arguments, in .netrc and .pgpass lines, and after `bearer`."""
-    for option in _OPTION.finditer(text):
-        yield from _after(text, lower, option.start(), _OPTIONS.get(option[0], ()))
-    for head in _OTHER_HEADS:
-        for start in starts(text, head):
+    for since, end in _after_programs(lower, _PROGRAMS):
+        for option in _OPTION.finditer(text, since, end):
+            yield from _after(text, lower, option.start(), _OPTIONS.get(option[0], ()))
+    for head in lower.found.keys() & _OTHER_HEADS:
+        for start in lower.starts(head):
             yield from _after(text, lower, start, _OPTIONS[head])
-    for program, arguments in _OTHERS.items():
-        for start in starts(lower, program):
+    for program in lower.found.keys() & _OTHERS.keys():
+        arguments = _OTHERS[program]
+        for start in lower.starts(program):
             for argument in arguments:
                 match = argument.pattern.match(lower, start + len(program))
                 if match and _is_secret_argument(text[slice(*match.span(_part(match)))], argument):
                     yield Span(*match.span(_part(match)))
-    if any(program in lower for program in _USER_PROGRAMS):
-        for match in _USER.finditer(text):
-            near = any(_is_argument(lower, program, match.start()) for program in _USER_PROGRAMS)
-            if near and not is_placeholder(match["value"]):
+    for since, end in _after_programs(lower, _USER_PROGRAMS):
+        for match in _USER.finditer(text, since, end + _LONGEST_USER):
+            start = match.start()
+            near = any(_is_argument(lower, program, start) for program in _USER_PROGRAMS)
+            if near and start < end and not is_placeholder(match["value"]):
                 yield Span(*match.span("value"))
-    for marker, pattern in (("login", _NETRC), (":", _PGPASS), ("chpasswd", _CHPASSWD)):
-        if marker in lower:
-            yield from _values(pattern, text)
-    if "bearer" in lower:
-        for match in _BEARER.finditer(lower):
-            if any(character.isdigit() for character in match["value"]):
-                yield Span(*match.span("value"))
+    yield from _values(find_matches(_NETRC, text, lower.starts("login")))
+    yield from _values(_PGPASS.finditer(text))
+    if "chpasswd" in lower.found:
+        yield from _values(find_matches(_CHPASSWD, text, lower.starts("echo ", "printf ")))
+    for match in find_matches(_BEARER, lower, lower.starts("bearer")):
+        if any(character.isdigit() for character in match["value"]):
+            yield Span(*match.span("value"))
 
 
-def _after(text: str, lower: str, start: int, arguments: Iterable[_Argument]) -> Iterator[Span]:
+def _after_programs(lower: Lowercase, programs: Iterable[str]) -> Iterator[tuple[int, int]]:
+    """Yield the parts of the text, without overlaps, that may have arguments of the programs."""
+    since = end = 0
+    for start in lower.starts(*programs):
+        if start > end:
+            if end:
+                yield since, end
+            since = start
+        end = start + _FAR + 2  # an option such as -p has two characters
+    if end:
+        yield since, end
+
+
+def _after(
+    text: str, lower: Lowercase, start: int, arguments: Iterable[_Argument]
+) -> Iterator[Span]:
     """Yield the secret that follows an option of a program named earlier on the line."""
     for argument in arguments:
         match = argument.pattern.match(text, start)
@@ -219,13 +245,17 @@ def _part(match: re.Match[str]) -> str:
     return "quoted" if match["open"] else "bare"
 
 
-def _values(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
-    for match in pattern.finditer(text):
+def _values(matches: Iterable[re.Match[str]]) -> Iterator[Span]:
+    for match in matches:
         if not is_placeholder(match["value"]):
             yield Span(*match.span("value"))
 
 
-def _is_argument(lower: str, program: str, position: int) -> bool:
+def _is_argument(lower: Lowercase, program: str, position: int) -> bool:
     """Return whether a program is named earlier on the line, or in a command that it continues."""
-    start = lower.rfind(program, max(0, position - _FAR), position)
-    return start >= 0 and "\n" not in lower[start:position].replace("\\\n", "")
+    starts = lower.starts(program)
+    last = bisect_left(starts, position - len(program) + 1) - 1
+    start = starts[last] if last >= 0 else -1
+    if not max(0, position - _FAR) <= start:
+        return False
+    return "\n" not in lower[start:position].replace("\\\n", "")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from masking.literals import Lowercase, find_matches, literals
 from masking.values import (
     MASK,
     Span,
@@ -20,6 +21,7 @@ from masking.values import (
 
 _LONGEST_NAME = 64
 _NAME_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+_KEYS = literals("_key", "_pat")
 _KEY = re.compile(
     r"_(?:KEY|PAT)(?P<closed>\\{0,15}[\"'])?[ ]{0,3}[:=][ ]{0,3}"
     r"(?:(?P<open>\\{0,15}[\"'])(?P<quoted>[^\s\"'\\]{8,1024}+)(?=(?P=open)|\Z)"
@@ -65,11 +67,9 @@ def _is_in_row(name: str, value: str) -> bool:
     return (is_password_name(name) or len(value) >= 8) and _is_random(value)
 
 
-def find_key_settings(text: str, lower: str) -> Iterator[Span]:
+def find_key_settings(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield the values of settings with uppercase names such as STRIPE_KEY and GITHUB_PAT."""
-    if "_key" not in lower and "_pat" not in lower:
-        return
-    for match in _KEY.finditer(text):
+    for match in find_matches(_KEY, text, lower.starts(*_KEYS)):
         before = text[max(0, match.start() - _LONGEST_NAME) : match.start()]
         name = before[len(before.rstrip(_NAME_CHARACTERS)) :]
         if (

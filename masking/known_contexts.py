@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from masking.literals import Lowercase
+from masking.literals import Lowercase, find_matches, literals
 from masking.values import MASK, Span, is_placeholder, is_secret_name, stands_out
 
 _IN_QUOTES = r"(?P<open>\\{0,15}[\"'])(?P<quoted>[^\"'\\\n]{4,1024}+)(?P=open)"
@@ -41,13 +41,13 @@ _CURLOPT = rf"curlopt_\w{{0,12}}(?:pwd|password|bearer)[ ]?,[ ]?{_IN_QUOTES}"
 _SQLPLUS = r"sqlplus[ ](?:-\w{1,8}[ ]){0,3}[\w.]{1,64}+/(?P<bare>[^\s/@\"'\\]{1,128}+)@"
 _DSN = r":(?P<bare>[^\s:@\"'\\/]{1,256}+)@tcp\("
 _DIGEST = r"response=(?:\\{0,15}[\"'])(?P<bare>[0-9a-f]{16,128}+)"
-# (literal that the text must contain, pattern, whether the value must stand out from prose)
+# (literal that starts the pattern (or ends _DSN), pattern, whether the value must stand out)
 _CONTEXTS = tuple(
     (marker, re.compile(pattern), must_stand_out)
     for marker, pattern, must_stand_out in (
         (" for ", _PROMPT, True),
-        ("|", _PIPE, False),
-        ("securestring", _POWERSHELL, False),
+        ("echo ", _PIPE, False),
+        ("convertto-securestring", _POWERSHELL, False),
         *(
             (call, rf"{re.escape(call)}{_BEFORE}{{{count}}}{_VALUE}(?=[ ]?[),.])", count > 0)
             for call, count in _CALLS
@@ -58,13 +58,16 @@ _CONTEXTS = tuple(
         ("@tcp(", _DSN, False),
     )
 )
+literals(*(marker for marker, _, _ in _CONTEXTS))
 
 
 def find_in_contexts(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield secrets that can be recognized from the text around them."""
     for marker, pattern, must_stand_out in _CONTEXTS:
-        if lower.may_contain(marker) and marker in lower:
-            for match in pattern.finditer(lower):
+        if starts := lower.starts(marker):
+            if pattern.pattern == _DSN:
+                starts = [lower.rfind(":", max(0, start - 257), start) for start in starts]
+            for match in find_matches(pattern, lower, starts):
                 start, end = match.span("quoted" if match.groupdict().get("quoted") else "bare")
                 value = text[start:end]
                 if (

@@ -1,53 +1,61 @@
-"""Search for patterns that start with literal text, which is much faster than `re` alone.
-
-`re` tries an alternation at almost every character; `str.find` skips to where a literal is.
-"""
+"""Find the literals that rules need in a text, all in one pass over it."""
 
 import re
-import string
-from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from collections.abc import Iterable, Iterator, Set
+from functools import cache, cached_property
 
-_ONLY_LETTERS = bytes(
-    byte if chr(byte) in string.ascii_lowercase else ord(" ") for byte in range(256)
-)
+from ahocorasick_rs import AhoCorasick, Implementation
+
+_LITERALS: dict[str, None] = {}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def literals(*texts: str) -> tuple[str, ...]:
+    """Return lowercase literals, after adding them to those that are searched for together.
+
+    Modules must call this when they are imported.
+    """
+    _LITERALS.update(dict.fromkeys(texts))
+    return texts
+
+
+@cache
+def _automaton() -> tuple[list[str], AhoCorasick]:
+    names = list(_LITERALS)
+    return names, AhoCorasick(names, implementation=Implementation.DFA)
 
 
 class Lowercase(str):
-    """Lowercase text that can tell fast that it lacks a literal."""
+    """Lowercase text that knows where the literals of all rules are."""
 
     @cached_property
-    def vocabulary(self) -> bytes:
-        """Each word of the text once, which is much less to search than the text."""
-        words = self.encode("ascii", "replace").translate(_ONLY_LETTERS).split()
-        return b" ".join(set(words))
+    def found(self) -> dict[str, list[int]]:
+        """Where each literal starts, in order. Literals that the text lacks are left out."""
+        names, automaton = _automaton()
+        text = self if self.isascii() else _SURROGATE.sub("\ufffd", self)
+        found: dict[str, list[int]] = {}
+        for number, start, _ in automaton.find_matches_as_indexes(text, overlapping=True):
+            found.setdefault(names[number], []).append(start)
+        return found
 
-    def may_contain(self, literal: str) -> bool:
-        """Return False if the text lacks a word, or part of one, of the literal."""
-        return all(letters in self.vocabulary for letters in _letters(literal))
+    def has(self, literals: Set[str]) -> bool:
+        """Return whether the text contains any of the literals."""
+        return not literals.isdisjoint(self.found)
 
-
-@lru_cache(maxsize=1024)
-def _letters(literal: str) -> list[bytes]:
-    return [letters.encode() for letters in re.findall("[a-z]+", literal.lower())]
+    def starts(self, *literals: str) -> list[int]:
+        """Return where any of the literals start, in order."""
+        found = self.found
+        if len(literals) == 1:
+            return found.get(literals[0], [])
+        return sorted(start for literal in literals for start in found.get(literal, ()))
 
 
 def find_matches(
-    pattern: re.Pattern[str], text: str, literals: tuple[str, ...]
+    pattern: re.Pattern[str], text: str, starts: Iterable[int]
 ) -> Iterator[re.Match[str]]:
-    """Yield what `pattern.finditer(text)` does, if all matches start with one of the literals."""
+    """Yield what `pattern.finditer(text)` does, if all matches start at one of the positions."""
     end = 0
-    for start in sorted(start for literal in literals for start in starts(text, literal)):
+    for start in starts:
         if start >= end and (match := pattern.match(text, start)):
             yield match
             end = match.end()
-
-
-def starts(text: str, literal: str) -> Iterator[int]:
-    """Yield where a literal occurs in the text."""
-    if isinstance(text, Lowercase) and not text.may_contain(literal):
-        return
-    start = text.find(literal)
-    while start >= 0:
-        yield start
-        start = text.find(literal, start + 1)

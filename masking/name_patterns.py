@@ -2,7 +2,9 @@
 
 import re
 
-STEMS = (
+from masking.literals import literals
+
+STEMS = literals(
     "pass", "pwd", "secret", "token", "key", "auth", "cookie", "credential", "jwt", "bearer",
     "psk", "sig", "pw", "sessid", "sessionid", "connectionstring",
     "connection_string", "kennwort",
@@ -35,12 +37,13 @@ NAMED = re.compile(
     """,
     re.ASCII | re.VERBOSE,
 )
+FLAG_STEMS = literals(*STEMS, "psw")
 FLAG = re.compile(
     r"-(?:-|(?<=[\s\"']-)(?=\w{5}))(?P<name>[\w-]{2,64}+)"
     r"(?:[ ]{1,16}+|\\{0,15}[\"'],[ ]?\\{0,15}(?=[\"']))(?=[^\s|&<>;:=(-])",
     re.ASCII,
 )
-SETTING_COMMANDS = ("ENV ", "setenv ", "setx ", "#define ", "set -")
+SETTING_COMMANDS = literals("env ", "setenv ", "setx ", "#define ", "set -")
 SETTING = re.compile(
     r"(?:ENV|setenv|setx(?:[ ]/[mM])?|\#define|set[ ]-\w{1,3})[ ]{1,4}"
     r"(?P<name>[A-Z][A-Z0-9_]{2,64}+)[ ]{1,40}(?=[^\s=])",

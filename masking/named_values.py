@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from masking.literals import find_matches
-from masking.name_patterns import FLAG, NAMED, SETTING, SETTING_COMMANDS, STEMS
+from masking.literals import Lowercase, find_matches
+from masking.name_patterns import FLAG, FLAG_STEMS, NAMED, SETTING, SETTING_COMMANDS, STEMS
 from masking.quoting import ENDS_JSON, OPENING_QUOTE, end_of_quoted, is_json, is_same_quote
 from masking.unquoted_values import is_at_line_start, is_unquoted_secret, opens_expression
 from masking.values import (
@@ -58,21 +58,43 @@ _COOKIE = re.compile(r"[\w!#$%&*+.^|~-]{1,128}+=")
 _HEADER_END = re.compile(rf"(?:[^\r\n\"'\\`]|{_ESCAPE}|\\/)*+")
 
 
-def find_named_values(text: str, lower: str) -> Iterator[Span]:
+def find_named_values(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield the values that follow secret names in the text."""
     names = _Names(text)
     done = 0
-    for match in find_matches(NAMED, lower, STEMS):
+    for match in find_matches(NAMED, lower, lower.starts(*STEMS)):
         if match.end() >= done:
             for span in names.spans(match):
                 done = span.end
                 yield span
-    for match in (*FLAG.finditer(text), *find_matches(SETTING, text, SETTING_COMMANDS)):
+    settings = find_matches(SETTING, text, lower.starts(*SETTING_COMMANDS))
+    for match in (*_flags(text, lower), *settings):
         if is_secret_name(match["name"]):
             field = Field(match["name"], match.start(), match.end(), "flag", False, "")
             value = names.value(field)
             if value:
                 yield value
+
+
+def _flags(text: str, lower: Lowercase) -> Iterator[re.Match[str]]:
+    """Yield the matches of `FLAG` for flags such as `--db-token` whose names have a known stem."""
+    done = 0
+    for stem in lower.starts(*FLAG_STEMS):
+        if stem < done or text[stem - 1 : stem].isspace():
+            continue
+        start = _name_start(text, stem)
+        for dash in (start, text.find("--", start, stem)):
+            flag = FLAG.match(text, dash) if text[dash : dash + 1] == "-" else None
+            if flag and flag.end() > done:
+                done = flag.end()
+                yield flag
+                break
+
+
+def _name_start(text: str, position: int) -> int:
+    """Return where the name starts that contains the position or ends there."""
+    before = text[max(0, position - _LONGEST_NAME) : position]
+    return position - (len(before) - len(before.rstrip(_NAME_CHARACTERS)))
 
 
 class _Names:
@@ -103,8 +125,7 @@ class _Names:
     def _start(self, match: re.Match[str]) -> int:
         """Return where a name starts; the match may begin later, as with `key` in `apikey`."""
         text, position = self.text, match.start()
-        before = text[max(0, position - _LONGEST_NAME) : position]
-        start = position - (len(before) - len(before.rstrip(_NAME_CHARACTERS)))
+        start = _name_start(text, position)
         if start < position and text[start - 1 : start] == "\\" and text[start] in "nrtbf":
             start += 1
         if text[start : match.end("name")] in ("key", "Key", "KEY"):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from masking.literals import find_matches
+from masking.literals import Lowercase, find_matches, literals
 from masking.quoting import OPENING_QUOTE, end_of_quoted, is_json, is_same_quote
 from masking.values import (
     MASK,
@@ -22,12 +22,12 @@ _NEAR = 160  # maximum number of characters between a field's name and the text 
 _FAR = 2000  # maximum number of characters to search in an object
 _LONGEST = 1024
 _FIELDS = ("password", "passwd", "passphrase", "passcode", "pwd", "otp")
-_MARKERS = ("passw", "passphrase", "passcode", "pwd", "otp")
+_MARKERS = frozenset(literals("passw", "passphrase", "passcode", "pwd", "otp"))
 _NAMED = (
     rf"(?:{'|'.join(_FIELDS)})\b(?<!\wotp)"
     r"(?!-(?:help|hint|error|label|strength|reset|message))"
 )
-_TYPED_NAMES = ("text", "value", "content", "input", "keys")
+_TYPED_NAMES = literals("text", "value", "content", "input", "keys")
 _IN_QUOTES = "|".join(rf"(?<=[\"']{name})" for name in _TYPED_NAMES)
 _TYPED = re.compile(
     rf"(?:{'|'.join(_TYPED_NAMES)})(?:{_IN_QUOTES})"
@@ -37,12 +37,11 @@ _FIELD = re.compile(
     rf"(?:(?P<sure>selector|element|ref|locator)|label|name|field|id){_QUOTE}{SPACE}:{SPACE}"
     rf"{_QUOTE}[^{{}},\n]{{0,80}}?{_NAMED}"
 )
-_CALLS = tuple(
-    f"{name}("
-    for name in (
+_CALLS = literals(
+    *(f"{name}(" for name in (
         "fill", "type", "press_sequentially", "presssequentially", "send_keys", "sendkeys",
         "setvalue", "set_value",
-    )
+    ))
 )  # fmt: skip
 _CALL = re.compile(
     rf"(?:{'|'.join(map(re.escape, _CALLS))})"
@@ -53,7 +52,7 @@ _FIELD_BEFORE = re.compile(rf"{_NAMED}[^\n;]{{0,12}}\)\.\Z")
 _HAS_PASSWORD = re.compile(_NAMED)
 _SEVERAL = tuple(
     (name, re.compile(rf"{name}(?P<closed>{_QUOTE}){SPACE}:{SPACE}\{{{SPACE}"))
-    for name in ("secrets", "passwords", "tokens", "credentials")
+    for name in literals("secrets", "passwords", "tokens", "credentials")
 )
 _KEY = re.compile(rf"{_QUOTE}(?P<key>[\w .@/-]{{1,64}}+)(?P<closed>{_QUOTE}){SPACE}:{SPACE}")
 _PLAIN = re.compile(r"[\w.+-]{1,40}+")
@@ -67,16 +66,15 @@ _NO_SECRET = re.compile(
 )
 
 
-def find_in_objects(text: str, lower: str) -> Iterator[Span]:
+def find_in_objects(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield text typed into password fields, and secrets in objects such as `"tokens": {...}`."""
     in_json = is_json(text)
-    if any(marker in lower for marker in _MARKERS):
+    if lower.has(_MARKERS):
         yield from _find_in_records(text, lower, in_json)
         yield from _find_in_calls(text, lower, in_json)
-    for marker, pattern in _SEVERAL:
-        if marker in lower:
-            for match in pattern.finditer(lower):
-                yield from _find_in_object(text, match, in_json)
+    for name, pattern in _SEVERAL:
+        for match in find_matches(pattern, lower, lower.starts(name)):
+            yield from _find_in_object(text, match, in_json)
 
 
 def _quoted_span(text: str, start: int, closed: str, in_json: bool) -> tuple[int, int] | None:
@@ -91,9 +89,9 @@ def _quoted_span(text: str, start: int, closed: str, in_json: bool) -> tuple[int
     return start + opening.end(), start + end
 
 
-def _find_in_records(text: str, lower: str, in_json: bool) -> Iterator[Span]:
+def _find_in_records(text: str, lower: Lowercase, in_json: bool) -> Iterator[Span]:
     """Yield the text typed in records such as `{"selector": "#password", "text": "..."}`."""
-    for match in find_matches(_TYPED, lower, _TYPED_NAMES):
+    for match in find_matches(_TYPED, lower, lower.starts(*_TYPED_NAMES)):
         ends = _quoted_span(text, match.end(), match["closed"], in_json)
         if not ends:
             continue
@@ -110,9 +108,9 @@ def _find_in_records(text: str, lower: str, in_json: bool) -> Iterator[Span]:
             yield Span(*ends)
 
 
-def _find_in_calls(text: str, lower: str, in_json: bool) -> Iterator[Span]:
+def _find_in_calls(text: str, lower: Lowercase, in_json: bool) -> Iterator[Span]:
     """Yield the text typed by calls such as `page.fill("#password", "...")`."""
-    for match in find_matches(_CALL, lower, _CALLS):
+    for match in find_matches(_CALL, lower, lower.starts(*_CALLS)):
         field = match["field"]
         if field is None:
             before = lower[max(0, match.start() - 40) : match.start()]

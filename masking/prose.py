@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from masking.literals import starts
+from masking.literals import Lowercase, literals
 from masking.values import (
     MASK,
     Span,
@@ -17,7 +17,7 @@ from masking.values import (
     strip_end,
 )
 
-_NOUNS = (
+_NOUNS = literals(
     "password", "passwort", "passwd", "passphrase", "passcode", "token", "secret", "credential",
     "api key", "api-key", "access key", "private key", "encryption key", "license key",
     "master key", "recovery code", "contrase", "mot de passe", "пароль", "密码",
@@ -49,12 +49,12 @@ _PLAIN = re.compile(
 )
 
 
-def find_in_prose(text: str, lower: str) -> Iterator[Span]:
+def find_in_prose(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield the secrets in sentences that name them, before or after the name."""
     nouns = sorted(
         (start, len(noun))
         for noun in _NOUNS
-        for start in starts(lower, noun)
+        for start in lower.found.get(noun, ())
         if not text[max(0, start - 1) : start].isalnum() or text[start - 2 : start - 1] == "\\"
     )
     for (start, length), (following, _) in pairwise([*nouns, (len(text), 0)]):

@@ -5,7 +5,7 @@ import string
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from masking.literals import Lowercase
+from masking.literals import Lowercase, find_matches, literals
 from masking.private_keys import find_private_keys
 from masking.values import Span, has_digit_and_letter, is_placeholder
 
@@ -228,36 +228,25 @@ def _read_table() -> dict[str, _Formats]:
 _FORMATS = _read_table()
 # Prefixes that stay visible: they are not secret, and they show what the token is for.
 _PUBLIC = {prefix for prefix in _FORMATS if "/" in prefix or "=" in prefix}
-# Most tokens are in a run of at least 18 of these characters. For a fast search for such runs, each
-# of these characters is replaced by "a", and each other one by a space. The rest of the prefixes
-# are searched for one by one.
-_SHORTEST = b"a" * 18
+# Prefixes that are too common to search for; their tokens are at least this long.
+_SHORT_PREFIXES = {prefix for prefix in _FORMATS if len(prefix) < 3}
+_SHORTEST_WITH_THESE = 34
+# Other tokens that are parts of runs of fewer of these characters are not taken for tokens.
+_SHORTEST_RUN = 18
 _RUN_CHARACTERS = f"{string.ascii_letters}{string.digits}_.-"
-_AS_RUNS = bytes(ord("a" if chr(byte) in _RUN_CHARACTERS else " ") for byte in range(256))
-_OTHER_PREFIXES = [
+_IN_ANY_TEXT = {
     prefix
     for prefix, formats in _FORMATS.items()
     if "base64" in formats.characters or not set(prefix) <= set(_RUN_CHARACTERS)
-]
+}
+_BY_LOWERCASE: dict[str, list[str]] = {}
+for _prefix in sorted(_FORMATS.keys() - _SHORT_PREFIXES):
+    _BY_LOWERCASE.setdefault(_prefix.lower(), []).append(_prefix)
+literals(*_BY_LOWERCASE)
+_SHORT_PREFIX = re.compile("|".join(map(re.escape, sorted(_SHORT_PREFIXES))))
+_LONG_RUN = b"a" * _SHORTEST_WITH_THESE
+_AS_RUNS = bytes(ord("a" if chr(byte) in _RUN_CHARACTERS else " ") for byte in range(256))
 _ESCAPES = "nrtbf"
-
-
-def _alternation(literals: set[str]) -> str:
-    """Return a pattern that matches any of the literals, grouped by first character for speed."""
-    groups = {
-        first: sorted({literal[1:] for literal in literals if literal[0] == first}, key=len)
-        for first in sorted({literal[0] for literal in literals})
-    }
-    return "|".join(
-        f"{re.escape(first)}(?:{'|'.join(map(re.escape, reversed(rests)))})"
-        for first, rests in groups.items()
-    )
-
-
-_PREFIX = re.compile(
-    rf"(?:(?<![A-Za-z0-9])|(?<=\\[{_ESCAPES}]))"
-    rf"(?:{_alternation(_FORMATS.keys() - set(_OTHER_PREFIXES))})"
-)
 # Words and small numbers, as in "sk-fading-circle-12".
 _PART = r"[0-9]{0,4}+(?:[A-Z]?[a-z]{2,}+|[A-Z]{2,}+)*+[A-Za-z]?[0-9]{0,4}+[A-Za-z]?"
 _NAME = re.compile(rf"{_PART}(?:[-_.~/=:]++{_PART})*+")
@@ -265,25 +254,50 @@ _NAME = re.compile(rf"{_PART}(?:[-_.~/=:]++{_PART})*+")
 
 def find_tokens(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield tokens in the formats of known services."""
+    prefixes = sorted(
+        (start, -len(prefix), prefix)
+        for literal in lower.found.keys() & _BY_LOWERCASE.keys()
+        for start in lower.starts(literal)
+        for prefix in _BY_LOWERCASE[literal]
+        if text.startswith(prefix, start)
+    )
+    done: dict[bool, int] = {True: 0, False: 0}
+    for start, _, prefix in prefixes:
+        is_in_any_text = prefix in _IN_ANY_TEXT
+        if start < done[is_in_any_text] or not (is_in_any_text or _is_token_start(text, start)):
+            continue
+        rest = _match_after(text, start + len(prefix), prefix)
+        done[is_in_any_text] = rest.end() if rest else start + len(prefix)
+        if not rest or not _is_secret(rest, prefix):
+            continue
+        if is_in_any_text or _run_length(text, start, rest.end()) >= _SHORTEST_RUN:
+            yield Span(rest.start() if prefix in _PUBLIC else start, rest.end())
+
+
+def _run_length(text: str, start: int, end: int) -> int:
+    """Return the length of the run of token characters around a token, up to a limit."""
+    before = text[max(0, start - _SHORTEST_RUN) : start]
+    after = text[end : end + _SHORTEST_RUN]
+    outside = len(before.rstrip(_RUN_CHARACTERS)) + len(after.lstrip(_RUN_CHARACTERS))
+    return len(before) + end - start + len(after) - outside
+
+
+def find_tokens_in_long_runs(text: str, _: Lowercase) -> Iterator[Span]:
+    """Yield tokens that only start with a digit, or letters that are common in words."""
     runs = text.encode("ascii", "replace").translate(_AS_RUNS)
-    start = runs.find(_SHORTEST)
+    start = runs.find(_LONG_RUN)
     while start >= 0:
         end = runs.find(b" ", start)
         end = len(runs) if end < 0 else end
-        while start < end and (prefix := _PREFIX.search(text, start, end)):
+        for prefix in _SHORT_PREFIX.finditer(text, start, end):
             rest = _match_after(text, prefix.end(), prefix[0])
-            start = rest.end() if rest else prefix.end()
             if rest and _is_secret(rest, prefix[0]):
-                yield Span(prefix.start(), start)
-        start = runs.find(_SHORTEST, end)
-    for other in _OTHER_PREFIXES:
-        start = text.find(other) if lower.may_contain(other) else -1
-        while start >= 0:
-            end = start + len(other)
-            rest = _match_after(text, end, other)
-            if rest and _is_secret(rest, other):
-                yield Span(end if other in _PUBLIC else start, rest.end())
-            start = text.find(other, rest.end() if rest else end)
+                yield Span(prefix.start(), rest.end())
+        for match in _DISCORD.finditer(text, start, end):
+            first = match.start() - _run_length_before(text, match.start(), _LETTERS)
+            if match.start() - first in range(24, 29) and text[first] in "MNO":
+                yield Span(first, match.end())
+        start = runs.find(_LONG_RUN, end)
 
 
 def _match_after(text: str, start: int, prefix: str) -> re.Match[str] | None:
@@ -307,17 +321,16 @@ def _is_token_start(text: str, start: int) -> bool:
     return text[start - 1] in _ESCAPES and start > 1 and text[start - 2] == "\\"
 
 
-# (kind, literal marker, pattern, characters expected before the marker, how many are expected)
-# Checking for the marker first is many times faster than always running the pattern.
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 _NEW = r"(?:(?<![A-Za-z0-9_-]eyJ)|(?<=\\[nrtbf]eyJ))"
+_HASHES = "$1$ $5$ $6$ $7$ $y$ $gy$ $2$ $2a$ $2b$ $2x$ $2y$ $apr1$ $argon2i$ $argon2id$ $scrypt$"
+# (kind, literals that start the pattern, pattern, characters expected before it, their number)
 _MARKED_FORMATS = tuple(
-    (kind, marker, re.compile(pattern, re.ASCII), before, counts)
-    for kind, marker, pattern, before, counts in (
+    (literals(*markers.lower().split()), re.compile(pattern, re.ASCII), before, counts)
+    for kind, markers, pattern, before, counts in (
         ("jwt", "eyJ", rf"eyJ{_NEW}[\w-]{{8,}}+(?:\.eyJ[\w-]{{4,}}+(?:\.[\w-]*+)?"
          r"|\.[\w-]*+\.[\w-]{16,}+(?:\.[\w-]++){0,2}|(?=\Z)(?<=[\w-]{200}))", "", range(1)),
         ("telegram", ":AA", r":AA[\w-]{32,36}(?![\w-])", "0123456789", range(8, 13)),
-        ("discord", ".", r"\.[\w-]{6}\.[\w-]{27,40}(?![\w-])", _LETTERS, range(24, 29)),
         ("azure", "Q~", r"Q~(?<=\dQ~)[\w~.-]{31,34}(?![\w~-])", _LETTERS + "~.", range(4, 5)),
         ("terraform", ".atlasv1.", r"\.atlasv1\.[\w=-]{60,70}+", _LETTERS, range(14, 15)),
         ("azure", "AZDO", r"AZDO[A-Za-z0-9]{4}(?!\w)", _LETTERS, range(76, 77)),
@@ -325,22 +338,21 @@ _MARKED_FORMATS = tuple(
         ("private-key", "LS0tLS1CRUdJTi", r"LS0tLS1CRUdJTi(?!BDRVJU|BQVUJM)[A-Za-z0-9+/]{86,}+=*+",
          "", range(1)),
         ("mailchimp", "-us", r"-us\d{1,2}(?!\w)", "0123456789abcdef", range(32, 33)),
-        ("hash", "$", r"\$(?:[156y7]|2[abxy]?|apr1|argon2id?|scrypt|gy)\$[\w./$=,+-]{20,256}+",
-         "", range(1)),
+        ("hash", _HASHES, r"\$[a-z0-9]{1,8}\$[\w./$=,+-]{20,256}+", "", range(1)),
         ("hash", "pbkdf2_sha", r"pbkdf2_sha\d{1,3}\$\d++\$[^\s\"'\\]{20,200}+", "", range(1)),
         ("ldap", "SHA}", r"SHA\}[A-Za-z0-9+/=]{28,100}+", "{S", range(1, 3)),
     )
 )  # fmt: skip
+_DISCORD = re.compile(r"\.[\w-]{6}\.[\w-]{27,40}(?![\w-])", re.ASCII)
 
 
 def find_tokens_by_marker(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield secrets recognized by a literal marker, which may be in the middle of the secret."""
-    for kind, marker, pattern, before, counts in _MARKED_FORMATS:
-        if lower.may_contain(marker) and marker in text:
-            for match in pattern.finditer(text):
-                start = match.start() - _run_length_before(text, match.start(), before)
-                if match.start() - start in counts and (kind != "discord" or text[start] in "MNO"):
-                    yield Span(start, match.end())
+    for markers, pattern, before, counts in _MARKED_FORMATS:
+        for match in find_matches(pattern, text, lower.starts(*markers)):
+            start = match.start() - _run_length_before(text, match.start(), before)
+            if match.start() - start in counts:
+                yield Span(start, match.end())
 
 
 def _run_length_before(text: str, end: int, characters: str) -> int:
@@ -383,6 +395,7 @@ def find_url_credentials(text: str, _: Lowercase) -> Iterator[Span]:
 # (literal that the lowercased text must contain, function that finds the secrets)
 TOKEN_FINDERS: tuple[tuple[str, Callable[[str, Lowercase], Iterator[Span]]], ...] = (
     ("", find_tokens),
+    ("", find_tokens_in_long_runs),
     ("", find_tokens_by_marker),
     ("://", find_url_credentials),
     ("private key", lambda text, _: find_private_keys(text)),

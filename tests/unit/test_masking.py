@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masking import MARGIN, MASK, find_secrets, is_secret_name, mask, mask_start
-from masking.literals import find_matches
+from masking import MARGIN, MASK, find_secrets, is_secret_name, lowercase, mask, mask_start
+from masking.literals import Lowercase, find_matches
+from masking.name_patterns import STEMS
 from tests.support.masking_cases import (
     CLEAN,
     CLEAN_IN_LINES,
@@ -251,8 +252,16 @@ def test_mask_changes_only_the_spans(text):
 def test_find_matches_yields_the_same_matches_as_finditer(text):
     pattern = re.compile(r"(?:ab|abc|bca|c)(?<!\.c)b?\.?")
     expected = [match.span() for match in pattern.finditer(text)]
+    starts = [start for start in range(len(text)) if text[start:].startswith(("ab", "bca", "c"))]
 
-    assert [match.span() for match in find_matches(pattern, text, ("ab", "bca", "c"))] == expected
+    assert [match.span() for match in find_matches(pattern, text, starts)] == expected
+
+
+@given(TEXTS.map(lowercase))
+def test_lowercase_text_finds_all_literals(text):
+    for literal in (*STEMS, "ghp_", "copy"):
+        expected = [start for start in range(len(text)) if text.startswith(literal, start)]
+        assert Lowercase(text).starts(literal) == expected
 
 
 _VALUES = st.recursive(
