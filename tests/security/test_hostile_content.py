@@ -33,10 +33,13 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 
 ALL = [*map(payloads.aimed, payloads.ALL)]
 SHARP = [*map(payloads.aimed, [*payloads.POLYGLOTS, *payloads.LINES, *payloads.UNSEEN])]
-# Payloads to put in URLs: each polyglot, all of LINES joined, and all of UNSEEN joined.
+# Payloads to put in URLs: one polyglot, and all of each of three kinds joined.
 URL_PAYLOADS = [
-    *map(payloads.aimed, payloads.POLYGLOTS),
-    *(payloads.aimed("".join(texts)) for texts in (payloads.LINES, payloads.UNSEEN)),
+    payloads.aimed(text)
+    for text in (
+        payloads.POLYGLOTS[2],
+        *map("".join, (payloads.POLYGLOTS, payloads.LINES, payloads.UNSEEN)),
+    )
 ]
 TABS = ("transcript", "checkpoints", "resume", "raw")
 
@@ -97,7 +100,7 @@ def pages_of(record: TaskRecord) -> list[str]:
 
 def test_thread_pages_escape_stored_text(store, admin_client: Client):
     """Each field of a thread holds a different payload; each payload appears in several fields."""
-    fill_mixed(store, ALL, threads=40 if store.vendor == "sqlite" else 8)
+    fill_mixed(store, ALL, threads=24 if store.vendor == "sqlite" else 4)
 
     for number, record in enumerate(TaskRecord.objects.without_histories()):
         transcript, *others = pages_of(record)
@@ -118,7 +121,7 @@ def test_renderers_escape_text(kind: str):
 
 
 def test_lists_escape_stored_text(store, admin_client: Client):
-    fill_store(store, ALL if store.vendor == "sqlite" else ALL[::4])
+    fill_store(store, ALL if store.vendor == "sqlite" else ALL[::8])
 
     for address in ("/?sort=steps", "/?q=pwned", "/?q=x&where=ids"):
         while address:
@@ -258,7 +261,7 @@ def test_pages_escape_any_text(store, admin_client: Client, text: str):
 
 
 def test_exports_have_plain_file_names_and_complete_text(store, admin_client: Client):
-    fill_store(store, SHARP)
+    fill_store(store, SHARP if store.vendor == "sqlite" else SHARP[::4])
     for record in TaskRecord.objects.without_histories():
         for name, form in FORMATS.items():
             address = thread_url("export", record.thread_id, format=name)

@@ -316,17 +316,17 @@ def test_hide_works_even_if_it_cannot_be_recorded(
 
 
 def test_thread_with_an_odd_id_is_revealed_hidden_and_listed(store, client: Client, is_lifted):
-    for thread_id in ODD_IDS:
+    for thread_id in ODD_IDS if store.vendor == "sqlite" else ODD_IDS[::4]:
         service.record_checkpoint(update(task_id=thread_id, thread_id=thread_id))
         address = thread_url("thread", thread_id)
 
         response = post_secrets(client, thread_id=thread_id, back=address)
         assert response["Location"].startswith("/thread/?"), thread_id
-        record = client.get(response["Location"]).context["page"].record
+        page = client.get(response["Location"])
         logged = Reveal.objects.latest("pk").thread_id
-        assert record.thread_id == logged, thread_id
+        assert page.context["page"].record.thread_id == logged, thread_id
+        assert HtmlAudit(page.content.decode()).problems == [], thread_id
         assert is_lifted(client, address), thread_id
-        assert HtmlAudit(client.get(address).content.decode()).problems == [], thread_id
         post_secrets(client, "hide", thread_id)
         assert not is_lifted(client, address), thread_id
     listed = client.get(reverse("reveals")).content.decode()
