@@ -146,14 +146,14 @@ def follow() -> None:
         compare_all()
 
 
-def catch_up_texts(seconds: float, part: int = 0, parts: int = 1) -> None:
-    """Bring the texts of the indexed tasks up to date, for about so many seconds.
+def catch_up_texts(seconds: float, *parts: int) -> None:
+    """Bring the texts of the indexed tasks up to date; arguments as of `indexed_texts.catch_up`.
 
     An index in memory has no texts, which would take too much of it.
     """
     if problem:
         return
-    if wrong := _repairing(partial(indexed_texts.catch_up, seconds, part, parts)):
+    if wrong := _repairing(partial(indexed_texts.catch_up, seconds, *parts)):
         refresh(wrong)
 
 

@@ -76,13 +76,15 @@ def _behind(part: int, parts: int) -> IndexedTaskQuerySet:
     return behind.alias(part=Mod(F("pk"), parts)).filter(part=part) if parts > 1 else behind
 
 
-def catch_up(seconds: float, part: int = 0, parts: int = 1) -> list[str]:
+def catch_up(
+    seconds: float, part: int = 0, parts: int = 1, write_size: int = WRITE_SIZE
+) -> list[str]:
     """Bring texts up to date for about so many seconds, those of the newest tasks first.
 
     Stops early, and returns the keys, if it meets rows that the index has wrong. With `parts`, it
     leaves out the tasks of the other parts, for which there are other processes.
     """
-    deadline, batch = time.monotonic() + seconds, _Batch()
+    deadline, batch = time.monotonic() + seconds, _Batch(write_size)
     behind = _behind(part, parts).order_by("-updated_at")
     wrong: list[str] = []
     while not wrong and time.monotonic() <= deadline and (tasks := behind[:TASKS_PER_READ]):
@@ -155,7 +157,8 @@ def empty() -> None:
 class _Batch:
     """Changes that are written to the index together."""
 
-    def __init__(self) -> None:
+    def __init__(self, write_size: int) -> None:
+        self._write_size = write_size
         self._clear()
 
     def _clear(self) -> None:
@@ -231,7 +234,7 @@ class _Batch:
         )
         self._trigrams.append((pk, texts.folded(body)))
         self._size += len(body)
-        if self._size > WRITE_SIZE:
+        if self._size > self._write_size:
             self.write()
 
     def write(self) -> None:

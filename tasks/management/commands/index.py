@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.db import connections, router
 
 from tasks.index import following, indexed_texts
 from tasks.index.models import IndexedTask
@@ -15,7 +16,11 @@ from tasks.models import TaskRecord
 from tasks.store import workspace
 
 FEW = 1_000  # tasks whose texts one process indexes quickly enough
-STEP_SECONDS, PAUSE = 1.0, 0.2
+STEP_SECONDS, PAUSE = 10.0, 0.2
+WRITE_SIZE = (
+    2_000_000  # characters per transaction: the more, the less one process undoes for others
+)
+CACHE_SIZE = 200_000  # kilobytes
 
 
 class Command(base.Command):
@@ -42,6 +47,7 @@ class Command(base.Command):
             progress.show(done, f"{done:,} tasks")
         if following.problem:
             raise CommandError(f"The index cannot be written: {following.problem}")
+        _enlarge_cache()
         behind = IndexedTask.objects.filter(has_texts=False)
         parts = (os.cpu_count() or 1) if len(behind[: FEW + 1]) > FEW else 1
         command = [sys.executable, sys.argv[0], "index", "--part"]
@@ -51,7 +57,7 @@ class Command(base.Command):
         ]
         try:
             while indexed_texts.is_behind():
-                following.catch_up_texts(STEP_SECONDS, 0, parts)
+                following.catch_up_texts(STEP_SECONDS, 0, parts, WRITE_SIZE)
                 done = total - behind.count()
                 progress.show(done, f"texts of {done:,} tasks")
                 if all(other.poll() is not None for other in others):
@@ -67,5 +73,11 @@ class Command(base.Command):
         self.stdout.write(f"The index has all {IndexedTask.objects.count():,} tasks of the store.")
 
     def _index_texts(self, part: int, parts: int) -> None:
+        _enlarge_cache()
         while indexed_texts.is_behind(part, parts):
-            following.catch_up_texts(STEP_SECONDS, part, parts)
+            following.catch_up_texts(STEP_SECONDS, part, parts, WRITE_SIZE)
+
+
+def _enlarge_cache() -> None:
+    with connections[router.db_for_write(IndexedTask)].cursor() as cursor:
+        cursor.execute(f"PRAGMA cache_size = -{CACHE_SIZE}")
