@@ -58,11 +58,11 @@ _FINISH = """
         size = %(size)s + (SELECT coalesce(sum(size), 0) FROM call),
         failed_calls = (SELECT count(*) FROM call WHERE NOT success),
         last_tool = coalesce((SELECT tool FROM call ORDER BY id DESC LIMIT 1), ''),
-        seconds = 86400 * (
+        milliseconds = coalesce(CAST(86400000 * (
             max(
                 (SELECT julianday(created_at) FROM attempt ORDER BY id DESC LIMIT 1),
                 coalesce(julianday(%(completed_at)s), 0))
-            - (SELECT julianday(created_at) FROM attempt ORDER BY id LIMIT 1))
+            - (SELECT julianday(created_at) FROM attempt ORDER BY id LIMIT 1)) AS INTEGER), -1)
     WHERE id = %(id)s AND updated_at = %(updated_at)s AND task_id IS %(task_id)s"""
 
 

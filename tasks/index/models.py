@@ -64,7 +64,7 @@ class IndexedTask(models.Model):
     has_texts = models.BooleanField(default=False)  # whether the other tables are up to date
     is_cut = models.BooleanField(default=False)  # whether some texts are too large to be indexed
     size = models.BigIntegerField(default=0)  # bytes of all texts in the store
-    seconds = models.FloatField(null=True)  # how long the last attempt took, if known
+    milliseconds = models.BigIntegerField(default=-1)  # of the last attempt, or -1 if unknown
     last_tool = models.TextField(default="")
     failed_calls = models.BigIntegerField(default=0)
 
@@ -78,6 +78,8 @@ class IndexedTask(models.Model):
             models.Index("updated_at", "task_id", "is_latest", "key", name="index_updated"),
             models.Index("created_at", "task_id", "is_latest", name="index_created"),
             models.Index("checkpoint_count", "task_id", "is_latest", name="index_steps"),
+            models.Index("size", "task_id", name="index_size", condition=LATEST),
+            models.Index("milliseconds", "task_id", name="index_duration", condition=LATEST),
             *(
                 models.Index(column, "updated_at", "is_latest", name=f"index_{column}")
                 for column in ("status", *TEXT_FILTERS)

@@ -9,11 +9,18 @@ from django.core.exceptions import BadRequest
 from django.http import QueryDict
 
 from tasks.fields import to_text
-from tasks.index.models import MAX_TEXT, TEXT_FILTERS, StatusCount
+from tasks.index.models import MAX_TEXT, TEXT_FILTERS, IndexedTask, StatusCount
 from tasks.listing.forms import FilterForm
 from tasks.models import TaskRecord
 
-SORT_COLUMNS = {"activity": "updated_at", "age": "created_at", "steps": "checkpoint_count"}
+SORT_COLUMNS = {
+    "activity": "updated_at",
+    "age": "created_at",
+    "steps": "checkpoint_count",
+    "size": "size",
+    "duration": "milliseconds",
+}
+_NUMBERS = ("steps", "size", "duration")
 PERIOD_LENGTHS = {
     "1h": timedelta(hours=1),
     "24h": timedelta(hours=24),
@@ -39,11 +46,11 @@ class Cursor:
         if name not in query:
             return None
         value, task_id = str(query[name]), str(query.get("task", ""))
-        if query.get("sort", "").removeprefix("-") != "steps":
+        if query.get("sort", "").removeprefix("-") not in _NUMBERS:
             return cls(value, task_id)
         digits = value.removeprefix("-")
         if not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):
-            raise BadRequest(f"“{name}” in the address is not right: it must be a number of steps.")
+            raise BadRequest(f"“{name}” in the address is not right: it must be a whole number.")
         return cls(int(value), task_id)
 
     def params(self, name: str) -> dict[str, str]:
@@ -110,7 +117,12 @@ class Filters:
         return bool(self.q) and self.where != "ids"
 
     def cursor(self, record: TaskRecord) -> Cursor:
-        return Cursor.of_row(getattr(record, self.sort_column), record.task_id)
+        """Return the record's position in the list."""
+        column = self.sort_column
+        if (value := getattr(record, column, None)) is None:  # it is only in the index
+            rows = IndexedTask.objects.filter(task_id=record.task_id)
+            value = rows.values_list(column, flat=True).first() or 0
+        return Cursor.of_row(value, record.task_id)
 
 
 def filter_values(max_length: int) -> dict[str, list[str]]:

@@ -30,6 +30,10 @@ SORTS = {
     "-age": "oldest first",
     "steps": "most steps first",
     "-steps": "fewest steps first",
+    "size": "largest first",
+    "-size": "smallest first",
+    "duration": "longest first",
+    "-duration": "shortest first",
 }
 
 

@@ -67,8 +67,7 @@ class ThreadList:
             page = Page(self._records(size + 1, position, forwards))
         page.has_more = len(page.records) > size
         page.records = page.records[:size]
-        if self._search:
-            page.hits = self._hits(self._search, page.records)
+        self._add_indexed(page)
         if before is not None:
             page.records.reverse()
         return page
@@ -195,10 +194,15 @@ class ThreadList:
         ids = Q(thread_id=text) | Q(task_id=text)
         return list(self._rows.filter(ids).values_list("key", flat=True)[:1])
 
-    def _hits(self, search: Search, records: list[TaskRecord]) -> dict[str, list[Hit]]:
-        ids = [record.task_id for record in records]
-        rows = IndexedTask.objects.filter(task_id__in=ids).values_list("task_id", "pk")
-        return {str(task_id): search.hits(pk, MAX_HITS) for task_id, pk in rows}
+    def _add_indexed(self, page: Page) -> None:
+        """Add what only the index has: each record's `size` and `milliseconds`, and the hits."""
+        ids = [record.task_id for record in page.records]
+        entry_of = {entry.task_id: entry for entry in IndexedTask.objects.filter(task_id__in=ids)}
+        for record in page.records:
+            entry = entry_of.get(record.task_id) or IndexedTask()
+            record.__dict__ |= {name: getattr(entry, name) for name in ("size", "milliseconds")}
+            if self._search and entry.pk:
+                page.hits[record.task_id] = self._search.hits(entry.pk, MAX_HITS)
 
     def _cursor(self, entry: IndexedTask) -> Cursor:
         return Cursor.of_row(getattr(entry, self.filters.sort_column), str(entry.task_id))

@@ -154,6 +154,12 @@ def short_duration(seconds: float) -> str:
 
 
 @register.filter
+def short_milliseconds(milliseconds: int) -> str:
+    """Format a duration like `short_duration`, or as "" if it is negative, which means unknown."""
+    return short_duration(milliseconds / 1_000) if milliseconds >= 0 else ""
+
+
+@register.filter
 def intcomma(number: Any) -> str:
     """Format a number with thousands separators, for example "12,345"."""
     return f"{number:,}" if isinstance(number, int | float) else _unparsed(number)

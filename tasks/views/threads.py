@@ -36,7 +36,13 @@ from tasks.views.sharing import shared, shared_parts
 THREADS_PER_PAGE = 50
 HITS_PER_THREAD = 2
 MAX_CHOICES, MAX_CHOICE_LENGTH = 50, 200  # limits for the channel, provider and model menus
-SORT_HEADINGS = {"steps": "Steps", "activity": "Active", "age": "Age"}
+SORT_HEADINGS = {
+    "steps": "Steps",
+    "size": "Size",
+    "duration": "Duration",
+    "activity": "Active",
+    "age": "Age",
+}
 ROWS = "<!--rows-->"  # where rows go in a page, in which no text of an agent has a "<"
 
 
@@ -280,7 +286,7 @@ def _page_links(
 
 
 def _scan_progress(filters: Filters, stopped_at: Cursor | None) -> str:
-    if stopped_at is None or filters.sort_column == "checkpoint_count":
+    if stopped_at is None or filters.sort_column not in ("updated_at", "created_at"):
         return "Not all threads were looked at."
     return f"Searched as far as {absolute(parse_stored(str(stopped_at.value)))}."
 

@@ -25,7 +25,7 @@ from tasks.fields import to_text
 from tasks.index import search
 from tasks.listing import thread_list
 from tasks.listing.change_token import change_token
-from tasks.listing.filters import Filters
+from tasks.listing.filters import SORT_COLUMNS, Filters
 from tasks.listing.thread_list import ThreadList, neighbours
 from tasks.models import TaskRecord
 from tasks.store import daemon, workspace
@@ -457,7 +457,7 @@ def test_slow_search_can_be_continued(viewer: Client, store, monkeypatch):
 # Paging
 
 
-SORTS = ["activity", "-activity", "age", "-age", "steps", "-steps"]
+SORTS = [sign + name for name in SORT_COLUMNS for sign in ("", "-")]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ YEARS = [2010, 2026, 2099]  # the clock may be wrong
 _writes = count()
 
 
-OF_TEXTS = ("has_texts", "is_cut", "size", "seconds", "last_tool", "failed_calls")
+OF_TEXTS = ("has_texts", "is_cut", "size", "milliseconds", "last_tool", "failed_calls")
 
 
 def index() -> list[Any]:

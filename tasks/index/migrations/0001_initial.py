@@ -105,7 +105,7 @@ class Migration(migrations.Migration):
                 ("has_texts", models.BooleanField(default=False)),
                 ("is_cut", models.BooleanField(default=False)),
                 ("size", models.BigIntegerField(default=0)),
-                ("seconds", models.FloatField(null=True)),
+                ("milliseconds", models.BigIntegerField(default=-1)),
                 ("last_tool", models.TextField(default="")),
                 ("failed_calls", models.BigIntegerField(default=0)),
             ],
@@ -128,6 +128,18 @@ class Migration(migrations.Migration):
                         models.F("updated_at"),
                         condition=models.Q(is_latest=True) & models.Q(can_resume=False),
                         name="index_stuck",
+                    ),
+                    models.Index(
+                        models.F("size"),
+                        models.F("task_id"),
+                        condition=models.Q(is_latest=True),
+                        name="index_size",
+                    ),
+                    models.Index(
+                        models.F("milliseconds"),
+                        models.F("task_id"),
+                        condition=models.Q(is_latest=True),
+                        name="index_duration",
                     ),
                     models.Index(
                         models.F("updated_at"),
