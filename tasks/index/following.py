@@ -19,7 +19,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -35,7 +34,6 @@ from tasks.store.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2  # increase this when entries are made differently, so that all are made again
 SMALL = 1_000  # rows that are compared at each look
 CHUNK = 1_000  # rows that are read or compared while pages wait
 BATCH = 400  # rows per statement
@@ -253,6 +251,9 @@ def _state() -> IndexState:
     expected = {"store": _identity(), "version": _version()}
     if state := IndexState.objects.filter(**expected).first():
         return state
+    connection: Any = connections[_alias()]
+    if not (_is_of_this_version() or connection.in_atomic_block or connection.is_in_memory_db()):
+        raise DatabaseError("The index is of another version of this program.")
     with transaction.atomic(_alias()):
         if state := IndexState.objects.filter(**expected).first():
             return state  # another process was faster, and its index must not be emptied
@@ -264,9 +265,15 @@ def _state() -> IndexState:
 
 @cache
 def _version() -> int:
-    """Return a number that changes with VERSION, and with the rules by which texts are masked."""
-    rules = sorted(Path(masking.__file__).parent.glob("*.py"))
-    return zlib.crc32(b"".join(rule.read_bytes() for rule in rules), VERSION)
+    """Return a number that changes with all that entries depend on, such as rules for masking."""
+    folders = (Path(masking.__file__).parent, Path(__file__).parent)
+    files = sorted(file for folder in folders for file in folder.rglob("*.py"))
+    return zlib.crc32(b"".join(file.read_bytes() for file in files))
+
+
+def _is_of_this_version() -> bool:
+    states = IndexState.objects.values_list("version", flat=True)
+    return all(version == _version() for version in states)
 
 
 def _look(state: IndexState) -> None:
@@ -408,11 +415,9 @@ def _is_sound() -> bool:
     try:
         with connections[_alias()].cursor() as cursor:
             [result] = cursor.execute("PRAGMA quick_check(1)").fetchone()
-        for model in apps.get_app_config("task_index").get_models():
-            model._default_manager.first()  # which fails if another version has made its table
+        return bool(result == "ok") and _is_of_this_version()
     except DatabaseError:
         return False
-    return bool(result == "ok")
 
 
 @contextmanager
