@@ -205,7 +205,7 @@ INSTALLED_APPS = [
     "tasks",
     "tasks.index",
     "archive",
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # the URLs load its pages: agents need none
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -17,6 +17,8 @@ def favicon(request: HttpRequest) -> HttpResponse:
     return redirect(static("tasks/icon.svg"))
 
 
+admin.autodiscover()
+
 urlpatterns = [
     path("sign-in/", SignInView.as_view(), name="sign-in"),
     path("sign-in/link/", sign_in_with_link, name="sign-in-link"),

@@ -9,6 +9,7 @@ application = get_wsgi_application()
 
 from django.core.signals import request_started  # noqa: E402 - needs Django to be set up
 from django.db.backends.signals import connection_created  # noqa: E402 - needs Django to be set up
+from django.urls import resolve  # noqa: E402 - needs Django to be set up
 
 from tasks.store.file_identity import reopen_replaced_files  # noqa: E402 - needs Django to be set up
 from tasks.store.workspace import (  # noqa: E402 - needs Django to be set up
@@ -20,4 +21,5 @@ from tasks.store.workspace import (  # noqa: E402 - needs Django to be set up
 connection_created.connect(replace_invalid_utf8)
 request_started.connect(reopen_read_only_store)
 request_started.connect(reopen_replaced_files)
+resolve("/")  # loads the views before the first request
 check_store()
