@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: the store on two databases, a clock, clients and a server."""
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -28,7 +29,15 @@ ALIASES = {"sqlite": "tasks", "postgresql": "postgresql"}
 hypothesis_settings.register_profile("gloamy", deadline=None, database=None)
 hypothesis_settings.load_profile("gloamy")
 
+# Programs that tests start would otherwise compile the project again each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 missing_postgres = cache(postgres.unavailable_reason)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Use one worker more than there are cores, because many tests wait for other processes."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_collection_finish() -> None:
