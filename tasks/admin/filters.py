@@ -16,8 +16,8 @@ from tasks.index import following
 from tasks.index.conditions import Condition
 from tasks.index.models import TEXT_FILTERS
 from tasks.listing.filters import PERIOD_LENGTHS, filter_values
-from tasks.listing.forms import PERIODS
-from tasks.models import TaskStatus
+from tasks.listing.forms import PERIODS, STATES
+from tasks.store.daemon import daemon
 
 MAX_LENGTH = 300  # maximum number of characters in a filter value
 MAX_CHOICES = 12  # maximum number of values that a filter offers from the newest tasks
@@ -65,11 +65,11 @@ class StatusFilter(ChoiceFilter):
     title = parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(status.value, str(status.label)) for status in TaskStatus]
+        return [(str(state), label) for state, label in STATES.items()]
 
     def condition(self) -> Condition:
         """Return the condition of the value, which is set, for the list of tasks."""
-        return Condition.equals("status", self.value())
+        return Condition.state(str(self.value()), daemon())
 
 
 class TaskStatusFilter(StatusFilter):
@@ -80,8 +80,13 @@ class TaskStatusFilter(StatusFilter):
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         if not self.value():
             return queryset
-        unindexed = Concat("task__status", Value(""), output_field=TextField())
-        return queryset.alias(unindexed_status=unindexed).filter(unindexed_status=self.value())
+        columns = {name: f"task__{name}" for name in ("status", "updated_at")}
+        unindexed = {
+            f"unindexed_{name}": Concat(column, Value(""), output_field=TextField())
+            for name, column in columns.items()
+        }
+        condition = Condition.state(str(self.value()), daemon()).build("unindexed_")
+        return queryset.alias(**unindexed).filter(condition)
 
 
 class ActiveFilter(ChoiceFilter):

@@ -27,6 +27,7 @@ from tasks.index.models import TEXT_FILTERS
 from tasks.large_values import is_unusable_key
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.secrets import request_masking
+from tasks.store.daemon import daemon
 from tasks.store.workspace import store_connection
 from tasks.templatetags.threads import absolute, display_id
 from tasks.transcript.steps import build_outlines, number_attempts
@@ -102,7 +103,8 @@ class TaskRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="status")
     def state(self, record: TaskRecord) -> str:
-        return render_to_string("tasks/_status.html", {"status": str(record.status)})
+        context = {"status": str(record.status), "is_stalled": daemon().is_stalled(record)}
+        return render_to_string("tasks/_status.html", context)
 
     @admin.display(description="last active", ordering="updated_at")
     def active(self, record: TaskRecord) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 from django.core import signing
@@ -10,6 +11,7 @@ from archive.models import ClearedThread, Clearing, digest
 from tasks.clearing import lifecycle, summaries
 from tasks.clearing.summaries import Summary
 from tasks.fields import parse_stored
+from tasks.store.daemon import STALLED, Daemon, daemon
 from tasks.templatetags.threads import absolute, status_label
 
 TYPED_OVER = 100  # threads; to clear more than this, the user must type the number
@@ -35,6 +37,7 @@ class Confirmation:
     changes: list[Change] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     is_stale: bool = False
+    daemon: Daemon = field(default_factory=daemon)
 
     @classmethod
     def of(cls, clearing: Clearing) -> Self:
@@ -65,13 +68,25 @@ class Confirmation:
         return all(thread.size is not None for thread in self.threads)
 
     @property
-    def running(self) -> int:
+    def unfinished(self) -> int:
+        """How many threads are running or stalled. They are kept unless the user says otherwise."""
         return sum(thread.was_running for thread in self.threads)
 
+    @cached_property
+    def stalled(self) -> int:
+        states = (self.daemon.state_of(thread.status, thread.active) for thread in self.threads)
+        return sum(state == STALLED for state in states)
+
     @property
-    def idle(self) -> int:
-        """How many threads would be cleared if running ones were kept, or 0 if none are running."""
-        return self.count - self.running if self.running else 0
+    def unfinished_text(self) -> str:
+        """The numbers of running and stalled threads, such as "2 running and 1 stalled"."""
+        numbers = {"running": self.unfinished - self.stalled, STALLED: self.stalled}
+        return " and ".join(f"{count:,} {state}" for state, count in numbers.items() if count)
+
+    @property
+    def finished(self) -> int:
+        """How many would be cleared if unfinished threads were kept, or 0 if there are none."""
+        return self.count - self.unfinished if self.unfinished else 0
 
     @property
     def must_be_typed(self) -> bool:
@@ -118,9 +133,9 @@ class Confirmation:
 
     def check(self, form: Mapping[str, Any]) -> bool:
         """Return whether the form is complete, and describe any missing answers in `errors`."""
-        if self.running == self.count and not form.get("with_running"):
-            what = "This thread is" if self.count == 1 else "All of these threads are"
-            self.errors.append(f"{what} running. Tick the box if that is meant.")
+        if self.unfinished == self.count and not form.get("with_running"):
+            what = "This thread has" if self.count == 1 else "All of these threads have"
+            self.errors.append(f"{what} not finished. Tick the box to clear anyway.")
         if self.must_be_typed and _number(form.get("typed", "")) != self.count:
             self.errors.append(f"Type {self.count:,}, the number of threads, to clear them.")
         return not self.errors

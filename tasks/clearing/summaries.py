@@ -38,7 +38,7 @@ class _State(NamedTuple):
 class Summary(NamedTuple):
     """The state of a thread at one moment, with fields named as in ClearedThread.
 
-    `status` and `active` come from the thread's latest task.
+    `status`, `active` and `was_running` come from the thread's latest task.
     """
 
     fingerprint: str
@@ -80,7 +80,7 @@ def _summarize(states: list[_State]) -> Summary:
         active=_recordable(display(states[-1].updated_at)),
         tasks=len(states),
         checkpoints=sum(state.checkpoints for state in states),
-        was_running=any(not TaskStatus.read(display(s.status)).is_terminal for s in states),
+        was_running=not TaskStatus.read(display(states[-1].status)).is_terminal,
     )
 
 

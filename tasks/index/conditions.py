@@ -13,6 +13,7 @@ from typing import Any
 from django.db import connections
 from django.db.models import Exists, F, OuterRef, Q
 
+from tasks.fields import to_value
 from tasks.index.models import (
     PLACES,
     TEXT_FILTERS,
@@ -22,8 +23,11 @@ from tasks.index.models import (
     StatusCount,
     Unindexed,
 )
+from tasks.models import TaskStatus
+from tasks.store.daemon import STALLED, Daemon
 from tasks.transcript.search import Term
 
+RUNNING = str(TaskStatus.RUNNING)
 FEW = 2_000  # rows that are quickly sorted, or filtered one by one
 _WITH_TRIGRAMS = """
     SELECT key FROM index_ids JOIN task_index_indexedtask AS task ON task.rowid = index_ids.rowid
@@ -44,6 +48,16 @@ class Condition:
     def equals(cls, column: str, value: Any) -> "Condition":
         equal = {column: value} if column in StatusCount.COLUMNS else {}
         return cls(lambda prefix: Q(**{prefix + column: value}), equal)
+
+    @classmethod
+    def state(cls, state: str, daemon: Daemon) -> "Condition":
+        """One of the states that `Daemon.state_of` returns."""
+        if state == STALLED:
+            return cls.equals("status", RUNNING) & cls.times(lt=to_value(daemon.stalled_before))
+        stored = cls.equals("status", state)
+        if state == RUNNING:
+            stored &= cls.times(gte=to_value(daemon.stalled_before))
+        return stored
 
     @classmethod
     def times(cls, **limits: Any) -> "Condition":

@@ -3,8 +3,8 @@
 from django import forms
 
 from tasks.models import TaskStatus
+from tasks.store.daemon import STALLED
 
-STALLED = "stalled"
 STATES = {
     TaskStatus.RUNNING: "running",
     STALLED: "stalled",

@@ -8,11 +8,11 @@ request can continue.
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 from django.db.models import Q, Value
 
-from tasks.fields import to_text, to_value
+from tasks.fields import to_value
 from tasks.index import entries, following
 from tasks.index.conditions import Condition, count, select
 from tasks.index.models import (
@@ -24,10 +24,10 @@ from tasks.index.models import (
 )
 from tasks.index.search import Search
 from tasks.listing.filters import PERIOD_LENGTHS, Cursor, Filters
-from tasks.listing.forms import STALLED, STATES
+from tasks.listing.forms import STATES
 from tasks.listing.query import Query
 from tasks.models import TaskRecord, TaskStatus
-from tasks.store.daemon import Daemon, daemon
+from tasks.store.daemon import STALLED, Daemon, daemon
 from tasks.transcript.search import Hit, Term
 
 SEARCH_BATCH = 100  # tasks that are searched by one query
@@ -102,7 +102,7 @@ class ThreadList:
         return counts | {"": sum(counts.values())}, is_complete
 
     def _count(self, others: list[Condition]) -> dict[str, int]:
-        states = {state: self._state(state) for state in STATES}
+        states = {state: Condition.state(state, self.daemon) for state in STATES}
         pairs = [pair for other in others for pair in other.equal.items()]
         equal = dict(pairs)
         if all(other.equal for other in others) and len(equal) == len(pairs):
@@ -111,20 +111,16 @@ class ThreadList:
             counts[TaskStatus.RUNNING] = counts.get(TaskStatus.RUNNING, 0) - counts[STALLED]
             return counts
         unknown = StatusCount.objects.by_status().keys() - states.keys()
-        states |= {status: self._state(status) for status in unknown}
+        states |= {status: Condition.state(status, self.daemon) for status in unknown}
         return {state: count([*others, condition]) for state, condition in states.items()}
 
     def _count_matches(
         self, search: Search, others: list[Condition]
     ) -> tuple[dict[str, int], bool]:
         counts, deadline = Counter[str](), time.monotonic() + COUNT_SECONDS
-        stalled_before = to_text(self.daemon.stalled_before)
         for entry in select(others, "updated_at").newest_first().iterator(SEARCH_BATCH):
             if search.matches(entry):
-                is_stalled = (
-                    entry.status == TaskStatus.RUNNING and entry.updated_at < stalled_before
-                )
-                counts[STALLED if is_stalled else entry.status] += 1
+                counts[self.daemon.state_of(entry.status, entry.updated_at)] += 1
             if time.monotonic() > deadline:
                 return counts, False
         return counts, True
@@ -222,14 +218,14 @@ class ThreadList:
             if (value := getattr(filters, name))
         }
         if filters.status:
-            conditions["status"] = self._state(filters.status)
+            conditions["status"] = Condition.state(filters.status, self.daemon)
         if filters.resume:
             conditions["resume"] = Condition.equals("can_resume", value=False)
         if times := self._times():
             conditions["times"] = Condition.times(**times)
         if filters.q and filters.where == "ids":
             conditions["ids"] = Condition.ids(Term(filters.q))
-        conditions |= self._query.conditions(self._state)
+        conditions |= self._query.conditions(partial(Condition.state, daemon=self.daemon))
         if self._search and self._search.ids is not None:
             conditions["search"] = Condition.among(self._search.ids)
         return conditions
@@ -242,17 +238,6 @@ class ThreadList:
             starts.append(self.daemon.now - PERIOD_LENGTHS[filters.period])
         limits = {"gte": max(starts, default=None), "lte": filters.end}
         return {lookup: to_value(limit) for lookup, limit in limits.items() if limit}
-
-    def _state(self, state: str) -> Condition:
-        """Return the condition for a state. Running tasks without recent updates are stalled."""
-        stalled_before = to_value(self.daemon.stalled_before)
-        if state == STALLED:
-            running = Condition.equals("status", str(TaskStatus.RUNNING))
-            return running & Condition.times(lt=stalled_before)
-        stored = Condition.equals("status", state)
-        if state == TaskStatus.RUNNING:
-            stored &= Condition.times(gte=stalled_before)
-        return stored
 
 
 def neighbours(filters: Filters, record: TaskRecord) -> tuple[str | None, str | None]:

@@ -15,6 +15,7 @@ from tasks.fields import Timestamp, to_text
 from tasks.models import TaskRecord, TaskStatus
 from tasks.store.workspace import store_connection, store_file
 
+STALLED = "stalled"  # the state of a running thread that has been silent for long
 _DEAD_AFTER = timedelta(seconds=20)  # the daemon writes its heartbeat every 5 seconds
 _MAX_FILE_SIZE = 1 << 20  # bytes
 
@@ -48,9 +49,16 @@ class Daemon:
             cutoff = max(cutoff, self.beat + _DEAD_AFTER)
         return to_text(cutoff)
 
+    def state_of(self, status: str, updated_at: Any) -> str:
+        """Return a thread's state: the status of its latest task, or "stalled" if it is silent.
+
+        All pages show and count these states. `Condition.state` finds the threads in one of them.
+        """
+        is_silent = to_text(updated_at) < self.stalled_before
+        return STALLED if status == TaskStatus.RUNNING and is_silent else status
+
     def is_stalled(self, record: TaskRecord) -> bool:
-        is_running = record.status == TaskStatus.RUNNING
-        return is_running and to_text(record.updated_at) < self.stalled_before
+        return self.state_of(record.status, record.updated_at) == STALLED
 
 
 def daemon(now: datetime | None = None) -> Daemon:

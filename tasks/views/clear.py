@@ -23,7 +23,7 @@ from tasks.listing.filters import Filters
 from tasks.listing.thread_list import ThreadList
 from tasks.models import TaskRecord
 from tasks.store import workspace
-from tasks.store.daemon import daemon
+from tasks.store.daemon import STALLED
 from tasks.templatetags.threads import display_id
 from tasks.transcript.titles import task_title
 from tasks.views.common import can_clear, can_view, list_url, no_such_thread, requested_thread_id
@@ -185,31 +185,24 @@ def confirm_page(
 ) -> HttpResponse:
     context |= {
         "confirmation": confirmation,
-        "is_stalled": _is_stalled(confirmation),
         "archive_days": settings.ARCHIVE_RETENTION.days,
-        "first_threads": _with_titles(confirmation.threads[:LISTED_THREADS]),
+        "first_threads": _with_titles(confirmation),
     }
     return render(request, "tasks/clearing/confirm.html", context, status=status)
 
 
-def _with_titles(threads: Sequence[ClearedThread]) -> Sequence[ClearedThread]:
-    """Give each thread its current title, so that the user can recognize it."""
+def _with_titles(confirmation: Confirmation) -> Sequence[ClearedThread]:
+    """Give the first threads their current titles and states, to recognize them by."""
+    threads = confirmation.threads[:LISTED_THREADS]
     store = workspace.store_connection()
     ids = [storable(thread.thread_id, store) for thread in threads]
     latest = TaskRecord.objects.filter(thread_id__in=ids).latest_per_thread().for_list()
     titles = {record.thread_id: task_title(record) for record in latest}
     for thread, id_ in zip(threads, ids, strict=True):
         thread.title = titles.get(id_, "")
+        state = confirmation.daemon.state_of(thread.status, thread.active)
+        thread.is_stalled = state == STALLED  # type: ignore[attr-defined]
     return threads
-
-
-def _is_stalled(confirmation: Confirmation) -> bool:
-    """Return whether there is only one thread to clear and it is stalled."""
-    if confirmation.only is None:
-        return False
-    tasks = TaskRecord.objects.for_thread(confirmation.only.thread_id)
-    latest = tasks.only("status", "updated_at").first()
-    return latest is not None and daemon().is_stalled(latest)
 
 
 def actor(request: HttpRequest, source: Source) -> Actor:

@@ -157,7 +157,10 @@ class ThreadPage:
     @cached_property
     def other_tasks(self) -> list[TaskRecord]:
         tasks = TaskRecord.objects.for_thread(self.record.thread_id).exclude(pk=self.record.pk)
-        return list(tasks.only("thread_id", "status", "updated_at")[:MAX_TASKS])
+        others, now = list(tasks.only("thread_id", "status", "updated_at")[:MAX_TASKS]), daemon()
+        for task in others:
+            task.is_stalled = now.is_stalled(task)  # type: ignore[attr-defined]
+        return others
 
     @property
     def is_task_chosen(self) -> bool:

@@ -76,7 +76,7 @@ def test_clear_threads_only_shows_counts_by_default(threads):
 
     assert len(remaining_ids()) == 4
     assert not Clearing.objects.exists()
-    assert "2 threads would be cleared, 0 of them running: 2 tasks, 1 checkpoint," in output
+    assert "2 threads would be cleared, none running: 2 tasks, 1 checkpoint," in output
     assert re.search(r"bytes +completed +old\n", output)
 
 

@@ -479,7 +479,29 @@ def test_confirmation_shows_a_silent_thread_as_stalled(operator: Client):
     content = operator.get(thread_url("clear", "telegram_42")).content.decode()
 
     assert "status-stalled" in content and "status-running" not in content
-    assert "silent since" in content
+    assert "This thread is stalled." in content
+
+
+def test_list_confirmation_and_admin_count_the_same_states(admin_client: Client):
+    old = "2026-01-01T00:00:00+00:00"
+    service.save_snapshot(snapshot(task_id="fresh", thread_id="fresh"))
+    task("silent", updated_at=old)
+    task("left", thread_id="over", updated_at=old)  # the thread's latest task is another
+    task("over", status="completed", updated_at="2026-01-02T00:00:00+00:00")
+
+    states = admin_client.get("/").context["states"]
+    confirmation = admin_client.post("/clear/", {"all": "1"}, follow=True).content.decode()
+
+    assert {s.name: s.count for s in states if s.count != "0"} == {
+        **{"": "3", "running": "1", "stalled": "1", "completed": "1"}
+    }
+    assert "of which <b>1 running and 1 stalled</b>" in confirmation
+    assert "status-stalled" in confirmation
+    for name, ids in {"running": ["fresh"], "stalled": ["silent"], "completed": ["over"]}.items():
+        page = admin_client.get(f"/admin/tasks/taskrecord/?status={name}")
+        listed = [record.thread_id for record in page.context["cl"].result_list]
+        assert listed[: len(ids)] == ids, name
+        assert f"badge status-{name}" in page.content.decode()
 
 
 @pytest.mark.parametrize(("running", "idle"), [(0, None), (1, "2 threads"), (2, "1 thread")])

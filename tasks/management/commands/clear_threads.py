@@ -43,20 +43,21 @@ def _count(number: int, noun: str) -> str:
 class Command(base.Command):
     help = (
         "Clear the threads that pass all the filters, whole and into the archive. Without --yes"
-        " nothing is cleared: the numbers are shown. Threads that run are left out unless --running"
-        " is given. Ends with 0 where all was done, with 1 where something went wrong."
+        " nothing is cleared: the numbers are shown. Threads that have not finished are left out"
+        " unless --running is given. Ends with 0 where all was done, with 1 where something went"
+        " wrong."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--thread", action="append", default=[], help="this thread; repeatable")
-        parser.add_argument("--status", choices=TaskStatus.values, help="of the latest task")
+        parser.add_argument("--status", choices=TaskStatus.values, help="as stored")
         parser.add_argument("--older-than", type=age, metavar="AGE", help="not active for 30d, 12h")
         for name in ("channel", "provider", "model"):
             parser.add_argument(f"--{name}", help="of the latest task")
-        parser.add_argument("--stalled", action="store_true", help="run by record, and silent")
+        parser.add_argument("--stalled", action="store_true", help="running and silent")
         parser.add_argument("--cannot-resume", action="store_true", help="no turn is left")
         parser.add_argument("--all", action="store_true", help="where no other filter is given")
-        parser.add_argument("--running", action="store_true", help="also threads that run")
+        parser.add_argument("--running", action="store_true", help="also unfinished threads")
         parser.add_argument("--yes", action="store_true", help="clear them")
         parser.add_argument(
             "--dry-run", action="store_true", help="only show what would be cleared"
@@ -110,8 +111,9 @@ class Command(base.Command):
         """Print the totals and the largest threads."""
         at_least = "" if confirmation.is_measured else "at least "
         self.stdout.write(
-            f"{_count(confirmation.count, 'thread')} would be cleared, {confirmation.running} of"
-            f" them running: {_count(confirmation.tasks, 'task')},"
+            f"{_count(confirmation.count, 'thread')} would be cleared,"
+            f" {confirmation.unfinished_text or 'none running'}:"
+            f" {_count(confirmation.tasks, 'task')},"
             f" {_count(confirmation.checkpoints, 'checkpoint')},"
             f" {at_least}{plain_size(confirmation.size)}."
         )
