@@ -45,23 +45,17 @@ def get(address: str) -> str:
 def test_serve_sets_everything_up_and_stops_on_ctrl_c(server: Server):
     server.start()
     page = get(server.link())
+    static = f"http://127.0.0.1:{server.port}/static"
+    styles = get(f"{static}/tasks/css/tokens.css"), get(f"{static}/admin/css/base.css")
     output, error = server.stop()
 
+    assert ("--accent" in styles[0], "body" in styles[1]) == (True, True)
     assert "signs you in once, as <b>admin</b>" in page
     assert (server.running.returncode, error) == (0, "")
     assert output.endswith("Stopped.\n")
     assert stat.S_IMODE((server.folder / "site.sqlite3").stat().st_mode) == 0o600
     assert server.store_file.is_file()
     assert not (server.folder / "site.sqlite3-wal").exists()
-
-
-def test_serve_serves_static_files(server: Server):
-    server.start()
-    server.link()
-    address = f"http://127.0.0.1:{server.port}/static"
-
-    assert "--accent" in get(f"{address}/tasks/css/tokens.css")
-    assert "body" in get(f"{address}/admin/css/base.css")
 
 
 def test_serve_accepts_a_workspace_option(server: Server, tmp_path: Path):
