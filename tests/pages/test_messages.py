@@ -27,7 +27,7 @@ ELEMENTS = {
 }
 ATTRIBUTES = {
     *("class", "id", "href", "rel", "title", "type", "data-copy", "role", "aria-label"),
-    *("aria-hidden", "data-part", "start"),
+    *("aria-hidden", "data-part", "dir", "start"),
 }
 
 
