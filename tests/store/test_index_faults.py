@@ -16,7 +16,7 @@ from tests.store import test_index
 from tests.support import odd_rows
 from tests.support.processes import ROOT, run_python
 
-TASKS = 1_500
+TASKS = 600
 BEGIN = """
 import json, os, resource, sys, time
 import django
@@ -119,7 +119,7 @@ while True:
         ) as process:
             assert process.stdout is not None
             for count in map(int, process.stdout):
-                if count >= len(counts) * 400 + 400:
+                if count >= len(counts) * 150 + 150:
                     process.send_signal(signal.SIGKILL)
                     break
         assert process.returncode == -signal.SIGKILL
