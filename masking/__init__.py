@@ -64,10 +64,11 @@ def find_secrets(text: str) -> list[Span]:
 
 def _find_anywhere(text: str) -> list[Span]:
     """Return the spans of the secrets in a text, also behind codes, in any order."""
-    reading = read_codes(text)
+    lower = Lowercase(lowercase(text))
+    reading = read_codes(text, lower)
     if not reading:
-        return _find(text)
-    spans = _find(reading.text)
+        return _find(text, lower)
+    spans = _find(reading.text, Lowercase(lowercase(reading.text)))
     for start, piece in reading.pieces():
         spans += [
             Span(start + at.start, start + at.end)
@@ -76,9 +77,8 @@ def _find_anywhere(text: str) -> list[Span]:
     return [reading.original(span, text) for span in spans]
 
 
-def _find(text: str) -> list[Span]:
+def _find(text: str, lower: Lowercase) -> list[Span]:
     """Return the spans of the secrets in a text without codes, in any order."""
-    lower = Lowercase(lowercase(text))
     spans: list[Span] = []
     for find in _FINDERS:
         spans.extend(find(text, lower))

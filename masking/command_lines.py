@@ -105,10 +105,10 @@ def _read_arguments() -> tuple[dict[str, list[_Argument]], dict[str, list[_Argum
 _LETTERS = string.ascii_letters + "-"
 _OPTIONS, _OTHERS = _read_arguments()
 _OPTION = re.compile(r"-(?<=[\s\"']-)[A-Za-z-]")
-_OTHER_HEADS = literals(*(head for head in _OPTIONS if head[0] != "-"))
-_PROGRAMS = literals(
-    *{name for arguments in _OPTIONS.values() for each in arguments for name in each.programs}
-)
+_PROGRAMS = {
+    name for arguments in _OPTIONS.values() for each in arguments for name in each.programs
+}
+literals(*_PROGRAMS, *(head for head in _OPTIONS if head[0] != "-"))
 literals(*_OTHERS)
 _NO_ARGUMENT = re.compile(r"[0-9]{1,3}|27[0-9]{3}|[0-9]+:[0-9]+|\S+\.(?:zip|7z)")
 _FAR = 300  # maximum number of characters between a program's name and its argument
@@ -180,12 +180,17 @@ def find_statement_values(text: str, lower: Lowercase) -> Iterator[Span]:
 
 def find_command_arguments(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield secrets in command-line arguments, in .netrc and .pgpass lines, and after `bearer`."""
-    for since, end in _after_programs(lower, _PROGRAMS):
+    programs = lower.found.keys() & _PROGRAMS
+    options = {
+        head: [argument for argument in arguments if not programs.isdisjoint(argument.programs)]
+        for head, arguments in (_OPTIONS.items() if programs else ())
+    }
+    for since, end in _after_programs(lower, programs):
         for option in _OPTION.finditer(text, since, end):
-            yield from _after(text, lower, option.start(), _OPTIONS.get(option[0], ()))
-    for head in lower.found.keys() & _OTHER_HEADS:
+            yield from _after(text, lower, option.start(), options.get(option[0], ()))
+    for head in options.keys() & lower.found.keys():
         for start in lower.starts(head):
-            yield from _after(text, lower, start, _OPTIONS[head])
+            yield from _after(text, lower, start, options[head])
     for program in lower.found.keys() & _OTHERS.keys():
         arguments = _OTHERS[program]
         for start in lower.starts(program):

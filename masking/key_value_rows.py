@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from masking.literals import Lowercase, find_matches, literals
+from masking.literals import Lowercase, find_matches, lines_with, literals
+from masking.name_patterns import NAME_STEMS
 from masking.values import (
     MASK,
     Span,
@@ -40,21 +41,27 @@ _ROW = re.compile(
     r"\|[ ]{0,20}`?(?P<value>[^\s|`\"'\\]{4,256}+)`?[ ]{0,60}(?=\|)"
 )
 _TABBED = tuple(
-    (tab, re.compile(rf"{re.escape(tab)}(?P<value>[^\s|`\"'\\]{{4,256}}+)"
-                     r"(?=[ \r]?(?:\n|\Z|\\{1,15}[nr\"]|\"))"))
-    for tab in ("\t", "\\t")
-)  # fmt: skip
+    re.compile(tab + r"(?P<value>[^\s|`\"'\\]{4,256}+)(?=[ \r]?(?:\n|\Z|\\{1,15}[nr\"]|\"))")
+    for tab in (r"\t", r"\\t")
+)
 _BEFORE_NAME = re.compile(r"[\n\t\"]|\\[nt]")
 
 
-def find_in_table_rows(text: str, lower: str) -> Iterator[Span]:
+def find_in_table_rows(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield secrets in table rows: `| password | ... |`, or a name and value separated by a tab."""
-    if "|" in lower:
-        for match in _ROW.finditer(text):
-            if _is_in_row(match["name"], match["value"]):
-                yield Span(*match.span("value"))
-    for tab, pattern in _TABBED:
-        for match in pattern.finditer(text) if tab in text else ():
+    for start, end in lines_with(text, lower.starts(*NAME_STEMS)):
+        if "|" in text[start:end]:
+            for match in _ROW.finditer(text, start, end):
+                if _is_in_row(match["name"], match["value"]):
+                    yield Span(*match.span("value"))
+        if "\t" in text[start:end] or "\\t" in text[start:end]:
+            yield from _tabbed(text, start, end)
+
+
+def _tabbed(text: str, start: int, end: int) -> Iterator[Span]:
+    """Yield the secrets that follow a name and a tab in a line."""
+    for pattern in _TABBED:
+        for match in pattern.finditer(text, start, end):
             before = text[max(0, match.start() - _LONGEST_NAME) : match.start()].rstrip("\\")
             if _is_in_row(_BEFORE_NAME.split(before)[-1].strip(), match["value"]):
                 yield Span(*match.span("value"))

@@ -39,6 +39,7 @@ _CALLS = (
 )  # fmt: skip
 _CURLOPT = rf"curlopt_\w{{0,12}}(?:pwd|password|bearer)[ ]?,[ ]?{_IN_QUOTES}"
 _SQLPLUS = r"sqlplus[ ](?:-\w{1,8}[ ]){0,3}[\w.]{1,64}+/(?P<bare>[^\s/@\"'\\]{1,128}+)@"
+_DSN_MARKER = "@tcp("
 _DSN = r":(?P<bare>[^\s:@\"'\\/]{1,256}+)@tcp\("
 _DIGEST = r"response=(?:\\{0,15}[\"'])(?P<bare>[0-9a-f]{16,128}+)"
 # (literal that starts the pattern (or ends _DSN), pattern, whether the value must stand out)
@@ -55,18 +56,22 @@ _CONTEXTS = tuple(
         ("curlopt_", _CURLOPT, False),
         ("sqlplus", _SQLPLUS, False),
         ("response=", _DIGEST, False),
-        ("@tcp(", _DSN, False),
+        (_DSN_MARKER, _DSN, False),
     )
 )
-literals(*(marker for marker, _, _ in _CONTEXTS))
+_BY_MARKER: dict[str, list[tuple[re.Pattern[str], bool]]] = {}
+for _marker, _pattern, _must_stand_out in _CONTEXTS:
+    _BY_MARKER.setdefault(_marker, []).append((_pattern, _must_stand_out))
+literals(*_BY_MARKER)
 
 
 def find_in_contexts(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield secrets that can be recognized from the text around them."""
-    for marker, pattern, must_stand_out in _CONTEXTS:
-        if starts := lower.starts(marker):
-            if pattern.pattern == _DSN:
-                starts = [lower.rfind(":", max(0, start - 257), start) for start in starts]
+    for marker in lower.found.keys() & _BY_MARKER.keys():
+        starts = lower.starts(marker)
+        if marker == _DSN_MARKER:
+            starts = [lower.rfind(":", max(0, start - 257), start) for start in starts]
+        for pattern, must_stand_out in _BY_MARKER[marker]:
             for match in find_matches(pattern, lower, starts):
                 start, end = match.span("quoted" if match.groupdict().get("quoted") else "bare")
                 value = text[start:end]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Set
 from functools import cache, cached_property
+from itertools import chain
 
 from ahocorasick_rs import AhoCorasick, Implementation
 
@@ -45,9 +46,19 @@ class Lowercase(str):
     def starts(self, *literals: str) -> list[int]:
         """Return where any of the literals start, in order."""
         found = self.found
-        if len(literals) == 1:
-            return found.get(literals[0], [])
-        return sorted(start for literal in literals for start in found.get(literal, ()))
+        lists = [found[literal] for literal in literals if literal in found]
+        return lists[0] if len(lists) == 1 else sorted(chain.from_iterable(lists))
+
+
+def lines_with(text: str, starts: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of each line of the text with any of the positions, once."""
+    end = -1
+    for start in starts:
+        if start > end:
+            since = text.rfind("\n", max(0, end), start) + 1
+            end = text.find("\n", start)
+            end = len(text) if end < 0 else end
+            yield since, end
 
 
 def find_matches(

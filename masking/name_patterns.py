@@ -9,6 +9,7 @@ STEMS = literals(
     "psk", "sig", "pw", "sessid", "sessionid", "connectionstring",
     "connection_string", "kennwort",
 )  # fmt: skip
+NAME_STEMS = literals(*STEMS, "psw", "connection")  # every secret name contains one of them
 # Every quantifier is bounded or possessive, so matching takes linear time.
 _BLANK = r"(?:[ \t\u00a0]|\\{1,15}(?:t|u00a0))"
 NAMED = re.compile(
@@ -37,7 +38,6 @@ NAMED = re.compile(
     """,
     re.ASCII | re.VERBOSE,
 )
-FLAG_STEMS = literals(*STEMS, "psw")
 FLAG = re.compile(
     r"-(?:-|(?<=[\s\"']-)(?=\w{5}))(?P<name>[\w-]{2,64}+)"
     r"(?:[ ]{1,16}+|\\{0,15}[\"'],[ ]?\\{0,15}(?=[\"']))(?=[^\s|&<>;:=(-])",

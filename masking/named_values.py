@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from masking.literals import Lowercase, find_matches
-from masking.name_patterns import FLAG, FLAG_STEMS, NAMED, SETTING, SETTING_COMMANDS, STEMS
+from masking.name_patterns import FLAG, NAME_STEMS, NAMED, SETTING, SETTING_COMMANDS, STEMS
 from masking.quoting import ENDS_JSON, OPENING_QUOTE, end_of_quoted, is_json, is_same_quote
 from masking.unquoted_values import is_at_line_start, is_unquoted_secret, opens_expression
 from masking.values import (
@@ -79,7 +79,7 @@ def find_named_values(text: str, lower: Lowercase) -> Iterator[Span]:
 def _flags(text: str, lower: Lowercase) -> Iterator[re.Match[str]]:
     """Yield the matches of `FLAG` for flags such as `--db-token` whose names have a known stem."""
     done = 0
-    for stem in lower.starts(*FLAG_STEMS):
+    for stem in lower.starts(*NAME_STEMS):
         if stem < done or text[stem - 1 : stem].isspace():
             continue
         start = _name_start(text, stem)

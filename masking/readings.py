@@ -7,29 +7,26 @@ from html import unescape
 from itertools import pairwise
 from typing import NamedTuple
 
+from masking.literals import Lowercase, find_matches, literals
 from masking.values import Span
 
-# What a text with codes must contain, and the pattern, which starts with literal text for speed.
-_CODES = (
-    (("\x1b[",), re.compile(r"\x1b\[[0-9;]{0,12}[mKk]")),
-    (
-        ("1b[", "1B[", "033[", "\\e["),
-        re.compile(r"\\{1,15}(?:[uU]001[bB]|x1[bB]|033|e)\[[0-9;]{0,12}[mKk]"),
-    ),
-    (
-        ("&",),
-        re.compile(
-            r"&(?:amp;){0,3}"
-            r"(?:quot|apos|amp|lt|gt|nbsp|#[0-9]{1,5}|#[xX][0-9A-Fa-f]{1,4});"
-        ),
-    ),
-    (
-        ("%",),  # not after a space or quote and not before a space, as in the format "%3d items"
-        re.compile(
-            r"%(?<![\s\"'`]%)(?:25){0,3}"
-            r"(?:0[AaDd]|2[0-9A-Fa-f]|3[A-Fa-f]|40|5[BbDd]|7[BbDd])(?=\S|\Z)"
-        ),
-    ),
+_COLOR = re.compile(r"\x1b\[[0-9;]{0,12}[mKk]")
+_ESCAPED_COLOR = re.compile(r"\\{1,15}(?:[uU]001[bB]|x1[bB]|033|e)\[[0-9;]{0,12}[mKk]")
+_ENTITY = re.compile(
+    r"&(?:amp;){0,3}(?:quot|apos|amp|lt|gt|nbsp|#[0-9]{1,5}|#[xX][0-9A-Fa-f]{1,4});"
+)
+# Not after a space or quote and not before a space, as in the format "%3d items".
+_PERCENT = re.compile(
+    r"%(?<![\s\"'`]%)(?:25){0,3}"
+    r"(?:0[AaDd]|2[0-9A-Fa-f]|3[A-Fa-f]|40|5[BbDd]|7[BbDd])(?=\S|\Z)"
+)
+_COLOR_MARKERS = literals("\x1b[")
+_ESCAPED_COLOR_MARKERS = frozenset(literals("1b[", "033[", "\\e["))
+_ENTITY_MARKERS = literals("&quot;", "&apos;", "&amp;", "&lt;", "&gt;", "&nbsp;", "&#")
+_PERCENT_MARKERS = literals(
+    *(f"%{digits}" for digits in ("0a", "0d", "40", "5b", "5d", "7b", "7d")),
+    *(f"%2{digit:x}" for digit in range(16)),
+    *(f"%3{digit:x}" for digit in range(10, 16)),
 )
 _PIECE = re.compile(r"(?<=[A-Za-z0-9])[A-Za-z0-9]")
 
@@ -65,13 +62,13 @@ class Reading(NamedTuple):
                 yield start, self.text[start:end]
 
 
-def read_codes(text: str) -> Reading | None:
+def read_codes(text: str, lower: Lowercase) -> Reading | None:
     """Return the text without codes, or None if it has none."""
     codes = [
-        code
-        for markers, pattern in _CODES
-        if any(marker in text for marker in markers)
-        for code in pattern.finditer(text)
+        *find_matches(_COLOR, text, lower.starts(*_COLOR_MARKERS)),
+        *(_ESCAPED_COLOR.finditer(text) if lower.has(_ESCAPED_COLOR_MARKERS) else ()),
+        *find_matches(_ENTITY, text, lower.starts(*_ENTITY_MARKERS)),
+        *find_matches(_PERCENT, text, lower.starts(*_PERCENT_MARKERS)),
     ]
     if not codes:
         return None

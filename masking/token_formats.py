@@ -243,7 +243,12 @@ _BY_LOWERCASE: dict[str, list[str]] = {}
 for _prefix in sorted(_FORMATS.keys() - _SHORT_PREFIXES):
     _BY_LOWERCASE.setdefault(_prefix.lower(), []).append(_prefix)
 literals(*_BY_LOWERCASE)
-_SHORT_PREFIX = re.compile("|".join(map(re.escape, sorted(_SHORT_PREFIXES))))
+_SHORT_PREFIX = re.compile(  # starts with a character class, for which `re` searches fast
+    f"[{''.join(sorted(prefix[0] for prefix in _SHORT_PREFIXES))}]"
+    r"(?:(?<![A-Za-z0-9].)|(?<=\\[nrtbf].))"
+    f"(?:{'|'.join(f'(?<={prefix[0]}){prefix[1:]}' for prefix in sorted(_SHORT_PREFIXES))})"
+    r"(?=[A-Za-z0-9]{26})"
+)
 _LONG_RUN = b"a" * _SHORTEST_WITH_THESE
 _AS_RUNS = bytes(ord("a" if chr(byte) in _RUN_CHARACTERS else " ") for byte in range(256))
 _ESCAPES = "nrtbf"
@@ -343,11 +348,14 @@ _MARKED_FORMATS = tuple(
         ("ldap", "SHA}", r"SHA\}[A-Za-z0-9+/=]{28,100}+", "{S", range(1, 3)),
     )
 )  # fmt: skip
+_MARKERS = frozenset(marker for markers, *_ in _MARKED_FORMATS for marker in markers)
 _DISCORD = re.compile(r"\.[\w-]{6}\.[\w-]{27,40}(?![\w-])", re.ASCII)
 
 
 def find_tokens_by_marker(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield secrets recognized by a literal marker, which may be in the middle of the secret."""
+    if not lower.has(_MARKERS):
+        return
     for markers, pattern, before, counts in _MARKED_FORMATS:
         for match in find_matches(pattern, text, lower.starts(*markers)):
             start = match.start() - _run_length_before(text, match.start(), before)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from masking import MARGIN, MASK, find_secrets, is_secret_name, lowercase, mask, mask_start
 from masking.literals import Lowercase, find_matches
-from masking.name_patterns import STEMS
+from masking.name_patterns import NAME_STEMS, STEMS
 from tests.support.masking_cases import (
     CLEAN,
     CLEAN_IN_LINES,
@@ -109,6 +109,11 @@ def test_is_secret_name_accepts_secret_names():
 def test_is_secret_name_rejects_other_names():
     others = [*OTHER_NAMES, "", "-", "_", "İ", "\ud800"]
     assert [name for name in others if is_secret_name(name)] == []
+
+
+def test_every_secret_name_contains_a_stem():
+    without = [n for n in SECRET_NAMES if not any(stem in n.lower() for stem in NAME_STEMS)]
+    assert without == []  # rules only look for names where a stem is
 
 
 _KEY_LINES = [alnum(64), alnum(63) + "/", alnum(30) + "=="]
