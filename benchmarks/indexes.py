@@ -32,6 +32,7 @@ VARIANTS = {
 }
 TASK_SIZE = 1_000  # bytes in each history
 ACTIVE = 50  # tasks that are written in turn
+WARM_UP_ROUNDS = 200  # in which each of them is read into memory
 
 Verbs = dict[str, original.Original]  # by variant
 
@@ -77,13 +78,16 @@ def measure(verbs: Verbs, size: Size, tasks: int, rounds: int) -> dict[str, list
     messages, rng, order = workload.history(size), random.Random(0), list(verbs)
     ids = [generated.Tasks.id(rng.randrange(tasks)) for _ in range(ACTIVE)]
     times: dict[str, list[float]] = {name: [] for name in verbs}
-    for step in range(rounds):
-        update = original.values(workload.update(rng.choice(ids), messages, step, "a step is done"))
+    for step in range(-WARM_UP_ROUNDS, rounds):
+        update = original.values(
+            workload.update(rng.choice(ids), messages, step + WARM_UP_ROUNDS, "a step is done")
+        )
         rng.shuffle(order)
         for name in order:
             start = time.perf_counter()
             verbs[name].record_checkpoint(update)
-            times[name].append(time.perf_counter() - start)
+            if step >= 0:
+                times[name].append(time.perf_counter() - start)
     return times
 
 

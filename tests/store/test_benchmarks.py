@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import crash, index_run, original, stress, table, workload
+from benchmarks import crash, index_run, indexes, original, stress, table, workload
 from benchmarks.audit import Store
 from benchmarks.calls import VERBS
 from benchmarks.isolation import in_new_process
@@ -150,3 +150,20 @@ def test_table_marks_results_slower_than_their_bound():
     ]
     assert rows[-1] == ["delete_by_thread_id", thousand, "24", "10", "2.40", "", "", *peers]
     assert table.resume_ratio("SQLite", medians).endswith(f"(at least 10) {table.MISSED}")
+
+
+def test_cost_of_indexes_is_measured_on_equal_stores(tmp_path: Path):
+    verbs = indexes.on_sqlite(tmp_path, 20)
+    indexes.add_indexes(verbs)
+    times = indexes.measure(verbs, SIZES[0], 20, rounds=3)
+
+    assert [(name, len(values)) for name, values in times.items()] == [
+        ("none", 3),
+        ("one", 3),
+        ("four", 3),
+    ]
+    stores = [Store("sqlite:", str(tmp_path / f"{name}.db")) for name in verbs]
+    tasks = [store.rows("SELECT task_id, checkpoint_count FROM task_records") for store in stores]
+    assert sorted(tasks[0]) == sorted(tasks[1]) == sorted(tasks[2])
+    count = "SELECT count(*) FROM sqlite_master WHERE name LIKE 'additional%'"
+    assert [store.rows(count) for store in stores] == [[(0,)], [(1,)], [(4,)]]
