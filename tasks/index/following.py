@@ -57,6 +57,7 @@ T = TypeVar("T")
 _following = indexed_texts.WRITING  # held by the one thread that follows the store
 _seen: tuple[object, ...] | None = None  # the store's files at the last look
 _background: threading.Thread | None = None
+_is_building = False  # whether the background adds rows
 problem = ""  # why the index is not in its file, if so
 
 
@@ -127,13 +128,20 @@ def erase(seconds: float) -> None:
 
 def is_building() -> bool:
     """Return whether the index gets more rows in the background."""
+    return _is_building and _is_in_background()
+
+
+def _is_in_background() -> bool:
     return _background is not None and _background.is_alive()
 
 
 def follow() -> None:
     """Build the index to its end, and compare it with the store if that is due. Takes a while."""
+    global _is_building
+    _is_building = True
     while not (state := _repairing(partial(_catch_up, STEP_SECONDS))).is_complete:
         time.sleep(PAUSE)
+    _is_building = False  # texts come next, for which lists need not wait
     while indexed_texts.is_behind() and not problem:
         catch_up_texts(STEP_SECONDS)
         time.sleep(PAUSE)
@@ -346,7 +354,7 @@ def _alias() -> str:
 def _in_background(work: Callable[[], object]) -> None:
     """Start a thread for the work, unless one runs or it could not see an open transaction."""
     global _background
-    if is_building() or workspace.store_connection().in_atomic_block:
+    if _is_in_background() or workspace.store_connection().in_atomic_block:
         return
 
     def run() -> None:
