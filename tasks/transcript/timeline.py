@@ -187,8 +187,8 @@ def _duration(steps: Sequence[Outline], ending: Ending | None) -> float | None:
 
 
 def _row(axis: Axis, scale: float) -> Row:
-    """Lay out a row. If nothing in the timeline lasted any time, its bars are equally wide."""
-    if not scale:
+    """Lay out a row. Its bars are equally wide if it has several attempts, or lasted no time."""
+    if not scale or axis.steps[0].attempt != axis.steps[-1].attempt:
         return _sequence_row(axis.steps, axis.base, MAX_BARS)
     row = _empty_row(axis.steps, axis.ending)
     x, elapsed = 0.0, 0.0

@@ -141,9 +141,9 @@ def test_filters_survive_opening_a_thread_and_going_back(page: webdriver.Chrome)
 
 
 def test_search_hit_opens_its_message(page: webdriver.Chrome):
-    one(page, "#search").send_keys('SAY "hi" to ZOË', Keys.ENTER)
+    one(page, "#search").send_keys("ZOË", Keys.ENTER)
     wait(page).until(lambda b: every(b, ".hit mark"))
-    assert one(page, ".hit mark").text == 'say "hi" to Zoë'
+    assert one(page, ".hit mark").text == "Zoë"
 
     one(page, "#search").clear()
     one(page, "#search").send_keys("greet number 33", Keys.ENTER)
@@ -296,7 +296,7 @@ def test_list_works_without_script(page: webdriver.Chrome):
     page.implicitly_wait(10)  # without JavaScript, a click does not wait for the next page
     page.refresh()
     Select(page.find_element(By.NAME, "channel")).select_by_visible_text("slack")
-    page.find_element(By.NAME, "q").send_keys("greet number 3")
+    page.find_element(By.NAME, "q").send_keys('"greet number 3"')
     one(page, ".filters .without-js").click()
     wait(page).until(lambda b: len(titles(b)) == 6)
     assert one(page, ".only-js:not([hidden])").is_displayed() is False

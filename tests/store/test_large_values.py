@@ -111,7 +111,7 @@ def test_search_skips_and_reports_histories_that_are_too_large(viewer: Client, s
     page = viewer.get("/?q=needle")
 
     assert [row.record.thread_id for row in page.context["rows"]] == ["small"]
-    assert "1 thread is too large to be searched whole" in page.content.decode()
+    assert "1 thread is too large to be searched completely" in page.content.decode()
     assert "too large" not in viewer.get("/?q=needle&where=ids").content.decode()
 
 
@@ -121,7 +121,7 @@ def test_search_does_not_read_histories_that_are_too_large(viewer: Client, store
     task(execution_history_json="needle" * 50_000)
 
     with nothing_larger_than(100_000):
-        assert viewer.get("/?q=needle").context["too_large"] == 1
+        assert viewer.get("/?q=needle").context["cut"] == 1
 
 
 @pytest.fixture
