@@ -146,7 +146,7 @@ def test_search_hit_opens_its_message(page: webdriver.Chrome):
     assert one(page, ".hit mark").text == "Zoë"
 
     one(page, "#search").clear()
-    one(page, "#search").send_keys("greet number 33", Keys.ENTER)
+    one(page, "#search").send_keys('"greet number 33"', Keys.ENTER)
     wait(page).until(lambda b: len(titles(b)) == 1)
     one(page, ".hit").click()
     wait(page).until(lambda b: b.current_url.endswith("#message-2"))
