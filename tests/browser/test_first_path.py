@@ -55,9 +55,7 @@ def test_sign_in_open_and_clear_a_thread(bare_browser: webdriver.Chrome, server:
 
     follow(browser, browser.find_element(By.LINK_TEXT, "Clear…"))
     assert browser.title == "Clear a thread · gloamy tasks"
-    follow(
-        browser, browser.find_element(By.XPATH, "//button[contains(., 'the thread')]")
-    )
+    follow(browser, browser.find_element(By.XPATH, "//button[contains(., 'the thread')]"))
     assert browser.title == "Threads · gloamy tasks"
     assert texts(browser, ".list .title") == ["Water the plants"]
 
