@@ -162,7 +162,6 @@ def test_restore_all_shows_progress_and_can_be_cancelled(browser: webdriver.Chro
     one(browser, ".bar button").click()
     wait(browser).until(lambda b: "1 could not be restored" in text(b))
     assert count(site) == 800
-    assert every(browser, ".bar button") == []  # what came back can only be replaced
 
 
 def test_clear_all_clears_every_matching_thread(browser: webdriver.Chrome, site: Site):
