@@ -160,8 +160,7 @@ def test_restore_all_shows_progress_and_can_be_cancelled(browser: webdriver.Chro
     assert 0 < count(site) < 800
 
     one(browser, ".bar button").click()
-    wait(browser).until(lambda b: "1 could not be restored" in text(b))
-    assert count(site) == 800
+    wait(browser).until(lambda b: count(site) == 800)
 
 
 def test_clear_all_clears_every_matching_thread(browser: webdriver.Chrome, site: Site):
