@@ -16,6 +16,9 @@ from tasks.store import thread_rows, transactions, workspace
 from tasks.store.thread_rows import ThreadRows
 
 
+INDEX_SECONDS = 1  # between two updates of the index, each of which takes as long as a few threads
+
+
 class RestoreError(Exception):
     """Raised when a thread cannot be restored. Nothing was written, and the message says why."""
 
@@ -37,6 +40,19 @@ def restore(
     If `expected` is given, the current thread is replaced only if its summary has that
     fingerprint. A running thread is replaced only if `with_running` is set.
     """
+    try:
+        _restore(thread, by, replace, expected, with_running)
+    finally:  # rows may have been inserted even if an error followed
+        following.refresh_threads([thread.thread_id])
+
+
+def _restore(
+    thread: ClearedThread,
+    by: lifecycle.Actor,
+    replace: bool = False,
+    expected: str | None = None,
+    with_running: bool = False,
+) -> None:
     if thread.clearing.store != workspace.identity():
         raise RestoreError(f"It was cleared from another store: {thread.clearing.store}.")
     archive = ThreadArchive.objects.filter(thread=thread).first()
@@ -45,7 +61,6 @@ def restore(
     if replace:
         _clear_current(thread.thread_id, by, expected, with_running)
     _insert(thread.thread_id, thread_rows.unpack(bytes(archive.data)))
-    following.refresh_threads([thread.thread_id])
     with transaction.atomic():
         thread.fate, thread.restored_at, thread.why = Fate.RESTORED, timezone.now(), ""
         thread.save(update_fields=["fate", "restored_at", "why"])
@@ -59,17 +74,26 @@ def restore_each(
 
     The reasons are recorded. The caller may stop at any time and restore the rest later.
     """
-    for pk in list(threads.order_by("pk").values_list("pk", flat=True)):
-        thread = threads.filter(pk=pk).first()
-        if thread is None:  # another process has restored it
-            continue
-        reason = ""
-        try:
-            restore(thread, by=by)
-        except RestoreError as error:
-            reason = str(error)
-            threads.restorable().filter(pk=pk).update(why=reason)
-        yield thread, reason
+    restored: list[str] = []  # of which the index knows nothing yet
+    began = time.monotonic()
+    try:
+        for pk in list(threads.order_by("pk").values_list("pk", flat=True)):
+            thread = threads.filter(pk=pk).first()
+            if thread is None:  # another process has restored it
+                continue
+            reason = ""
+            try:
+                restored.append(thread.thread_id)
+                _restore(thread, by)
+            except RestoreError as error:
+                reason = str(error)
+                threads.restorable().filter(pk=pk).update(why=reason)
+            if time.monotonic() - began > INDEX_SECONDS:
+                following.refresh_threads(restored)
+                restored, began = [], time.monotonic()
+            yield thread, reason
+    finally:
+        following.refresh_threads(restored)
 
 
 class Run:

@@ -97,7 +97,8 @@ def refresh_threads(thread_ids: Collection[str]) -> None:
     since a comparison of everything will find the change.
     """
     index: Any = connections[_alias()]
-    if not index.is_in_memory_db() and not workspace.file_of(index).exists():
+    has_index = index.is_in_memory_db() or workspace.file_of(index).exists()
+    if not (thread_ids and has_index):
         return
     try:
         indexed = IndexedTask.objects.filter(thread_id__in=thread_ids)
@@ -105,8 +106,9 @@ def refresh_threads(thread_ids: Collection[str]) -> None:
         keys = stored | set(indexed.values_list("key", flat=True))
         refresh(keys)
         newest = IndexState.objects.filter(last_rowid__in=filter(str.isdecimal, keys))
-        with _following:  # or it would look like another store
-            newest.update(last_rowid=entries.last_ids()[0])
+        with _following:  # or a store without its newest row would look like another one
+            last = entries.last_ids()[0]
+            newest.filter(last_rowid__gt=last).update(last_rowid=last)
         _truncate_log()
     except (DatabaseError, StoreError) as error:
         logger.warning("The index does not follow: %s", error)
@@ -385,6 +387,11 @@ def repair(error: Exception) -> bool:
 
     `error` is the one that it caused. Returns whether the index can be used now.
     """
+    with _following:  # or another thread could open an index that has no tables yet
+        return _repair(error)
+
+
+def _repair(error: Exception) -> bool:
     global problem
     connection: Any = connections[_alias()]
     if connection.in_atomic_block:

@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db import connections, router, transaction
 from django.db.backends.utils import CursorWrapper
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Mod
 
 import masking
@@ -32,7 +34,7 @@ from tasks.index.models import (
 )
 from tasks.index.texts import CALLS, CALLS_PER_STEP, STEP, Items, StoredTexts
 
-TASKS_PER_READ = 100
+TASKS_PER_READ = TASKS_PER_PURGE = 100
 WRITE_SIZE = 300_000  # characters per transaction, so that pages do not wait long for it
 WRITING = threading.Lock()  # held while writing, since an index in memory cannot wait for others
 MERGE_PAGES = 200  # of trigrams, per transaction
@@ -107,16 +109,17 @@ def purge(seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() <= deadline and has_removed():
         with _writing() as cursor:
-            task, state = RemovedTask.objects.first(), IndexState.objects.first()
-            if task is None:
-                _merge(cursor, state)
-            elif not _delete_texts(cursor, _of_task(IndexedText, task.pk)):
-                _of_task(IndexedCall, task.pk).delete()
-                task.delete()
+            removed = list(RemovedTask.objects.values_list("pk", flat=True)[:TASKS_PER_PURGE])
+            if not removed:
+                _merge(cursor, IndexState.objects.first())
+            elif not _delete_texts(cursor, _of_tasks(IndexedText, removed)):
+                _of_tasks(IndexedCall, removed).delete()
+                RemovedTask.objects.filter(pk__in=removed).delete()
 
 
-def _of_task(model: Any, task_id: int) -> Any:
-    return _between(model, task_id * PLACES, (task_id + 1) * PLACES)
+def _of_tasks(model: Any, pks: list[int]) -> Any:
+    ranges = [Q(pk__gte=pk * PLACES, pk__lt=(pk + 1) * PLACES) for pk in pks]
+    return model.objects.filter(reduce(or_, ranges))
 
 
 def _delete_texts(cursor: CursorWrapper, rows: Any) -> int:

@@ -38,8 +38,11 @@ POST = """
 
 
 def add_threads(site: Site, *numbers: int, status: str = "failed") -> None:
-    """Add one thread per number. Higher numbers are newer, and running threads are the newest."""
-    day = 2 if status == "running" else 1
+    """Add one thread per number. Higher numbers are newer, and running threads are the newest.
+
+    Threads of different states have different times, as in any store that agents write.
+    """
+    day = ["failed", "completed", "running"].index(status) + 1
     site.execute(
         INSERT,
         [
