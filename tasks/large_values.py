@@ -130,7 +130,8 @@ class BoundedQuerySet(models.QuerySet[M]):
             rows: list[Any] = self._result_cache or []
             pairs = (*self._beginnings.values(), *self._ends.values())
             columns = {*(column for column, _ in pairs), *self._raw_columns}
-            values = _values_of_rows(raw, self.model._meta.db_table, rows, sorted(columns))
+            rowids = [row.rowid for row in rows]
+            values = _values_of_rows(raw, self.model._meta.db_table, rowids, sorted(columns))
             for row in rows:
                 if self._beginnings:
                     row.__dict__ |= _attributes(
@@ -217,13 +218,13 @@ def lengths(
 
 
 def _values_of_rows(
-    raw: sqlite3.Connection, table: str, rows: Collection[Any], columns: Collection[str]
+    raw: sqlite3.Connection, table: str, rowids: Collection[int], columns: Collection[str]
 ) -> dict[int, "Values"]:
     """Return the values of several rows by rowid, which takes one statement."""
     kinds = ", ".join(f"typeof({column})" for column in columns)
     found = raw.execute(
         f"SELECT rowid, {kinds} FROM {table} WHERE rowid IN (SELECT value FROM json_each(?))",
-        (msgspec.json.encode([row.rowid for row in rows]).decode(),),
+        (msgspec.json.encode(rowids).decode(),),
     )
     return {
         rowid: {c: _Value(table, c, rowid, kind) for c, kind in zip(columns, kinds, strict=True)}
@@ -412,13 +413,19 @@ def without_text(rows: Q, column: str, text: str, most: int) -> Q:
     return rows.filter(rowid__in=lacking)
 
 
-def larger_than(rows: Any, column: str, most: int) -> list[Any]:
-    """Return the keys of rows whose column exceeds `most` bytes, without reading the values."""
+def sizes(rows: Any, *columns: str) -> dict[Any, tuple[int, ...]]:
+    """Return the sizes of columns in bytes (0 for NULL), without reading their values.
+
+    The keys are rowids on SQLite, and primary keys on PostgreSQL.
+    """
     connection = connections[rows.db]
     if not engine(connection).has_blob_handles:
-        large = rows.alias(octets=_OctetLength(F(column))).filter(octets__gt=most)
-        return list(large.values_list("pk", flat=True))
-    table = rows.model._meta.db_table
+        octets = (_OctetLength(F(column)) for column in columns)
+        return {pk: tuple(n or 0 for n in each) for pk, *each in rows.values_list("pk", *octets)}
     with snapshot(connection) as raw:
-        keys = list(rows.annotate(rowid=RowId("pk")).values_list("pk", "rowid"))
-        return [pk for pk, rowid in keys if lengths(raw, table, rowid, [column])[column] > most]
+        rowids = list(rows.annotate(rowid=RowId("pk")).values_list("rowid", flat=True))
+        values = _values_of_rows(raw, rows.model._meta.db_table, rowids, columns)
+        return {
+            rowid: tuple(each[column].length(raw) or 0 for column in columns)
+            for rowid, each in values.items()
+        }

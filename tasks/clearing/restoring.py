@@ -15,7 +15,6 @@ from tasks.index import following
 from tasks.store import thread_rows, transactions, workspace
 from tasks.store.thread_rows import ThreadRows
 
-
 INDEX_SECONDS = 1  # between two updates of the index, each of which takes as long as a few threads
 
 

@@ -1,14 +1,13 @@
 """Reads a task's texts from the store, and makes them readable for search, with secrets masked."""
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import msgspec
 from django.conf import settings
-from django.db import connections
 
 import masking
 from masking import lowercase
@@ -38,10 +37,10 @@ MESSAGES, CALLS = 16, 2**35  # the places of the first message and the first cal
 CALLS_PER_STEP = 64  # the others are in the text of the last one
 _CHECKPOINTS_PER_READ = 50
 _READ_ALONE = 200_000  # bytes of a checkpoint's calls
-_COLUMNS = (
-    *("task_id", "updated_at", "completed_at"),
-    *("execution_history_json", "last_error", "latest_checkpoint_note", "final_response"),
-)
+_READ_TOGETHER = 200_000  # bytes of several rows' texts
+_TEXTS = ("execution_history_json", "last_error", "latest_checkpoint_note", "final_response")
+_COLUMNS = ("task_id", "updated_at", "completed_at", *_TEXTS)
+_SELECT_STEPS = "SELECT task_id, id, step_index FROM task_checkpoints WHERE task_id"
 
 
 class Source(NamedTuple):
@@ -79,26 +78,59 @@ class StoredTexts:
     steps: list[Step] = field(default_factory=list)
 
 
-def read(key: str) -> StoredTexts | None:
-    """Read a row's texts, or return None if it is gone."""
-    rows = entries.rows([key])
-    is_file = engine(connections[rows.db]).has_blob_handles
-    most = settings.MAX_HISTORY_SIZE
-    too_large = [c for c in _COLUMNS[3:] if large_values.larger_than(rows, c, most)]
-    columns = ("''" if column in too_large else column for column in _COLUMNS)
+def read(keys: Sequence[str]) -> Iterator[dict[str, StoredTexts | None]]:
+    """Read the texts of rows in groups, each of which is small or a single row.
+
+    Rows that are gone have None.
+    """
+    sizes = large_values.sizes(entries.rows(keys), *_TEXTS)
+    sizes = {str(key): size for key, size in sizes.items()}
+    group: list[str] = []
+    total = 0
+    for key in keys:
+        size = sum(sizes.get(key, ()))
+        if group and total + size > _READ_TOGETHER:
+            yield _read(group, ())
+            group, total = [], 0
+        if size > settings.MAX_HISTORY_SIZE:
+            large = zip(_TEXTS, sizes[key], strict=True)
+            yield _read([key], [name for name, n in large if n > settings.MAX_HISTORY_SIZE])
+            continue
+        group.append(key)
+        total += size
+    if group:
+        yield _read(group, ())
+
+
+def _read(keys: Sequence[str], too_large: Collection[str]) -> dict[str, StoredTexts | None]:
+    columns = ["''" if column in too_large else column for column in _COLUMNS]
     with transactions.reading_as_stored() as cursor:
-        condition = "rowid = %s" if is_file else "task_id = %s"
-        value = int(key) if is_file else key
-        cursor.execute(f"SELECT {', '.join(columns)} FROM task_records WHERE {condition}", [value])
-        row = cursor.fetchone()
-        if row is None:
-            return None
-        cursor.execute("SELECT id, step_index FROM task_checkpoints WHERE task_id = %s", [row[0]])
-        checkpoints = sorted(pair for pair in cursor.fetchall() if isinstance(pair[0], int))
-    id_, updated_at, completed_at, history, *others = map(text, row)
+        is_file = engine(cursor.db).has_blob_handles
+        column, values = ("rowid", list(map(int, keys))) if is_file else ("task_id", keys)
+        select = f"SELECT {column}, {', '.join(columns)} FROM task_records WHERE {column}"
+        cursor.execute(f"{select} IN ({_marks(values)})", values)
+        rows = cursor.fetchall()
+        checkpoints: dict[Any, list[tuple[int, Any]]] = {row[1]: [] for row in rows}
+        cursor.execute(f"{_SELECT_STEPS} IN ({_marks(checkpoints)})", list(checkpoints))
+        for task_id, id_, index in cursor.fetchall():
+            if isinstance(id_, int):
+                checkpoints[task_id].append((id_, index))
+    stored = {
+        str(key): _stored(values, sorted(checkpoints[values[0]]), bool(too_large))
+        for key, *values in rows
+    }
+    return {key: stored.get(key) for key in keys}
+
+
+def _marks(values: Collection[object]) -> str:
+    return ", ".join(["%s"] * len(values))
+
+
+def _stored(values: list[Any], checkpoints: list[tuple[int, Any]], is_cut: bool) -> StoredTexts:
+    id_, updated_at, completed_at, history, *others = map(text, values)
     size = sum(len(value.encode(errors="replace")) for value in (history, *others) if value)
     version = (updated_at or "")[:MAX_TEXT], id_
-    stored = StoredTexts(version, completed_at, size, bool(too_large))
+    stored = StoredTexts(version, completed_at, size, is_cut)
     for (name, place), other in zip(PLACE_OF.items(), others, strict=True):
         if other:
             stored.sources.append(Source(place, name, 0, other))
@@ -141,9 +173,10 @@ def read_items(steps: Sequence[Step]) -> Iterator[Items]:
     for start in range(0, len(steps), _CHECKPOINTS_PER_READ):
         step_of = {step.id: step for step in steps[start : start + _CHECKPOINTS_PER_READ]}
         rows = TaskCheckpoint.objects.filter(pk__in=step_of)
-        alone = large_values.larger_than(rows, "items_json", _READ_ALONE)
-        too_large = large_values.larger_than(rows, "items_json", MAX_ITEMS_LENGTH)
-        for ids in [step_of.keys() - set(alone), *([id_] for id_ in set(alone) - set(too_large))]:
+        sizes = large_values.sizes(rows, "items_json")
+        alone = {id_: size for id_, (size,) in sizes.items() if size > _READ_ALONE}
+        readable = [[id_] for id_, size in alone.items() if size <= MAX_ITEMS_LENGTH]
+        for ids in [step_of.keys() - alone.keys(), *readable]:
             for row in rows.filter(pk__in=ids).in_recorded_order():
                 yield _items(step_of[row.pk], row)
 
