@@ -278,7 +278,7 @@ def _writing() -> Iterator[CursorWrapper]:
 def _fetch(statement: str, start: int, end: int) -> list[tuple[Any, ...]]:
     with connections[_alias()].cursor() as cursor:
         cursor.execute(statement, [start, end])
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def _between(model: Any, start: int, end: int) -> Any:
