@@ -33,7 +33,9 @@ def _workspace(options: argparse.Namespace) -> dict[str, str]:
         folder = Path(options.workspace or Path(__file__).resolve().parent / "demo").expanduser()
         if not folder.exists():
             _create_demo_folder(folder)
-        return {"GLOAMY_WORKSPACE": str(folder), "TASKS_DATABASE_URL": ""}
+        heartbeat = str(folder / "daemon_state.json")  # beside it, there may be another agent's
+        own = {"GLOAMY_WORKSPACE": str(folder), "GLOAMY_HEARTBEAT": heartbeat}
+        return own | {"TASKS_DATABASE_URL": ""}
     if options.workspace:
         return {"GLOAMY_WORKSPACE": options.workspace, "TASKS_DATABASE_URL": ""}
     return {}

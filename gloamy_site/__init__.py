@@ -5,6 +5,7 @@ from pathlib import Path
 
 import django
 from django import conf
+from django.core.exceptions import ImproperlyConfigured
 
 
 def connect(workspace: str | Path | None = None, *, database_url: str | None = None) -> None:
@@ -19,12 +20,17 @@ def connect(workspace: str | Path | None = None, *, database_url: str | None = N
     """
     if conf.settings.configured:
         raise RuntimeError("Django is set up already; this comes before anything else of it.")
+    if workspace is not None and not Path(workspace).expanduser().is_dir():
+        raise ImproperlyConfigured(f"There is no workspace folder {workspace}.")
     if workspace is not None:
         os.environ["GLOAMY_WORKSPACE"] = str(workspace)
     if workspace is not None or database_url is not None:
         os.environ["TASKS_DATABASE_URL"] = database_url or ""
     os.environ["DJANGO_SETTINGS_MODULE"] = "gloamy_site.settings"
-    django.setup()
+    try:
+        django.setup()
+    except ImproperlyConfigured as error:
+        raise error.with_traceback(None) from None  # which is of no use to an agent's author
 
     from tasks.store.workspace import open_store  # noqa: PLC0415 - needs Django to be set up
 

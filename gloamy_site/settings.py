@@ -1,6 +1,7 @@
 """Settings for the task browser. They read these environment variables (defaults in parentheses):
 
 GLOAMY_WORKSPACE     the agent's workspace; its store is state/tasks.db (~/.gloamy/workspace)
+GLOAMY_HEARTBEAT     the daemon's heartbeat file (daemon_state.json next to the workspace)
 TASKS_DATABASE_URL   the store's URL if it is elsewhere, such as postgres://user:password@host/tasks
 GLOAMY_LINKED_STORE  1 to allow a store file that is a symbolic link or has a second hard link
 SITE_DATABASE_URL    URL of the database for accounts and sessions (site.sqlite3 next to manage.py)
@@ -150,6 +151,8 @@ def _number(variable: str, default: int, description: str, allowed: range) -> in
 
 
 WORKSPACE = _workspace()
+_heartbeat = os.environ.get("GLOAMY_HEARTBEAT")
+HEARTBEAT_FILE = Path(_heartbeat).expanduser() if _heartbeat else None
 _tasks = _database("TASKS_DATABASE_URL", WORKSPACE / "state" / "tasks.db")
 TASKS_READ_ONLY = _is_read_only(_tasks)
 ALLOW_LINKED_STORE = os.environ.get("GLOAMY_LINKED_STORE") == "1"

@@ -3,6 +3,7 @@
 All demo data is written through `tasks.service` step by step, just as a real agent would write it.
 """
 
+import json
 import logging
 import random
 import threading
@@ -10,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Self
 
+from django.conf import settings
 from django.db import Error, connections, router, transaction
 
 from tasks.demo.runs import Run, Write, perform
@@ -90,10 +92,19 @@ class SimulatedAgent(threading.Thread):
 def _attempt(write: Write) -> None:
     """Perform a write. Errors are only logged, since agents keep working without their store."""
     try:
+        _beat()
         perform(write)
-    except Error as error:
+    except (Error, OSError) as error:
         logger.warning("The simulated agent could not write a step: %r", error)
         _close_connection()
+
+
+def _beat() -> None:
+    """Write the heartbeat of a daemon, which writes it more often than its agent writes steps."""
+    if file := settings.HEARTBEAT_FILE:
+        state = json.dumps({"written_at": datetime.now(UTC).isoformat()})
+        file.with_suffix(".new").write_text(state, encoding="utf-8")
+        file.with_suffix(".new").replace(file)
 
 
 def _close_connection() -> None:

@@ -84,7 +84,12 @@ def _read_heartbeat() -> datetime | None:
 
 
 def _heartbeat_file() -> Path | None:
-    """Return the workspace's heartbeat file, or None if the store is not in its `state` folder."""
+    """Return the daemon's heartbeat file, or None if there is no telling where it is.
+
+    It lies beside the workspace, in whose `state` folder the store is.
+    """
+    if settings.HEARTBEAT_FILE:
+        return settings.HEARTBEAT_FILE
     if not engine(store_connection()).is_file:
         return None  # agents on several hosts may share the database
     folder = store_file().parent

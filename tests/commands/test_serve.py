@@ -79,6 +79,15 @@ def test_demo_fills_its_own_workspace(server: Server, tmp_path: Path):
         [count] = connection.execute("SELECT count(*) FROM task_records").fetchone()
     assert count > 24
     assert not server.store_file.exists()
+    assert not (tmp_path / "daemon_state.json").exists()  # where another agent's would be
+
+
+def test_demo_has_a_daemon(server: Server, tmp_path: Path):
+    server.start("--demo", "--workspace", str(tmp_path / "demo"))
+
+    page = sign_in(server.link()).open(f"http://127.0.0.1:{server.port}/").read().decode()
+
+    assert 'class="daemon alive"' in page
 
 
 def test_demo_rejects_a_workspace_it_did_not_create(server: Server):

@@ -68,18 +68,16 @@ def test_agent_uses_a_database_url(store):
 @pytest.mark.parametrize(
     ("call", "error"),
     [
-        ("connect('/nowhere')", "ImproperlyConfigured: There is no workspace /nowhere;"),
+        ("connect('/nowhere')", "ImproperlyConfigured: There is no workspace folder /nowhere."),
         ("connect(database_url='foo://x')", "ImproperlyConfigured: TASKS_DATABASE_URL: "),
         ("import django.conf as c; c.settings.configure(); connect()", "RuntimeError: Django is"),
     ],
 )
 def test_connect_reports_what_is_wrong(call: str, error: str):
-    assert (
-        agent(call)
-        .stderr.splitlines()[-1]
-        .removeprefix("django.core.exceptions.")
-        .startswith(error)
-    )
+    lines = agent(call).stderr.splitlines()
+
+    assert lines[-1].removeprefix("django.core.exceptions.").startswith(error)
+    assert len(lines) < 10
 
 
 def test_connect_refuses_a_file_that_is_not_a_store(tmp_path: Path):
