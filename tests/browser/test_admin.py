@@ -1,6 +1,7 @@
 """Tests of the admin in a real browser: its lists, its detail pages and its clearing links."""
 
 import pytest
+from django.contrib.auth.models import Group
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
@@ -76,3 +77,21 @@ def test_admin_can_be_browsed_and_opens_the_clear_page(admin: webdriver.Chrome):
     assert "/cleared/" in admin.current_url
     assert "Clear" in one(admin, "h1").text
     assert page_problems(admin) == []
+
+
+def test_buttons_of_a_form_are_not_cut_off(browser: webdriver.Chrome, site: Site):
+    with site.databases():
+        group = Group.objects.get(name="Viewers")
+    browser.get(f"{site.origin}/admin/auth/group/{group.pk}/change/")
+
+    for width, dark in LOOKS:
+        look(browser, width=width, dark=dark)
+        assert (
+            browser.execute_script(
+                "return [...document.querySelectorAll('.submit-row > *')]"
+                ".filter((e) => e.scrollHeight > e.offsetHeight || e.offsetHeight < 24)"
+                ".map((e) => e.outerHTML)"
+            )
+            == []
+        )
+        assert one(browser, ".deletelink").is_displayed()

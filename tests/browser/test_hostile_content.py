@@ -49,7 +49,10 @@ AUDIT = """
     const links = new Set();
     const say = (...what) => found.push(what.join(" ").slice(0, 300));
     const addresses = ["href", "src", "action", "formaction", "hx-get", "hx-post"];
+    const ids = new Set();
     for (const element of document.querySelectorAll("*")) {
+      if (element.id && ids.has(element.id)) say("repeated id", element.outerHTML);
+      ids.add(element.id);
       if (!tags.has(element.localName)) say("element", element.outerHTML);
       for (const { name, value } of element.attributes) {
         if (!attributes.has(name.toLowerCase())) say("attribute", name, element.outerHTML);

@@ -26,14 +26,21 @@ export function updateTabStop() {
   bars().forEach((bar) => bar.setAttribute("tabindex", bar === stop ? "0" : "-1"));
 }
 
+// While nothing has the focus, an arrow key leads to where the Tab key would.
+function firstPlace(key) {
+  const isArrow = key === "ArrowRight" || key === "ArrowLeft";
+  if (isArrow && document.activeElement === document.body) return bars().findIndex((bar) => bar.tabIndex === 0);
+}
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const list = bars();
   const current = list.indexOf(document.activeElement);
-  const next = { ArrowRight: current + 1, ArrowLeft: current - 1, Home: 0, End: list.length - 1 }[event.key];
-  if (current < 0 || next === undefined || !list[next]) return;
+  const places = { ArrowRight: current + 1, ArrowLeft: current - 1, Home: 0, End: list.length - 1 };
+  const next = current < 0 ? firstPlace(event.key) : places[event.key];
+  if (!list[next]) return;
   event.preventDefault();
-  list[current].setAttribute("tabindex", "-1");
+  one('.step-bar[tabindex="0"]')?.setAttribute("tabindex", "-1");
   list[next].setAttribute("tabindex", "0");
   list[next].focus();
   list[next].scrollIntoView({ block: "nearest", inline: "nearest" });
