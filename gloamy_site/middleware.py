@@ -44,11 +44,11 @@ HEADERS = {
 SIGN_IN_TIMEOUT = 15 * 60  # seconds to keep a visitor's long URL until they sign in
 JSON_TYPES = ("application/json", "application/jsonl")
 UNMASKED_TYPES = ("text/css", "text/javascript")  # types that never contain an agent's text
-INDEX_FAILED = "The index of the list could not be read. If it is damaged, it is built again now."
+INDEX_FAILED = "The list's index could not be read. If it is damaged, it is being rebuilt."
 MAX_NEXT_LENGTH = 1_500  # characters in `next=`; Django rejects URLs longer than 2,048
 
 TOO_LARGE = (
-    "A value in it is larger than SQLite can read here (1,000,000,000 bytes). `manage.py"
+    "A value in the store is larger than SQLite can read (1,000,000,000 bytes). `manage.py"
     " check_store` names the row."
 )
 
@@ -184,7 +184,8 @@ class DatabaseErrorMiddleware(MiddlewareMixin):
         if isinstance(exception, DataError):  # for example, a NUL character on PostgreSQL
             if getattr(exception.__cause__, "sqlite_errorname", "") == "SQLITE_TOOBIG":
                 return errors.store_unavailable(request, TOO_LARGE)
-            return errors.bad_request(request, BadRequest(f"The database refused it: {exception}."))
+            reason = f"The database rejected the request: {exception}."
+            return errors.bad_request(request, BadRequest(reason))
         if isinstance(exception, Error):  # for example, a locked database; it may recover
             logger.error("The database did not answer: %s", request.path, exc_info=exception)
             if connections[INDEX].errors_occurred:

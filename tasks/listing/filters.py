@@ -50,7 +50,7 @@ class Cursor:
             return cls(value, task_id)
         digits = value.removeprefix("-")
         if not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):
-            raise BadRequest(f"“{name}” in the address is not right: it must be a whole number.")
+            raise BadRequest(f"Invalid “{name}” in the URL: it must be a whole number.")
         return cls(int(value), task_id)
 
     def params(self, name: str) -> dict[str, str]:
@@ -81,7 +81,7 @@ class Filters:
         """Parse a query string. Raise BadRequest, with the reason, if a value is invalid."""
         form = FilterForm(query)
         for name, errors in form.errors.items():
-            raise BadRequest(f"“{name}” in the address is not right: {errors[0]}")
+            raise BadRequest(f"Invalid “{name}” in the URL: {errors[0]}")
         return cls(**{name: value for name, value in form.cleaned_data.items() if value})
 
     def query_string(self, **changes: str) -> str:

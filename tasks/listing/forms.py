@@ -16,16 +16,16 @@ STATES = {
 PERIODS = {"1h": "last hour", "24h": "last 24 hours", "7d": "last 7 days", "30d": "last 30 days"}
 SEARCH_SCOPES = {
     "": "everywhere",
-    "ids": "in ids",
+    "ids": "in IDs",
     "messages": "in messages",
-    "user": "said by the user",
-    "assistant": "said by the assistant",
+    "user": "in user messages",
+    "assistant": "in assistant messages",
     "tool": "in tool results",
     "system": "in system prompts",
 }
 SORTS = {
     "activity": "last active first",
-    "-activity": "longest silent first",
+    "-activity": "longest inactive first",
     "age": "newest first",
     "-age": "oldest first",
     "steps": "most steps first",

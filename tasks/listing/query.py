@@ -51,7 +51,7 @@ def _condition(word: Word, state: Callable[[str], Condition]) -> Condition:
         name = word.text.lower().replace(" ", "_")
         if name not in STATES:
             raise BadRequest(
-                f"“status:{word.text}” is not a status: use one of {', '.join(STATES)}."
+                f"“status:{word.text}” is not a status. Use one of {', '.join(STATES)}."
             )
         return state(name)
     lookup = "lt" if word.field == "before" else "gte"
@@ -66,5 +66,5 @@ def _time(word: Word) -> datetime:
     if day:
         moment = datetime.combine(day, time())
     if moment is None:
-        raise BadRequest(f"“{word.field}:{word.text}” is not a date such as 2026-11-01.")
+        raise BadRequest(f"“{word.field}:{word.text}” is not a date. Use one such as 2026-11-01.")
     return moment if timezone.is_aware(moment) else timezone.make_aware(moment)

@@ -273,7 +273,7 @@ class Thread:
 def _problem(length: int, read: Callable[[], object]) -> str:
     if length > settings.MAX_HISTORY_SIZE:
         limit = format_size(settings.MAX_HISTORY_SIZE)
-        return f"it has {format_size(length)}, and more than {limit} is not read"
+        return f"it is {format_size(length)}, and the limit is {limit}"
     try:
         read()
     except (TypeError, ValueError) as error:

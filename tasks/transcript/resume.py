@@ -89,7 +89,7 @@ def build_turns(history: Iterable[ChatMessage]) -> list[Turn]:
     for message in history:
         cleaned, drop_reason = _clean(message)
         if not drop_reason and message.role != _ROLES[len(groups) % 2]:
-            drop_reason = "" if cleaned_messages else "no user turn comes before it"
+            drop_reason = "" if cleaned_messages else "no user turn before it"
         elif not drop_reason:
             groups.append([])
         if not drop_reason:
@@ -105,9 +105,9 @@ def _clean(message: ChatMessage) -> tuple[ChatMessage, str]:
     if message.role == "user":
         return message, ""
     if message.role != "assistant":
-        return message, f"the role {message.role or '(none)'} is not resumed"
+        return message, f"messages with role {message.role or '(none)'} are not sent"
     content = strip_tool_call_tags(message.content)
-    return ChatMessage("assistant", content), "" if content else "nothing but tool calls"
+    return ChatMessage("assistant", content), "" if content else "only tool calls"
 
 
 def _segments(text: str) -> Iterator[Segment]:

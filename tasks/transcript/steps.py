@@ -176,7 +176,7 @@ class Step:
     @cached_property
     def _parsed(self) -> tuple[list[Call], str]:
         if self.outline.is_too_large:
-            return [], f"they have {format_size(self.outline.length)}, too much for a page"
+            return [], f"they are {format_size(self.outline.length)}, too large to display"
         try:
             items = self.checkpoint.items
         except (TypeError, ValueError) as error:
@@ -243,7 +243,7 @@ class Changes:
         before, after = self.before.failed, self.after.failed
         if not (self.before.calls and self.after.calls and (before or after)):
             return ""
-        return "failed again" if before and after else "works again" if before else "failed first"
+        return "failed again" if before and after else "recovered" if before else "started failing"
 
     @cached_property
     def arguments(self) -> list[tuple[str, str]]:

@@ -70,9 +70,10 @@ class Text:
 
     @property
     def extent(self) -> str:
-        """How much of the text appears when unfolded, for example "all, 7.6 KB, 210 lines"."""
-        start = f"the first {format_size(self.limit)} of" if self.is_cut else "all,"
-        return f"{start} {self.size}"
+        """How much of the text appears when unfolded, for example "all (7.6 KB, 210 lines)"."""
+        if self.is_cut:
+            return f"the first {format_size(self.limit)} of {self.size}"
+        return f"all ({self.size})"
 
     @cached_property
     def size(self) -> str:

@@ -90,7 +90,7 @@ class Gap:
     width: str
     middle: str
     seconds: float
-    kind: str  # "idle", or "silent" at the end of a running task
+    kind: str  # "idle", or "inactive" at the end of a running task
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _row(axis: Axis, scale: float) -> Row:
         segments.append((x + stub, width, elapsed, span.seconds))
         x, elapsed = x + stub + width, elapsed + span.seconds
     if (ending := axis.ending) and ending.is_gap:
-        kind = "silent" if ending.status == TaskStatus.RUNNING else "idle"
+        kind = "inactive" if ending.status == TaskStatus.RUNNING else "idle"
         row.gaps.append(_gap(x, axis, ending.seconds, kind))
     elif ending:
         width = ending.seconds * scale

@@ -39,9 +39,9 @@ def mark_returned(records: Sequence[TaskRecord]) -> None:
 def requested_thread_id(request: HttpRequest) -> str:
     """Return the URL's thread id, which may be empty. Raise BadRequest if the URL has none."""
     if "too-long" in request.GET:
-        raise BadRequest("The id of this thread, or of its task, is too long for an address.")
+        raise BadRequest("The ID of this thread or its task is too long for a URL.")
     if "id" not in request.GET:
-        raise BadRequest("The address names no thread: it needs “?id=…”.")
+        raise BadRequest("The URL must name a thread: “?id=…”.")
     return request.GET["id"]
 
 
@@ -69,7 +69,7 @@ def checkpoint_number(request: HttpRequest) -> int:
     text = request.GET.get("checkpoint", "")
     number = parse_number(text)
     if number is None:
-        raise BadRequest(f"“{text[:200]}” is no checkpoint number.")
+        raise BadRequest(f"“{text[:200]}” is not a checkpoint number.")
     return number
 
 

@@ -44,7 +44,7 @@ def raw(request: HttpRequest) -> HttpResponseBase:
 def _stored_text(request: HttpRequest) -> HttpResponseBase:
     column = request.GET.get("text", STORED_TEXTS[0])
     if column not in STORED_TEXTS:
-        raise BadRequest(f"A task stores no text “{column[:200]}”.")
+        raise BadRequest(f"Tasks have no text “{column[:200]}”.")
     record = get_task(request, requested_tasks(request).with_beginnings(text=(column, 1)))
     if (record.text_length or 0) > settings.MAX_HISTORY_SIZE:  # type: ignore[attr-defined]
         chunks = large_values.stream(record, column)

@@ -287,8 +287,8 @@ def _page_links(
 
 def _scan_progress(filters: Filters, stopped_at: Cursor | None) -> str:
     if stopped_at is None or filters.sort_column not in ("updated_at", "created_at"):
-        return "Not all threads were looked at."
-    return f"Searched as far as {absolute(parse_stored(str(stopped_at.value)))}."
+        return "Not all threads have been searched yet."
+    return f"Searched up to {absolute(parse_stored(str(stopped_at.value)))}."
 
 
 def _cursor_url(filters: Filters, name: str, cursor: Cursor | None) -> str:

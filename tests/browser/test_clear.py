@@ -306,7 +306,7 @@ def test_viewer_cannot_clear_threads(browser: webdriver.Chrome, site: Site):
     browser.get(site.origin)
     assert every(browser, "input[name=thread], #selection") == []
     browser.get(f"{site.origin}/thread/clear/?id=thread_0")
-    assert heading(browser) == "You may not do this"
+    assert heading(browser) == "You don't have permission"
     browser.get(f"{site.origin}/cleared/")
     assert every(browser, "main button") == []
     paths = ["/clear/", "/thread/clear/?id=thread_0"]

@@ -50,7 +50,7 @@ def test_sign_in_open_and_clear_a_thread(bare_browser: webdriver.Chrome, server:
     assert browser.title == "Rotate the logs · gloamy tasks"
     assert one(browser, ".facts .why").text == "it broke"
 
-    follow(browser, browser.find_element(By.PARTIAL_LINK_TEXT, "Checkpoints"))
+    follow(browser, browser.find_element(By.PARTIAL_LINK_TEXT, "Steps"))
     assert one(browser, ".call.failed").is_displayed()
 
     follow(browser, browser.find_element(By.LINK_TEXT, "Clear…"))

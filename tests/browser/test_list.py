@@ -135,7 +135,7 @@ def test_filters_survive_opening_a_thread_and_going_back(page: webdriver.Chrome)
     page.refresh()
     assert (page.current_url, titles(page)) == (address, rows)
 
-    one(page, "[aria-label='Remove the filter  failed']").click()
+    one(page, "[aria-label='Remove filter: failed']").click()
     wait(page).until(lambda b: "status" not in b.current_url)
     wait(page).until(lambda b: len(titles(b)) == 20)
 
@@ -157,7 +157,7 @@ def test_empty_result_offers_to_remove_the_filter(page: webdriver.Chrome):
     one(page, "#search").send_keys("nowhere", Keys.ENTER)
     wait(page).until(lambda b: "No threads match" in one(b, "#threads").text)
 
-    one(page, "[aria-label='Remove the filter  “nowhere”']").click()
+    one(page, "[aria-label='Remove filter: “nowhere”']").click()
     wait(page).until(lambda b: len(titles(b)) == 40)
 
 

@@ -81,7 +81,7 @@ def test_secrets_can_be_shown_and_hidden(browser: webdriver.Chrome, site: Site, 
     button(browser, "show").click()
     wait(browser).until(is_shown)
     assert browser.current_url == address
-    assert one(browser, NOTICE).text.startswith("Secrets are shown until ")
+    assert one(browser, NOTICE).text.startswith("Secrets are visible until ")
 
     button(browser, "hide").click()
     wait(browser).until(lambda b: button(b, "show").is_displayed())
@@ -89,8 +89,8 @@ def test_secrets_can_be_shown_and_hidden(browser: webdriver.Chrome, site: Site, 
     assert browser.current_url == address
 
     one(browser, "#menu summary").click()
-    browser.find_element(By.LINK_TEXT, "Who saw secrets").click()
-    wait(browser).until(expect.title_is("Who saw secrets · gloamy tasks"))
+    browser.find_element(By.LINK_TEXT, "Secret access log").click()
+    wait(browser).until(expect.title_is("Secret access log · gloamy tasks"))
     [row] = every(browser, ".list tbody tr")
     assert [one(row, ".title").text, "hidden" in row.text] == ["cli", True]
 

@@ -354,7 +354,7 @@ def test_page_follows_a_run_to_its_end_and_into_the_next(page: webdriver.Chrome,
     wait(page).until(lambda b: every(b, "#message-42"))
     page.execute_script("scrollTo(0, 0)")
     save(site, "live", TaskStatus.RUNNING, ["the third"])
-    wait(page).until(lambda b: texts(b, ".live-bar p") == ["A new run has started"])
+    wait(page).until(lambda b: texts(b, ".live-bar p") == ["A new attempt has started"])
     assert len(every(page, "#entries > .message")) == 42
     one(page, ".live-bar button").click()
     wait(page).until(lambda b: texts(b, "#entries .said") == ["the third"])
@@ -443,7 +443,7 @@ def test_print_includes_all_text(page: webdriver.Chrome, site: Site):
     show(page, site, "id=long")
     # read the link now: once it scrolls into view, the later messages replace it
     remaining = page.execute_script("return document.querySelector('#entries .later').innerText")
-    assert re.fullmatch(r"\d+ after these", remaining.strip())
+    assert re.fullmatch(r"\d+ more", remaining.strip())
 
 
 def test_failed_bar_and_first_entry_fit_on_a_phone(page: webdriver.Chrome, site: Site):
@@ -467,7 +467,7 @@ def test_page_works_without_script(page: webdriver.Chrome, site: Site):
     show(page, site, "id=long")
     page.find_element(By.LINK_TEXT, "Later").click()
     wait(page).until(lambda b: every(b, "#message-61"))
-    page.find_element(By.PARTIAL_LINK_TEXT, "Checkpoints").click()
+    page.find_element(By.PARTIAL_LINK_TEXT, "Steps").click()
     wait(page).until(lambda b: every(b, ".step"))
     one(page, ".step-bar.failed").click()
     wait(page).until(lambda b: is_target_in_view(b, 140))

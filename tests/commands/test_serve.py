@@ -147,7 +147,7 @@ def test_server_opens_every_row_of_a_damaged_store(server: Server):
     assert len(links) > 20
     assert set(statuses) <= {200, 404}  # a task whose id is not text has no page
     assert statuses.count(200) > statuses.count(404)
-    assert (broken[0], "The store is not available" in broken[1]) == (503, True)
+    assert (broken[0], "The store is unavailable" in broken[1]) == (503, True)
     assert "no such table: task_records" in error
 
 

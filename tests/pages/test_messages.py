@@ -61,15 +61,15 @@ def test_message_links_to_itself_and_to_its_raw_text():
 def test_system_prompt_is_folded_with_its_size():
     [html] = pages(("system", "be brief\n" * 200))
 
-    assert "<summary>System prompt, 1.8 KB, 200 lines</summary>" in html
+    assert "<summary>System prompt (1.8 KB, 200 lines)</summary>" in html
     assert "<details>" in html
 
 
 def test_result_is_displayed_in_its_call_and_linked_from_its_message():
     request, response = pages(("assistant", f"I look. {LS}"), ("user", RESULT))
 
-    assert text(request) == "assistant #1 raw I look. shell failed 2 B ls no"
-    assert text(response) == "results #2 raw Shown with the call in #1."
+    assert text(request) == "assistant #1 Raw I look. shell failed 2 B ls no"
+    assert text(response) == "results #2 Raw Shown with its call in #1."
     assert (
         'href="/thread/?id=t%201&amp;message=1#message-1"' in response
         and 'class="message moved"' in response
@@ -80,10 +80,10 @@ def test_broken_calls_and_orphaned_results_are_marked():
     broken, orphaned = pages(("assistant", "a <tool>{b</tool> c <tool>d"), ("user", RESULT))
 
     assert text(broken) == (
-        "assistant #1 raw a a tool call that is not JSON <tool>{b</tool> c "
+        "assistant #1 Raw a a tool call that is not JSON <tool>{b</tool> c "
         "a tool call that does not end <tool>d"
     )
-    assert text(orphaned) == "results #2 raw shell failed no call for this result 2 B no"
+    assert text(orphaned) == "results #2 Raw shell failed no matching call 2 B no"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_broken_calls_and_orphaned_results_are_marked():
 def test_arguments_are_displayed_by_kind(arguments: object, expected: str):
     [html] = pages(("assistant", call("t", arguments)))
 
-    assert text(html) == f"assistant #1 raw {expected}"
+    assert text(html) == f"assistant #1 Raw {expected}"
 
 
 def test_long_output_is_folded_and_links_to_the_rest():

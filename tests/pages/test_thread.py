@@ -105,7 +105,7 @@ def test_current_tab_is_marked(viewer: Client, tab: str):
     [current] = re.findall(
         r'<a href="[^"]*" aria-current="page">(\w+)', content.split("tab-row")[1]
     )
-    assert current.lower() == tab
+    assert current.lower() == tab.replace("checkpoint", "step")
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -286,7 +286,7 @@ def test_head_shows_failures_and_their_steps(viewer: Client):
     response = viewer.get(address())
     head = text(response.content.decode().split('id="head"')[1].split('id="timeline"')[0])
 
-    assert "failed out of <luck> last failure at step 4, tool4" in head
+    assert "failed out of <luck> last failure: step 4, tool4" in head
     assert [step.step_index for step in response.context["page"].failures] == [2, 4]
 
 
@@ -307,8 +307,8 @@ def test_head_counts_unreadable_steps(viewer: Client, store, unreadable: int):
 
     content = page(viewer)
 
-    expected = {0: [], 1: ["1 step cannot be read"], 2: ["2 steps cannot be read"]}
-    assert re.findall(r"\d+ steps? cannot be read", content) == expected[unreadable]
+    expected = {0: [], 1: ["1 unreadable step<"], 2: ["2 unreadable steps<"]}
+    assert re.findall(r"\d+ unreadable steps?<", content) == expected[unreadable]
 
 
 @pytest.mark.parametrize(("column", "is_marked"), [("[]", False), ("oops", True)])
@@ -344,12 +344,12 @@ def test_head_shows_a_silent_task_as_stalled(viewer: Client):
         to_text(timezone.now() - timedelta(hours=3)),
     )
 
-    assert "stalled silent for 3 h" in text(page(viewer))
+    assert "stalled No activity for 3 h" in text(page(viewer))
 
 
 @pytest.mark.parametrize(
     ("count", "stored_count", "message"),
-    [(7, 2, "The task counts 7 checkpoints, and 2 are stored."), (2, 2, None)],
+    [(7, 2, "The task's step count is 7, but 2 steps are stored."), (2, 2, None)],
 )
 def test_head_reports_a_checkpoint_count_mismatch(
     viewer: Client, count: int, stored_count: int, message: str | None
@@ -357,7 +357,7 @@ def test_head_reports_a_checkpoint_count_mismatch(
     run(stored_count)
     TaskRecord.objects.update(checkpoint_count=count)
 
-    assert (message or "The task counts") in text(page(viewer)) or message is None
+    assert (message or "step count is") in text(page(viewer)) or message is None
 
 
 def test_back_link_keeps_the_filters(viewer: Client):
@@ -484,7 +484,7 @@ def test_permanent_link_of_a_message_opens_its_piece(viewer: Client):
 
     later = page(viewer, message=121, piece="later")
 
-    for number, title in ((125, "Link to this message"), (129, "The call")):
+    for number, title in ((125, "Link to this message"), (129, "Go to the call")):
         [link] = re.findall(rf'<a href="([^"]*#message-{number})"\s+title="{title}"', later)
         url = html.unescape(link).partition("#")[0]
         assert f'id="message-{number}"' in viewer.get(url).content.decode()
@@ -561,7 +561,7 @@ def test_resume_shows_turns_and_note_for_the_agent(viewer: Client):
     [
         ("[]", "completed", "The run ended without a resumable history."),
         ("[]", "running", "The agent has not stored a resumable history yet."),
-        ('[{"role":"tool","content":"x"}]', "failed", "Of 1 stored message none becomes a turn."),
+        ('[{"role":"tool","content":"x"}]', "failed", "Nothing in the history (1 message)"),
         ("[{broken", "failed", "The resumable history cannot be read"),
     ],
 )

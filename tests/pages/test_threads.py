@@ -248,7 +248,7 @@ def test_invalid_filter_is_named(viewer: Client, query: str, name: str):
     response = viewer.get(f"/?{query}")
 
     assert response.status_code == 400
-    assert response.context["reason"].startswith(f"“{name}” in the address is not right: ")
+    assert response.context["reason"].startswith(f"Invalid “{name}” in the URL: ")
 
 
 def test_empty_result_offers_to_remove_each_filter(viewer: Client):

@@ -116,7 +116,7 @@ def test_thread_with_an_id_too_long_for_a_url_gets_an_error_page(viewer: Client)
 
     assert f'href="{thread_url("thread", LONG)}"' in viewer.get("/").content.decode()
     assert answer.status_code == 400
-    assert "is too long for an address" in answer.content.decode()
+    assert "is too long for a URL" in answer.content.decode()
 
 
 @pytest.mark.parametrize("column", ["updated_at", "task_id"])

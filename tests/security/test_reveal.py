@@ -546,9 +546,9 @@ def test_list_displays_user_thread_address_and_duration(client: Client):
     page = client.get(reverse("reveals")).content.decode()
 
     assert page.count("192.0.2.7") == page.count(">maya<div") == 2
-    assert page.index(thread_url("thread", "thread_1")) < page.index("hidden 00:02:00 UTC")
-    assert page.index("hidden 00:02:00 UTC") < page.index(thread_url("thread", "thread_0"))
-    assert "over at 00:10:00 UTC" in page
+    assert page.index(thread_url("thread", "thread_1")) < page.index("hidden at 00:02:00 UTC")
+    assert page.index("hidden at 00:02:00 UTC") < page.index(thread_url("thread", "thread_0"))
+    assert "expired at 00:10:00 UTC" in page
     assert page.count("2026-01-01 00:00:00 UTC") == 2
 
 
@@ -579,7 +579,7 @@ def test_list_needs_a_constant_number_of_queries(
 
 @pytest.mark.parametrize(
     ("query", "message"),
-    [("", "Nobody saw secrets yet"), ("?before=1", "Nothing older"), ("?before=x", "Nobody saw")],
+    [("", "No one has"), ("?before=1", "No older entries"), ("?before=x", "No one has")],
 )
 def test_empty_list_has_a_message(client: Client, query: str, message: str):
     assert message in client.get(reverse("reveals") + query).content.decode()

@@ -173,7 +173,7 @@ def test_link_page_without_a_link_shows_an_error(client: Client):
     page = client.get("/sign-in/link/")
 
     assert page.status_code == 403
-    assert "Open the link once more" in page.content.decode()
+    assert "Open the link again" in page.content.decode()
 
 
 def test_link_signs_in_only_one_of_two_concurrent_requests(

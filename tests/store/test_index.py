@@ -238,7 +238,7 @@ def test_newest_threads_are_listed_before_the_index_is_complete(
     page = viewer.get("/")
 
     assert [row.record.task_id for row in page.context["rows"]] == ["task 4", "task 3", "task 2"]
-    assert "The list is being prepared" in page.content.decode()
+    assert "The index is being built" in page.content.decode()
     assert "before 2026-01-01 00:00:02 UTC" in page.content.decode()
 
 

@@ -265,7 +265,7 @@ def test_thread_with_too_large_texts_is_named(viewer: Client, store, settings):
     response = viewer.get("/", {"q": "needle"})
 
     assert len(response.context["rows"]) == 1
-    assert "1 thread is too large to be searched completely" in response.content.decode()
+    assert "1 thread is too large to search completely" in response.content.decode()
 
 
 def test_threads_that_are_not_indexed_yet_are_counted(viewer: Client, store, monkeypatch):

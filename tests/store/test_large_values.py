@@ -111,7 +111,7 @@ def test_search_skips_and_reports_histories_that_are_too_large(viewer: Client, s
     page = viewer.get("/?q=needle")
 
     assert [row.record.thread_id for row in page.context["rows"]] == ["small"]
-    assert "1 thread is too large to be searched completely" in page.content.decode()
+    assert "1 thread is too large to search completely" in page.content.decode()
     assert "too large" not in viewer.get("/?q=needle&where=ids").content.decode()
 
 
@@ -145,7 +145,7 @@ def test_page_of_a_too_large_thread_does_not_read_whole_texts(
 
     assert page.status_code == 200
     assert page.context["page"].list_links.previous == "/thread/?id=neighbour"
-    messages = {"transcript": "too large for a page", "resume": "The agent can resume with it"}
+    messages = {"transcript": "too large to display", "resume": "The agent can resume from it"}
     assert messages.get(tab, "") in page.content.decode()
     assert "unreadable" not in page.content.decode()
 
@@ -211,7 +211,7 @@ def test_export_of_a_too_large_thread_is_refused(viewer: Client, store, small_bo
     answer = viewer.get(f"/thread/export/?id=t&format={format}")
 
     assert answer.status_code == 413
-    assert "more than 1.0 KB is not exported from here" in answer.content.decode()
+    assert "exports are limited to 1.0 KB" in answer.content.decode()
 
 
 @only_sqlite
@@ -245,7 +245,7 @@ def test_too_large_steps_are_truncated(viewer: Client, store, store_queries, mon
     with store_queries() as queries:
         page = viewer.get("/thread/?id=t&show=checkpoints")
 
-    assert "too much for a page" in page.content.decode()
+    assert "too large to display" in page.content.decode()
     assert [len(step.calls) for step, _ in page.context["page"].tab.entries] == [1, 0]
     whole = [q["sql"] for q in queries if ', "task_checkpoints"."items_json"' in q["sql"]]
     assert len(whole) == 1
@@ -260,5 +260,5 @@ def test_admin_shows_the_start_of_a_checkpoint_that_is_too_large(
 
     page = admin_client.get(f"/admin/tasks/taskcheckpoint/{number}/change/").content.decode()
 
-    assert "too much for a page" in page
+    assert "too large to display" in page
     assert 20_000 < page.count("large") * 5 < 22_000

@@ -79,10 +79,10 @@ def test_tool_calls_are_removed_segments():
 @pytest.mark.parametrize(
     ("role", "content", "reason"),
     [
-        ("assistant", "hello", "no user turn comes before it"),
-        ("assistant", "<tool></tool>", "nothing but tool calls"),
-        ("system", "hello", "the role system is not resumed"),
-        ("", "hello", "the role (none) is not resumed"),
+        ("assistant", "hello", "no user turn before it"),
+        ("assistant", "<tool></tool>", "only tool calls"),
+        ("system", "hello", "messages with role system are not sent"),
+        ("", "hello", "messages with role (none) are not sent"),
     ],
 )
 def test_dropped_message_has_a_reason(role: str, content: str, reason: str):

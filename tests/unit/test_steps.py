@@ -207,9 +207,9 @@ def test_first_step_has_no_changes():
     [
         ({}, {}, (None, True, "")),
         ({}, {"tool_name": "edit"}, (("shell", "edit"), False, "")),
-        ({}, {"success": False}, (None, True, "failed first")),
+        ({}, {"success": False}, (None, True, "started failing")),
         ({"success": False}, {"success": False}, (None, True, "failed again")),
-        ({"success": False}, {"arguments": {"a": 1}}, (None, False, "works again")),
+        ({"success": False}, {"arguments": {"a": 1}}, (None, False, "recovered")),
     ],
 )
 def test_changes_name_the_tool_and_the_outcome(before: dict, after: dict, expected: tuple):

@@ -156,7 +156,8 @@ def test_long_silence_is_folded(seconds: list[float], gaps: list[float]):
 def test_silence_of_a_running_task_is_folded_too():
     timeline = layout(steps(5, 5), status=TaskStatus.RUNNING)
 
-    assert [(gap.kind, round(gap.seconds)) for gap in timeline.rows[0].gaps] == [("silent", 86_390)]
+    [gap] = timeline.rows[0].gaps
+    assert (gap.kind, round(gap.seconds)) == ("inactive", 86_390)
 
 
 def test_end_of_a_task_is_a_tail_after_the_last_step():

@@ -29,8 +29,8 @@ addEventListener("click", async (event) => {
   if (!button) return;
   const text = button.dataset.text ?? document.querySelector(button.dataset.copy).innerText;
   const isCopied = await copy(text);
-  const success = "part" in button.dataset ? "Copied the part that is shown" : "Copied";
-  button.dataset.status = isCopied ? success : "This browser does not let it be copied";
+  const success = "part" in button.dataset ? "Copied the visible part" : "Copied";
+  button.dataset.status = isCopied ? success : "Could not copy";
   clearTimeout(button.timer);
   button.timer = setTimeout(() => delete button.dataset.status, COPIED_MS);
 });

@@ -15,9 +15,8 @@ let timer;
 let isOver = false; // whether there is nothing more to follow
 let isOld = false; // whether the entries are those of an earlier run
 
-function announce(text, canShow = true, areMany = false) {
+function announce(text, canShow = true) {
   one("p", bar).textContent = text;
-  button.textContent = areMany ? "Show them" : "Show it";
   button.hidden = !canShow;
   bar.hidden = !text;
 }
@@ -35,7 +34,7 @@ function cursor() {
 // Requests the live parts of the page. Returns nothing if they are the same, or cannot be shown.
 async function load(headers = {}) {
   const response = await fetch(state().live + cursor(), { headers });
-  const problem = response.redirected ? "You are signed out. Load the page again."
+  const problem = response.redirected ? "You are signed out. Reload the page."
     : response.status === 404 ? "This thread has been cleared." : "";
   if (problem) isOver = true;
   if (problem) announce(problem, false);
@@ -70,8 +69,8 @@ function show(newTag, page) {
   }
   const follow = !isReading() && !hasMore() && one("#entries");
   if (follow) merge(page);
-  else if (isOld || !one("#entries")) announce(isOld ? "A new run has started" : "The thread has changed");
-  else if (added) announce(`${added} new below`, true, added > 1);
+  else if (isOld || !one("#entries")) announce(isOld ? "A new attempt has started" : "The thread has changed");
+  else if (added) announce(`${added} new below`);
   tag = newTag;
   updateTimes();
   updateTabStop();
