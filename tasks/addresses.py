@@ -2,7 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from django.conf import settings
 from django.contrib.admin.utils import quote as admin_quote
@@ -30,6 +30,14 @@ def thread_url(name: str, thread_id: Any, **parameters: Any) -> str:
 def threads_url(query: str) -> str:
     """Return the URL of the thread list with the given query string, which may be empty."""
     return f"{reverse('threads')}?{query}" if query else reverse("threads")
+
+
+def clearing_url(name: str, pk: int, list_query: str = "", **parameters: str) -> str:
+    """Return the URL of a view of a clearing, whose pages lead back to the list with that query."""
+    values = {"list": list_query} | parameters
+    query = urlencode({key: value for key, value in values.items() if value})
+    query = query if len(query) <= settings.MAX_QUERY_LENGTH else urlencode(parameters)
+    return f"{reverse(name, args=[pk])}{'?' if query else ''}{query}"
 
 
 def thread_token(thread_id: str) -> str:

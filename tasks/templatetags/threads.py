@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from tasks.addresses import thread_token, thread_url
+from tasks.addresses import clearing_url, thread_token, thread_url
 from tasks.fields import parse_stored, to_text
 from tasks.models import TaskStatus
 from tasks.secrets import request_masking
@@ -18,6 +18,7 @@ from tasks.transcript import text_preview
 
 register = template.Library()
 register.simple_tag(thread_url)
+register.simple_tag(clearing_url)
 
 MAX_VALUE_LENGTH = 100  # characters to show of a stored value that has an unexpected type
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))

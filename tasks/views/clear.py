@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods, require_POST
 
 from archive.models import ClearedThread, Clearing, Source, Stage
-from tasks.addresses import thread_id_from_token
+from tasks.addresses import clearing_url, thread_id_from_token, threads_url
 from tasks.clearing import lifecycle
 from tasks.clearing.confirmation import Confirmation, options, signed_thread
 from tasks.clearing.lifecycle import Actor
@@ -26,7 +26,13 @@ from tasks.store import workspace
 from tasks.store.daemon import STALLED
 from tasks.templatetags.threads import display_id
 from tasks.transcript.titles import task_title
-from tasks.views.common import can_clear, can_view, list_url, no_such_thread, requested_thread_id
+from tasks.views.common import (
+    can_clear,
+    can_view,
+    list_url,
+    no_such_thread,
+    requested_thread_id,
+)
 from tasks.views.limits import limit_concurrency
 
 CONFLICT = 409
@@ -83,17 +89,18 @@ def _clear_at_once(clearing: Clearing) -> str:
 @limit_concurrency
 def clear_selected(request: HttpRequest) -> HttpResponse:
     """Draft a clearing of the selected threads or of the entire list, and ask for confirmation."""
-    if request.POST.get("all"):
-        query = request.POST.get("query", "")
+    query, every = request.POST.get("query", ""), bool(request.POST.get("all"))
+    if every:
         ids = _listed_ids(Filters.parse(QueryDict(query)))
     else:
-        query, ids = "", [thread_id_from_token(token) for token in request.POST.getlist("thread")]
+        ids = [thread_id_from_token(token) for token in request.POST.getlist("thread")]
     if not ids:
         messages.error(request, "No thread is selected.")
-        return redirect("threads")
+        return redirect(threads_url(QueryDict(query).urlencode()))
     threads = lifecycle.plan(ids, measure=True)
-    clearing = lifecycle.draft(threads, actor(request, Source.LIST), filter_text=query)
-    return redirect("clearing", clearing.pk)
+    filter_text = query if every else ""
+    clearing = lifecycle.draft(threads, actor(request, Source.LIST), filter_text=filter_text)
+    return redirect(clearing_url("clearing", clearing.pk, query))
 
 
 def _listed_ids(filters: Filters) -> list[str]:
@@ -122,8 +129,8 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
     if page := _confirm(request, clearing, clearing=clearing):
         return page
     _run(request, clearing, SECONDS)
-    query = "?go=on" if clearing.stage == Stage.RUNNING else ""
-    return redirect(f"{request.path.removesuffix('confirm/')}{query}")
+    go = "on" if clearing.stage == Stage.RUNNING else ""
+    return redirect(clearing_url("clearing", pk, request.GET.get("list", ""), go=go))
 
 
 @require_POST
@@ -140,7 +147,8 @@ def go_on(request: HttpRequest, pk: int) -> HttpResponse:
     if clearing.stage == Stage.RUNNING:
         context = {"clearing": clearing, "goes_on": True}
         return render(request, "tasks/clearing/_progress.html", context)
-    return HttpResponse(headers={"HX-Redirect": request.path.removesuffix("go-on/")})
+    address = clearing_url("clearing", pk, request.GET.get("list", ""))
+    return HttpResponse(headers={"HX-Redirect": address})
 
 
 def _run(request: HttpRequest, clearing: Clearing, seconds: float) -> None:
@@ -158,7 +166,7 @@ def _run(request: HttpRequest, clearing: Clearing, seconds: float) -> None:
 @can_clear
 def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     lifecycle.cancel(get_clearing(pk))
-    return redirect("clearing", pk)
+    return redirect(clearing_url("clearing", pk, request.GET.get("list", "")))
 
 
 def _confirm(request: HttpRequest, draft: Clearing, **context: Any) -> HttpResponse | None:
@@ -187,6 +195,7 @@ def confirm_page(
         "confirmation": confirmation,
         "archive_days": settings.ARCHIVE_RETENTION.days,
         "first_threads": _with_titles(confirmation),
+        "list_url": list_url(request),
     }
     return render(request, "tasks/clearing/confirm.html", context, status=status)
 

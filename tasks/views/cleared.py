@@ -26,7 +26,7 @@ from tasks.views.clear import (
     get_clearing,
     refuse_read_only,
 )
-from tasks.views.common import can_clear, can_view
+from tasks.views.common import can_clear, can_view, list_url
 from tasks.views.limits import limit_concurrency
 
 CLEARINGS_PER_PAGE, THREADS_PER_PAGE = 50, 50
@@ -87,6 +87,7 @@ def _context(request: HttpRequest, clearing: Clearing) -> dict[str, Any]:
     returned = [thread for thread, now in rows if now and thread.has_archive]  # type: ignore[attr-defined]
     return {
         "clearing": clearing,
+        "list_url": list_url(request),
         "rows": rows,
         "any_returned": any(returned for _, returned in rows),
         "older": older,

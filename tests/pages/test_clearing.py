@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import escape, unescape
 from typing import Any
 
 import pytest
@@ -101,6 +102,29 @@ def test_select_all_clears_only_threads_matching_the_filters(operator: Client, s
 
     assert (clearing.cleared, clearing.filter) == (7, "status=failed")
     assert TaskRecord.objects.get().task_id == "other"
+
+
+def test_clearing_leads_back_to_the_filtered_list(operator: Client, store):
+    add_completed("a", "b", "c")
+    query = "status=failed&q=%22x+y%22"
+    back = f'href="/?{escape(query)}"'
+
+    draft = ask(operator, "a", "b", query=query)
+    asked = operator.get(draft["Location"])
+    [url] = re.findall(r'action="([^"]*confirm[^"]*)"', asked.content.decode())
+    done = operator.post(unescape(url), form_of(asked))
+
+    assert back in asked.content.decode()
+    assert back in operator.get(done["Location"]).content.decode()
+    assert TaskRecord.objects.get().task_id == "c"
+
+
+def test_clearing_of_a_list_with_a_long_query_forgets_the_list(operator: Client, store):
+    add_completed("a")
+
+    response = ask(operator, "a", query="q=" + "ä" * 30_000)
+
+    assert operator.get(response["Location"]).status_code == 200
 
 
 @pytest.mark.parametrize("form", [{}, {"all": "1", "query": "channel=none"}])

@@ -25,8 +25,9 @@ def clear_thread(client: Client, thread_id: str = "telegram_42", **fields: str) 
 def confirm(client: Client, redirect: Any, **fields: str) -> Clearing:
     """Confirm the draft clearing that `redirect` leads to, and continue until it is finished."""
     page = client.get(redirect["Location"])
-    client.post(f"{redirect['Location']}confirm/", form_of(page, **fields))
     clearing = Clearing.objects.latest("pk")
+    client.post(reverse("clearing-confirm", args=[clearing.pk]), form_of(page, **fields))
+    clearing.refresh_from_db()
     while clearing.stage == "running":
         client.post(reverse("clearing-go-on", args=[clearing.pk]))
         clearing.refresh_from_db()
