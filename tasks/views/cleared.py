@@ -41,7 +41,10 @@ def clearing_list(request: HttpRequest) -> HttpResponse:
     if before := parse_number(request.GET.get("before", "")):
         rows = rows.filter(pk__lt=before)
     in_archive = Q(threads__fate=Fate.CLEARED, threads__archive__isnull=False)
-    rows = rows.annotate(in_archive=Count("threads", filter=in_archive))
+    restored = Q(threads__fate=Fate.RESTORED)
+    rows = rows.annotate(
+        in_archive=Count("threads", filter=in_archive), restored=Count("threads", filter=restored)
+    )
     page, older = _page(rows, CLEARINGS_PER_PAGE)
     _set_only_thread(page)
     context = {"clearings": page, "older": older, "is_first": not before}

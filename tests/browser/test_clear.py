@@ -107,6 +107,11 @@ def test_selected_threads_are_cleared_and_restored(browser: webdriver.Chrome, si
     assert count(site) == 4
     assert "restored" in text(browser, ".list")
 
+    press(browser, ".list a.title")
+    assert "/thread/?id=thread_" in browser.current_url
+    browser.get(f"{site.origin}/cleared/")
+    assert text(browser, ".list .archive:not(th)") == "all restored"
+
 
 def test_selection_is_reset_on_the_next_page(browser: webdriver.Chrome, site: Site):
     add_threads(site, *range(60))

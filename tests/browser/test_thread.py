@@ -439,6 +439,7 @@ def test_print_includes_all_text(page: webdriver.Chrome, site: Site):
     assert page.execute_script(folded)
     assert not one(page, "#entries .preview").is_displayed()
     assert not one(page, "#head .button.danger").is_displayed()
+    assert not one(page, "#card-secrets form").is_displayed()
 
     show(page, site, "id=long")
     # read the link now: once it scrolls into view, the later messages replace it
