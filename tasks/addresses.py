@@ -49,7 +49,7 @@ def thread_id_from_token(token: str) -> str:
     """Decode the thread id in a form value, raising BadRequest if the value is invalid."""
     thread_id = _decoded(token)
     if thread_id is None or thread_token(thread_id) != token:
-        raise BadRequest("The form names a thread in a way that cannot be understood.")
+        raise BadRequest("The form contains an invalid thread ID.")
     return thread_id
 
 

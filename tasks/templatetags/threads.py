@@ -105,8 +105,8 @@ def rfc3339(moment: Any) -> str:
 
 @register.filter
 def outcome_label(outcome: str) -> str:
-    labels = {"ok": "ok", "failed": "failed", "none": "nothing was called"}
-    return labels.get(outcome, "cannot be read")
+    labels = {"ok": "ok", "failed": "failed", "none": "no tools called"}
+    return labels.get(outcome, "unreadable")
 
 
 @register.filter

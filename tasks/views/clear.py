@@ -95,7 +95,7 @@ def clear_selected(request: HttpRequest) -> HttpResponse:
     else:
         ids = [thread_id_from_token(token) for token in request.POST.getlist("thread")]
     if not ids:
-        messages.error(request, "No thread is selected.")
+        messages.error(request, "No threads selected.")
         return redirect(threads_url(QueryDict(query).urlencode()))
     threads = lifecycle.plan(ids, measure=True)
     filter_text = query if every else ""

@@ -131,7 +131,7 @@ def test_clearing_of_a_list_with_a_long_query_forgets_the_list(operator: Client,
 def test_empty_selection_is_reported(operator: Client, form):
     response = operator.post(reverse("clear-selected"), form, follow=True)
 
-    assert "No thread is selected." in response.content.decode()
+    assert "No threads selected." in response.content.decode()
     assert not Clearing.objects.exists()
 
 
