@@ -196,7 +196,7 @@ class TaskRecord(models.Model):
         )
 
     def __str__(self) -> str:
-        return str(self.task_id or "(empty id)")
+        return str(self.task_id or "(empty ID)")
 
 
 class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):

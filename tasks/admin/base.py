@@ -69,7 +69,7 @@ class ReadOnlyAdmin(AdminBase):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if unknown := sorted(set(request.GET) - self.parameters):
-            raise BadRequest(f"“{unknown[0][:100]}” in the address is nothing to filter by.")
+            raise BadRequest(f"Invalid filter “{unknown[0][:100]}” in the URL.")
         title = str(self.opts.verbose_name_plural).capitalize()
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
 

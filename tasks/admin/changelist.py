@@ -29,7 +29,7 @@ OWN_PARAMETERS = {AFTER, CONTAINING, PAGE_VAR, ORDER_VAR, SEARCH_VAR, ALL_VAR, E
 
 
 def invalid_cursor() -> BadRequest:
-    return BadRequest(f"“{AFTER}” in the address is not right.")
+    return BadRequest(f"Invalid “{AFTER}” in the URL.")
 
 
 class ChangeList(DjangosChangeList):
@@ -46,7 +46,7 @@ class ChangeList(DjangosChangeList):
         )
         self.is_exact = False
         if len(self.query) > MAX_QUERY_LENGTH:
-            raise BadRequest(f"A search is {MAX_QUERY_LENGTH} characters at most.")
+            raise BadRequest(f"Searches are limited to {MAX_QUERY_LENGTH} characters.")
         return self._select(request)
 
     def _select(self, request: HttpRequest) -> Any:
@@ -66,7 +66,7 @@ class ChangeList(DjangosChangeList):
         order = self.params.get(ORDER_VAR, "")
         column = str(self.list_display.index(self.model_admin.order_column))
         if order not in ("", column, f"-{column}"):
-            raise BadRequest(f"“{ORDER_VAR}” in the address is not right: no such order.")
+            raise BadRequest(f"Invalid “{ORDER_VAR}” in the URL: no such order.")
         return bool(order != column)
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
@@ -90,7 +90,7 @@ class ChangeList(DjangosChangeList):
             if self.page_num != 1 and not self.multi_page:
                 self.paginator.validate_number(self.page_num)
         except (IncorrectLookupParameters, InvalidPage):
-            raise BadRequest(f"There is no page {self.page_num} of this list.") from None
+            raise BadRequest(f"This list has no page {self.page_num}.") from None
 
     @property
     def containing(self) -> str:

@@ -29,7 +29,7 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
     list_display = ("number", "task_label", "step_label", "taken")
     list_filter = (TakenFilter, TaskStatusFilter, *text_filters("task__"))
     search_fields = ("task_id",)
-    search_help_text = "The id of a task or a thread, or a part of a task's."
+    search_help_text = "Task or thread ID, or part of a task ID."
     sortable_by = ("number",)
     order, order_column = ("id",), "number"
     actions = None
@@ -75,7 +75,7 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
     def step_label(self, checkpoint: TaskCheckpoint) -> str:
         return request_masking.truncate(str(checkpoint.step_index), 100)
 
-    @admin.display(description="taken")
+    @admin.display(description="recorded")
     def taken(self, checkpoint: TaskCheckpoint) -> str:
         return request_masking.truncate(absolute(checkpoint.created_at), 100)
 
@@ -85,7 +85,7 @@ class TaskCheckpointAdmin(ReadOnlyAdmin):
         outlines = build_outlines(outline_rows)
         problems = invalid_values(row, (*COLUMNS, "checkpoint_note"))
         if task is None:
-            problems.append("task_id: there is no such task")
+            problems.append("task_id: no such task")
         return {
             "title": f"Checkpoint {row.pk}",
             "checkpoint": row,

@@ -49,7 +49,7 @@ class ListFilter(SimpleListFilter):
             }
 
     def invalid_value(self) -> BadRequest:
-        return BadRequest(f"“{self.parameter_name}” in the address is not right.")
+        return BadRequest(f"Invalid “{self.parameter_name}” in the URL.")
 
 
 class ChoiceFilter(ListFilter):
@@ -75,7 +75,7 @@ class StatusFilter(ChoiceFilter):
 class TaskStatusFilter(StatusFilter):
     """Filters by task status without using its index, as that would mean reading every match."""
 
-    title = "status of the task"
+    title = "task status"
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         if not self.value():
@@ -106,7 +106,7 @@ class ActiveFilter(ChoiceFilter):
 
 
 class TakenFilter(ActiveFilter):
-    title = parameter_name = "taken"
+    title, parameter_name = "recorded", "taken"
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         limits = self.limits() if self.value() else {}

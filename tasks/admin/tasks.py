@@ -45,7 +45,7 @@ TAB_LABELS = {
     "transcript": "Transcript",
     "checkpoints": "Checkpoints",
     "resume": "Resume",
-    "raw": "As stored",
+    "raw": "Raw",
 }
 STEPS_PER_PAGE = 50
 
@@ -63,7 +63,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
     list_display = ("label", "state", *map(_short_text, TEXT_FILTERS), "active")
     list_filter = (StatusFilter, ActiveFilter, *text_filters())
     search_fields = ("task_id", "thread_id")
-    search_help_text = "The id of a task or a thread, or a part of one."
+    search_help_text = "Task or thread ID, or part of one."
     sortable_by = ("active",)
     order, order_column = ("updated_at", "task_id"), "active"
     actions = ("clear_threads",)
@@ -94,12 +94,12 @@ class TaskRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="task")
     def label(self, record: TaskRecord) -> str:
-        label = "(no id)"
+        label = "(no ID)"
         if record.pk is not None:
             label = request_masking.truncate(display_id(record.task_id), 300)
         if record.thread_id == record.task_id:
             return label
-        return f"{label} of thread {request_masking.truncate(display_id(record.thread_id), 200)}"
+        return f"{label} in thread {request_masking.truncate(display_id(record.thread_id), 200)}"
 
     @admin.display(description="status")
     def state(self, record: TaskRecord) -> str:
@@ -170,7 +170,7 @@ class TaskRecordAdmin(ReadOnlyAdmin):
         """Draft a clearing of the selected tasks' threads, and redirect to the confirmation."""
         threads = sorted(set(queryset.order_by().values_list("thread_id", flat=True)), key=str)
         if not threads:
-            self.message_user(request, "Those tasks are gone. Nothing was cleared.", "warning")
+            self.message_user(request, "Nothing was cleared: the tasks no longer exist.", "warning")
             return None
         planned = lifecycle.plan(threads, measure=True)
         clearing = lifecycle.draft(planned, actor(request, Source.ADMIN))
@@ -188,7 +188,7 @@ def _unreadable(page: ThreadPage, checkpoint_count: int) -> list[str]:
         problems += [f"resumable_history_json: {problem}"] if problem else []
     count = record.checkpoint_count
     if isinstance(count, int) and count != checkpoint_count:
-        problems += [f"checkpoint_count: is {count}, and {checkpoint_count} are stored"]
+        problems += [f"checkpoint_count: is {count}, but {checkpoint_count} are stored"]
     return problems
 
 

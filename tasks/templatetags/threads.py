@@ -37,7 +37,7 @@ def display_id(thread_id: Any) -> str:
     """Return a thread's id as visible text, even if it is empty or consists of white space."""
     text = str(thread_id)
     if not text:
-        return "(empty id)"
+        return "(empty ID)"
     return text if any(c.isprintable() and not c.isspace() for c in text) else ascii(text)
 
 

@@ -168,10 +168,10 @@ def test_task_list_says_that_its_index_is_being_built(
     admin_client: Client, store, monkeypatch: pytest.MonkeyPatch
 ):
     task()
-    assert "is being prepared" not in admin_client.get(TASKS).content.decode()
+    assert "is being built" not in admin_client.get(TASKS).content.decode()
     monkeypatch.setattr(following, "catch_up", lambda: IndexState(is_complete=False))
 
-    assert "The list is being prepared" in admin_client.get(TASKS).content.decode()
+    assert "The index is being built" in admin_client.get(TASKS).content.decode()
 
 
 @pytest.mark.usefixtures("small_window")
@@ -268,7 +268,7 @@ def test_invalid_list_query_is_rejected(admin_client: Client, address: str, quer
     response = admin_client.get(f"{address}?{query}")
 
     assert response.status_code == 400
-    messages = ("in the address", "There is no page", "200 characters")
+    messages = ("in the URL", "This list has no page", "200 characters")
     assert any(text in response.content.decode() for text in messages)
 
 
