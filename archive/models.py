@@ -18,18 +18,18 @@ from django.utils import timezone
 class Source(models.TextChoices):
     THREAD_PAGE = "thread page", "the thread's page"
     LIST = "list", "the list"
-    PAGE = "cleared page", "the page of what was cleared"
+    PAGE = "cleared page", "the Cleared page"
     ADMIN = "admin", "the admin"
     COMMAND = "command", "the command line"
-    CODE = "code", "a program"
+    CODE = "code", "Python code"
 
 
 class Stage(models.TextChoices):
     DRAFT = "draft", "not confirmed"
-    RUNNING = "running", "under way"
+    RUNNING = "running", "in progress"
     DONE = "done", "done"
     CANCELLED = "cancelled", "cancelled"
-    FAILED = "failed", "broken off"
+    FAILED = "failed", "interrupted"
 
 
 class Fate(models.TextChoices):

@@ -29,10 +29,10 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("draft", "not confirmed"),
-                            ("running", "under way"),
+                            ("running", "in progress"),
                             ("done", "done"),
                             ("cancelled", "cancelled"),
-                            ("failed", "broken off"),
+                            ("failed", "interrupted"),
                         ],
                         default="draft",
                         max_length=20,
@@ -47,10 +47,10 @@ class Migration(migrations.Migration):
                         choices=[
                             ("thread page", "the thread's page"),
                             ("list", "the list"),
-                            ("cleared page", "the page of what was cleared"),
+                            ("cleared page", "the Cleared page"),
                             ("admin", "the admin"),
                             ("command", "the command line"),
-                            ("code", "a program"),
+                            ("code", "Python code"),
                         ],
                         max_length=30,
                     ),

@@ -19,11 +19,11 @@ BATCH_THREADS, BATCH_BYTES = 50, 16 << 20  # limits per batch; one transaction r
 GROUP_BYTES = 2 << 20  # limit per group; one transaction deletes a group
 LARGEST = 400_000_000  # bytes; packing a thread takes several times its size in memory
 ATTEMPTS = 5  # attempts to delete a thread that the agent keeps writing to
-GONE = "It was not there any more."
-CHANGED = "It changed after it was confirmed."
+GONE = "It no longer existed."
+CHANGED = "It changed after confirmation."
 RUNNING = "It was running."
-TOO_LARGE = "It has {}, and no more than {} can be cleared from here: let the agent clear it."
-WRITTEN_TO = "It was written to again and again."
+TOO_LARGE = "It is {}, and the limit for clearing here is {}. Let the agent clear it."
+WRITTEN_TO = "It kept being written to."
 INTENT_FIELDS = ["status", "active", "tasks", "checkpoints", "size", "title", "fate", "marks"]
 
 Batch = list[tuple[ClearedThread, ThreadRows]]

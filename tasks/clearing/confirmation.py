@@ -134,10 +134,10 @@ class Confirmation:
     def check(self, form: Mapping[str, Any]) -> bool:
         """Return whether the form is complete, and describe any missing answers in `errors`."""
         if self.unfinished == self.count and not form.get("with_running"):
-            what = "This thread has" if self.count == 1 else "All of these threads have"
-            self.errors.append(f"{what} not finished. Tick the box to clear anyway.")
+            what = "This thread has not" if self.count == 1 else "None of these threads has"
+            self.errors.append(f"{what} finished. Check the box to clear anyway.")
         if self.must_be_typed and _number(form.get("typed", "")) != self.count:
-            self.errors.append(f"Type {self.count:,}, the number of threads, to clear them.")
+            self.errors.append(f"Type {self.count:,} to clear the threads.")
         return not self.errors
 
 
@@ -160,7 +160,7 @@ def options(form: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe(thread: ClearedThread | Summary) -> str:
-    steps = f"{thread.checkpoints} checkpoint{'' if thread.checkpoints == 1 else 's'}"
+    steps = f"{thread.checkpoints} step{'' if thread.checkpoints == 1 else 's'}"
     active = absolute(parse_stored(thread.active))
     tasks = "" if thread.tasks == 1 else f"{thread.tasks} tasks, "
     return f"{status_label(thread.status)}, {tasks}{steps}, last active {active}"

@@ -83,7 +83,7 @@ def confirm(
     values = {"with_running": with_running, "is_erasing": is_erasing, "reason": reason}
     drafts = Clearing.objects.filter(pk=clearing.pk, stage=Stage.DRAFT)
     if not drafts.update(stage=Stage.RUNNING, created_at=timezone.now(), **values):
-        raise BusyError("It was confirmed already.")
+        raise BusyError("It has already been confirmed.")
     clearing.refresh_from_db()
 
 
@@ -144,7 +144,7 @@ def repair(clearing: Clearing) -> int:
     if clearing.stage == Stage.RUNNING and not clearing.remaining:
         _finish(clearing)
     elif clearing.stage == Stage.RUNNING and clearing.busy_until is not None:
-        clearing.stage, clearing.error = Stage.FAILED, "The process that worked on it ended."
+        clearing.stage, clearing.error = Stage.FAILED, "Its process ended unexpectedly."
     clearing.busy_until = None
     clearing.save(update_fields=["stage", "error", "busy_until"])
     return settled
@@ -155,7 +155,7 @@ def _claim(clearing: Clearing) -> None:
         pk=clearing.pk, stage__in=(Stage.RUNNING, Stage.FAILED)
     )
     if not unclaimed.update(stage=Stage.RUNNING, error="", busy_until=timezone.now() + LEASE):
-        raise BusyError("It is under way elsewhere, or over.")
+        raise BusyError("It is already in progress, or has ended.")
     clearing.refresh_from_db()
 
 

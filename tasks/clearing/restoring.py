@@ -169,11 +169,11 @@ def _clear_current(
     """Clear any thread that now has the id. Raises CameBackError if that thread must be kept."""
     for current in lifecycle.plan([thread_id]):
         if expected not in (None, current.fingerprint):
-            raise CameBackError("What is there now has changed since you looked at it.")
+            raise CameBackError("The current thread has changed since you opened the page.")
         if current.was_running and not with_running:
-            raise CameBackError("What is there now is running. Tick the box if that is meant.")
+            raise CameBackError("The current thread is running. Check the box to replace it.")
         clearing = lifecycle.draft([current], by)
-        reason = "Replaced by the thread that was cleared before."
+        reason = "Replaced by a restored thread."
         lifecycle.confirm(clearing, with_running=with_running, reason=reason)
         lifecycle.run(clearing)
 
@@ -186,9 +186,9 @@ def _insert(thread_id: str, rows: ThreadRows) -> None:
         if current == rows:  # an earlier attempt already inserted the rows
             return
         if current.tasks:
-            raise CameBackError(f"The thread {thread_id[:200]!r} is there again.")
+            raise CameBackError(f"Thread {thread_id[:200]!r} exists again.")
         try:
             thread_rows.insert(cursor, rows)
         except IntegrityError as error:
-            raise RestoreError(f"Another row has one of its ids by now ({error}).") from error
+            raise RestoreError(f"Another row now has one of its IDs ({error}).") from error
     transactions.yield_lock(time.monotonic() - began)

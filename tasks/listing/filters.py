@@ -10,7 +10,7 @@ from django.http import QueryDict
 
 from tasks.fields import to_text
 from tasks.index.models import MAX_TEXT, TEXT_FILTERS, IndexedTask, StatusCount
-from tasks.listing.forms import FilterForm
+from tasks.listing.forms import PERIODS, SEARCH_SCOPES, STATES, FilterForm
 from tasks.models import TaskRecord
 
 SORT_COLUMNS = {
@@ -97,6 +97,20 @@ class Filters:
             for name, value in values.items()
             if value and (name, value) != ("sort", "activity")
         }
+
+    def labels(self) -> dict[str, tuple[str, str]]:
+        """Return a label, which may be "", and a text for each active filter, by its parameter."""
+        params = self.params()
+        labels = {
+            "status": ("", STATES.get(self.status, "")),
+            "period": ("", PERIODS.get(self.period, "")),
+            "start": ("from", f"{params.get('start', '').replace('T', ' ')} UTC"),
+            "end": ("until", f"{params.get('end', '').replace('T', ' ')} UTC"),
+            "resume": ("", "cannot resume"),
+            "q": (SEARCH_SCOPES[self.where] if self.where else "", f"“{self.q}”"),
+            **{name: (name, params.get(name, "")) for name in TEXT_FILTERS},
+        }
+        return {name: label for name, label in labels.items() if name in params}
 
     @property
     def sort_column(self) -> str:

@@ -157,7 +157,7 @@ def _run(request: HttpRequest, clearing: Clearing, seconds: float) -> None:
     except lifecycle.BusyError:
         clearing.refresh_from_db()  # another request is already running this clearing
     except Error as error:
-        messages.error(request, f"Broken off: {error}")
+        messages.error(request, f"Interrupted: {error}")
         clearing.refresh_from_db()
 
 

@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.contrib import messages
+from django.core.exceptions import BadRequest
 from django.db import Error
 from django.db.models import Count, Q
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
@@ -17,6 +18,7 @@ from tasks.clearing import restoring, summaries
 from tasks.clearing.confirmation import Confirmation, describe
 from tasks.clearing.lifecycle import Actor
 from tasks.fields import parse_stored
+from tasks.listing.filters import Filters
 from tasks.store import workspace
 from tasks.views.clear import (
     SECONDS,
@@ -90,6 +92,7 @@ def _context(request: HttpRequest, clearing: Clearing) -> dict[str, Any]:
     returned = [thread for thread, now in rows if now and thread.has_archive]  # type: ignore[attr-defined]
     return {
         "clearing": clearing,
+        "filter": _filter_text(clearing),
         "list_url": list_url(request),
         "rows": rows,
         "any_returned": any(returned for _, returned in rows),
@@ -101,6 +104,20 @@ def _context(request: HttpRequest, clearing: Clearing) -> dict[str, Any]:
         "restorable": in_archive - len(returned),
         "goes_on": bool(request.GET.get("go")) and clearing.stage == Stage.RUNNING,
     }
+
+
+def _filter_text(clearing: Clearing) -> str:
+    """Describe the list's filters in words. Commands store their options, which are left as is."""
+    if clearing.source != Source.LIST:
+        return clearing.filter
+    try:
+        labels = Filters.parse(QueryDict(clearing.filter)).labels()
+    except BadRequest:  # stored by a version that had other filters
+        return clearing.filter
+    names = {"status": "status", "period": "active", "q": "search"}
+    parts = ((label or names.get(name), text) for name, (label, text) in labels.items())
+    text = ", ".join(": ".join(filter(None, part)) for part in parts)
+    return text[:1].upper() + text[1:]
 
 
 class Returned(NamedTuple):
@@ -165,7 +182,7 @@ def _restore_thread(request: HttpRequest, clearing: Clearing, by: Actor) -> None
         messages.error(request, f"Nothing was restored: {error}")
     else:
         restoring.log(clearing, by, 1)
-        messages.success(request, "Restored, as it was.")
+        messages.success(request, "Restored.")
 
 
 def _restore_all(request: HttpRequest, clearing: Clearing, by: Actor) -> HttpResponse:
@@ -174,7 +191,7 @@ def _restore_all(request: HttpRequest, clearing: Clearing, by: Actor) -> HttpRes
     try:
         run.go_on(SECONDS if has_script else SECONDS_WITHOUT_SCRIPT)
     except Error as error:
-        messages.error(request, f"Broken off: {error}")
+        messages.error(request, f"Interrupted: {error}")
     else:
         if has_script and run.waiting:
             context = {"clearing": clearing, "run": run, "goes_on": True}

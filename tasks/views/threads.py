@@ -15,7 +15,6 @@ from django.views.decorators.http import require_safe
 from tasks.addresses import thread_url, threads_url
 from tasks.fields import parse_stored, to_text
 from tasks.index import following
-from tasks.index.models import TEXT_FILTERS
 from tasks.index.texts import STEP
 from tasks.listing.change_token import change_token
 from tasks.listing.filters import Cursor, Filters, filter_values
@@ -313,18 +312,7 @@ def _form_context(filters: Filters) -> dict[str, Any]:
 
 def _active_filters(filters: Filters) -> list[dict[str, str]]:
     """Return the active filters, each with the URL that removes it from the list."""
-    params = filters.params()
-    labels = {
-        "status": ("", STATES.get(filters.status, "")),
-        "period": ("", PERIODS.get(filters.period, "")),
-        "start": ("from", f"{params.get('start', '').replace('T', ' ')} UTC"),
-        "end": ("until", f"{params.get('end', '').replace('T', ' ')} UTC"),
-        "resume": ("", "cannot resume"),
-        "q": (SEARCH_SCOPES[filters.where] if filters.where else "", f"“{filters.q}”"),
-        **{name: (name, params.get(name, "")) for name in TEXT_FILTERS},
-    }
     return [
         {"label": label, "text": text, "url": threads_url(filters.query_string(**{name: ""}))}
-        for name, (label, text) in labels.items()
-        if name in params
+        for name, (label, text) in filters.labels().items()
     ]

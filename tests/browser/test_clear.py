@@ -182,7 +182,7 @@ def test_clear_all_clears_every_matching_thread(browser: webdriver.Chrome, site:
     wait(browser).until(lambda b: heading(b) == "Cleared 1,200 threads")
 
     assert count(site) == 1
-    assert "1,200 in the archive" in text(browser, ".record")
+    assert "1,200 threads, until" in text(browser, ".record")
 
 
 def test_stale_confirmation_must_be_repeated(browser: webdriver.Chrome, site: Site):
@@ -192,7 +192,7 @@ def test_stale_confirmation_must_be_repeated(browser: webdriver.Chrome, site: Si
 
     press(browser, CONFIRM)
     assert "This thread changed since you opened this page." in text(browser, ".notice")
-    assert "is: failed, 0 checkpoints, last active 2026-03-01" in text(browser, ".changes")
+    assert "is: failed, 0 steps, last active 2026-03-01" in text(browser, ".changes")
     assert count(site) == 3
 
     press(browser, CONFIRM)
@@ -207,7 +207,7 @@ def test_stale_bulk_confirmation_lists_changed_threads(browser: webdriver.Chrome
 
     press(browser, CONFIRM)
     assert text(browser, ".changes").startswith("thread_1\n")
-    assert "is: not there any more" in text(browser, ".changes")
+    assert "is: no longer exists" in text(browser, ".changes")
     assert (heading(browser), count(site)) == ("Clear 2 threads?", 2)
 
     press(browser, CONFIRM)
@@ -220,11 +220,11 @@ def test_running_thread_requires_a_tick_and_warns_about_the_daemon(
     add_threads(site, *range(1), status="running")
     site.heartbeat.write_text(json.dumps({"written_at": to_text(datetime.now(UTC))}))
     browser.get(f"{site.origin}/thread/clear/?id=thread_0")
-    assert "a running task writes its row anew" in text(browser)
+    assert "a running task is written back" in text(browser)
     assert "/new" in text(browser, ".notice")
 
     press(browser, CONFIRM)
-    assert "Tick the box" in text(browser, ".error")
+    assert "Check the box" in text(browser, ".error")
     assert count(site) == 1
     browser.find_element(By.NAME, "with_running").click()
     press(browser, CONFIRM)
@@ -239,9 +239,9 @@ def test_recreated_thread_is_marked_and_can_be_replaced(browser: webdriver.Chrom
     site.execute("UPDATE task_records SET created_at = '2026-03-01T00:00:00+00:00'")
 
     browser.get(f"{site.origin}/")
-    assert "came back, after it was cleared" in text(browser, ".list .came-back")
+    assert "reappeared, after being cleared" in text(browser, ".list .came-back")
     press(browser, ".came-back a")
-    assert text(browser, ".came-back").startswith("Came back; now there: completed")
+    assert text(browser, ".came-back").startswith("Reappeared; now: completed")
     assert [button.text for button in every(browser, "main button")] == ["Replace"]
 
     press(browser, "button[name=replace]")
@@ -254,15 +254,15 @@ def test_erased_thread_cannot_be_restored(browser: webdriver.Chrome, site: Site)
     browser.get(f"{site.origin}/thread/clear/?id=thread_0")
     one(browser, ".erase summary").click()
     assert "memory entries" in text(browser, ".erase")
-    assert (heading(browser), text(browser, CONFIRM)) == ("Clear this thread?", "Clear the thread")
+    assert (heading(browser), text(browser, CONFIRM)) == ("Clear this thread?", "Clear thread")
     browser.find_element(By.NAME, "erase").click()
-    assert (heading(browser), text(browser, CONFIRM)) == ("Erase this thread?", "Erase the thread")
+    assert (heading(browser), text(browser, CONFIRM)) == ("Erase this thread?", "Erase thread")
     press(browser, CONFIRM)
 
     assert "Erased thread_0." in text(browser, ".notice")
     browser.get(f"{site.origin}/cleared/")
     press(browser, ".list .title")
-    assert "None: erased without an archive." in text(browser, ".record")
+    assert "None (erased permanently)" in text(browser, ".record")
     assert every(browser, "main button") == []
 
 

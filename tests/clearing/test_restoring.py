@@ -105,7 +105,7 @@ def test_task_id_reused_by_another_thread_is_not_overwritten(store):
     [row] = clear("mine")
     task("a", thread_id="other")
 
-    with pytest.raises(restoring.RestoreError, match="ids"):
+    with pytest.raises(restoring.RestoreError, match="IDs"):
         restoring.restore(row, by=BY, replace=True)
 
     assert TaskRecord.objects.get().thread_id == "other"
@@ -164,7 +164,7 @@ def test_restore_each_records_why_a_thread_cannot_be_restored(store):
         task(task_id)
     clearing = clear("a", "b", "c")[0].clearing
     task("b", final_response="new")
-    reason = "The thread 'b' is there again."
+    reason = "Thread 'b' exists again."
 
     assert restore_each(clearing) == [("a", ""), ("b", reason), ("c", "")]
     assert TaskRecord.objects.get(task_id="b").final_response == "new"

@@ -193,9 +193,7 @@ def test_restore_threads_restores_all_but_threads_that_came_back(threads):
         call_command("restore_threads", clearing, stdout=out, stderr=out)
 
     assert failed.value.returncode == 1
-    assert out.getvalue() == (
-        "Not restored: old: The thread 'old' is there again.\nRestored 1 thread.\n"
-    )
+    assert out.getvalue() == ("Not restored: old: Thread 'old' exists again.\nRestored 1 thread.\n")
     assert remaining_ids() == ["failed", "odd", "old", "running"]
     assert TaskRecord.objects.get(task_id="old").final_response == "new"
 

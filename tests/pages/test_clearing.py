@@ -19,7 +19,7 @@ from tasks.clearing import confirmation, lifecycle, summaries
 from tasks.clearing.lifecycle import Actor
 from tasks.fields import to_text
 from tasks.models import TaskRecord
-from tasks.store import daemon, thread_rows
+from tasks.store import daemon, thread_rows, workspace
 from tasks.views import cleared
 from tests.support.clearing_forms import clear_thread, confirm, form_of
 from tests.support.factories import checkpoint, history, snapshot, task, update
@@ -104,6 +104,25 @@ def test_select_all_clears_only_threads_matching_the_filters(operator: Client, s
     assert TaskRecord.objects.get().task_id == "other"
 
 
+@pytest.mark.parametrize(
+    ("source", "stored", "text"),
+    [
+        ("list", "status=completed&channel=matrix", "Status: completed, channel: matrix"),
+        ("list", "q=a+b&period=7d&resume=no", "Active: last 7 days, cannot resume, search: “a b”"),
+        ("list", "status=gone", "status=gone"),
+        ("command", "--status failed", "--status failed"),
+    ],
+)
+def test_page_describes_the_filter(operator: Client, store, source: str, stored: str, text: str):
+    clearing = Clearing.objects.create(
+        store=workspace.identity(), source=source, filter=stored, stage=Stage.DONE
+    )
+
+    page = operator.get(reverse("clearing", args=[clearing.pk])).content.decode()
+
+    assert f'<dd dir="auto">{text}</dd>' in page
+
+
 def test_clearing_leads_back_to_the_filtered_list(operator: Client, store):
     add_completed("a", "b", "c")
     query = "status=failed&q=%22x+y%22"
@@ -149,10 +168,7 @@ def test_changed_thread_needs_another_confirmation(operator: Client, store):
 
     assert response.status_code == 409
     [change] = response.context["confirmation"].changes
-    assert (change.before[:21], change.now[:22]) == (
-        "running, 1 checkpoint",
-        "running, 2 checkpoints",
-    )
+    assert (change.before[:16], change.now[:17]) == ("running, 1 step,", "running, 2 steps,")
     assert (TaskRecord.objects.count(), Clearing.objects.count()) == (1, 0)
     assert operator.post(address, form_of(response, with_running="on")).status_code == 302
 
@@ -232,9 +248,7 @@ def test_bulk_clearing_requires_typing_the_count(operator: Client, monkeypatch):
     for typed in ("", "2", "three", "٣"):
         page = operator.get(address)
         response = operator.post(f"{address}confirm/", form_of(page, typed=typed))
-        assert response.context["confirmation"].errors == [
-            "Type 3, the number of threads, to clear them."
-        ]
+        assert response.context["confirmation"].errors == ["Type 3 to clear the threads."]
     assert Clearing.objects.get().stage == Stage.DRAFT
     operator.post(f"{address}confirm/", form_of(operator.get(address), typed="3"))
     assert Clearing.objects.get().stage == Stage.DONE
@@ -275,8 +289,8 @@ def test_failed_clearing_shows_the_error(operator: Client, monkeypatch):
     address = reverse("clearing-go-on", args=[clearing.pk])
     content = operator.post(address, follow=True).content.decode()
 
-    assert "Broken off: database is locked" in content
-    assert "Go on" in content
+    assert "Interrupted: database is locked" in content
+    assert "Continue" in content
 
 
 def restore_all(client: Client, clearing: Clearing, **form: Any) -> Any:
@@ -305,7 +319,7 @@ def test_restore_all_shows_progress_and_redirects_to_the_report(operator: Client
 
     content = operator.get(address).content.decode()
     assert "Restored 2 threads." in content
-    assert "1 could not be restored: The thread &#x27;b&#x27; is there again." in content
+    assert "1 could not be restored: Thread &#x27;b&#x27; exists again." in content
     assert [entry.change_message for entry in LogEntry.objects.all()] == ["Restored 2 threads."]
 
 
@@ -317,7 +331,7 @@ def test_abandoned_restore_continues_and_tries_failures_again_last(operator: Cli
     address = reverse("clearing-restore", args=[clearing.pk])
 
     contents = [operator.post(address, follow=True).content.decode() for _ in range(3)]
-    assert ["is there again" in content for content in contents] == [True, True, True]
+    assert ["exists again" in content for content in contents] == [True, True, True]
     assert restored_threads() == ["a", "b", "c"]
 
     service.delete_by_thread_id("a")
@@ -335,7 +349,7 @@ def test_broken_off_restore_shows_the_error(operator: Client, monkeypatch):
 
     address = restore_all(operator, clearing)["HX-Redirect"]
 
-    assert "Broken off: database is locked" in operator.get(address).content.decode()
+    assert "Interrupted: database is locked" in operator.get(address).content.decode()
     assert clearing.threads.restorable().count() == 1
 
 
@@ -370,8 +384,8 @@ def test_recreated_thread_is_replaced_only_on_request(operator: Client, store):
     address = reverse("clearing-restore", args=[row.clearing_id])
 
     content = operator.post(address, {"thread": row.pk}, follow=True).content.decode()
-    assert "is there again" in content
-    assert "Came back" in content
+    assert "exists again" in content
+    assert "Reappeared" in content
     assert TaskRecord.objects.get().final_response == "new"
 
     page = operator.get(reverse("clearing", args=[row.clearing_id]))
@@ -381,10 +395,10 @@ def test_recreated_thread_is_replaced_only_on_request(operator: Client, store):
         "seen": page.context["rows"][0][1].fingerprint,
     }
     content = operator.post(address, form, follow=True).content.decode()
-    assert "What is there now is running." in content
+    assert "The current thread is running." in content
     service.save_snapshot(snapshot(final_response="newer"))
     content = operator.post(address, {**form, "with_running": "on"}, follow=True).content.decode()
-    assert "has changed since you looked at it" in content
+    assert "has changed since you opened the page" in content
     assert TaskRecord.objects.get().final_response == "newer"
 
     page = operator.get(reverse("clearing", args=[row.clearing_id]))
@@ -519,7 +533,7 @@ def test_list_confirmation_and_admin_count_the_same_states(admin_client: Client)
     assert {s.name: s.count for s in states if s.count != "0"} == {
         **{"": "3", "running": "1", "stalled": "1", "completed": "1"}
     }
-    assert "of which <b>1 running and 1 stalled</b>" in confirmation
+    assert "including <b>1 running and 1 stalled</b>" in confirmation
     assert "status-stalled" in confirmation
     for name, ids in {"running": ["fresh"], "stalled": ["silent"], "completed": ["over"]}.items():
         page = admin_client.get(f"/admin/tasks/taskrecord/?status={name}")

@@ -232,7 +232,7 @@ def test_too_large_thread_is_not_cleared_and_has_a_reason(store, monkeypatch):
     clearing = lifecycle.clear(["large", "small"], lifecycle.Actor(Source.CODE))
 
     assert (clearing.cleared, clearing.kept) == (1, 1)
-    assert "no more than 100.0 KB can be cleared" in clearing.threads.get(fate="kept").why
+    assert "the limit for clearing here is 100.0 KB" in clearing.threads.get(fate="kept").why
     assert TaskRecord.objects.get().pk == "large"
 
 
