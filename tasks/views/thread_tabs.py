@@ -33,12 +33,14 @@ SHORT_COLUMNS = tuple(name for name in TaskRow._fields if name not in STORED_TEX
 
 @dataclass(frozen=True)
 class Pager:
-    """Where the adjacent pages start, and how many entries there are before and after this page."""
+    """Where the adjacent pages start, how many entries are before and after, and the outermost."""
 
     earlier: int | None
     earlier_count: int
     later: int | None
     later_count: int
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Search:
 @dataclass(frozen=True)
 class TranscriptTab:
     entry_query: ClassVar = "message"
+    entry_name: ClassVar = "message"
 
     entries: Sequence[tuple[Message, Step | None]]
     pager: Pager
@@ -82,6 +85,7 @@ class TranscriptTab:
 @dataclass(frozen=True)
 class CheckpointsTab:
     entry_query: ClassVar = "show=checkpoints&step"
+    entry_name: ClassVar = "step"
 
     entries: Sequence[tuple[Step, Message | None]]
     pager: Pager
@@ -90,6 +94,7 @@ class CheckpointsTab:
 @dataclass(frozen=True)
 class ResumeTab:
     entry_query: ClassVar = "show=resume&turn"
+    entry_name: ClassVar = "turn"
 
     entries: Sequence[resume.Turn]
     pager: Pager
@@ -244,4 +249,6 @@ def _pager(page: paging.Page, numbers: Sequence[int]) -> Pager:
         earlier_count=page.start,
         later=numbers[page.end] if page.has_later else None,
         later_count=page.count - page.end,
+        first=numbers[0] if numbers else 0,
+        last=numbers[-1] if numbers else 0,
     )

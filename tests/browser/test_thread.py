@@ -194,6 +194,20 @@ def test_timeline_supports_arrow_keys(page: webdriver.Chrome, site: Site):
     wait(page).until(lambda b: current_title(b) == "STEP 2")
 
 
+def test_keys_jump_to_the_end_and_the_beginning(page: webdriver.Chrome, site: Site):
+    show(page, site, "id=long")
+    last = page.execute_script("return document.querySelector('.to-end').hash")
+
+    press(page, "G")
+    wait(page).until(lambda b: b.current_url.endswith(last))
+    wait(page).until(lambda b: is_in_view(b, last))
+    press(page, "g")
+    assert page.current_url.endswith(last)
+    press(page, "g")
+    wait(page).until(lambda b: b.current_url.endswith("message=1#message-1"))
+    wait(page).until(lambda b: is_in_view(b, "#message-1"))
+
+
 def test_failure_and_resume_state_are_three_clicks_away(page: webdriver.Chrome, site: Site):
     page.get(f"{site.origin}/?status=failed&q=failing")
     one(page, ".list .title").click()
@@ -268,7 +282,7 @@ def test_link_to_a_message_opens_its_piece(page: webdriver.Chrome, site: Site):
     show(page, site, "id=long&message=150#message-150")
 
     wait(page).until(lambda b: is_in_view(b, "#message-150"))
-    one(page, ".earlier a").click()
+    one(page, ".earlier a[hx-get]").click()
     wait(page).until(lambda b: every(b, "#message-61"))
 
 
