@@ -268,6 +268,26 @@ def test_keys_navigate_the_list(page: webdriver.Chrome):
     assert focused(page).startswith("Task 1:")  # the thread after the opened one
 
 
+def test_rows_are_selected_with_a_key_and_with_shift(page: webdriver.Chrome):
+    boxes = every(page, "input[name=thread]")[:5]
+
+    press(page, "j", "x", "j", "j", "x")
+    assert [box.is_selected() for box in boxes] == [True, False, True, False, False]
+    press(page, "x")
+    boxes[1].click()
+    ActionChains(page).key_down(Keys.SHIFT).click(boxes[4]).key_up(Keys.SHIFT).perform()
+    assert [box.is_selected() for box in boxes] == [True, True, True, True, True]
+    assert one(page, "#clear-selected").text == "Clear selected (5)…"
+
+
+def test_row_opens_its_thread(page: webdriver.Chrome):
+    title = texts(page, ".list .title")[1]
+
+    one(page, ".list tbody tr:nth-child(2) td.model").click()
+
+    wait(page).until(lambda b: title in b.title)
+
+
 def test_keys_can_be_disabled(page: webdriver.Chrome):
     press(page, "?")
     one(page, "#keys-on").click()

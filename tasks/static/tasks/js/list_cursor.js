@@ -20,7 +20,22 @@ document.addEventListener("click", (event) => {
   if (row) history.replaceState({ ...history.state, opened: row.id }, "");
 });
 
+// A click anywhere in a row opens its thread, unless it selects text.
+document.addEventListener("click", (event) => {
+  const row = event.target.closest(".list:not(.cleared) tbody tr");
+  if (!row || event.target.closest("a, button, input, label, td.select") || getSelection().toString()) return;
+  const { ctrlKey, metaKey, shiftKey } = event;
+  row.querySelector("a.title")?.dispatchEvent(new MouseEvent("click", {
+    ctrlKey, metaKey, shiftKey, bubbles: true, cancelable: true,
+  }));
+});
+
 const search = document.getElementById("search");
 if (search) shortcuts.set("/", () => { search.focus(); search.select(); });
+shortcuts.set("x", () => {
+  const box = document.activeElement.closest(".list tbody tr")?.querySelector("input[name=thread]");
+  if (!box) return false;
+  box.click();
+});
 shortcuts.set("j", () => moveCursor(1));
 shortcuts.set("k", () => moveCursor(-1));

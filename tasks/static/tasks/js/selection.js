@@ -14,6 +14,18 @@ function updateSelection() {
   all.indeterminate = count > 0 && !all.checked;
 }
 
+// Shift-click selects, or deselects, all rows from the one clicked before.
+let clicked = null;
+document.addEventListener("click", (event) => {
+  const list = boxes();
+  const [from, to] = [list.indexOf(clicked), list.indexOf(event.target)];
+  if (to < 0) return;
+  if (event.shiftKey && from >= 0) {
+    for (const box of list.slice(Math.min(from, to), Math.max(from, to))) box.checked = event.target.checked;
+  }
+  clicked = event.target;
+});
+
 document.addEventListener("change", (event) => {
   if (event.target.id === "select-page") for (const box of boxes()) box.checked = event.target.checked;
   updateSelection();
