@@ -89,9 +89,9 @@ def unreachable_rows(using: str | None = None) -> list[str]:
         tasks, checkpoints = transfer_statements.count_unreachable(cursor)
     messages = []
     if tasks:
-        messages.append(f"{tasks} tasks have no text for an id, and are left out.")
+        messages.append(f"Tasks skipped because their IDs are not text: {tasks}.")
     if checkpoints:
-        messages.append(f"{checkpoints} checkpoints have no task, and are left out.")
+        messages.append(f"Checkpoints skipped because they have no task: {checkpoints}.")
     return messages
 
 
@@ -132,7 +132,7 @@ def write_task(task: Task, *, replace: bool = False, using: str | None = None) -
             if replace:  # every deletion removes the task before its checkpoints
                 transfer_statements.delete_task(cursor, task.task_id)
             if not transfer_statements.insert_task(cursor, values, rows):
-                raise TransferError(f"{task.task_id!r} is there with other content")
+                raise TransferError(f"{task.task_id!r} already exists with other content")
     except DataError as error:
         raise TransferError(f"{task.task_id!r} {str(error).splitlines()[0]}") from error
     return perf_counter() - start

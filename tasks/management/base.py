@@ -36,7 +36,7 @@ class Command(BaseCommand):
         except workspace.WorkspaceError as error:
             raise CommandError(one_line(error)) from error
         except Error as error:
-            raise CommandError(f"Broken off: {reason(error)}.") from error
+            raise CommandError(f"Interrupted: {reason(error)}.") from error
 
 
 class NeverOnStore(BaseCommand):

@@ -150,7 +150,7 @@ def test_repair_corrects_the_record_after_a_kill(
 
     output = site.manage("repair_clearings", "--now")
 
-    assert f"{open_count} threads open" in output
+    assert f"{open_count} threads checked" in output
     assert site.record() == dict(zip(THREADS, expected, strict=True))
     remaining = {name: rows for name, rows in site.before.items() if site.record()[name] == KEPT}
     assert site.rows() == remaining
@@ -160,7 +160,7 @@ def test_repair_skips_clearings_under_way(site: Site):
     site.run("-c", PROGRAM, str(ROOT), "after the intent")
 
     assert site.manage("repair_clearings") == (
-        "1 under way in another process, and left alone; see --now.\n"
+        "1 skipped: in progress in another process; see --now.\n"
     )
     assert {fate for fate, _ in site.record().values()} == {"started"}
 

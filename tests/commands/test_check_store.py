@@ -66,7 +66,7 @@ def test_reports_every_problem_of_the_original_store(file, capsys):
     reported = [line for line in lines if not line.startswith("integrity: ")]
     total = 50 + len(lines) - len(reported)
     assert (status, reported[:-1]) == (1, expected)
-    assert f": {total} wrong, " in reported[-1]
+    assert f": {total} problem" in reported[-1]
 
 
 def test_check_modifies_and_creates_no_files(file, capsys):
@@ -325,7 +325,7 @@ def test_healthy_store_has_no_findings(store, capsys):
     service.record_checkpoint(update())
     status, lines = check(capsys)
     assert (status, len(lines)) == (0, 1)
-    assert ": nothing wrong, " in lines[0]
+    assert ": no problems, " in lines[0]
 
 
 @on_both

@@ -76,7 +76,7 @@ def test_clear_threads_only_shows_counts_by_default(threads):
 
     assert len(remaining_ids()) == 4
     assert not Clearing.objects.exists()
-    assert "2 threads would be cleared, none running: 2 tasks, 1 checkpoint," in output
+    assert "2 threads would be cleared, none unfinished: 2 tasks, 1 step," in output
     assert re.search(r"bytes +completed +old\n", output)
 
 
@@ -87,7 +87,7 @@ def test_dry_run_overrides_yes(threads):
 
 
 def test_clear_threads_requires_a_filter(threads):
-    with pytest.raises(CommandError, match="give a filter"):
+    with pytest.raises(CommandError, match="at least one filter"):
         run("clear_threads", "--yes")
 
 
@@ -106,7 +106,7 @@ def test_clear_threads_records_filters_and_reason(threads):
         "weekly",
         Source.COMMAND,
     )
-    assert output.startswith("Cleared 1 thread: 1 task, 0 checkpoints")
+    assert output.startswith("Cleared 1 thread: 1 task, 0 steps")
     assert ThreadArchive.objects.count() == 1
 
 
@@ -130,7 +130,7 @@ def test_clear_threads_reports_a_failure(threads, monkeypatch):
 
     monkeypatch.setattr(service, "delete_by_thread_id", locked)
 
-    with pytest.raises(CommandError, match="Broken off after 0 threads: database is locked"):
+    with pytest.raises(CommandError, match="Interrupted after 0 threads: database is locked"):
         run("clear_threads", "--yes", "--all")
     assert len(remaining_ids()) == 4
 
@@ -166,10 +166,10 @@ def test_commands_of_django_do_not_change_the_store(threads, store, command: str
 
 def test_empty_archive_deletes_old_threads(threads):
     run("clear_threads", "--yes", "--all")
-    assert run("empty_archive") == "0 threads forgotten.\n"
+    assert run("empty_archive") == "Deleted 0 threads from the archive.\n"
     ClearedThread.objects.update(cleared_at=timezone.now() - timedelta(days=31))
 
-    assert run("empty_archive") == "2 threads forgotten.\n"
+    assert run("empty_archive") == "Deleted 2 threads from the archive.\n"
     assert Clearing.objects.get().cleared == 2
 
 
@@ -241,7 +241,7 @@ def test_restore_threads_reports_a_failure(threads, monkeypatch):
     run("clear_threads", "--yes", "--all")
     monkeypatch.setattr(thread_rows, "insert", locked)
 
-    with pytest.raises(CommandError, match="Broken off after 0 threads: database is locked"):
+    with pytest.raises(CommandError, match="Interrupted after 0 threads: database is locked"):
         run("restore_threads", str(Clearing.objects.get().pk))
 
 
@@ -271,7 +271,7 @@ def test_reclaim_space_shrinks_the_file_only_with_vacuum(store, tmp_path, monkey
 
     run("reclaim_space")
     assert disk_space.measure(store) == before
-    assert "given back" in run("reclaim_space", "--vacuum")
+    assert "Reclaimed" in run("reclaim_space", "--vacuum")
 
     after = disk_space.measure(store)
     assert (after.free, after.log) == (0, 0)
@@ -312,7 +312,7 @@ def test_file_of_the_site_shrinks_when_the_archive_is_emptied(store, is_old: boo
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     shrunk = disk_space.measure(site).file < before.file - 900_000
     assert shrunk != is_old
-    assert "given back" in run("reclaim_space", "--site", "--vacuum")
+    assert "Reclaimed" in run("reclaim_space", "--site", "--vacuum")
 
     after = disk_space.measure(site)
     assert (after.free, after.log) == (0, 0)

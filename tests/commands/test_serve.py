@@ -97,7 +97,7 @@ def test_demo_rejects_a_workspace_it_did_not_create(server: Server):
     server.start("--demo", "--workspace", str(server.workspace))
 
     assert server.refusal() == (
-        f"{server.workspace} is no demo: --demo needs a folder that is not there yet."
+        f"{server.workspace} is not a demo: --demo needs a folder that does not exist yet."
     )
     assert dump(server.store_file) == before
 
@@ -251,7 +251,7 @@ def test_serve_rejects_a_port_in_use(server: Server):
 def test_serve_rejects_an_invalid_port(server: Server, port: str):
     server.start(f"--port={port}")
 
-    assert server.refusal() == f"{port} is no port; choose one from 1 to 65535."
+    assert server.refusal() == f"{port} is not a port; choose one from 1 to 65535."
 
 
 def test_serve_rejects_a_missing_workspace(server: Server):

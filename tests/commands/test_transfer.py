@@ -130,7 +130,10 @@ def test_export_selected_threads(store, file):
     assert [line.get("task_id") for line in lines] == [None, "b /ü", None]
     assert lines[0] == {"line": "header", "format": "gloamy tasks", "version": 1}
     assert lines[-1] == {"line": "end", "tasks": 1, "checkpoints": 1}
-    assert (succeeded, error) == (False, "There is no thread 'none'.\nNot everything was exported.")
+    assert (succeeded, error) == (
+        False,
+        "There is no thread 'none'.\nSome threads could not be exported.",
+    )
 
 
 def test_export_to_standard_output(store, file, capfdbinary):
@@ -186,7 +189,7 @@ def test_second_import_writes_nothing(store, file, store_queries):
     fill()
     run("export_threads", file)
     with store_queries() as queries:
-        assert run("import_threads", file) == (True, "3 there already\n", "")
+        assert run("import_threads", file) == (True, "3 already stored\n", "")
     verbs = {query["sql"].split()[0] for query in queries}
     assert verbs <= {"SELECT", "BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"}
 
@@ -199,11 +202,11 @@ def test_different_content_is_rejected_unless_replaced(store, file):
     modified = store_rows(store)
 
     succeeded, out, error = run("import_threads", file)
-    assert (succeeded, out) == (False, "2 there already\n")
-    assert "Line 4: 'telegram_42' is there with other content." in error
+    assert (succeeded, out) == (False, "2 already stored\n")
+    assert "Line 4: 'telegram_42' already exists with other content." in error
     assert store_rows(store) == modified
 
-    assert run("import_threads", file, "--replace")[:2] == (True, "2 there already, 1 imported\n")
+    assert run("import_threads", file, "--replace")[:2] == (True, "2 already stored, 1 imported\n")
     assert store_rows(store) == before
 
 
@@ -224,7 +227,7 @@ def test_interrupted_import_can_be_repeated(store, file, monkeypatch):
         run("import_threads", file)
     monkeypatch.setattr(transfer, "write_task", put)
 
-    assert run("import_threads", file)[:2] == (True, "1 there already, 2 imported\n")
+    assert run("import_threads", file)[:2] == (True, "1 already stored, 2 imported\n")
     assert store_rows(store) == before
 
 
@@ -296,7 +299,7 @@ def test_file_with_spaces_is_imported(store, file):
     run("export_threads", file)
     lines = map(json.loads, file.read_bytes().splitlines())
     file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    assert run("import_threads", file) == (True, "3 there already\n", "")
+    assert run("import_threads", file) == (True, "3 already stored\n", "")
 
 
 @pytest.mark.parametrize("missing", [1, 60, 700])
@@ -306,7 +309,7 @@ def test_truncated_file_is_reported(store, file, missing):
     file.write_bytes(file.read_bytes()[: -50 - missing])
     succeeded, _, error = run("import_threads", file)
     assert not succeeded
-    assert "The file was cut off: its last line is missing." in error
+    assert "The file is truncated: its last line is missing." in error
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"line":"header","format":"x","version":1}', "PK\x03"])
@@ -314,7 +317,7 @@ def test_other_file_formats_are_rejected(store, file, text):
     file.write_text(text)
     succeeded, _, error = run("import_threads", file)
     assert not succeeded
-    assert "This is no export" in error or "cut off" in error
+    assert "This is not an export" in error or "truncated" in error
 
 
 def test_pipe_is_rejected_without_waiting_for_a_writer(store, file):
@@ -322,7 +325,7 @@ def test_pipe_is_rejected_without_waiting_for_a_writer(store, file):
     succeeded, _, error = run("import_threads", file)
     assert (succeeded, error) == (
         False,
-        f"{file} is no regular file. To read a pipe, redirect it to this.",
+        f"{file} is not a regular file. Redirect it to standard input.",
     )
 
 
@@ -352,10 +355,10 @@ def test_values_json_cannot_hold_are_reported_and_skipped(store, file):
     succeeded, _, error = run("export_threads", file)
     assert not succeeded
     assert error.splitlines() == [
-        "Left out: b'a\\xff' field task_id: Expected `str`, got `bytes`.",
-        "Left out: 'blob' field model: Expected `str`, got `bytes`.",
-        "1 tasks have no text for an id, and are left out.",
-        "Not everything was exported.",
+        "Skipped: b'a\\xff' field task_id: Expected `str`, got `bytes`.",
+        "Skipped: 'blob' field model: Expected `str`, got `bytes`.",
+        "Tasks skipped because their IDs are not text: 1.",
+        "Some threads could not be exported.",
     ]
     assert json.loads(file.read_bytes().splitlines()[-1])["tasks"] == 2
 
@@ -417,7 +420,7 @@ def test_killed_import_can_be_repeated(store, file, tmp_path):
         count = count_tasks(url)
         result = run_python("manage.py", "import_threads", str(file), **own)
         assert (result.stdout, result.stderr) == (
-            f"{count} there already, {60 - count} imported\n",
+            f"{count} already stored, {60 - count} imported\n",
             "",
         )
         assert run_python("manage.py", "export_threads", str(exported), **own).returncode == 0
@@ -494,7 +497,7 @@ def test_copy_to_another_database_and_back(store, kind, tmp_path, other):
         source, target, summary = out.splitlines()
         copy = tmp_path / "copy.db"
         assert not copy.exists() or stat.S_IMODE(copy.stat().st_mode) == 0o600
-        assert (succeeded, summary) == (True, "The two are the same.")
+        assert (succeeded, summary) == (True, "The stores are identical.")
         assert source.removeprefix("source") == target.removeprefix("target")
         empty(store)
         succeeded, out_back, _ = run("copy_store", "--from", url)
@@ -524,7 +527,7 @@ def test_copy_from_sqlite_to_postgresql_and_back(store, tmp_path, other, monkeyp
         assert (succeeded, out_back) == (True, out)
         assert re.fullmatch(
             r"source: (3 tasks [0-9a-f]{32}, 3 checkpoints [0-9a-f]{32})\n"
-            r"target: \1\nThe two are the same\.\n",
+            r"target: \1\nThe stores are identical\.\n",
             out_back,
         )
     assert store_rows(sqlite) == before
@@ -550,7 +553,7 @@ def test_copy_reports_differences(store, tmp_path, other, monkeypatch, statement
     monkeypatch.setattr(transfer, "unreachable_rows", modify_target)
     succeeded, out, error = run("copy_store", "--to", f"sqlite:///{tmp_path}/copy.db")
     source, target = out.splitlines()
-    assert (succeeded, error) == (False, "The two differ.")
+    assert (succeeded, error) == (False, "The stores differ.")
     assert source.removeprefix("source") != target.removeprefix("target")
 
 
@@ -561,7 +564,7 @@ def test_copy_rejects_a_target_with_extra_tasks_unless_replaced(store, tmp_path,
     empty(store)
     task("another")
     succeeded, _, error = run("copy_store", "--to", url)
-    assert (succeeded, error) == (False, "The target holds other tasks, such as ''; see --replace.")
+    assert (succeeded, error) == (False, "The target has other tasks, such as ''; see --replace.")
     assert run("copy_store", "--to", url, "--replace")[0]
     assert run("copy_store", "--from", url)[0]
     assert [row["task_id"] for row in rows(store, "task_records")] == ["another"]

@@ -78,7 +78,7 @@ def assert_no_http_2(server: Server) -> None:
 def test_serve_prints_no_link_with_no_link_option(server: Server):
     process = server.start("--no-link")
     printed = ""
-    while "Ctrl-C stops the server." not in printed:
+    while "Press Ctrl-C to stop." not in printed:
         line = process.stdout.readline() if process.stdout else ""
         assert line, server.stop()
         printed += line
@@ -115,7 +115,7 @@ def test_serve_prints_links_for_its_public_address(server: Server):
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
-        ({"SITE_URL": "https://a.example"}, "SITE_URL has https, which this server leaves to a"),
+        ({"SITE_URL": "https://a.example"}, "SITE_URL uses https, which requires a proxy"),
         ({"SITE_URL": "a.example"}, "SITE_URL: use an address such as https://tasks"),
         ({"SITE_URL": "https://*"}, "SITE_URL: use an address such as https://tasks"),
         ({"TRUSTED_PROXY": "0.0.0.0/0"}, "TRUSTED_PROXY: name the proxy; this would trust"),

@@ -301,7 +301,7 @@ def test_index_that_cannot_be_used_is_built_again(build, tmp_path: Path, damage:
     result = build()
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == "The index has all 2 tasks of the store.\n"
+    assert result.stdout == "The index has all 2 tasks in the store.\n"
     assert file.stat().st_mode & 0o777 == 0o600
 
 
@@ -327,7 +327,7 @@ def test_two_processes_build_the_same_index(build):
         results = [future.result() for future in [pool.submit(build) for _ in range(3)]]
 
     assert [result.stderr for result in results] == ["", "", ""]
-    assert {result.stdout for result in results} == {"The index has all 2 tasks of the store.\n"}
+    assert {result.stdout for result in results} == {"The index has all 2 tasks in the store.\n"}
 
 
 @only_sqlite

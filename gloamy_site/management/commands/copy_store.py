@@ -13,17 +13,17 @@ from tasks.store import workspace
 
 
 class Command(base.Command):
-    help = "Copy the whole store to another database, or from one, and compare the two."
+    help = "Copy the whole store to or from another database, and compare the two."
     requires = ()  # the target is created
 
     def add_arguments(self, parser: CommandParser) -> None:
         direction = parser.add_mutually_exclusive_group(required=True)
-        direction.add_argument("--to", metavar="URL", help="sqlite:// or postgres:// address")
-        direction.add_argument("--from", metavar="URL", help="sqlite:// or postgres:// address")
+        direction.add_argument("--to", metavar="URL", help="sqlite:// or postgres:// URL")
+        direction.add_argument("--from", metavar="URL", help="sqlite:// or postgres:// URL")
         parser.add_argument(
             "--replace",
             action="store_true",
-            help="make the target the same: replace tasks that differ, delete those it has alone",
+            help="make the target identical: replace tasks that differ, delete extra ones",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -56,8 +56,8 @@ class Command(base.Command):
         progress.clear()
         self.stdout.write(f"source: {expected}\ntarget: {actual}")
         if progress.failures or str(expected) != str(actual):
-            raise CommandError("The two differ.")
-        self.stdout.write("The two are the same.")
+            raise CommandError("The stores differ.")
+        self.stdout.write("The stores are identical.")
 
 
 def _delete_extra_tasks(source: str, target: str, replace: bool) -> None:
@@ -66,7 +66,7 @@ def _delete_extra_tasks(source: str, target: str, replace: bool) -> None:
         if transfer.task_exists(task_id, source):
             continue
         if not replace:
-            raise CommandError(f"The target holds other tasks, such as {task_id!r}; see --replace.")
+            raise CommandError(f"The target has other tasks, such as {task_id!r}; see --replace.")
         transfer.delete_task(task_id, target)
 
 
@@ -78,12 +78,12 @@ def _copy_tasks(source: str, target: str, replace: bool, progress: Progress) -> 
             if (original := transfer.read_task(task_id, source)) is not None:
                 task = transfer.storable_task(original, target)
                 if task != original:
-                    progress.warn(f"{original.task_id!r}: U+FFFD stands for each NUL in a text.")
+                    progress.warn(f"{original.task_id!r}: each NUL was replaced by U+FFFD.")
                 totals.add(task)
                 seconds = transfer.write_task(task, replace=replace, using=target)
                 progress.warn(transfer.lock_warning(original, seconds, target))
         except TransferError as error:
-            progress.failed(f"Left out: {error}.")
+            progress.failed(f"Skipped: {error}.")
         progress.show(totals.tasks, f"{totals.tasks} tasks")
     return totals
 

@@ -35,7 +35,7 @@ MAX_HEADER_SIZE = 128 * 1024  # bytes in all headers, including a URL of up to 6
 
 
 class Command(base.Command):
-    help = "Set everything up, print a sign-in link, and run the task browser."
+    help = "Set everything up, print a sign-in link, and run the site."
     requires = ()
     requires_system_checks = ()
 
@@ -45,12 +45,12 @@ class Command(base.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         # manage.py also parses some of these options, because the settings depend on them.
-        parser.add_argument("--workspace", help="folder of the agent (~/.gloamy/workspace)")
-        parser.add_argument("--demo", action="store_true", help="open made-up threads instead")
+        parser.add_argument("--workspace", help="the agent's folder (~/.gloamy/workspace)")
+        parser.add_argument("--demo", action="store_true", help="show sample threads instead")
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
         parser.add_argument("--port", type=int, default=8765, help="port to listen on (8765)")
         parser.add_argument(
-            "--no-link", action="store_true", help="print no sign-in link, where a log keeps it"
+            "--no-link", action="store_true", help="print no sign-in link, if output is logged"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -97,7 +97,7 @@ class Command(base.Command):
             f"gloamy tasks shows {workspace.location()} at {address}\n\n"
             f"{link}"
             f"To sign in with a password: {manage} changepassword {user.get_username()}\n"
-            f"{read_only}{warning}Ctrl-C stops the server."
+            f"{read_only}{warning}Press Ctrl-C to stop."
         )
 
 
@@ -133,15 +133,15 @@ def _check_options(options: dict[str, Any]) -> None:
     """Raise WorkspaceError if the command's options conflict with the settings."""
     folder = options["workspace"]
     if folder and Path(folder).expanduser().resolve() != settings.WORKSPACE.resolve():
-        raise workspace.WorkspaceError(f"{folder} is not opened: start `manage.py serve` itself.")
+        raise workspace.WorkspaceError(f"Cannot open {folder}: run `manage.py serve` directly.")
     if settings.IS_HTTPS and not settings.TRUSTED_PROXY:
         raise workspace.WorkspaceError(
-            "SITE_URL has https, which this server leaves to a proxy: set TRUSTED_PROXY to its"
-            " address, such as 127.0.0.1."
+            "SITE_URL uses https, which requires a proxy: set TRUSTED_PROXY to its address, such as"
+            " 127.0.0.1."
         )
     if options["demo"] and not (settings.WORKSPACE / DEMO_MARKER).exists():
         raise workspace.WorkspaceError(
-            f"{settings.WORKSPACE} is no demo: --demo needs a folder that is not there yet."
+            f"{settings.WORKSPACE} is not a demo: --demo needs a folder that does not exist yet."
         )
 
 
@@ -162,9 +162,9 @@ def _set_up() -> str:
 def _check_address(host: str, port: int) -> None:
     """Raise WorkspaceError unless the server can listen on this host and port."""
     if not host:
-        raise workspace.WorkspaceError("--host names no address.")
+        raise workspace.WorkspaceError("--host must be an address.")
     if not 0 < port < 65_536:
-        raise workspace.WorkspaceError(f"{port} is no port; choose one from 1 to 65535.")
+        raise workspace.WorkspaceError(f"{port} is not a port; choose one from 1 to 65535.")
     try:
         [(family, kind, *_, address), *_] = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -12,12 +12,12 @@ DEFAULT_SERVER = settings.SITE_URL or "http://127.0.0.1:8765"
 
 
 class Command(base.Command):
-    help = "Print a link that signs a person in once, within a few minutes."
+    help = "Print a one-time sign-in link, valid for a few minutes."
     requires = (workspace.require_site,)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("username", nargs="?", help="(the first administrator)")
-        parser.add_argument("--server", default=DEFAULT_SERVER, help=f"({DEFAULT_SERVER})")
+        parser.add_argument("username", nargs="?", help="(default: the first administrator)")
+        parser.add_argument("--server", default=DEFAULT_SERVER, help=f"(default: {DEFAULT_SERVER})")
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = self.user(options["username"])

@@ -12,13 +12,17 @@ from tasks.store.workspace import location
 
 
 class Command(base.Command):
-    help = "Report what is wrong with the store, and where. Changes nothing; ends with 1 if any is."
+    help = (
+        "Report problems in the store and where they are, without changing anything. Exits with 1"
+        " if there are any."
+    )
     requires = ()
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help="one JSON object a line")
-        parser.add_argument("--limit", type=int, default=20, help="findings told of a kind (20)")
+        parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+        limit_help = "findings to show of each kind (default: %(default)s)"
+        parser.add_argument("--limit", type=int, default=20, help=limit_help)
 
     def handle(self, *args: Any, **options: Any) -> None:
         format_line = _json_line if options["json"] else _plain_line
@@ -31,7 +35,8 @@ class Command(base.Command):
             if more := max(0, count - options["limit"]):
                 self.stdout.write(format_line(Finding(kind, f"and {more} more", wrong=is_wrong)))
         wrong = sum(count for (_, is_wrong), count in counts.items() if is_wrong)
-        summary = f"{location()}: {wrong or 'nothing'} wrong, {counts.total() - wrong} notes"
+        problems = f"{wrong or 'no'} problem{'' if wrong == 1 else 's'}"
+        summary = f"{location()}: {problems}, {counts.total() - wrong} notes"
         self.stdout.write(format_line(Finding("summary", summary, wrong=bool(wrong))))
         if wrong:
             raise SystemExit(1)

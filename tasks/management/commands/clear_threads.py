@@ -32,7 +32,7 @@ def age(text: str) -> timedelta:
     """Parse an age such as 30d or 12h."""
     match = re.fullmatch(r"(\d{1,6})([mhdw])", text, re.ASCII)
     if not match:
-        raise ArgumentTypeError(f"{text!r} is no age such as 30d, 12h, 45m or 2w")
+        raise ArgumentTypeError(f"{text!r} is not an age such as 30d, 12h, 45m or 2w")
     return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
@@ -42,35 +42,36 @@ def _count(number: int, noun: str) -> str:
 
 class Command(base.Command):
     help = (
-        "Clear the threads that pass all the filters, whole and into the archive. Without --yes"
-        " nothing is cleared: the numbers are shown. Threads that have not finished are left out"
-        " unless --running is given. Ends with 0 where all was done, with 1 where something went"
-        " wrong."
+        "Clear the threads that match all filters, moving them into the archive. Without --yes,"
+        " only show what would be cleared. Unfinished threads are skipped unless --running is"
+        " given. Exits with 1 if anything failed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--thread", action="append", default=[], help="this thread; repeatable")
-        parser.add_argument("--status", choices=TaskStatus.values, help="as stored")
-        parser.add_argument("--older-than", type=age, metavar="AGE", help="not active for 30d, 12h")
+        thread_help = "only this thread (repeatable)"
+        parser.add_argument("--thread", action="append", default=[], help=thread_help)
+        parser.add_argument("--status", choices=TaskStatus.values, help="stored status")
+        age_help = "inactive for this long, such as 30d or 12h"
+        parser.add_argument("--older-than", type=age, metavar="AGE", help=age_help)
         for name in ("channel", "provider", "model"):
-            parser.add_argument(f"--{name}", help="of the latest task")
-        parser.add_argument("--stalled", action="store_true", help="running and silent")
-        parser.add_argument("--cannot-resume", action="store_true", help="no turn is left")
-        parser.add_argument("--all", action="store_true", help="where no other filter is given")
-        parser.add_argument("--running", action="store_true", help="also unfinished threads")
-        parser.add_argument("--yes", action="store_true", help="clear them")
+            parser.add_argument(f"--{name}", help=f"{name} of the latest task")
+        parser.add_argument("--stalled", action="store_true", help="running but inactive")
+        parser.add_argument("--cannot-resume", action="store_true", help="no history left")
+        parser.add_argument("--all", action="store_true", help="all threads")
+        parser.add_argument("--running", action="store_true", help="include unfinished threads")
+        parser.add_argument("--yes", action="store_true", help="clear the threads")
         parser.add_argument(
             "--dry-run", action="store_true", help="only show what would be cleared"
         )
-        parser.add_argument("--erase", action="store_true", help="keep no archive, overwrite")
-        parser.add_argument("--reason", default="", help="kept on record")
+        parser.add_argument("--erase", action="store_true", help="delete permanently")
+        parser.add_argument("--reason", default="", help="reason to record")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["yes"] and settings.TASKS_READ_ONLY:
             raise CommandError("The store is read-only: nothing can be cleared.")
         filters = self.filters(options)
         if not filters and not options["all"]:
-            raise CommandError("Say which threads: give a filter, or --all.")
+            raise CommandError("Specify at least one filter, or --all.")
         if options["yes"] and not options["dry_run"]:
             self.clear(self.plan(options), options, filters)
         else:
@@ -112,9 +113,9 @@ class Command(base.Command):
         at_least = "" if confirmation.is_measured else "at least "
         self.stdout.write(
             f"{_count(confirmation.count, 'thread')} would be cleared,"
-            f" {confirmation.unfinished_text or 'none running'}:"
+            f" {confirmation.unfinished_text or 'none unfinished'}:"
             f" {_count(confirmation.tasks, 'task')},"
-            f" {_count(confirmation.checkpoints, 'checkpoint')},"
+            f" {_count(confirmation.checkpoints, 'step')},"
             f" {at_least}{plain_size(confirmation.size)}."
         )
         for thread in sorted(confirmation.threads, key=lambda t: -(t.size or 0))[:LARGEST]:
@@ -122,8 +123,8 @@ class Command(base.Command):
             self.stdout.write(f"  {size:>10}  {status:10}  {printable(thread.thread_id)}")
         for thread, seconds in confirmation.slow[:LARGEST]:
             name = printable(thread.thread_id)
-            self.stdout.write(f"While {name} is deleted, a live agent waits about {seconds:.1f} s.")
-        self.stdout.write("Nothing was cleared. Give --yes to clear them.")
+            self.stdout.write(f"Clearing {name} blocks a running agent for about {seconds:.1f} s.")
+        self.stdout.write("Nothing was cleared. Add --yes to clear these threads.")
 
     def clear(self, threads: list[ClearedThread], options: dict[str, Any], filters: str) -> None:
         actor = Actor(Source.COMMAND, name=_user_name(), address=socket.gethostname())
@@ -137,7 +138,7 @@ class Command(base.Command):
         self.run(clearing)
         self.stdout.write(
             f"{clearing}: {_count(clearing.tasks, 'task')},"
-            f" {_count(clearing.checkpoints, 'checkpoint')}, {plain_size(clearing.size)}."
+            f" {_count(clearing.checkpoints, 'step')}, {plain_size(clearing.size)}."
         )
         for thread in clearing.threads.filter(fate=Fate.KEPT)[:LARGEST]:
             self.stderr.write(one_line(f"Kept {printable(thread.thread_id)}: {thread.why}"))
@@ -152,7 +153,7 @@ class Command(base.Command):
             lifecycle.cancel(clearing)
             raise
         except (Error, lifecycle.BusyError) as error:
-            message = f"Broken off after {clearing.cleared} threads: {error}"
+            message = f"Interrupted after {clearing.cleared} threads: {error}"
             raise CommandError(one_line(message)) from error
         finally:
             progress.clear()

@@ -12,18 +12,18 @@ from tasks.store import workspace
 
 class Command(base.Command):
     help = (
-        "Forget the archived threads that were cleared longer ago than they are kept; they cannot"
-        " be restored any more. The record of who cleared what stays."
+        "Delete expired threads from the archive, so that they can no longer be restored. The"
+        " record of who cleared what is kept."
     )
     requires = (workspace.require_site,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         days = settings.ARCHIVE_RETENTION.days
-        parser.add_argument("--older-than", type=age, help=f"another age than {days}d, such as 0d")
-        parser.add_argument("--clearing", type=int, help="only of the clearing with this number")
+        parser.add_argument("--older-than", type=age, help=f"minimum age (default: {days}d)")
+        parser.add_argument("--clearing", type=int, help="only threads of this clearing")
 
     def handle(self, *args: Any, **options: Any) -> None:
         pk = options["clearing"]
         clearings = Clearing.objects.filter(pk=pk) if pk else None
         count = retention.empty_archive(options["older_than"], clearings)
-        self.stdout.write(f"{count} threads forgotten.")
+        self.stdout.write(f"Deleted {count} threads from the archive.")

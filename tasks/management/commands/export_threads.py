@@ -18,12 +18,12 @@ from tasks.store import workspace
 
 
 class Command(base.Command):
-    help = "Write threads to a file of JSON Lines, exactly as they are stored."
+    help = "Export threads to a JSON Lines file, exactly as stored."
     requires = (workspace.require_store,)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", nargs="?", default="-", help="(standard output)")
-        parser.add_argument("--thread", action="append", help="only this one; may be repeated")
+        parser.add_argument("file", nargs="?", default="-", help="(default: standard output)")
+        parser.add_argument("--thread", action="append", help="only this thread (repeatable)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -38,7 +38,7 @@ class Command(base.Command):
         except TransferError as error:
             raise CommandError(f"{error}.") from error
         if failures:
-            raise CommandError("Not everything was exported.")
+            raise CommandError("Some threads could not be exported.")
 
     def export(self, file: IO[bytes], threads: list[str] | None) -> int:
         progress = Progress(self.stderr, None if threads else transfer.count_tasks())
@@ -51,7 +51,7 @@ class Command(base.Command):
                     totals.tasks += 1
                     totals.checkpoints += len(task.checkpoints)
             except TransferError as error:
-                progress.failed(f"Left out: {error}.")
+                progress.failed(f"Skipped: {error}.")
             progress.show(totals.tasks, f"{totals.tasks} tasks")
         _write(file, totals)
         for message in () if threads else transfer.unreachable_rows():

@@ -15,13 +15,13 @@ from tasks.store import workspace
 
 
 class Command(base.Command):
-    help = "Store the threads of a file that export_threads wrote; what is there already stays."
+    help = "Import threads from a file written by export_threads. Existing tasks are kept."
     requires = ()  # a new store is created
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", nargs="?", default="-", help="(standard input)")
+        parser.add_argument("file", nargs="?", default="-", help="(default: standard input)")
         parser.add_argument("--dry-run", action="store_true", help="only check the file")
-        replace_help = "also tasks that are there with other content"
+        replace_help = "replace existing tasks that differ"
         parser.add_argument("--replace", action="store_true", help=replace_help)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -34,7 +34,7 @@ class Command(base.Command):
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}.") from error
         if failures:
-            raise CommandError("Not every line is good; the good ones were taken.")
+            raise CommandError("Some lines are invalid. The valid ones were imported.")
 
     def import_lines(self, file: IO[bytes], options: dict[str, Any]) -> int:
         progress = Progress(self.stderr, _file_size(file))
@@ -51,11 +51,11 @@ class Command(base.Command):
                 end = parsed if isinstance(parsed, End) else None
             except TransferError as error:
                 if number == 1:
-                    raise CommandError(f"This is no export of threads: {error}.") from error
+                    raise CommandError(f"This is not an export of threads: {error}.") from error
                 progress.failed(f"Line {number}: {error}.")
             progress.show(bytes_read, f"{results.total()} tasks")
         if end is None:
-            progress.failed("The file was cut off: its last line is missing.")
+            progress.failed("The file is truncated: its last line is missing.")
         progress.clear()
         summary = ", ".join(f"{count} {result}" for result, count in results.items())
         self.stdout.write(summary or "0 tasks")
@@ -68,15 +68,15 @@ def _import(task: Task, options: dict[str, Any], progress: Progress) -> str:
         return "valid"
     seconds = transfer.write_task(task, replace=options["replace"])
     progress.warn(transfer.lock_warning(task, seconds))
-    return "imported" if seconds else "there already"
+    return "imported" if seconds else "already stored"
 
 
 def _check_order(line: Any, number: int) -> None:
     """Raise TransferError unless the line is a valid header and is the first line of the file."""
     if number > 1:
-        raise TransferError("only a task, or the last line once, may stand here")
+        raise TransferError("expected a task, or the last line once")
     if line != Header():
-        raise TransferError(f"its first line is not that of version {VERSION}")
+        raise TransferError(f"its first line is not that of format version {VERSION}")
 
 
 def _file_size(file: IO[bytes]) -> int | None:
@@ -91,5 +91,5 @@ def _open(name: str) -> AbstractContextManager[IO[bytes]]:
             raise CommandError("Standard input is a device: name a file, or redirect one.")
         return nullcontext(sys.stdin.buffer)
     if not stat.S_ISREG(os.stat(name).st_mode):
-        raise CommandError(f"{name} is no regular file. To read a pipe, redirect it to this.")
+        raise CommandError(f"{name} is not a regular file. Redirect it to standard input.")
     return open(name, "rb")

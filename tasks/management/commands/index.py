@@ -25,8 +25,8 @@ CACHE_SIZE = 200_000  # kilobytes
 
 class Command(base.Command):
     help = (
-        "Build the index that lists and searches use, as pages otherwise do in the background, and"
-        " compare all of it with the store. The store is only read."
+        "Build the index for lists and searches, which pages otherwise build in the background, and"
+        " compare it with the store. The store is only read."
     )
     requires = (workspace.require_store,)
 
@@ -70,7 +70,7 @@ class Command(base.Command):
                 other.wait()
         progress.clear()
         following.compare_all()
-        self.stdout.write(f"The index has all {IndexedTask.objects.count():,} tasks of the store.")
+        self.stdout.write(f"The index has all {IndexedTask.objects.count():,} tasks in the store.")
 
     def _index_texts(self, part: int, parts: int) -> None:
         _enlarge_cache()

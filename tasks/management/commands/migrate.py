@@ -12,14 +12,14 @@ from tasks.models import TaskRecord
 from tasks.store import own_index, workspace
 
 LATER = (
-    "The store's index is left for later, since a program that has the store open would have to"
-    " wait. Stop the agents and run `manage.py migrate`; until then, the lists of a large store"
-    " load more slowly while agents write."
+    "The store's index was not created, because another program has the store open and would be"
+    " blocked. Stop the agents and run `manage.py migrate`. Until then, lists of a large store load"
+    " more slowly while agents write."
 )
 
 
 class Command(base.Command, migrate.Command):
-    help = "Bring both databases up to date: the site's own, and the agent's task store."
+    help = "Migrate both databases: the site's own and the agent's task store."
     requires = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -48,7 +48,7 @@ class Command(base.Command, migrate.Command):
         workspace.check_databases()
         targets = [{"database": DEFAULT_DB_ALIAS}]
         if settings.TASKS_READ_ONLY:
-            self.stderr.write("The store is read-only, and left as it is.")
+            self.stderr.write("The store is read-only and was not migrated.")
         elif options["app_label"] in (None, "tasks"):
             store = workspace.store_connection().alias
             targets.append({"database": store, "app_label": "tasks"})

@@ -17,20 +17,19 @@ from tasks.store.daemon import daemon
 
 class Command(base.Command):
     help = (
-        "Tell how much room the store takes. Clearing makes room inside its file, which new threads"
-        " use; the file itself becomes smaller only with --vacuum, which gives way to any program"
-        " that has the store open, such as an agent. The site's"
-        " file becomes smaller by itself when archived threads are restored or forgotten; one that"
-        " an earlier version made does so after --site --vacuum, which is needed once."
+        "Show how much space the store takes. Clearing frees space inside its file for new threads;"
+        " the file itself shrinks only with --vacuum, which gives way to any program that has the"
+        " store open, such as an agent. The site's file shrinks by itself when archived threads are"
+        " restored or deleted; one from an earlier version does so once --site --vacuum has run."
     )
     requires = ()  # only the database that is asked for
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--vacuum", action="store_true", help="rewrite the file without it")
+        parser.add_argument("--vacuum", action="store_true", help="return free space to the disk")
         parser.add_argument(
             "--site",
             action="store_true",
-            help="the site's database in place of the store; its pages may have to wait meanwhile",
+            help="the site's database instead of the store; pages may have to wait",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -39,7 +38,7 @@ class Command(base.Command):
         is_file = engine(connection).is_file
         (workspace.require_site if options["site"] else workspace.require_store)()
         if options["site"] and not is_file:
-            raise CommandError("The site's database is on PostgreSQL, which sees to that itself.")
+            raise CommandError("The site's database is on PostgreSQL, which reclaims space itself.")
         before = disk_space.measure(connection)
         self.show(connection, before)
         if not options["vacuum"]:
@@ -58,36 +57,32 @@ class Command(base.Command):
                 f"Nothing was changed: {error}. Stop the agents and the site, and try again."
             ) from error
         except (DatabaseError, OSError) as error:
-            raise CommandError(f"The file is as it was: {error}") from error
+            raise CommandError(f"The file was not changed: {error}") from error
         after = disk_space.measure(connection)
         self.show(connection, after)
         freed = before.file + before.log - after.file - after.log
-        self.stdout.write(f"{plain_size(max(freed, 0))} given back.")
+        self.stdout.write(f"Reclaimed {plain_size(max(freed, 0))}.")
 
     def show(self, connection: BaseDatabaseWrapper, space: Space) -> None:
         if not engine(connection).is_file:
-            self.stdout.write(f"The two tables take {plain_size(space.file)} with their indexes.")
+            self.stdout.write(f"The two tables and their indexes take {plain_size(space.file)}.")
             return
         self.stdout.write(
             f"{workspace.file_of(connection)}: {plain_size(space.file)},"
-            f" of which {plain_size(space.free)} are free for new threads."
+            f" of which {plain_size(space.free)} is free for new threads."
         )
         if space.log:
-            self.stdout.write(f"Its -wal file: {plain_size(space.log)}, used again and again.")
+            self.stdout.write(f"Its -wal file: {plain_size(space.log)}, which is reused.")
 
     def refuse_store(self, connection: BaseDatabaseWrapper) -> None:
         """Raise CommandError if the store should not be rewritten now."""
         if settings.TASKS_READ_ONLY:
             raise CommandError("The store is read-only.")
         if engine(connection).is_file and daemon().state == "alive":
-            raise CommandError(
-                "The gloamy daemon is running, and would lose what it writes. Stop it first."
-            )
+            raise CommandError("The gloamy daemon is running and would lose writes. Stop it first.")
 
     def refuse_full_disk(self, connection: BaseDatabaseWrapper, space: Space) -> None:
         """Raise CommandError if the disk has no room for a copy of the file."""
         needed = 2 * (space.file - space.free)
         if shutil.disk_usage(workspace.file_of(connection).parent).free < needed:
-            raise CommandError(
-                f"It takes {plain_size(needed)} of room on the disk, which is not there."
-            )
+            raise CommandError(f"Not enough disk space: {plain_size(needed)} must be free.")

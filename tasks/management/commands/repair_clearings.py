@@ -10,15 +10,15 @@ from tasks.store import workspace
 
 class Command(base.Command):
     help = (
-        "Make the record of clearings true after a crash: for each thread that was being cleared,"
-        " the store tells whether it was. Nothing is deleted and nothing is restored."
+        "Complete the record of clearings after a crash, by checking in the store whether each"
+        " thread that was being cleared is gone. Deletes and restores nothing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--now",
             action="store_true",
-            help="also those that a process had less than a minute ago; only if none runs any more",
+            help="include clearings active in the last minute; use only if no process is running",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -28,8 +28,8 @@ class Command(base.Command):
         for clearing in unclaimed.order_by("pk"):
             settled = lifecycle.repair(clearing)
             if settled or clearing.stage == Stage.FAILED:
-                threads = f"{settled} thread{'' if settled == 1 else 's'} open"
+                threads = f"{settled} thread{'' if settled == 1 else 's'} checked"
                 left = f"{clearing}, {clearing.remaining} left"
                 self.stdout.write(f"Clearing {clearing.pk}: {threads}; {left}.")
         if busy := unfinished.count() - unclaimed.count():
-            self.stdout.write(f"{busy} under way in another process, and left alone; see --now.")
+            self.stdout.write(f"{busy} skipped: in progress in another process; see --now.")

@@ -21,13 +21,13 @@ def utf8(text: str) -> str:
 
 class Command(base.Command):
     help = (
-        "Restore the threads of a clearing exactly as they were: those with the given ids, or all."
-        " A thread that came back is not replaced. The command can be repeated. Ends with 0 where"
-        " all are restored, with 1 where some could not be."
+        "Restore the threads of a clearing exactly as they were: those with the given IDs, or all."
+        " Threads that exist again are not replaced. The command can be repeated. Exits with 1 if"
+        " any thread could not be restored."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("clearing", type=int, help="its number, as in the URL of its page")
+        parser.add_argument("clearing", type=int, help="number of the clearing, as in its URL")
         parser.add_argument("ids", type=utf8, nargs="*", metavar="ID", help="only these threads")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -36,7 +36,7 @@ class Command(base.Command):
         clearings = Clearing.objects.confirmed().filter(store=workspace.identity())
         clearing = clearings.filter(pk=options["clearing"]).first()
         if clearing is None:
-            raise CommandError("There is no such clearing of this store.")
+            raise CommandError("There is no such clearing in this store.")
         threads = clearing.threads.exclude(fate=Fate.RESTORED)
         if ids := options["ids"]:
             self.require(clearing, ids)
@@ -64,7 +64,7 @@ class Command(base.Command):
                 done = restored + progress.failures
                 progress.show(done, f"{done} of {total} threads")
         except Error as error:
-            message = f"Broken off after {restored} threads: {error}"
+            message = f"Interrupted after {restored} threads: {error}"
             raise CommandError(one_line(message)) from error
         finally:
             progress.clear()
