@@ -114,6 +114,8 @@ def _list_context(request: HttpRequest, now: Daemon, token: str) -> dict[str, An
     filters = thread_list.filters
     query = filters.query_string()
     is_first = not after and not before
+    states = _states(thread_list)
+    running = next(state.count for state in states if state.name == "running")
     return {
         "daemon": now,
         "change_token": token,
@@ -122,7 +124,8 @@ def _list_context(request: HttpRequest, now: Daemon, token: str) -> dict[str, An
         "filters": filters,
         "query": query,
         "rows": [_row(record, page, thread_list, query) for record in page.records],
-        "states": _states(thread_list),
+        "states": states,
+        "running": "" if running.startswith("0") else running,
         "active_filters": _active_filters(filters),
         "unsearched": thread_list.unsearched(),
         "cut": thread_list.cut(),

@@ -47,7 +47,7 @@ def test_sign_in_open_and_clear_a_thread(bare_browser: webdriver.Chrome, server:
     assert sorted(texts(browser, ".list .title")) == ["Rotate the logs", "Water the plants"]
 
     follow(browser, browser.find_element(By.LINK_TEXT, "Rotate the logs"))
-    assert browser.title == "Rotate the logs · gloamy tasks"
+    assert browser.title == "✕ Rotate the logs · gloamy tasks"
     assert one(browser, ".facts .why").text == "it broke"
 
     follow(browser, browser.find_element(By.PARTIAL_LINK_TEXT, "Steps"))
@@ -55,7 +55,7 @@ def test_sign_in_open_and_clear_a_thread(bare_browser: webdriver.Chrome, server:
 
     follow(browser, browser.find_element(By.LINK_TEXT, "Clear…"))
     assert browser.title == "Clear a thread · gloamy tasks"
-    follow(browser, browser.find_element(By.XPATH, "//button[contains(., 'the thread')]"))
+    follow(browser, one(browser, "form.clear button.main"))
     assert browser.title == "Threads · gloamy tasks"
     assert texts(browser, ".list .title") == ["Water the plants"]
 

@@ -67,6 +67,7 @@ function show(newTag, page) {
   for (const id of ["head", "timeline", "side", "tabs", "thread-state"]) {
     morph(one(`#${id}`), document.adoptNode(one(`#${id}`, page)));
   }
+  document.title = page.title;
   const follow = !isReading() && !hasMore() && one("#entries");
   if (follow) merge(page);
   else if (isOld || !one("#entries")) announce(isOld ? "A new attempt has started" : "The thread has changed");
