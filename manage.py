@@ -47,7 +47,7 @@ def _create_demo_folder(folder: Path) -> None:
         folder.mkdir(parents=True)
         (folder / DEMO_MARKER).touch()
     except OSError as error:
-        sys.exit(f"{folder} cannot be made: {error.strerror}.")
+        sys.exit(f"{folder} cannot be created: {error.strerror}.")
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def main() -> None:
         from django.core.management import execute_from_command_line  # noqa: PLC0415 - needs Django
         from django.db import DatabaseError  # noqa: PLC0415 - needs Django
     except ImportError as error:
-        sys.exit(f"{error}. Install what it needs: pip install -r requirements.txt")
+        sys.exit(f"{error}. Install the dependencies: pip install -r requirements.txt")
     try:
         bool(settings.DATABASES)  # loads the settings, which may be invalid
     except ImproperlyConfigured as error:

@@ -19,7 +19,9 @@ def connect(workspace: str | Path | None = None, *, database_url: str | None = N
     tasks.store.workspace.WorkspaceError if there is no usable store.
     """
     if conf.settings.configured:
-        raise RuntimeError("Django is set up already; this comes before anything else of it.")
+        raise RuntimeError(
+            "Django is already set up; call this before using anything else of Django."
+        )
     if workspace is not None and not Path(workspace).expanduser().is_dir():
         raise ImproperlyConfigured(f"There is no workspace folder {workspace}.")
     if workspace is not None:

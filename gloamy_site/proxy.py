@@ -19,7 +19,7 @@ def origin(text: str) -> str:
     """Parse SITE_URL. Raises ImproperlyConfigured unless it is empty or just a scheme and host."""
     url = text.strip().rstrip("/")
     if text and not _is_origin(url):
-        raise ImproperlyConfigured("SITE_URL: use an address such as https://tasks.example.org.")
+        raise ImproperlyConfigured("SITE_URL: use a URL such as https://tasks.example.org.")
     return url
 
 
@@ -42,7 +42,7 @@ def networks(text: str) -> list[Network]:
     except ValueError as error:
         raise ImproperlyConfigured(f"TRUSTED_PROXY: {error}.") from None
     if any(network.prefixlen == 0 for network in parsed):
-        raise ImproperlyConfigured("TRUSTED_PROXY: name the proxy; this would trust anybody.")
+        raise ImproperlyConfigured("TRUSTED_PROXY: list the proxy; this would trust everyone.")
     return parsed
 
 
@@ -50,7 +50,7 @@ def hosts(text: str) -> list[str]:
     """Parse ALLOWED_HOSTS. Raises ImproperlyConfigured for `*`, which would allow DNS rebinding."""
     names = [host.strip() for host in text.split(",") if host.strip()]
     if "*" in names:
-        raise ImproperlyConfigured("ALLOWED_HOSTS: name the hosts; * would allow any.")
+        raise ImproperlyConfigured("ALLOWED_HOSTS: list the hosts; * would allow any.")
     return names
 
 

@@ -22,7 +22,7 @@ def secret_key(file: Path) -> str:
     except OSError as error:
         raise ImproperlyConfigured(f"{file}: {error.strerror}. Set SECRET_KEY instead.") from None
     if not key:
-        raise ImproperlyConfigured(f"{file} is empty; delete it, and a new one is made.")
+        raise ImproperlyConfigured(f"{file} is empty; delete it to have a new one created.")
     return key
 
 

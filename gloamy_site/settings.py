@@ -68,7 +68,7 @@ def _parse_url(url: str, name: str) -> dict[str, Any]:
     except ValueError as error:
         raise ImproperlyConfigured(f"{name}: {error}") from None
     if "sqlite3" not in database["ENGINE"] and "postgresql" not in database["ENGINE"]:
-        raise ImproperlyConfigured(f"{name}: use a sqlite:// or a postgres:// address.")
+        raise ImproperlyConfigured(f"{name}: use a sqlite:// or postgres:// URL.")
     return database
 
 

@@ -71,7 +71,7 @@ class Timestamp(datetime):
     def from_text(cls, text: str) -> Self:
         """Parse an RFC 3339 date and time with an offset. Raises ValueError for any other text."""
         if not _TIMESTAMP.fullmatch(text):
-            raise ValueError(f"{text[:_LONGEST_QUOTE]!r} is no RFC 3339 timestamp")
+            raise ValueError(f"{text[:_LONGEST_QUOTE]!r} is not an RFC 3339 timestamp")
         try:
             stamp = cls.fromisoformat(text).astimezone(UTC)
         except OverflowError as error:
@@ -105,7 +105,7 @@ def is_canonical(text: str) -> bool:
 def check_rfc3339(text: str) -> None:
     """Raise ValueError unless the text is a timestamp in the form that `rfc3339` returns."""
     if not is_canonical(text):
-        raise ValueError(f"{text!r} is no timestamp as the store writes it")
+        raise ValueError(f"{text!r} is not a timestamp in the store's format")
 
 
 def to_text(moment: Any) -> str:
@@ -153,7 +153,7 @@ class Rfc3339Field(DateTimeField):
             try:
                 return Timestamp.from_text(value)
             except ValueError as error:
-                raise ValidationError(f"“{value}” is no date and time.") from error
+                raise ValidationError(f"“{value}” is not a date and time.") from error
         return super().to_python(value)
 
     def get_prep_value(self, value: Any) -> Any:

@@ -340,7 +340,7 @@ class Reader:
 def reading(row: Any, column: str) -> Iterator[Reader]:
     """Yield a reader of a row's text, which does not change meanwhile on SQLite. Takes no lock.
 
-    Raises ValueError if it is no text, and the model's DoesNotExist if there is no such row. Keep
+    Raises ValueError if it is not text, and the model's DoesNotExist if there is no such row. Keep
     the block short: on SQLite, it prevents the WAL from being reset.
     """
     connection, model = connections[row._state.db], type(row)
@@ -353,7 +353,7 @@ def reading(row: Any, column: str) -> Iterator[Reader]:
         if not kind:
             raise model.DoesNotExist
         if kind != ("text",):
-            raise ValueError("it is no text")
+            raise ValueError("it is not text")
         with raw.blobopen(model._meta.db_table, column, row.rowid, readonly=True) as blob:
             yield Reader(blob, rows, column)
 
@@ -368,7 +368,7 @@ def stream(row: Any, column: str) -> Iterator[bytes]:
     while True:
         version, chunk = read(connection, row, column, position)
         if version is None or before not in (None, version):
-            raise OperationalError(f"{row} was written while its {column} was sent")
+            raise OperationalError(f"{row} was written while its {column} was being sent")
         if not chunk:
             return
         yield chunk if isinstance(chunk, bytes) else chunk.encode()

@@ -111,7 +111,7 @@ def decode_as_written(raw: bytes) -> list[ChatMessage]:
     """Decode a history. Raises ValueError unless it is exactly as the store would write it."""
     messages = _history_decoder.decode(raw)
     if _history_encoder.encode(messages) != raw:
-        raise ValueError("the history is not as the store writes it")
+        raise ValueError("the history is not in the store's format")
     return messages
 
 
@@ -218,7 +218,7 @@ def _encode(values: Sequence[Any], encoder: msgspec.json.Encoder, field: str) ->
 
 def _decode(raw: str, decoder: msgspec.json.Decoder[list[S]], struct: type[S]) -> list[S]:
     if not isinstance(raw, str):  # SQLite can store any type in any column
-        raise ValueError(f"a value of type {type(raw).__name__} is no JSON text")
+        raise ValueError(f"a value of type {type(raw).__name__} is not JSON text")
     try:
         try:
             values = decoder.decode(raw)
@@ -267,7 +267,7 @@ def _from_row(row: Any, struct: type[S], index: int) -> S:
         raise ValueError(f"[{index}] is not an object")
     fields = [name for name, _ in row if name in names]
     if len(fields) != len(set(fields)):
-        raise ValueError(f"[{index}] gives a field twice")
+        raise ValueError(f"[{index}] has a duplicate field")
     try:
         return msgspec.convert(_as_dicts(row), struct)
     except msgspec.ValidationError as error:
@@ -301,7 +301,7 @@ def _as_json_value(value: Any, depth: int) -> Any:
     if kind is not dict and kind is not list and kind is not tuple:
         raise TypeError(f"{kind.__name__} is not a JSON value")
     if depth == 0:
-        raise ValueError(f"more than {MAX_DEPTH} containers inside one another")
+        raise ValueError(f"more than {MAX_DEPTH} levels of nesting")
     if kind is not dict:
         return [_as_json_value(child, depth - 1) for child in value]
     for key in value:
@@ -315,5 +315,5 @@ def _as_float(value: float) -> float:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{number} has no JSON form")
+        raise ValueError(f"{number} cannot be represented in JSON")
     return number

@@ -102,7 +102,7 @@ class SqliteSource:
             yield note("filesystem", warning)
         yield note("version", f"SQLite {version}")
         if WAL_RESET_BUG[0] <= sqlite3.sqlite_version_info <= WAL_RESET_BUG[1]:
-            yield note("wal-reset", f"SQLite {version} has the WAL-reset bug; 3.51.3 has not")
+            yield note("wal-reset", f"SQLite {version} has the WAL-reset bug; 3.51.3 does not")
         # without a WAL, readers block writers, so run the faster check
         check = "integrity_check" if self.in_wal_mode else "quick_check"
         for [text] in self.rows(f"PRAGMA {check}"):
@@ -200,5 +200,5 @@ def open_store() -> Source:
         return PostgresSource(connection)
     file = store_file()
     if not stat.S_ISREG(file.stat().st_mode):  # opening a pipe would block forever
-        raise OSError(errno.EINVAL, "it is no regular file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
     return SqliteSource(file)

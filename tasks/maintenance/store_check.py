@@ -51,7 +51,9 @@ def findings(source: Source) -> Iterator[Finding]:
 def _table_findings(source: Source, model: type[models.Model]) -> Iterator[Finding]:
     table = model._meta.db_table
     if (kind := source.table_kind(table)) != "table":
-        yield Finding("table", "is missing" if kind == MISSING else f"is a {kind}, no table", table)
+        yield Finding(
+            "table", "is missing" if kind == MISSING else f"is a {kind}, not a table", table
+        )
         return
     for name in source.triggers(table):
         yield Finding("trigger", f"has the trigger {escape(name)}", table)
@@ -60,7 +62,7 @@ def _table_findings(source: Source, model: type[models.Model]) -> Iterator[Findi
     for column in sorted({*expected} - actual):
         yield Finding("column", "is missing", table, column=column)
     for column in sorted(actual - {*expected}):
-        yield Finding("column", "is not the store's", table, column=escape(column))
+        yield Finding("column", "is not part of the store", table, column=escape(column))
     columns = [column for column in expected if column in actual]
     for key in _keys(source, model):
         try:
@@ -123,7 +125,7 @@ def cell_findings(
         if not field.null:
             yield base._replace(kind="null", text="is NULL")
     elif cell.kind != expected:
-        yield base._replace(kind="type", text=f"{cell.kind} where {expected} belongs")
+        yield base._replace(kind="type", text=f"{cell.kind} instead of {expected}")
     elif expected == "text":
         try:
             yield from _text_findings(field, _decode(cell.value), base)
@@ -139,7 +141,9 @@ def _text_findings(field: Any, value: str, base: Finding) -> Iterator[Finding]:
         except ValueError as error:
             yield base._replace(kind="json", text=escape(str(error)))
     elif isinstance(field, Rfc3339Field) and not is_canonical(value):
-        yield base._replace(kind="timestamp", text=f"no timestamp of the store: {quote(value)}")
+        yield base._replace(
+            kind="timestamp", text=f"not a timestamp in the store's format: {quote(value)}"
+        )
     elif base.column == "status" and value not in TaskStatus.values:
         text = f"unknown status {quote(value)}, read as running"
         yield base._replace(kind="status", text=text, wrong=False)
@@ -151,7 +155,7 @@ def _relation_findings(
     count = cells.get("checkpoint_count")
     if model is TaskRecord and count and count.kind == "integer":
         if related not in (None, count.value):
-            text = f"is {count.value}, and there are {related} checkpoints"
+            text = f"is {count.value}, but there are {related} checkpoints"
             yield base._replace(kind="count", text=text, column="checkpoint_count")
     elif model is TaskCheckpoint and related == 0:
         task_id = quote(cells["task_id"].value)

@@ -46,7 +46,7 @@ class NeverOnStore(BaseCommand):
         is_of_tests = "inhibit_post_migrate" in options  # Django's test runner flushes databases
         if connections[options["database"]] is workspace.store_connection() and not is_of_tests:
             raise CommandError(
-                "This command would change the agent's threads, and nothing could restore them."
+                "This command would change the agent's threads, and they could not be restored."
                 " Use clear_threads, restore_threads, export_threads or import_threads."
             )
         return super().execute(*args, **options)

@@ -104,17 +104,17 @@ _INDEXED_FIELDS = {
 }
 
 _SENTENCES: dict[type[StoreError], str] = {
-    StoreError: "{database} refused it: {reason}",
+    StoreError: "{database} rejected the operation: {reason}",
     StoreBusyError: "{database} is locked by another program ({reason}); try again in a moment",
-    StoreFullError: "{database} is on a full disk ({reason}); make room, and try again",
-    StoreReadOnlyError: "{database} cannot be written ({reason}); allow writing, and try again",
-    StoreMissingError: "{database} is missing, or a part of it: {reason}",
-    StoreDamagedError: "{database} is damaged ({reason}); put a good copy in its place",
+    StoreFullError: "{database} is on a full disk ({reason}); free some space and try again",
+    StoreReadOnlyError: "{database} cannot be written to ({reason}); allow writing and try again",
+    StoreMissingError: "{database} is missing or incomplete: {reason}",
+    StoreDamagedError: "{database} is damaged ({reason}); replace it with a good copy",
     StoreTriggerError: (
-        "{database} has a trigger, which gloamy never makes and which would write as well"
-        " ({reason}); drop it, and try again"
+        "{database} has a trigger, which gloamy never creates and which would also write"
+        " ({reason}); drop it and try again"
     ),
-    StoreUnavailableError: "{database} cannot be opened or does not answer: {reason}",
+    StoreUnavailableError: "{database} cannot be opened or does not respond: {reason}",
 }
 _BUSY_SNAPSHOT = 517
 _STALE_SNAPSHOT = (

@@ -58,7 +58,7 @@ def check_written(connection: BaseDatabaseWrapper) -> None:
     if problem := _problem(connection):
         error_class, reason = problem
         raise error_class(
-            f"{describe(connection)}: {reason} while it was open, and what was written is not in"
+            f"{describe(connection)}: {reason} while it was open, and the write is not in"
             " it; try again"
         )
 
@@ -84,13 +84,13 @@ def _problem(connection: BaseDatabaseWrapper) -> tuple[type[StoreError], str] | 
         if now.st_ino != file.inode or now.st_dev != file.device:
             return StoreMissingError, "the file was replaced"
         if now.st_size < file.size and _is_truncated(file.path):
-            return StoreDamagedError, "the file was cut off"
+            return StoreDamagedError, "the file was truncated"
         if connection.connection is not None and (wal := _inode(f"{file.path}-wal")) != file.wal:
             if file.wal:
-                return StoreMissingError, "its WAL was taken away"
+                return StoreMissingError, "its WAL was removed"
             file.wal = wal
     except OSError:
-        return StoreMissingError, "the file was taken away"
+        return StoreMissingError, "the file was removed"
     file.size = now.st_size
     return None
 

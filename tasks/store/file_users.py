@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from tasks.store import workspace
 
 _LOCK = struct.Struct("@hhqqi4x")  # `struct flock` on 64-bit Linux
-UNKNOWN = "Another program, for all that the system can tell,"
+UNKNOWN = "Apparently another program"
 _BYTE = 128  # the position of the byte in the -shm file (SQLite's UNIX_SHM_DMS)
 
 
@@ -50,4 +50,4 @@ def _user(handle: int) -> str:
     kind, *_, pid = _LOCK.unpack(fcntl.fcntl(handle, fcntl.F_GETLK, wanted))
     if kind == fcntl.F_UNLCK:
         return ""
-    return f"Process {pid}" if pid > 0 else "A program outside of this container"
+    return f"Process {pid}" if pid > 0 else "A program outside this container"

@@ -26,7 +26,7 @@ MAX_NAME_LENGTH = 300  # the maximum length of a name (such as a trigger's) in a
 DISPLAY_CUT = 100_000  # bytes to show of a value that is larger than MAX_DISPLAY_SIZE
 SUFFIXES = ("", "-wal", "-shm", "-journal")  # of SQLite's companion files, and of none
 _WRITES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
-_HOW_TO_ALLOW = "If that is meant, set GLOAMY_LINKED_STORE=1."
+_HOW_TO_ALLOW = "If this is intended, set GLOAMY_LINKED_STORE=1."
 
 _SQLITE = """
     SELECT CASE WHEN type = 'trigger' THEN 'the trigger ' || name || ' on ' || tbl_name
@@ -63,16 +63,16 @@ def file_problem(file: Path, inside: Path, *, may_be_linked: bool) -> str:
         except (OSError, RuntimeError):
             return f"{part} is a link that leads to itself."
         if not may_be_linked and not real.is_relative_to(inside.resolve()):
-            return f"{part} is in truth {real}, outside of {inside}. {_HOW_TO_ALLOW}"
+            return f"{part} is really {real}, outside {inside}. {_HOW_TO_ALLOW}"
         try:
             status = part.stat()
         except OSError:
             continue  # a missing or inaccessible file is reported elsewhere
         is_file = stat.S_ISREG(status.st_mode)
         if not is_file and not stat.S_ISDIR(status.st_mode):
-            return f"{part} is no regular file."
+            return f"{part} is not a regular file."
         if not may_be_linked and is_file and status.st_nlink > 1:
-            return f"{part} has a second name elsewhere, a hard link. {_HOW_TO_ALLOW}"
+            return f"{part} has another hard link elsewhere. {_HOW_TO_ALLOW}"
     return ""
 
 
@@ -86,7 +86,7 @@ def schema_problem(connection: BaseDatabaseWrapper) -> str:
         row = cursor.fetchone()
     if not row:
         return ""
-    return f"the store has {one_line(row[0])[:MAX_NAME_LENGTH]}, which gloamy never makes."
+    return f"the store has {one_line(row[0])[:MAX_NAME_LENGTH]}, which gloamy never creates."
 
 
 def compile_statements(connection: BaseDatabaseWrapper, table: str, columns: Sequence[str]) -> None:

@@ -112,7 +112,7 @@ def require_site() -> None:
         raise WorkspaceError(message) from error
     if missing:
         raise WorkspaceError(
-            "The site's database is new, or of another version: run `manage.py migrate` first."
+            "The site's database is new or from another version. Run `manage.py migrate` first."
         )
 
 
@@ -159,7 +159,7 @@ def migrating(connection: BaseDatabaseWrapper) -> Iterator[None]:
         yield
     except (DatabaseError, InconsistentMigrationHistory, TypeError, ValueError) as error:
         raise WorkspaceError(
-            f"{location(connection)}: its tables cannot be brought up to date: {reason(error)}."
+            f"{location(connection)}: its tables cannot be migrated: {reason(error)}."
         ) from error
 
 
@@ -225,7 +225,7 @@ def _make_store() -> None:
         if not os.path.exists(file):
             file.touch()
     except OSError as error:
-        raise WorkspaceError(f"{file} cannot be made: {error.strerror}.") from error
+        raise WorkspaceError(f"{file} cannot be created: {error.strerror}.") from error
 
 
 def require_other_file(file: Path) -> None:
@@ -241,7 +241,9 @@ def require_other_file(file: Path) -> None:
     for path in own:
         with contextlib.suppress(OSError):
             if file.resolve() == path.resolve() or file.samefile(path):
-                raise WorkspaceError(f"{file} is {path}, which the site needs: name another file.")
+                raise WorkspaceError(
+                    f"{file} is {path}, which the site needs. Choose another file."
+                )
 
 
 def make_private_file(file: Path) -> None:
@@ -249,7 +251,7 @@ def make_private_file(file: Path) -> None:
     try:
         os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
     except OSError as error:
-        raise WorkspaceError(f"{file} cannot be made: {error.strerror}.") from error
+        raise WorkspaceError(f"{file} cannot be created: {error.strerror}.") from error
 
 
 def _check_apart() -> None:
@@ -336,5 +338,5 @@ def _check_pragmas(connection: BaseDatabaseWrapper) -> None:
                 is_cause = name == "journal_mode" and disk in filesystem.REMOTE
                 cause = f" on {disk}" if is_cause else ""
                 raise WorkspaceError(
-                    f"{location()}: SQLite{cause} has {name} = {actual}, and {required} is needed."
+                    f"{location()}: SQLite{cause} has {name} = {actual}, but {required} is needed."
                 )

@@ -204,8 +204,8 @@ def test_unexpected_table_schema(file, capsys):
     assert [line for line in lines if line.startswith(("trigger", "column", "table:"))] == [
         "trigger: task_records: has the trigger watcher",
         "column: task_records last_error: is missing",
-        "column: task_records extra: is not the store's",
-        "table: task_checkpoints: is a view, no table",
+        "column: task_records extra: is not part of the store",
+        "table: task_checkpoints: is a view, not a table",
     ]
 
 
@@ -243,9 +243,9 @@ def test_unexpected_table_schema_on_postgresql(execute_in_shadow_schema, capsys)
         [
             "trigger: task_records: has the trigger watcher",
             "column: task_records last_error: is missing",
-            "column: task_records extra: is not the store's",
-            "type: task_records 'orphaned' checkpoint_count: text where integer belongs",
-            "timestamp: task_checkpoints 7 created_at: no timestamp of the store: ''",
+            "column: task_records extra: is not part of the store",
+            "type: task_records 'orphaned' checkpoint_count: text instead of integer",
+            "timestamp: task_checkpoints 7 created_at: not a timestamp in the store's format: ''",
             "orphan: task_checkpoints 7 task_id: there is no task 'gone'",
         ],
     )
@@ -262,8 +262,8 @@ def test_views_in_place_of_tables_on_postgresql(execute_in_shadow_schema, capsys
     assert (status, lines[:-1]) == (
         1,
         [
-            f"table: task_records: is a {kind}, no table",
-            f"table: task_checkpoints: is a {kind}, no table",
+            f"table: task_records: is a {kind}, not a table",
+            f"table: task_checkpoints: is a {kind}, not a table",
         ],
     )
 
@@ -346,8 +346,8 @@ def test_invalid_rows_are_reported_and_not_changed(store, capsys):
                 f"note: status: {row} status: unknown status 'paused', read as running",
                 f"json: {row} execution_history_json: Input data was truncated",
                 f"json: {row} resumable_history_json: Input data was truncated",
-                f"timestamp: {row} created_at: no timestamp of the store: '2026'",
-                f"count: {row} checkpoint_count: is 2, and there are 1 checkpoints",
+                f"timestamp: {row} created_at: not a timestamp in the store's format: '2026'",
+                f"count: {row} checkpoint_count: is 2, but there are 1 checkpoints",
                 f"json: task_checkpoints {number} items_json: [0] is not an object",
             ]
         ),
@@ -362,7 +362,7 @@ def test_limit_and_json(store, capsys, monkeypatch):
     status, lines = check(capsys, "--limit", "2", "--json")
     objects = [json.loads(line) for line in lines]
     counts = [(line["key"], line["text"]) for line in objects if line["kind"] == "count"]
-    text = "is 7, and there are 0 checkpoints"
+    text = "is 7, but there are 0 checkpoints"
     assert (status, counts) == (1, [("'t0'", text), ("'t1'", text), ("", "and 3 more")])
     assert (objects[-1]["kind"], objects[-1]["wrong"]) == ("summary", True)
 

@@ -159,7 +159,7 @@ def test_export_does_not_overwrite_the_files_of_the_site(store, tmp_path, monkey
     for file in [*files, tmp_path / "tasks.db-wal", tmp_path / "x" / ".." / "tasks.db"]:
         for command in (["export_threads", file], ["copy_store", "--to", f"sqlite:///{file}"]):
             succeeded, _, error = run(*command)
-            assert (succeeded, error.endswith("which the site needs: name another file.")) == (
+            assert (succeeded, error.endswith("which the site needs. Choose another file.")) == (
                 False,
                 True,
             ), error
@@ -245,9 +245,9 @@ def test_interrupted_import_can_be_repeated(store, file, monkeypatch):
         ({"created_at": "2026-01-01T00:00:00Z"}, "field created_at: '2026-01-01T00:00:00Z' is no"),
         (
             {"updated_at": "2026-02-30T00:00:00+00:00"},
-            "field updated_at: '2026-02-30T00:00:00+00:00' is no timestamp",
+            "field updated_at: '2026-02-30T00:00:00+00:00' is not a timestamp",
         ),
-        ({"completed_at": "yesterday"}, "field completed_at: 'yesterday' is no timestamp"),
+        ({"completed_at": "yesterday"}, "field completed_at: 'yesterday' is not a timestamp"),
         ({"checkpoints": [{}]}, "field checkpoints[0]: Object missing required field `step_index`"),
     ],
 )
@@ -275,7 +275,7 @@ def test_invalid_line_is_reported_and_valid_ones_are_stored(store, file, change,
     [
         ("step_index", -1, "step_index: -1 is less than 0"),
         ("items_json", "{}", "items_json: "),
-        ("created_at", "", "created_at: '' is no timestamp"),
+        ("created_at", "", "created_at: '' is not a timestamp"),
     ],
 )
 def test_invalid_checkpoint_is_reported(store, file, name, value, message):

@@ -116,11 +116,11 @@ def test_serve_prints_links_for_its_public_address(server: Server):
     ("environment", "sentence"),
     [
         ({"SITE_URL": "https://a.example"}, "SITE_URL uses https, which requires a proxy"),
-        ({"SITE_URL": "a.example"}, "SITE_URL: use an address such as https://tasks"),
-        ({"SITE_URL": "https://*"}, "SITE_URL: use an address such as https://tasks"),
-        ({"TRUSTED_PROXY": "0.0.0.0/0"}, "TRUSTED_PROXY: name the proxy; this would trust"),
+        ({"SITE_URL": "a.example"}, "SITE_URL: use a URL such as https://tasks"),
+        ({"SITE_URL": "https://*"}, "SITE_URL: use a URL such as https://tasks"),
+        ({"TRUSTED_PROXY": "0.0.0.0/0"}, "TRUSTED_PROXY: list the proxy; this would trust"),
         ({"TRUSTED_PROXY": "nginx"}, "TRUSTED_PROXY: 'nginx' does not appear to be"),
-        ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS: name the hosts; * would allow any."),
+        ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS: list the hosts; * would allow any."),
     ],
 )
 def test_serve_rejects_invalid_settings(server: Server, environment: dict[str, str], sentence: str):
@@ -136,7 +136,7 @@ def test_serve_rejects_a_linked_store_without_changing_it(server: Server, tmp_pa
     server.start()
 
     assert server.refusal() == (
-        f"{server.store_file} is in truth {target}, outside of {server.workspace}."
-        " If that is meant, set GLOAMY_LINKED_STORE=1."
+        f"{server.store_file} is really {target}, outside {server.workspace}."
+        " If this is intended, set GLOAMY_LINKED_STORE=1."
     )
     assert target.read_bytes() == b""

@@ -34,7 +34,7 @@ from tests.support.server import Server
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 ORIGINAL = (DATA / "original.sql").read_text(encoding="utf-8")
-ALLOW = "If that is meant, set GLOAMY_LINKED_STORE=1."
+ALLOW = "If this is intended, set GLOAMY_LINKED_STORE=1."
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def refusal() -> str:
 def test_link_outside_the_workspace_is_refused(file: Path, tmp_path: Path, suffix: str):
     link = file.with_name(file.name + suffix)
     link.symlink_to(tmp_path / "elsewhere.db")
-    target = f"{tmp_path}/elsewhere.db, outside of {tmp_path}/workspace"
+    target = f"{tmp_path}/elsewhere.db, outside {tmp_path}/workspace"
 
-    assert refusal() == f"{link} is in truth {target}. {ALLOW}"
+    assert refusal() == f"{link} is really {target}. {ALLOW}"
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
@@ -73,7 +73,7 @@ def test_dangling_link_is_refused_without_creating_its_target(
     with pytest.raises(workspace.WorkspaceError) as caught:
         workspace.check_databases()
 
-    message = f"{link} is in truth {target}, outside of {tmp_path}/workspace. {ALLOW}"
+    message = f"{link} is really {target}, outside {tmp_path}/workspace. {ALLOW}"
     assert str(caught.value) == message
     assert not target.exists()
 
@@ -109,7 +109,7 @@ def test_hard_link_is_refused(file: Path, tmp_path: Path, suffix: str):
     link = file.with_name(file.name + suffix)
     link.hardlink_to(tmp_path / "elsewhere.db")
 
-    assert refusal() == f"{link} has a second name elsewhere, a hard link. {ALLOW}"
+    assert refusal() == f"{link} has another hard link elsewhere. {ALLOW}"
 
 
 def test_linked_folder_is_refused(file: Path, tmp_path: Path):
@@ -118,7 +118,7 @@ def test_linked_folder_is_refused(file: Path, tmp_path: Path):
     (tmp_path / "state" / "tasks.db").touch()
     file.parent.symlink_to(tmp_path / "state")
 
-    assert refusal().startswith(f"{file} is in truth {tmp_path}/state/tasks.db, outside of ")
+    assert refusal().startswith(f"{file} is really {tmp_path}/state/tasks.db, outside ")
 
 
 def test_link_is_opened_if_the_setting_allows_it(file: Path, tmp_path: Path, settings):
@@ -146,9 +146,9 @@ def test_pipe_is_refused_without_blocking(file: Path, command: str):
     os.mkfifo(file)
 
     if command == "serve":
-        assert refusal() == f"{file} is no regular file."
+        assert refusal() == f"{file} is not a regular file."
     else:
-        with pytest.raises(CommandError, match="it is no regular file"):
+        with pytest.raises(CommandError, match="it is not a regular file"):
             call_command("check_store")
 
 
@@ -217,7 +217,7 @@ def check_refuses(store, problem: str, statements: str | tuple[str, ...]) -> Non
 
     with pytest.raises(workspace.WorkspaceError) as caught:
         workspace._check_tables(store, may_be_empty=False)
-    assert str(caught.value).endswith(f": the store has {problem}, which gloamy never makes.")
+    assert str(caught.value).endswith(f": the store has {problem}, which gloamy never creates.")
 
 
 @only_sqlite
@@ -391,7 +391,7 @@ def test_clearing_widened_by_a_trigger_fails_and_clears_nothing(operator: Client
         messages = [clearing.error]
 
     assert len(messages) == 1
-    assert "has a trigger, which gloamy never makes" in messages[0]
+    assert "has a trigger, which gloamy never creates" in messages[0]
     assert (TaskRecord.objects.count(), TaskCheckpoint.objects.count()) == (3, 3)
 
 
@@ -403,21 +403,21 @@ def test_clearing_widened_by_a_trigger_fails_and_clears_nothing(operator: Client
     [
         (
             "CREATE VIEW django_migrations AS SELECT 1 AS id, 'tasks' AS app, '0001' AS name;",
-            "the store has a view in place of django_migrations, which gloamy never makes.",
+            "the store has a view in place of django_migrations, which gloamy never creates.",
         ),
         (
             "CREATE TABLE django_migrations (a);",
-            "its tables cannot be brought up to date: no such column: django_migrations.id.",
+            "its tables cannot be migrated: no such column: django_migrations.id.",
         ),
         (
             "CREATE TABLE django_migrations (id, app, name, applied);"
             "INSERT INTO django_migrations VALUES (1, 'tasks', '0001_initial', x'00');",
-            "its tables cannot be brought up to date: ",
+            "its tables cannot be migrated: ",
         ),
         (
             "CREATE TABLE django_migrations (id, app, name, applied);"
             "INSERT INTO django_migrations VALUES (1, 'tasks', '0002_list_indexes', NULL);",
-            "its tables cannot be brought up to date: ",
+            "its tables cannot be migrated: ",
         ),
     ],
 )
@@ -438,7 +438,7 @@ def test_serve_reports_a_table_named_like_an_index(server: Server):
     server.start()
 
     assert server.refusal() == (
-        f"{server.workspace}: its tables cannot be brought up to date:"
+        f"{server.workspace}: its tables cannot be migrated:"
         " there is already a table named idx_task_records_updated."
     )
 

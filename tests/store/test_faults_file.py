@@ -85,14 +85,14 @@ write = pytest.mark.parametrize("write", WRITES, ids=["record", "save", "delete"
         (
             delete,
             StoreMissingError,
-            "the file was taken away while it was open, and what was written",
+            "the file was removed while it was open, and the write is not in",
         ),
         (
             replace,
             StoreMissingError,
-            "the file was replaced while it was open, and what was written",
+            "the file was replaced while it was open, and the write is not in",
         ),
-        (cut_off, StoreDamagedError, "the file was cut off while it was open|malformed"),
+        (cut_off, StoreDamagedError, "the file was truncated while it was open|malformed"),
     ],
 )
 def test_write_to_a_replaced_file_raises(file: Path, write, harm, error, reason):
@@ -208,7 +208,7 @@ def test_deleted_wal_is_detected_before_a_write_is_acknowledged(store, file: Pat
     service.record_checkpoint(update())
     file.with_name(f"{file.name}-wal").unlink()
 
-    with pytest.raises(StoreMissingError, match="WAL was taken away"):
+    with pytest.raises(StoreMissingError, match="WAL was removed"):
         service.record_checkpoint(update(step_index=2))
     service.record_checkpoint(update(step_index=3))
 
@@ -229,5 +229,5 @@ def test_damaged_page_is_reported(store, file: Path):
         opened.seek(4096)
         opened.write(b"\xff" * (file.stat().st_size - 4096))
 
-    with pytest.raises(StoreDamagedError, match="put a good copy in its place"):
+    with pytest.raises(StoreDamagedError, match="replace it with a good copy"):
         service.load_by_thread_id("telegram_42")

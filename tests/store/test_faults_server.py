@@ -87,7 +87,7 @@ def test_verbs_recover_when_the_server_restarts(store, viewer: Client, tmp_path:
 
         start = time.monotonic()
         for verb in VERBS * 2:
-            with pytest.raises(StoreUnavailableError, match="cannot be opened or does not answer"):
+            with pytest.raises(StoreUnavailableError, match="cannot be opened or does not respond"):
                 verb()
         code, content = page(store, viewer)
         assert (code, workspace.location() in content) == (503, True)

@@ -431,7 +431,7 @@ def test_rows_are_counted_by_day(store, stored):
     ],
 )
 def test_check_rfc3339_refuses_other_forms(text):
-    with pytest.raises(ValueError, match="is no timestamp as the store writes it") as caught:
+    with pytest.raises(ValueError, match="is not a timestamp in the store's format") as caught:
         check_rfc3339(text)
     assert str(caught.value).startswith(repr(text))
     assert not is_canonical(text)

@@ -307,7 +307,9 @@ def test_setting_an_invalid_value_names_it_and_changes_nothing(store):
     record, step = task(execution_history_json=RAW), checkpoint(task("b"), items_json="[]")
     with pytest.raises(TypeError, match=r"^resumable_history\[0\].content must be str, not int$"):
         record.resumable_history = [ChatMessage("user", 1)]  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"^items\[0\].arguments: nan has no JSON form$"):
+    with pytest.raises(
+        ValueError, match=r"^items\[0\].arguments: nan cannot be represented in JSON$"
+    ):
         step.items = [item(arguments=float("nan"))]
     assert (record.resumable_history_json, step.items_json) == ("[]", "[]")
 

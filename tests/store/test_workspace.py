@@ -28,10 +28,10 @@ def test_store_passes_its_check(store):
 @pytest.mark.parametrize(
     ("pragma", "setting"),
     [
-        ("synchronous = FULL", "synchronous = 2, and 1"),
-        ("busy_timeout = 5000", "busy_timeout = 5000, and 30000"),
-        ("foreign_keys = OFF", "foreign_keys = 0, and 1"),
-        ("journal_mode = DELETE", "journal_mode = delete, and wal"),
+        ("synchronous = FULL", "synchronous = 2, but 1"),
+        ("busy_timeout = 5000", "busy_timeout = 5000, but 30000"),
+        ("foreign_keys = OFF", "foreign_keys = 0, but 1"),
+        ("journal_mode = DELETE", "journal_mode = delete, but wal"),
     ],
 )
 def test_store_with_other_pragmas_is_refused(store, pragma: str, setting: str):
@@ -67,7 +67,7 @@ def test_prepare_names_the_path_that_cannot_be_created(
     settings.WORKSPACE = tmp_path / "file"
     locate(monkeypatch, "tasks", NAME=str(tmp_path / "file" / "state" / "tasks.db"))
 
-    with pytest.raises(workspace.WorkspaceError, match="cannot be made: Not a directory"):
+    with pytest.raises(workspace.WorkspaceError, match="cannot be created: Not a directory"):
         workspace.prepare()
 
 
@@ -77,7 +77,7 @@ def test_prepare_does_not_create_the_folder_of_a_url(
 ):
     locate(monkeypatch, "tasks", NAME=str(tmp_path / "elsewhere" / "tasks.db"))
 
-    with pytest.raises(workspace.WorkspaceError, match="cannot be made: No such file"):
+    with pytest.raises(workspace.WorkspaceError, match="cannot be created: No such file"):
         workspace.prepare()
 
     assert not (tmp_path / "elsewhere").exists()
