@@ -117,7 +117,7 @@ def _scan(reader: Reader) -> Layout:
             del pending[:cut]
         searched = len(pending)
     if not pending.endswith(b"]"):
-        raise ValueError("the history does not end")
+        raise ValueError("the history is incomplete")
     _add(layout, bytes(pending), reader)
     return layout
 

@@ -119,7 +119,7 @@ def parse_tagged(message: str) -> list[Part]:
     if open_tag := OPEN_TAG.search(rest):
         unterminated = Text(rest[open_tag.start() :])
         parts += _prose(rest[: open_tag.start()])
-        return [*parts, Broken(unterminated, "a tool call that does not end")]
+        return [*parts, Broken(unterminated, "tool call is not closed")]
     return parts + _prose(rest)
 
 
@@ -141,7 +141,7 @@ def _parse_element(open_tag: str, element: str) -> list[Part]:
     calls = [_call(each) for each in values[:MAX_CALLS]]
     if calls and None not in calls and len(values) <= MAX_CALLS:
         return [call for call in calls if call is not None]
-    problem = "a tool call that is not JSON" if value is None else "a tool call without a name"
+    problem = "tool call is not valid JSON" if value is None else "tool call has no name"
     return [Broken(Text(element), problem)]
 
 
@@ -185,7 +185,7 @@ def _parse_native(message: str) -> tuple[str, list[Part]] | None:
 def _native_call(value: Any) -> Part:
     call = _call(value)
     if call is None:
-        return Broken(Text(msgspec.json.encode(value).decode()), "a tool call without a name")
+        return Broken(Text(msgspec.json.encode(value).decode()), "tool call has no name")
     if isinstance(value.get("id"), str):
         call.id = value["id"]
     return call
@@ -206,7 +206,7 @@ def _native_result(message: str) -> Result:
         call_id, content = value.get("tool_call_id"), value.get("content")
         if isinstance(call_id, str) and isinstance(content, str):
             return Result("", content, call_id=call_id)
-    return Result("", message, problem="a result that does not name its call")
+    return Result("", message, problem="result has no call ID")
 
 
 def _tagged_results(message: str) -> Iterator[Result]:
@@ -214,7 +214,7 @@ def _tagged_results(message: str) -> Iterator[Result]:
     tags = list(_RESULT_TAG.finditer(message))
     before = message[len(RESULTS_HEAD) : tags[0].start() if tags else None]
     if before.strip():
-        yield Result("", before.strip("\n"), problem="a text among the results")
+        yield Result("", before.strip("\n"), problem="text outside of results")
     for index, tag in enumerate(tags):
         if index == MAX_CALLS:
             yield Result("", message[tag.start() :], problem=f"more than {MAX_CALLS} results")
@@ -225,10 +225,10 @@ def _tagged_results(message: str) -> Iterator[Result]:
         success = _STATUSES.get((tag["status"] or "").lower())
         result = Result(tag["name"] or "", (output if end else after).removesuffix("\n"), success)
         if not end:
-            result.problem = "a result that does not end"
+            result.problem = "result is not closed"
         yield result
         if end and after.strip():
-            yield Result("", after.strip("\n"), problem="a text among the results")
+            yield Result("", after.strip("\n"), problem="text outside of results")
 
 
 def pair(calls: list[Call], results: list[Result], call_number: int, result_number: int) -> None:

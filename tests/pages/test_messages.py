@@ -80,8 +80,8 @@ def test_broken_calls_and_orphaned_results_are_marked():
     broken, orphaned = pages(("assistant", "a <tool>{b</tool> c <tool>d"), ("user", RESULT))
 
     assert text(broken) == (
-        "assistant #1 Raw a a tool call that is not JSON <tool>{b</tool> c "
-        "a tool call that does not end <tool>d"
+        "assistant #1 Raw a tool call is not valid JSON <tool>{b</tool> c "
+        "tool call is not closed <tool>d"
     )
     assert text(orphaned) == "results #2 Raw shell failed no matching call 2 B no"
 

@@ -72,14 +72,14 @@ def test_call_without_an_end_tag_ends_with_its_json():
 @pytest.mark.parametrize(
     ("message", "problem"),
     [
-        ("<tool_call>no json</tool_call>", "a tool call that is not JSON"),
-        ("<tool_call></tool_call>", "a tool call that is not JSON"),
-        ('<tool_call>{"name":"x"</tool_call>', "a tool call that is not JSON"),
-        ('<tool_call>{"a":1}</tool_call>', "a tool call without a name"),
-        ("<tool_call>[]</tool_call>", "a tool call without a name"),
-        ('<tool_call>{"name":3}</tool_call>', "a tool call without a name"),
-        ("<tool_call>never ends", "a tool call that does not end"),
-        ("<tool>" + "[" * 5_000 + "]" * 5_000 + "</tool>", "a tool call that is not JSON"),
+        ("<tool_call>no json</tool_call>", "tool call is not valid JSON"),
+        ("<tool_call></tool_call>", "tool call is not valid JSON"),
+        ('<tool_call>{"name":"x"</tool_call>', "tool call is not valid JSON"),
+        ('<tool_call>{"a":1}</tool_call>', "tool call has no name"),
+        ("<tool_call>[]</tool_call>", "tool call has no name"),
+        ('<tool_call>{"name":3}</tool_call>', "tool call has no name"),
+        ("<tool_call>never ends", "tool call is not closed"),
+        ("<tool>" + "[" * 5_000 + "]" * 5_000 + "</tool>", "tool call is not valid JSON"),
     ],
 )
 def test_malformed_call_is_kept_as_text(message: str, problem: str):
@@ -132,12 +132,12 @@ def test_result_may_contain_an_end_tag():
     [
         ("[Tool results]", []),
         (results("x"), [("shell", "x", "")]),
-        ("[Tool results]\nstopped", [("", "stopped", "a text among the results")]),
+        ("[Tool results]\nstopped", [("", "stopped", "text outside of results")]),
         (
             '[Tool results]\n<tool_result name="shell">\nx',
-            [("shell", "x", "a result that does not end")],
+            [("shell", "x", "result is not closed")],
         ),
-        (results("x") + "\nmore", [("shell", "x", ""), ("", "more", "a text among the results")]),
+        (results("x") + "\nmore", [("shell", "x", ""), ("", "more", "text outside of results")]),
     ],
 )
 def test_result_without_a_call_is_orphaned(message: str, orphaned: list[tuple[str, str, str]]):
@@ -205,7 +205,7 @@ def test_native_call_keeps_arguments_that_are_not_json():
 def test_native_call_without_a_name_is_kept_as_text():
     [request] = read(("assistant", native({"id": "a"})))
 
-    assert request.parts == [Broken(Text('{"id":"a"}'), "a tool call without a name")]
+    assert request.parts == [Broken(Text('{"id":"a"}'), "tool call has no name")]
 
 
 @pytest.mark.parametrize("text", ['{"tool_calls":1}', '{"tool_calls":', '{"a":"tool_calls"}', "{}"])
