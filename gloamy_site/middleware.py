@@ -18,6 +18,7 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import escape_leading_slashes
@@ -29,6 +30,7 @@ from tasks.index import following
 from tasks.secrets import request_masking, response_masking
 from tasks.store.errors import translate
 from tasks.store.workspace import store_connection
+from tasks.transcript import time_zones
 from tasks.transcript.invisible import escape_invisible_in_html
 from tasks.views import errors
 from tasks.views.limits import RequestSlots
@@ -58,6 +60,20 @@ _pending_sign_ins = RequestSlots(per_key=10, total=200, lifetime=SIGN_IN_TIMEOUT
 logger = logging.getLogger(__name__)
 
 View = Callable[[HttpRequest], HttpResponse]
+
+
+class TimeZoneMiddleware:
+    """Activate the time zone of the viewer's browser, or UTC if it has not named a known one yet.
+
+    Streams are generated later, in UTC, which exports need.
+    """
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with timezone.override(time_zones.find(request.COOKIES.get(time_zones.COOKIE, ""))):
+            return self.get_response(request)
 
 
 class RequestMiddleware:

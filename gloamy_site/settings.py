@@ -226,6 +226,7 @@ MIDDLEWARE = [
     "gloamy_site.compression.CompressionMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "gloamy_site.middleware.TimeZoneMiddleware",
     "gloamy_site.middleware.RequestMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -326,6 +327,6 @@ LOGGING = {
 }
 
 LANGUAGE_CODE = "en-us"
-TIME_ZONE = "UTC"
+TIME_ZONE = "UTC"  # in logs and for commands; pages use that of the viewer
 USE_I18N = False
 USE_TZ = True

@@ -12,6 +12,7 @@ from tasks.fields import to_text
 from tasks.index.models import MAX_TEXT, TEXT_FILTERS, IndexedTask, StatusCount
 from tasks.listing.forms import PERIODS, SEARCH_SCOPES, STATES, FilterForm
 from tasks.models import TaskRecord
+from tasks.templatetags.threads import absolute
 
 SORT_COLUMNS = {
     "activity": "updated_at",
@@ -72,6 +73,7 @@ class Filters:
     start: datetime | None = None
     end: datetime | None = None
     resume: str = ""
+    zone: str = ""  # the time zone of dates in `q`
     q: str = ""
     where: str = ""
     sort: str = "activity"
@@ -82,18 +84,23 @@ class Filters:
         form = FilterForm(query)
         for name, errors in form.errors.items():
             raise BadRequest(f"Invalid “{name}” in the URL: {errors[0]}")
-        return cls(**{name: value for name, value in form.cleaned_data.items() if value})
+        values = {name: value for name, value in form.cleaned_data.items() if value}
+        if not _has_dates(values.get("q", "")):
+            values.pop("zone", None)
+        return cls(**values)
 
     def query_string(self, **changes: str) -> str:
         """Return the list's query string with some parameters changed; "" removes a parameter."""
         params = self.params() | changes
+        if not params.get("q"):
+            params.pop("zone", None)
         return urlencode({name: value for name, value in params.items() if value})
 
     def params(self) -> dict[str, str]:
         """Return the query parameters that differ from their defaults."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {
-            name: value.strftime("%Y-%m-%dT%H:%M:%S") if isinstance(value, datetime) else value
+            name: value.strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, datetime) else value
             for name, value in values.items()
             if value and (name, value) != ("sort", "activity")
         }
@@ -101,13 +108,14 @@ class Filters:
     def labels(self) -> dict[str, tuple[str, str]]:
         """Return a label, which may be "", and a text for each active filter, by its parameter."""
         params = self.params()
+        zone = f" ({self.zone or 'UTC'})" if _has_dates(self.q) else ""
         labels = {
             "status": ("", STATES.get(self.status, "")),
             "period": ("", PERIODS.get(self.period, "")),
-            "start": ("from", f"{params.get('start', '').replace('T', ' ')} UTC"),
-            "end": ("until", f"{params.get('end', '').replace('T', ' ')} UTC"),
+            "start": ("from", absolute(self.start)),
+            "end": ("until", absolute(self.end)),
             "resume": ("", "cannot resume"),
-            "q": (SEARCH_SCOPES[self.where] if self.where else "", f"“{self.q}”"),
+            "q": (SEARCH_SCOPES[self.where] if self.where else "", f"“{self.q}”{zone}"),
             **{name: (name, params.get(name, "")) for name in TEXT_FILTERS},
         }
         return {name: label for name, label in labels.items() if name in params}
@@ -137,6 +145,10 @@ class Filters:
             rows = IndexedTask.objects.filter(task_id=record.task_id)
             value = rows.values_list(column, flat=True).first() or 0
         return Cursor.of_row(value, record.task_id)
+
+
+def _has_dates(q: str) -> bool:
+    return "after:" in q or "before:" in q
 
 
 def filter_values(max_length: int) -> dict[str, list[str]]:

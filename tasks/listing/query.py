@@ -2,18 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime, tzinfo
 from typing import Self
 
 from django.core.exceptions import BadRequest
-from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
 
 from tasks.fields import to_value
 from tasks.index.conditions import Condition
 from tasks.index.models import TEXT_FILTERS
 from tasks.index.search import CONDITION_FIELDS, Word, parse
 from tasks.listing.forms import STATES
+from tasks.transcript import time_zones
 from tasks.transcript.search import Term
 
 # the fields that words without one get, by the list's scope
@@ -37,12 +36,14 @@ class Query:
     def asks_for_tools(self) -> bool:
         return any(word.field == "tool" for word in self.fields)
 
-    def conditions(self, state: Callable[[str], Condition]) -> Mapping[str, Condition]:
+    def conditions(
+        self, state: Callable[[str], Condition], zone: tzinfo
+    ) -> Mapping[str, Condition]:
         """Return the conditions of the fields, by a name of each. `state` makes those of states."""
-        return {f"{word.field}:{word.text}": _condition(word, state) for word in self.fields}
+        return {f"{word.field}:{word.text}": _condition(word, state, zone) for word in self.fields}
 
 
-def _condition(word: Word, state: Callable[[str], Condition]) -> Condition:
+def _condition(word: Word, state: Callable[[str], Condition], zone: tzinfo) -> Condition:
     if word.field in TEXT_FILTERS:
         return Condition.contains(word.field, Term(word.text))
     if word.field == "tool":
@@ -55,16 +56,13 @@ def _condition(word: Word, state: Callable[[str], Condition]) -> Condition:
             )
         return state(name)
     lookup = "lt" if word.field == "before" else "gte"
-    return Condition.times(**{lookup: to_value(_time(word))})
+    return Condition.times(**{lookup: to_value(_time(word, zone))})
 
 
-def _time(word: Word) -> datetime:
+def _time(word: Word, zone: tzinfo) -> datetime:
     try:
-        day, moment = parse_date(word.text), parse_datetime(word.text)
+        return time_zones.parse(word.text, zone, is_end=word.field == "before")
     except ValueError:
-        day = moment = None
-    if day:
-        moment = datetime.combine(day, time())
-    if moment is None:
-        raise BadRequest(f"“{word.field}:{word.text}” is not a date. Use one such as 2026-11-01.")
-    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+        raise BadRequest(
+            f"“{word.field}:{word.text}” is not a date. Use one such as 2026-11-01."
+        ) from None

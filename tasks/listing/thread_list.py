@@ -8,6 +8,7 @@ request can continue.
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC
 from functools import cached_property, partial
 
 from django.db.models import Q, Value
@@ -28,6 +29,7 @@ from tasks.listing.forms import STATES
 from tasks.listing.query import Query
 from tasks.models import TaskRecord, TaskStatus
 from tasks.store.daemon import STALLED, Daemon, daemon
+from tasks.transcript import time_zones
 from tasks.transcript.search import Hit, Term
 
 SEARCH_BATCH = 100  # tasks that are searched by one query
@@ -225,7 +227,8 @@ class ThreadList:
             conditions["times"] = Condition.times(**times)
         if filters.q and filters.where == "ids":
             conditions["ids"] = Condition.ids(Term(filters.q))
-        conditions |= self._query.conditions(partial(Condition.state, daemon=self.daemon))
+        zone = time_zones.find(filters.zone) or UTC
+        conditions |= self._query.conditions(partial(Condition.state, daemon=self.daemon), zone)
         if self._search and self._search.ids is not None:
             conditions["search"] = Condition.among(self._search.ids)
         return conditions

@@ -14,7 +14,7 @@ from tasks.addresses import clearing_url, thread_token, thread_url
 from tasks.fields import parse_stored, to_text
 from tasks.models import TaskStatus
 from tasks.secrets import request_masking
-from tasks.transcript import text_preview
+from tasks.transcript import text_preview, time_zones
 
 register = template.Library()
 register.simple_tag(thread_url)
@@ -85,16 +85,24 @@ def time_ago(moment: Any) -> SafeString:
 
 @register.filter
 def absolute(moment: Any) -> str:
-    """Format a date and time in UTC, to the second."""
+    """Format a date and time in the active time zone, to the second."""
     if not isinstance(moment, datetime):
         return _unparsed(moment or "")
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{time_zones.to_local(moment):%Y-%m-%d %H:%M:%S %Z}"
 
 
 @register.filter
 def clock(moment: Any) -> str:
-    """Format the time of day in UTC; a script on the page converts it to local time."""
-    return f"{moment:%H:%M:%S} UTC" if isinstance(moment, datetime) else _unparsed(moment or "")
+    """Format the time of day in the active time zone."""
+    if not isinstance(moment, datetime):
+        return _unparsed(moment or "")
+    return f"{time_zones.to_local(moment):%H:%M:%S %Z}"
+
+
+@register.filter
+def datetime_input(moment: datetime | None) -> str:
+    """Format the value of an `<input type="datetime-local">`, in the active time zone."""
+    return f"{time_zones.to_local(moment):%Y-%m-%dT%H:%M:%S}" if moment else ""
 
 
 @register.filter

@@ -7,6 +7,8 @@ from weakref import WeakValueDictionary
 
 from django.core.cache import cache, caches
 
+from tasks.transcript import time_zones
+
 LIFETIME = 2  # seconds; by then, every open tab has polled again
 
 _locks: WeakValueDictionary[str, Lock] = WeakValueDictionary()  # those in use, by key
@@ -16,7 +18,8 @@ def shared(key: tuple[object, ...], render: Callable[[], str]) -> str:
     """Return the HTML for the key. Other requests for it wait while the first one renders it.
 
     The key must contain everything that the HTML depends on, including the state of the store,
-    so that no request gets HTML from before it was made, and the user's permissions.
+    so that no request gets HTML from before it was made, and the user's permissions. The active
+    time zone is added to it.
     """
     name = _name(key)
     with _locks.setdefault(name, Lock()):
@@ -41,4 +44,5 @@ def shared_parts(
 
 
 def _name(key: tuple[object, ...]) -> str:
-    return blake2b(repr(key).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    full_key = (time_zones.active_name(), *key)
+    return blake2b(repr(full_key).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

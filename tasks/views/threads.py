@@ -25,6 +25,7 @@ from tasks.secrets.response_masking import MaskedPage, mask_page
 from tasks.store import workspace
 from tasks.store.daemon import Daemon, daemon
 from tasks.templatetags.threads import absolute, elapsed
+from tasks.transcript import time_zones
 from tasks.transcript.invisible import escape_invisible_in_html
 from tasks.transcript.search import UNREADABLE, Hit
 from tasks.transcript.titles import Heading, heading, note_summary
@@ -170,7 +171,7 @@ def _perms(can_clear: bool) -> dict[str, Any]:
 
 
 def _shown(row: Row, context: dict[str, Any]) -> tuple[object, ...]:
-    """Return all that the row's HTML depends on."""
+    """Return all that the row's HTML depends on, except the time zone."""
     stored = {n: v for n, v in vars(row.record).items() if n not in {"_state", *_HISTORIES}}
     came_back = stored.pop("came_back", None)
     times = [value for value in stored.values() if isinstance(value, datetime)]
@@ -302,6 +303,7 @@ def _form_context(filters: Filters) -> dict[str, Any]:
         "periods": PERIODS,
         "scopes": SEARCH_SCOPES,
         "orders": SORTS,
+        "zone": time_zones.active_name(),
         "choices": [
             {
                 "name": name,

@@ -1,6 +1,7 @@
 """Tests of the thread list in a real browser: filters, updates, keyboard, phones, no JavaScript."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from selenium import webdriver
@@ -27,6 +28,7 @@ from tests.browser.pages import (
 )
 from tests.browser.site import Site
 
+BERLIN = ZoneInfo("Europe/Berlin")
 INSERT = """
     INSERT INTO task_records VALUES (
         :id, :id, :channel, 'openai', 'gpt-test', :status, :history, :resumable,
@@ -353,3 +355,40 @@ def test_head_is_one_row_on_a_phone(page: webdriver.Chrome):
 
     assert one(page, ".top").size["height"] < 60
     assert one(page, ".states").size["height"] < 50
+
+
+def test_all_pages_show_the_same_local_time_and_read_local_dates(
+    empty: webdriver.Chrome, site: Site
+):
+    moment = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # clocks in Berlin go back 30 minutes later
+    local = "2026-10-25 02:30:00 CEST"
+    site.execute(INSERT, [row(5) | {"updated": to_text(moment)}])
+    empty.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Europe/Berlin"})
+    title = "time[title^='2026-10-25']"
+    empty.get(site.origin)
+    assert one(empty, title).get_attribute("title") == "2026-10-25 00:30:00 UTC"
+
+    empty.get(site.origin)
+    assert one(empty, title).get_attribute("title") == local
+    empty.get(f"{site.origin}/admin/tasks/taskrecord/")
+    assert one(empty, "#result_list .field-active").text == local
+
+    empty.get(site.origin)
+    one(empty, ".dates summary").click()
+    for name, value in (("start", "2026-10-25T02:00:00"), ("end", "2026-10-25T02:45:00")):
+        empty.execute_script("arguments[0].value = arguments[1]", one(empty, f"#{name}"), value)
+    follow(empty, one(empty, ".dates button"))
+    assert "zone=Europe%2FBerlin" in empty.current_url
+    assert len(every(empty, ".list tbody tr")) == 1
+    assert one(empty, "#start").get_attribute("value") == "2026-10-25T02:00"
+
+    follow(empty, one(empty, ".list .title"))
+    follow(empty, one(empty, "#head a.danger"))
+    assert local in one(empty, ".clear dl").text
+    follow(empty, one(empty, ".clear .danger.main"))
+    empty.get(f"{site.origin}/cleared/")
+    time = one(empty, ".when time")
+    cleared = datetime.fromisoformat(time.get_attribute("datetime") or "").astimezone(BERLIN)
+    assert time.get_attribute("title") == f"{cleared:%Y-%m-%d %H:%M:%S %Z}"
+    follow(empty, one(empty, ".list a.title"))
+    assert one(empty, ".record dd").text == f"{cleared:%Y-%m-%d %H:%M:%S %Z}"

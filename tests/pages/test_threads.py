@@ -271,7 +271,8 @@ def test_empty_result_offers_to_remove_each_filter(viewer: Client):
         "status=failed",
         "channel=a%26b&sort=-age",
         "q=%22caf%C3%A9%22&where=tool",
-        "start=2026-01-01T09%3A30%3A00&end=2026-01-02T00%3A00%3A00&resume=no",
+        "start=2026-01-01T09%3A30%3A00Z&end=2026-01-02T00%3A00%3A00Z&resume=no",
+        "zone=Europe%2FBerlin&q=after%3A2026-01-01",
     ],
 )
 def test_filters_round_trip_through_the_query_string(query: str):

@@ -28,7 +28,7 @@ ATTRIBUTES = {
     *("viewbox", "fill", "d", "stroke", "stroke-width", "stroke-linecap", "stroke-linejoin"),
     *(f"aria-{name}" for name in ("current", "describedby", "hidden", "label", "labelledby")),
     *("aria-sort", "aria-invalid"),
-    *(f"data-{name}" for name in ("attempt", "clock", "copy", "elapsed", "ended", "failures")),
+    *(f"data-{name}" for name in ("attempt", "copy", "elapsed", "ended", "failures")),
     *(f"data-{name}" for name in ("first", "hit", "hits", "latest", "live", "on", "open", "part")),
     *(f"data-{name}" for name in ("poll", "query", "step", "step-url", "tag", "text", "url")),
     *(f"hx-{name}" for name in ("ext", "get", "post", "swap", "swap-oob", "sync", "target")),

@@ -7,4 +7,7 @@ form?.addEventListener("change", (event) => {
 });
 form?.addEventListener("formdata", (event) => {
   for (const [name, value] of [...event.formData]) if (!value) event.formData.delete(name);
+  const { formData: data } = event;
+  const hasDates = data.has("start") || data.has("end") || /after:|before:/.test(data.get("q"));
+  if (!hasDates) data.delete("zone");
 });

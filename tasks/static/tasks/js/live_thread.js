@@ -3,7 +3,7 @@
 import { all, one, parsePage } from "./dom.js";
 import { currentStep, displayOf, entries, goTo, state } from "./entries.js";
 import { POLL_MS } from "./refresh_intervals.js";
-import { updateTimes } from "./local_times.js";
+import { updateTimes } from "./times.js";
 import { morph } from "./morph.js";
 import { markCurrentBar, updateTabStop } from "./timeline.js";
 

@@ -1,7 +1,7 @@
 // The script that every page loads.
 
 import "./theme_switch.js";
-import "./local_times.js";
+import "./times.js";
 import "./keyboard.js";
 import "./menus.js";
 

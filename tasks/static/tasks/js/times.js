@@ -1,10 +1,14 @@
-// Shows times in the reader's time zone and keeps elapsed times current. The server renders UTC.
+// Tells the server the reader's time zone, in which it displays times, and keeps elapsed times current.
 
 import { CLOCK_MS } from "./refresh_intervals.js";
 
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
-const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const YEAR = 31536000; // seconds
+const cookie = `gloamy_time_zone=${new Intl.DateTimeFormat().resolvedOptions().timeZone}`;
+
+if (!document.cookie.split("; ").includes(cookie)) {
+  document.cookie = `${cookie}; path=/; max-age=${YEAR}; SameSite=Lax`;
+}
 
 function elapsed(moment) {
   const seconds = Math.floor((Date.now() - moment) / 1000);
@@ -13,12 +17,11 @@ function elapsed(moment) {
 }
 
 export function updateTimes() {
-  for (const time of document.querySelectorAll("time[datetime]")) {
+  for (const time of document.querySelectorAll("time[data-elapsed]")) {
     const moment = Date.parse(time.getAttribute("datetime"));
     if (Number.isNaN(moment)) continue;
-    time.title = full.format(moment);
-    const text = "elapsed" in time.dataset ? elapsed(moment) : "clock" in time.dataset ? clock.format(moment) : "";
-    if (text && time.textContent !== text) time.textContent = text;
+    const text = elapsed(moment);
+    if (time.textContent !== text) time.textContent = text;
   }
 }
 
