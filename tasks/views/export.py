@@ -24,7 +24,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
     thread_id = requested_thread_id(request)
     export_format = FORMATS.get(request.GET.get("format", ""))
     if export_format is None:
-        raise BadRequest(f"The URL must name a format: “&format=” {', '.join(FORMATS)}.")
+        raise BadRequest(f"The URL must name a format: “&format=…”, one of {', '.join(FORMATS)}.")
     rows = TaskRecord.objects.for_thread(thread_id)
     heads = map(Thread, rows.for_list())
     length = sum(head.length + head.resumable_length for head in heads)
