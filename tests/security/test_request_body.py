@@ -124,7 +124,7 @@ def test_incomplete_body_is_an_error_and_releases_its_slot(
     refused = request_body.read(form("192.0.2.1", meanwhile, length), length)
 
     assert refused is not None and refused.status_code == 400
-    assert "Not all of it arrived" in refused.content.decode()
+    assert "Only part of the request arrived" in refused.content.decode()
     assert request_body._strangers._held == {}
 
 

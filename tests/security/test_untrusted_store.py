@@ -305,7 +305,7 @@ def test_value_too_large_for_sqlite_gets_an_error_page(viewer: Client, page_conn
         page_connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
 
     assert response.status_code == 503
-    assert "A value in it is larger than SQLite can read here" in response.content.decode()
+    assert "A value in the store is larger than SQLite can read" in response.content.decode()
     assert viewer.get(page).status_code == 200
 
 
