@@ -63,7 +63,7 @@ class FilterForm(forms.Form):
     def clean_zone(self) -> str:
         name = str(self.cleaned_data["zone"])
         if name and not time_zones.find(name):
-            raise forms.ValidationError("it is not a known time zone.")
+            raise forms.ValidationError("Unknown time zone.")
         return name
 
     def clean_start(self) -> datetime | None:
