@@ -4,6 +4,7 @@ Texts take much longer than the rest of the index, so they are made after it: ne
 the background and before each search. Texts that have not changed stay as they are.
 """
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -34,7 +35,8 @@ from tasks.index.models import (
 )
 from tasks.index.texts import CALLS, CALLS_PER_STEP, STEP, Items, Step, StoredTexts
 
-TASKS_PER_READ = TASKS_PER_PURGE = 100
+TASKS_PER_READ, TASKS_PER_PURGE = 25, 100
+MIN_SECONDS = 0.05  # spent on calls after each reading of tasks, so that there is progress
 WRITE_SIZE = 300_000  # characters per transaction, so that pages do not wait long for it
 WRITING = threading.Lock()  # held while writing, since an index in memory cannot wait for others
 MERGE_PAGES = 200  # of trigrams, per transaction
@@ -181,24 +183,33 @@ class _Batch:
     def add(self, tasks: list[tuple[IndexedTask, StoredTexts | None]], deadline: float) -> None:
         """Add what has changed in the texts of these tasks.
 
-        If there are several, this stops at the deadline, and goes on when they are added again.
+        If there are several, this stops soon after the deadline; another call goes on from there.
         Two processes can do this at once, since what they write depends on the store alone.
         """
-        new_steps: dict[Step, int] = {}
-        finished = []
+        read: dict[int, tuple[IndexedTask, StoredTexts]] = {}
+        task_of: dict[Step, int] = {}  # the place of its first text, for each new step
         for task, stored in tasks:
+            if read and time.monotonic() > deadline:
+                break
             if stored is None or stored.version != (task.updated_at, task.task_id):
                 self.wrong.append(task.key)
                 continue
             first = task.pk * PLACES
+            read[first] = task, stored
             self._add_sources(first, stored)
-            new_steps |= dict.fromkeys(self._new_steps(first, stored), first)
-            finished.append((task, stored))
-        for items in texts.read_items(list(new_steps)):
-            if len(tasks) > 1 and time.monotonic() > deadline:
-                return
-            self._add_items(new_steps[items.step], items)
-        self._finished += finished
+            task_of |= dict.fromkeys(self._new_steps(first, stored), first)
+        unfinished = self._add_steps(task_of, deadline if len(tasks) > 1 else math.inf)
+        self._finished += [pair for first, pair in read.items() if first not in unfinished]
+
+    def _add_steps(self, task_of: dict[Step, int], deadline: float) -> set[int]:
+        """Add the calls of steps, and return the tasks of which some are left."""
+        deadline = max(deadline, time.monotonic() + MIN_SECONDS)
+        left = dict(task_of)
+        for items in texts.read_items(list(task_of)):
+            self._add_items(left.pop(items.step), items)
+            if time.monotonic() > deadline:
+                return set(left.values())
+        return set()
 
     def _add_sources(self, first: int, stored: StoredTexts) -> None:
         digests = {pk - first: digest for pk, digest in _fetch(_TEXTS, first, first + CALLS)}

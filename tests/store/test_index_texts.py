@@ -244,6 +244,25 @@ def test_only_what_changed_is_indexed_again(store, monkeypatch):
     assert IndexedCall.objects.count() == 2
 
 
+def test_texts_are_completed_in_steps_of_any_length(store, monkeypatch):
+    monkeypatch.setattr(indexed_texts, "MIN_SECONDS", 0)
+    for number in range(5):
+        for step in (1, 2, 3):
+            service.record_checkpoint(update(task_id=f"{number}", step_index=step))
+    look()
+
+    steps = 0
+    while indexed_texts.is_behind():
+        batch = indexed_texts._Batch(indexed_texts.WRITE_SIZE)
+        tasks = {row.key: row for row in IndexedTask.objects.filter(has_texts=False)}
+        for group in texts.read(list(tasks)):
+            batch.add([(tasks[key], stored) for key, stored in group.items()], deadline=0)
+        batch.write()
+        steps += 1
+    assert 5 <= steps <= 15
+    assert IndexedCall.objects.count() == 15
+
+
 def test_search_that_may_match_many_texts_counts_what_it_has_seen(
     viewer: Client, store, monkeypatch
 ):
