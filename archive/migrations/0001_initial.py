@@ -29,10 +29,10 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("draft", "not confirmed"),
-                            ("running", "in progress"),
+                            ("running", "under way"),
                             ("done", "done"),
                             ("cancelled", "cancelled"),
-                            ("failed", "interrupted"),
+                            ("failed", "broken off"),
                         ],
                         default="draft",
                         max_length=20,
@@ -47,10 +47,10 @@ class Migration(migrations.Migration):
                         choices=[
                             ("thread page", "the thread's page"),
                             ("list", "the list"),
-                            ("cleared page", "the Cleared page"),
+                            ("cleared page", "the page of what was cleared"),
                             ("admin", "the admin"),
                             ("command", "the command line"),
-                            ("code", "Python code"),
+                            ("code", "a program"),
                         ],
                         max_length=30,
                     ),
