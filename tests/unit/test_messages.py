@@ -369,7 +369,7 @@ def test_items_encode_no_deeper_than_serde_json_reads(wrap):
 def test_cyclic_arguments_are_refused():
     arguments: dict[str, Any] = {}
     arguments["self"] = arguments
-    with pytest.raises(ValueError, match="more than 127 containers"):
+    with pytest.raises(ValueError, match="more than 127 levels of nesting"):
         encode_items([item(arguments=arguments)], "items")
 
 
