@@ -82,7 +82,7 @@ def test_serve_does_not_create_the_target_of_a_link(server: Server):
     server.store_file.symlink_to(server.folder / "new.db")
     server.start()
 
-    assert "outside" in server.refusal()
+    assert ", outside " in server.refusal()
     assert not (server.folder / "new.db").exists()
 
 
@@ -91,7 +91,7 @@ def test_linked_folder_without_a_store_is_refused(file: Path, tmp_path: Path):
     (tmp_path / "state").mkdir()
     file.parent.symlink_to(tmp_path / "state")
 
-    with pytest.raises(workspace.WorkspaceError, match="outside"):
+    with pytest.raises(workspace.WorkspaceError, match=", outside "):
         workspace.check_databases()
     assert list((tmp_path / "state").iterdir()) == []
 
