@@ -108,11 +108,10 @@ def clear() -> tuple[Any, float]:
 
 def restore(clearing: Any) -> float:
     """Restore all threads of the clearing; return the seconds it took."""
-    from archive.models import Source
-    from tasks.clearing import lifecycle, restoring
+    from tasks.clearing import restoring
 
     start = time.monotonic()
-    for _ in restoring.restore_each(clearing.threads.all(), by=lifecycle.Actor(Source.COMMAND)):
+    for _ in restoring.restore_each(clearing.threads.all()):
         pass
     return time.monotonic() - start
 

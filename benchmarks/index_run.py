@@ -178,7 +178,7 @@ def _use_site(outcome: Outcome, rng: random.Random, until: float) -> None:
             clearing = lifecycle.clear(ids, actor, with_running=True)
             outcome.writes["cleared by the site"] += 3
             time.sleep(rng.uniform(0, 0.3))
-            for _, reason in restoring.restore_each(clearing.threads.all(), by=actor):
+            for _, reason in restoring.restore_each(clearing.threads.all()):
                 outcome.writes["restored by the site"] += not reason
 
 

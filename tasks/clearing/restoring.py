@@ -39,26 +39,27 @@ def restore(
     If `expected` is given, the current thread is replaced only if its summary has that
     fingerprint. A running thread is replaced only if `with_running` is set.
     """
+    archive = _archive_of(thread)
+    if replace:
+        _clear_current(thread.thread_id, by, expected, with_running)
     try:
-        _restore(thread, by, replace, expected, with_running)
+        _put_back(thread, archive)
     finally:  # rows may have been inserted even if an error followed
         following.refresh_threads([thread.thread_id])
 
 
-def _restore(
-    thread: ClearedThread,
-    by: lifecycle.Actor,
-    replace: bool = False,
-    expected: str | None = None,
-    with_running: bool = False,
-) -> None:
+def _archive_of(thread: ClearedThread) -> ThreadArchive:
+    """Return the archive to restore the thread from. Raises RestoreError if there is none."""
     if thread.clearing.store != workspace.identity():
         raise RestoreError(f"It was cleared from another store: {thread.clearing.store}.")
     archive = ThreadArchive.objects.filter(thread=thread).first()
     if archive is None or thread.fate != Fate.CLEARED:
         raise RestoreError("It is not in the archive.")
-    if replace:
-        _clear_current(thread.thread_id, by, expected, with_running)
+    return archive
+
+
+def _put_back(thread: ClearedThread, archive: ThreadArchive) -> None:
+    """Insert the rows and record that. The index does not know of them yet."""
     _insert(thread.thread_id, thread_rows.unpack(bytes(archive.data)))
     with transaction.atomic():
         thread.fate, thread.restored_at, thread.why = Fate.RESTORED, timezone.now(), ""
@@ -66,9 +67,7 @@ def _restore(
         archive.delete()
 
 
-def restore_each(
-    threads: ClearedThreadQuerySet, *, by: lifecycle.Actor
-) -> Iterator[tuple[ClearedThread, str]]:
+def restore_each(threads: ClearedThreadQuerySet) -> Iterator[tuple[ClearedThread, str]]:
     """Restore one thread at a time, yielding each with "", or with the reason if it could not be.
 
     The reasons are recorded. The caller may stop at any time and restore the rest later.
@@ -83,7 +82,7 @@ def restore_each(
             reason = ""
             try:
                 restored.append(thread.thread_id)
-                _restore(thread, by)
+                _put_back(thread, _archive_of(thread))
             except RestoreError as error:
                 reason = str(error)
                 threads.restorable().filter(pk=pk).update(why=reason)
@@ -126,7 +125,7 @@ class Run:
         """Restore threads, stopping after about `seconds`."""
         deadline = time.monotonic() + seconds
         try:
-            for _ in restore_each(self._archived.filter(why=""), by=self._by):
+            for _ in restore_each(self._archived.filter(why="")):
                 if time.monotonic() > deadline:
                     break
         finally:

@@ -156,7 +156,7 @@ def test_thread_of_another_store_is_not_restored(store):
 
 def restore_each(clearing: Clearing) -> list[tuple[str, str]]:
     threads = clearing.threads.restorable()
-    return [(str(thread), why) for thread, why in restoring.restore_each(threads, by=BY)]
+    return [(str(thread), why) for thread, why in restoring.restore_each(threads)]
 
 
 def test_restore_each_records_why_a_thread_cannot_be_restored(store):
@@ -180,7 +180,7 @@ def test_restore_each_skips_threads_that_another_process_restores(store):
         task(task_id)
     clearing = clear("a", "b", "c")[0].clearing
 
-    threads = restoring.restore_each(clearing.threads.restorable(), by=BY)
+    threads = restoring.restore_each(clearing.threads.restorable())
     next(threads)
     assert restore_each(clearing) == [("b", ""), ("c", "")]
 

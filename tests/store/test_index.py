@@ -408,10 +408,7 @@ def test_cleared_and_restored_threads_are_followed_at_once(store, large):
     clearing = lifecycle.clear(["task 1"], lifecycle.Actor(Source.CODE), with_running=True)
     assert_equals_a_full_scan()
 
-    actor = lifecycle.Actor(Source.CODE)
-    assert [reason for _, reason in restoring.restore_each(clearing.threads.all(), by=actor)] == [
-        ""
-    ]
+    assert [reason for _, reason in restoring.restore_each(clearing.threads.all())] == [""]
 
     assert_equals_a_full_scan()
 

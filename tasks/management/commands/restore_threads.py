@@ -4,9 +4,8 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.db import Error
 
-from archive.models import ClearedThreadQuerySet, Clearing, Fate, Source
+from archive.models import ClearedThreadQuerySet, Clearing, Fate
 from tasks.clearing import restoring
-from tasks.clearing.lifecycle import Actor
 from tasks.escaping import one_line
 from tasks.maintenance.progress import Progress
 from tasks.management import base
@@ -56,7 +55,7 @@ class Command(base.Command):
         total, restored = threads.count(), 0
         progress = Progress(self.stderr, total)
         try:
-            for thread, reason in restoring.restore_each(threads, by=Actor(Source.COMMAND)):
+            for thread, reason in restoring.restore_each(threads):
                 if reason:
                     progress.failed(f"Not restored: {printable(thread.thread_id)}: {reason}")
                 else:
