@@ -13,7 +13,6 @@ class TasksConfig(AppConfig):
         from tasks.secrets.reveal import end_at_sign_out  # noqa: PLC0415 - needs the loaded models
         from tasks.store import (  # noqa: PLC0415 - needs the loaded models
             file_identity,
-            transactions,
             untrusted,
             workspace,
         )
@@ -23,7 +22,6 @@ class TasksConfig(AppConfig):
             untrusted.harden,
             file_identity.record_file,
             workspace.limit_lock_waits,
-            transactions.add_functions,
         ):
             connection_created.connect(receiver)
         user_logged_out.connect(end_at_sign_out)

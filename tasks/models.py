@@ -47,11 +47,14 @@ class TaskStatus(models.TextChoices):
     @classmethod
     def read(cls, stored: str) -> "TaskStatus":
         """Parse a stored status. An unknown status counts as running, as it does in the daemon."""
-        return cls(stored) if stored in cls.values else cls.RUNNING
+        return _STATUSES.get(stored, cls.RUNNING)
 
     @property
     def is_terminal(self) -> bool:
         return self is not TaskStatus.RUNNING
+
+
+_STATUSES = {status.value: status for status in TaskStatus}
 
 
 class OrderedQuerySet(BoundedQuerySet[M]):

@@ -9,6 +9,7 @@ If the store fails, the verb writes nothing and raises a StoreError; there is a 
 remedy. The next call reopens the store, so nothing needs to be restarted.
 """
 
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -36,7 +37,7 @@ from tasks.sanitization import (
     resumable_turns_to_conversation_messages,
     strip_tool_call_tags,
 )
-from tasks.store import statements, transactions
+from tasks.store import driver, statements, transactions
 from tasks.store.errors import (
     CorruptRecordError,
     IdTooLongError,
@@ -126,10 +127,7 @@ def save_snapshot(snapshot: TaskSnapshot) -> None:
         "execution_history": encode_history(snapshot.execution_history, "execution_history"),
         "resumable_history": encode_history(snapshot.resumable_history, "resumable_history"),
     }
-    with transactions.writing_task(snapshot.thread_id, snapshot.task_id) as (cursor, values["now"]):
-        if not status.is_terminal:
-            transactions.run(cursor, statements.END_LAST_RUN, values)
-        transactions.run(cursor, statements.SAVE_SNAPSHOT, values)
+    transactions.write_task(values, statements.SAVE_SNAPSHOT, end_last_run=not status.is_terminal)
 
 
 def record_checkpoint(update: TaskCheckpointUpdate) -> None:
@@ -143,9 +141,7 @@ def record_checkpoint(update: TaskCheckpointUpdate) -> None:
         "execution_history": encode_history(update.execution_history, "execution_history"),
         "items": encode_items(update.items, "items"),
     }
-    with transactions.writing_task(update.thread_id, update.task_id) as (cursor, values["now"]):
-        transactions.run(cursor, statements.RECORD_CHECKPOINT, values)
-        transactions.run(cursor, statements.ADD_CHECKPOINT, values)
+    transactions.write_task(values, statements.RECORD_CHECKPOINT, statements.ADD_CHECKPOINT)
 
 
 def load_by_thread_id(thread_id: str) -> StoredTask | None:
@@ -166,14 +162,13 @@ def delete_by_thread_id(
     """
     _checked_text(thread_id, "thread_id")
     if expected is None and not overwrite:
-        with transactions.writing() as cursor:
-            transactions.delete_thread(cursor, thread_id)
+        transactions.delete_thread(thread_id)
         return
     with transactions.secure_delete(enabled=overwrite), transactions.writing() as cursor:
         transactions.lock_thread(cursor, thread_id)
         if expected is not None and fetch(cursor, thread_id, to_delete=True) != expected:
             raise ThreadChangedError(f"The thread {thread_id!r} has changed.")
-        transactions.delete_thread(cursor, thread_id)
+        transactions.delete_tasks(partial(driver.run, cursor), thread_id)
 
 
 def clear_session(thread_id: str) -> None:

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from archive.models import ClearedThread, Clearing, Fate, ThreadArchive
 from tasks.clearing import batches
-from tasks.store import thread_rows, thread_statements, transactions
+from tasks.store import driver, thread_rows, thread_statements, transactions
 
 
 def settle(clearing: Clearing) -> int:
@@ -24,7 +24,7 @@ def settle(clearing: Clearing) -> int:
 def _exists(thread: ClearedThread) -> bool:
     """Return whether any task of the thread exists; a thread is deleted entirely or not at all."""
     with transactions.reading() as cursor, thread_rows.exact_text(cursor):
-        transactions.run(cursor, thread_statements.MARKS_OF_THREAD, {"thread_id": thread.thread_id})
+        driver.run(cursor, thread_statements.MARKS_OF_THREAD, {"thread_id": thread.thread_id})
         marks = bytes(thread.marks)
         return any(thread_rows.has_mark(marks, *pair) for pair in cursor.fetchall())
 

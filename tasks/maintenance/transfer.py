@@ -126,9 +126,9 @@ def write_task(task: Task, *, replace: bool = False, using: str | None = None) -
     *values, checkpoints = msgspec.structs.astuple(task)
     rows = [msgspec.structs.astuple(checkpoint) for checkpoint in checkpoints]
     try:
-        with transactions.writing_task(task.thread_id, task.task_id, using) as (cursor, _):
-            transactions.lock_thread(cursor, task.thread_id)  # the timer starts after this wait
-            start = perf_counter()
+        with transactions.writing(using) as cursor:
+            transactions.lock_thread_and_task(cursor, task.thread_id, task.task_id)
+            start = perf_counter()  # after the wait for the lock
             if replace:  # every deletion removes the task before its checkpoints
                 transfer_statements.delete_task(cursor, task.task_id)
             if not transfer_statements.insert_task(cursor, values, rows):

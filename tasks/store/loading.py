@@ -1,15 +1,16 @@
 """Load a thread's latest task: fetch its rows, check and decode them, and return structs."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
-from django.db.backends.utils import CursorWrapper
 
 from tasks.engines import engine
 from tasks.messages import decode_all_items, decode_history, decode_items
 from tasks.models import TaskStatus
-from tasks.store import statements, transactions
+from tasks.store import driver, statements, transactions
+from tasks.store.driver import Execute
 from tasks.store.errors import CorruptRecordError
 from tasks.store.records import StoredCheckpoint, StoredResumable, StoredTask
 from tasks.store.statements import CheckpointRow, ResumableRow, TaskRow
@@ -24,54 +25,49 @@ def load_task(thread_id: str) -> StoredTask | None:
 
     Returns None if the thread has no tasks. Raises CorruptRecordError if a row cannot be decoded.
     """
-    has_snapshot_reads = engine(store_connection()).has_snapshot_reads
-    fetch = _fetch_task if has_snapshot_reads else _fetch_task_at_once
-    row, checkpoints = _read(fetch, thread_id, single_statement=not has_snapshot_reads)
+    if engine(store_connection()).has_snapshot_reads:
+        row, checkpoints = _read(_fetch_task, thread_id, driver.READ)
+    else:
+        row, checkpoints = _read(_fetch_task_at_once, thread_id, None)
     return None if row is None else _stored_task(row, checkpoints)
 
 
 def load_resumable(thread_id: str) -> StoredResumable | None:
     """Return the data needed to resume a thread, or None. Raises CorruptRecordError."""
-    row = _read(_fetch_resumable, thread_id, single_statement=True)
+    row = _read(_fetch_resumable, thread_id, None)
     if row is None:
         return None
     [row] = _checked([row], ResumableRow, "task_records")
     return StoredResumable(_history(row, "resumable_history_json"), row.latest_checkpoint_note)
 
 
-def _read(
-    fetch: Callable[[CursorWrapper, str], Any], thread_id: str, *, single_statement: bool
-) -> Any:
+def _read(fetch: Callable[[Execute, str], T], thread_id: str, begin: str | None) -> T:
     """Fetch rows; return invalid UTF-8 text as bytes, so that an error can name the row."""
     try:
-        with transactions.reading(single_statement=single_statement) as cursor:
-            return fetch(cursor, thread_id)
+        return transactions.read(lambda execute: fetch(execute, thread_id), begin)
     except CorruptRecordError:
         with transactions.reading_as_stored() as cursor:
-            return fetch(cursor, thread_id)
+            return fetch(partial(driver.run, cursor), thread_id)
 
 
-def _fetch_task(cursor: CursorWrapper, thread_id: str) -> tuple[Row | None, list[Row]]:
-    transactions.run(cursor, statements.LOAD_TASK, {"thread_id": thread_id})
-    row = cursor.fetchone()
+def _fetch_task(execute: Execute, thread_id: str) -> tuple[Row | None, list[Row]]:
+    row = execute(statements.LOAD_TASK, {"thread_id": thread_id}).fetchone()
     if row is None:
         return None, []
-    transactions.run(cursor, statements.LOAD_CHECKPOINTS, {"task_id": row[0]})
-    return row, cursor.fetchall()
+    return row, execute(statements.LOAD_CHECKPOINTS, {"task_id": row[0]}).fetchall()
 
 
-def _fetch_task_at_once(cursor: CursorWrapper, thread_id: str) -> tuple[Row | None, list[Row]]:
-    transactions.run(cursor, statements.LOAD_TASK_AND_CHECKPOINTS, {"thread_id": thread_id})
-    row = cursor.fetchone()
+def _fetch_task_at_once(execute: Execute, thread_id: str) -> tuple[Row | None, list[Row]]:
+    values = {"thread_id": thread_id}
+    row = execute(statements.LOAD_TASK_AND_CHECKPOINTS, values).fetchone()
     if row is None:
         return None, []
     width = len(TaskRow._fields)
     return row[:width], list(zip(*row[width:], strict=True))
 
 
-def _fetch_resumable(cursor: CursorWrapper, thread_id: str) -> Row | None:
-    transactions.run(cursor, statements.LOAD_RESUMABLE, {"thread_id": thread_id})
-    row: Row | None = cursor.fetchone()
+def _fetch_resumable(execute: Execute, thread_id: str) -> Row | None:
+    row: Row | None = execute(statements.LOAD_RESUMABLE, {"thread_id": thread_id}).fetchone()
     return row
 
 

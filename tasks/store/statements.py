@@ -51,34 +51,14 @@ class ResumableRow(NamedTuple):
 TASK_COLUMNS = ", ".join(TaskRow._fields)
 CHECKPOINT_COLUMNS = ", ".join(CheckpointRow._fields)
 
-# Finds the latest `updated_at` in the thread, ignoring values that are not timestamps.
-_LATEST_TIME = """
-    FROM task_records WHERE thread_id = %(thread_id)s AND updated_at LIKE '____-__-__T%%+00:00'
-    ORDER BY updated_at DESC LIMIT 1"""
-
-
-def _with_time(statement: str) -> PerEngine:
-    """Replace `{time}` in the statement with an SQL expression for the time of the write."""
-    # matches the task if this write moves it from another thread
-    moved = "task_id = %(task_id)s AND thread_id <> %(thread_id)s"
-    write_time = (
-        f"write_time(%(now)s, (SELECT CAST(updated_at AS BLOB) {_LATEST_TIME}),"
-        f" (SELECT CAST(updated_at AS BLOB) FROM task_records WHERE {moved}))"
-    )
-    return PerEngine(
-        sqlite=statement.replace("{time}", write_time),
-        postgresql=statement.replace("{time}", "%(now)s"),
-    )
-
-
 _ENDED = ", ".join(f"'{status.value}'" for status in TaskStatus if status.is_terminal)
 
-SAVE_SNAPSHOT = _with_time(f"""
+SAVE_SNAPSHOT = f"""
     INSERT INTO task_records ({TASK_COLUMNS})
     VALUES (%(task_id)s, %(thread_id)s, %(channel)s, %(provider)s, %(model)s, %(status)s,
         %(execution_history)s, %(resumable_history)s, %(latest_checkpoint_note)s, 0,
-        %(final_response)s, %(last_error)s, {{time}}, {{time}},
-        CASE WHEN %(has_ended)s THEN {{time}} END)
+        %(final_response)s, %(last_error)s, %(now)s, %(now)s,
+        CASE WHEN %(has_ended)s THEN %(now)s END)
     ON CONFLICT (task_id) DO UPDATE SET
         thread_id = excluded.thread_id,
         channel = excluded.channel,
@@ -94,14 +74,14 @@ SAVE_SNAPSHOT = _with_time(f"""
         final_response = excluded.final_response,
         last_error = excluded.last_error,
         updated_at = excluded.updated_at,
-        completed_at = excluded.completed_at""")
+        completed_at = excluded.completed_at"""
 
-RECORD_CHECKPOINT = _with_time("""
+RECORD_CHECKPOINT = """
     INSERT INTO task_records (
         task_id, thread_id, channel, provider, model, status, execution_history_json,
         resumable_history_json, latest_checkpoint_note, checkpoint_count, created_at, updated_at)
     VALUES (%(task_id)s, %(thread_id)s, %(channel)s, %(provider)s, %(model)s, 'running',
-        %(execution_history)s, '[]', %(checkpoint_note)s, 1, {time}, {time})
+        %(execution_history)s, '[]', %(checkpoint_note)s, 1, %(now)s, %(now)s)
     ON CONFLICT (task_id) DO UPDATE SET
         thread_id = excluded.thread_id,
         channel = excluded.channel,
@@ -111,35 +91,44 @@ RECORD_CHECKPOINT = _with_time("""
         execution_history_json = excluded.execution_history_json,
         latest_checkpoint_note = excluded.latest_checkpoint_note,
         checkpoint_count = task_records.checkpoint_count + 1,
-        updated_at = excluded.updated_at""")
+        updated_at = excluded.updated_at"""
 
-_ADD_CHECKPOINT = """
+ADD_CHECKPOINT = """
     INSERT INTO task_checkpoints (task_id, step_index, checkpoint_note, items_json, created_at)
-    VALUES (%(task_id)s, %(step_index)s, %(checkpoint_note)s, %(items)s, """
-ADD_CHECKPOINT = PerEngine(
-    sqlite=_ADD_CHECKPOINT + "write_time(%(now)s))", postgresql=_ADD_CHECKPOINT + "%(now)s)"
-)
+    VALUES (%(task_id)s, %(step_index)s, %(checkpoint_note)s, %(items)s, %(now)s)"""
 
 # Starting a new run of an ended task deletes the checkpoints of its previous run.
-END_LAST_RUN = f"""
-    DELETE FROM task_checkpoints WHERE task_id = %(task_id)s AND EXISTS (
-        SELECT 1 FROM task_records WHERE task_id = %(task_id)s AND status IN ({_ENDED}))"""
+END_LAST_RUN = "DELETE FROM task_checkpoints WHERE task_id = %(task_id)s"
 
-_THREAD_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(thread_id)s, 0))"
+# The latest `updated_at` in the thread, ignoring values that are not timestamps.
+_LATEST_TIME = """
+    FROM task_records WHERE thread_id = %(thread_id)s AND updated_at LIKE '____-__-__T%%+00:00'
+    ORDER BY updated_at DESC LIMIT 1"""
 
-LOCK_THREAD = PerEngine(
-    sqlite="UPDATE task_records SET status = status WHERE 0",  # changes nothing, but locks the file
-    postgresql=_THREAD_LOCK,
+# Selects the task's status and `updated_at`, and the latest `updated_at` in its thread. On SQLite,
+# these are bytes, since text may not be UTF-8, and the task's own time is read only if the write
+# moves it from another thread, because it is stored after the histories. On PostgreSQL, this also
+# locks the task's row.
+LAST_WRITE = PerEngine(
+    sqlite=f"""
+    SELECT CAST(status AS BLOB), (SELECT CAST(updated_at AS BLOB) {_LATEST_TIME}),
+        CASE WHEN thread_id <> %(thread_id)s THEN CAST(updated_at AS BLOB) END
+    FROM (SELECT 1) LEFT JOIN task_records ON task_id = %(task_id)s""",
+    postgresql=f"""
+    SELECT status, (SELECT updated_at {_LATEST_TIME}), updated_at
+    FROM (SELECT 1) AS always LEFT JOIN (
+        SELECT status, updated_at FROM task_records WHERE task_id = %(task_id)s FOR UPDATE
+    ) AS task ON true""",
 )
 
-# The statements from here through LOCK_TASKS are only for PostgreSQL, which can lock single rows.
-LOCK_THREAD_AND_TASK = _THREAD_LOCK + ", pg_advisory_xact_lock(hashtextextended(%(task_id)s, 1))"
+_THREAD_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(thread_id)s, 0))"
+_TASK_LOCK = "pg_advisory_xact_lock(hashtextextended(%(task_id)s, 1))"
+_FILE_LOCK = "UPDATE task_records SET status = status WHERE 0"  # changes nothing
 
-# Selects the task's `updated_at`, locking its row, and the latest `updated_at` in the thread.
-EARLIER_TIMES = f"""
-    SELECT (SELECT updated_at FROM task_records WHERE task_id = %(task_id)s FOR UPDATE),
-        (SELECT updated_at {_LATEST_TIME})"""
+LOCK_THREAD = PerEngine(sqlite=_FILE_LOCK, postgresql=_THREAD_LOCK)
+LOCK_THREAD_AND_TASK = PerEngine(sqlite=_FILE_LOCK, postgresql=f"{_THREAD_LOCK}, {_TASK_LOCK}")
 
+# Only for PostgreSQL, which can lock single rows.
 # Locks the thread's tasks in a fixed order, so that concurrent writes cannot deadlock.
 LOCK_TASKS = """
     SELECT 1 FROM task_records WHERE thread_id = %(thread_id)s ORDER BY task_id FOR UPDATE"""

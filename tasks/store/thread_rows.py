@@ -13,7 +13,7 @@ import msgspec
 from django.db.backends.utils import CursorWrapper
 from msgspec.msgpack import Ext
 
-from tasks.store import thread_statements, transactions
+from tasks.store import driver, thread_statements, transactions
 from tasks.store.statements import CheckpointRow, TaskRow
 
 _VERSION = 1  # the version of the format that `pack` writes
@@ -84,9 +84,9 @@ def fetch(cursor: CursorWrapper, thread_id: str, *, to_delete: bool = False) -> 
     tasks = thread_statements.TASKS_TO_DELETE if to_delete else thread_statements.TASKS_OF_THREAD
     ids = {"thread_id": thread_id}
     with exact_text(cursor):
-        transactions.run(cursor, tasks, ids)
+        driver.run(cursor, tasks, ids)
         task_rows = cursor.fetchall()
-        transactions.run(cursor, thread_statements.CHECKPOINTS_OF_THREAD, ids)
+        driver.run(cursor, thread_statements.CHECKPOINTS_OF_THREAD, ids)
         return _thread_rows(task_rows, cursor.fetchall())
 
 

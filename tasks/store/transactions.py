@@ -8,21 +8,22 @@ task's row. The order is always the same, so writes cannot deadlock.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from tasks.engines import PerEngine, engine, storable
+from tasks.engines import engine
 from tasks.fields import is_canonical, next_nanosecond, now_rfc3339
-from tasks.store import errors, file_identity, statements
+from tasks.models import TaskStatus
+from tasks.store import driver, errors, file_identity, statements
+from tasks.store.driver import Execute, Statement, run
 from tasks.store.workspace import store_connection
 
-_MAX_PAUSE = 0.25  # seconds; long enough for a waiting agent, which retries every 0.1 s
+T = TypeVar("T")
 
-_write_numbers = count()
+_MAX_PAUSE = 0.25  # seconds; long enough for a waiting agent, which retries every 0.1 s
 
 
 @contextmanager
@@ -38,27 +39,49 @@ def writing(using: str | None = None) -> Iterator[CursorWrapper]:
         raise _store_error(error, connection) from error.__cause__
 
 
-@contextmanager
-def writing_task(
-    thread_id: str, task_id: str, using: str | None = None
-) -> Iterator[tuple[CursorWrapper, int | str]]:
-    """Open a transaction that writes one task; yield a cursor and the value for `%(now)s`.
+def write_task(values: dict[str, Any], *writes: Statement, end_last_run: bool = False) -> None:
+    """Run statements that write one task with these values, in a transaction of their own.
 
-    The clock is read while the locks are held, and a write's time is always later than any time in
-    its thread or task. Times thus follow the commit order, even if the clock is set back. On
-    SQLite, `%(now)s` is the number of the write, which `write_time` converts to the write's time.
+    With `end_last_run`, first delete the checkpoints of a task that has ended. `%(now)s` is the
+    time of the write. The clock is read while the locks are held, and the time is always later than
+    any in the thread or the task: times follow the commit order, even if the clock is set back.
     """
-    with writing(using) as cursor:
-        if engine(cursor.db).is_file:
-            yield cursor, next(_write_numbers)
-        else:
-            ids = {"thread_id": thread_id, "task_id": task_id}
-            run(cursor, statements.LOCK_THREAD_AND_TASK, ids)  # a new task has no row to lock yet
-            run(cursor, statements.EARLIER_TIMES, ids)
-            yield cursor, _time_after(*filter(None, cursor.fetchone()))
+    connection = store_connection()
+
+    def work(execute: Execute) -> None:
+        if not engine(connection).is_file:
+            execute(statements.LOCK_THREAD_AND_TASK, values)  # a new task has no row to lock yet
+        status, *earlier = map(_text, execute(statements.LAST_WRITE, values).fetchone())
+        values["now"] = _time_after(earlier)
+        if end_last_run and TaskStatus.read(status).is_terminal:
+            execute(statements.END_LAST_RUN, values)
+        for statement in writes:
+            execute(statement, values)
+
+    _commit(connection, work)
 
 
-def _time_after(*earlier: str) -> str:
+def delete_thread(thread_id: str) -> None:
+    """Delete a thread's tasks in a transaction of its own."""
+    _commit(store_connection(), lambda execute: delete_tasks(execute, thread_id))
+
+
+def _commit(connection: BaseDatabaseWrapper, work: Callable[[Execute], None]) -> None:
+    """Run `work` in a transaction, and return when its writes are in the store."""
+    try:
+        file_identity.close_if_read_only(connection)
+        with driver.transact(connection, driver.WRITE) as execute:
+            work(execute)
+        file_identity.check_written(connection)
+    except Error as error:
+        raise _store_error(error, connection) from error.__cause__
+
+
+def _text(value: str | bytes | None) -> str:
+    return str(value, "utf-8", "replace") if isinstance(value, bytes) else value or ""
+
+
+def _time_after(earlier: list[str]) -> str:
     """Return the current time, or the time just after the latest of `earlier` if that is later.
 
     Values in `earlier` that are not timestamps are ignored.
@@ -68,32 +91,18 @@ def _time_after(*earlier: str) -> str:
     return next_nanosecond(max(ahead)) if ahead else now
 
 
-class _WriteTime:
-    """The SQLite function `write_time`, which gives all statements of a write the same time."""
+def read(fetch: Callable[[Execute], T], begin: Statement | None) -> T:
+    """Return what `fetch` reads in a transaction that `begin` opens, or without one if it is None.
 
-    def __init__(self) -> None:
-        self.write, self.time = -1, ""
-
-    def __call__(self, write: int, *earlier: bytes | None) -> str:
-        if write != self.write:
-            # times are passed as bytes, because SQLite rejects text arguments that are not UTF-8
-            texts = [time.decode(errors="replace") for time in earlier if time is not None]
-            self.write, self.time = write, _time_after(*texts)
-        return self.time
-
-
-def add_functions(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Add the SQL function `write_time` to SQLite (a `connection_created` receiver)."""
-    if engine(connection).is_file:
-        connection.connection.create_function("write_time", -1, _WriteTime())
-
-
-def run(cursor: CursorWrapper, statement: str | PerEngine, values: dict[str, Any]) -> None:
-    """Execute a statement with named parameters, using the version for the current database."""
-    text = statement if isinstance(statement, str) else statement.of(cursor.db)
-    if engine(cursor.db).is_strictly_typed:
-        values = {name: storable(value, cursor.db) for name, value in values.items()}
-    cursor.execute(text, values)
+    It takes no lock.
+    """
+    connection = store_connection()
+    try:
+        file_identity.close_if_replaced(connection)
+        with driver.transact(connection, begin) as execute:
+            return fetch(execute)
+    except Error as error:
+        raise _store_error(error, connection) from error.__cause__
 
 
 @contextmanager
@@ -150,13 +159,19 @@ def lock_thread(cursor: CursorWrapper, thread_id: str) -> None:
     run(cursor, statements.LOCK_THREAD, {"thread_id": thread_id})
 
 
-def delete_thread(cursor: CursorWrapper, thread_id: str) -> None:
+def lock_thread_and_task(cursor: CursorWrapper, thread_id: str, task_id: str) -> None:
+    """Lock a thread and a task that is to be written, which may be new."""
+    ids = {"thread_id": thread_id, "task_id": task_id}
+    run(cursor, statements.LOCK_THREAD_AND_TASK, ids)
+
+
+def delete_tasks(execute: Execute, thread_id: str) -> None:
     """Delete a thread's tasks. On PostgreSQL, wait for pending writes to the thread first."""
     ids = {"thread_id": thread_id}
-    if not engine(cursor.db).is_file:
-        run(cursor, statements.LOCK_THREAD, ids)
-        run(cursor, statements.LOCK_TASKS, ids)
-    run(cursor, statements.DELETE_THREAD, ids)
+    if not engine(store_connection()).is_file:
+        execute(statements.LOCK_THREAD, ids)
+        execute(statements.LOCK_TASKS, ids)
+    execute(statements.DELETE_THREAD, ids)
 
 
 def yield_lock(held: float) -> None:

@@ -269,3 +269,19 @@ def test_verbs_work_again_when_a_lost_server_is_back(store):
     service.record_checkpoint(update(step_index=2))
 
     assert [step.step_index for step in loaded().checkpoints] == [1, 2]
+
+
+@pytest.mark.django_db(databases="__all__", transaction=True)
+@pytest.mark.parametrize("call", [service.record_checkpoint, service.save_snapshot])
+def test_interrupted_write_stores_nothing_and_leaves_no_lock(store, monkeypatch, call):
+    def interrupt() -> str:
+        raise KeyboardInterrupt
+
+    service.record_checkpoint(update())
+    before = rows(store, "task_records")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(transactions, "now_rfc3339", interrupt)
+        call(update() if call is service.record_checkpoint else snapshot())
+    assert rows(store, "task_records") == before
+    assert in_threads(lambda: service.record_checkpoint(update())) == []
+    assert loaded().checkpoint_count == 2
