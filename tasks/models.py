@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 from django.db import connections, models
 from django.db.models import F, Max, OuterRef, Q, Subquery, Value
-from django.db.models.functions import Left, Length, StrIndex
+from django.db.models.functions import Left, Length, StrIndex, Substr
 
 from masking import MARGIN
 from tasks import large_values
@@ -202,6 +202,9 @@ class TaskRecord(models.Model):
         return str(self.task_id or "(empty ID)")
 
 
+_FAILED_OUTPUT = ',"success":false,"output":'  # precedes the output of a failed call
+
+
 class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
     def for_thread(self, thread_id: str) -> Self:
         return self.filter(task__thread_id=thread_id)
@@ -230,9 +233,14 @@ class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
             Left("items_json", ITEMS_PREFIX_LENGTH),
             Length("items_json"),
             # 0 if the text is not there; LIKE would ignore case on SQLite
-            StrIndex("items_json", Value(',"success":false,"output":')),
+            StrIndex("items_json", Value(_FAILED_OUTPUT)),
             StrIndex("items_json", Value('"},{"tool_name":"')),
         )
+
+    def failed_outputs(self, length: int) -> models.QuerySet["TaskCheckpoint", Any]:
+        """Select the start, as JSON, of the output of the first failed call of each step."""
+        at = StrIndex("items_json", Value(_FAILED_OUTPUT)) + Value(len(_FAILED_OUTPUT))
+        return self.values_list("id", Substr("items_json", at, length))
 
 
 class TaskCheckpoint(models.Model):

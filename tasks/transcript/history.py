@@ -40,6 +40,9 @@ class Exchange:
             call.anchor = f"{first.anchor}-call-{position}"
         for message in self.messages[1:]:
             tool_calls.pair(first.calls, message.unpaired_results, first.number, message.number)
+            if message.is_absorbed:
+                calls = (call for call in first.calls if call.result_number == message.number)
+                next(calls).result_anchor = message.anchor
 
 
 @dataclass
@@ -115,6 +118,10 @@ class Message:
         return bool(self.unpaired_results)
 
     @property
+    def may_hold_results(self) -> bool:
+        return tool_calls.may_hold_results(self.role, self.text.whole)
+
+    @property
     def weight(self) -> int:
         """The approximate number of characters that the message takes up on a page."""
         return weight(self.text.length)
@@ -156,6 +163,10 @@ class LargeMessages(Sequence[Message]):
     @property
     def weights(self) -> Iterator[int]:
         return map(weight, self._history.layout.lengths)
+
+    @property
+    def may_hold_results(self) -> Iterator[bool]:
+        return map(bool, self._history.layout.may_hold_results)
 
     @overload
     def __getitem__(self, index: int) -> Message: ...
@@ -215,6 +226,14 @@ class Thread:
         if isinstance(messages, LargeMessages):
             return messages.weights
         return (message.weight for message in messages)
+
+    @property
+    def may_hold_results(self) -> Iterable[bool]:
+        """For each message, whether it may be displayed with calls in an earlier one."""
+        messages = self.messages
+        if isinstance(messages, LargeMessages):
+            return messages.may_hold_results
+        return (message.may_hold_results for message in messages)
 
     @cached_property
     def _large(self) -> LargeHistory | None:

@@ -18,6 +18,7 @@ from tasks.large_values import Reader
 from tasks.messages import ChatMessage, decode_as_written
 from tasks.models import TaskRecord
 from tasks.store import workspace
+from tasks.transcript.tool_calls import may_hold_results
 
 MIN_SIZE = 4_000_000  # bytes; smaller histories are read whole
 MAX_REMEMBERED = 500_000  # messages
@@ -37,6 +38,7 @@ class Layout:
     starts: "array[int]" = field(default_factory=lambda: array("Q", [len("[")]))
     lengths: "array[int]" = field(default_factory=lambda: array("Q"))  # characters of the texts
     is_assistant: bytearray = field(default_factory=bytearray)
+    may_hold_results: bytearray = field(default_factory=bytearray)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -49,6 +51,7 @@ class Layout:
         for message in decode_as_written(part):
             self.lengths.append(len(message.content))
             self.is_assistant.append(message.role == "assistant")
+            self.may_hold_results.append(may_hold_results(message.role, message.content))
         pieces = part.split(_BOUNDARY)
         sizes = [len(piece if counts_bytes else piece.decode()) for piece in pieces]
         widths = (size + len(_BOUNDARY) for size in sizes)

@@ -2,26 +2,33 @@
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import Any
 
 import msgspec
 
+from masking import MARGIN
 from tasks.fields import to_text
 from tasks.models import TaskCheckpoint, TaskCheckpointQuerySet, TaskRecord
 from tasks.secrets import request_masking
 from tasks.store import workspace
+from tasks.transcript import terminal
 from tasks.transcript.diffs import changed_lines
 from tasks.transcript.text_preview import Output, Text, format_size
 from tasks.transcript.tool_calls import Call
 
 OK, FAILED, NO_TOOL, UNREADABLE = "ok", "failed", "none", "unreadable"
 MANY_STEPS = 1_000
+MAX_FAILURES_LENGTH = 4_000_000  # characters of steps to read for the first lines of their errors
+ERROR_START, ERROR_LENGTH = 1_000, 160  # characters of an output to read, and of its line to show
 MAX_ITEMS_LENGTH = 8_000_000  # characters; a page reads only the start of anything longer
 
+_JSON_TEXT = re.compile(r'"(?:[^"\\]|\\u[0-9a-fA-F]{4}|\\[^u])*+')
 _FIRST_TOOL = re.compile(r'\[\{"tool_name":("(?:[^"\\]|\\.)*+")')
 
 
@@ -163,6 +170,31 @@ def last_attempt_seconds(steps: Sequence[Outline], task: TaskRecord) -> float | 
     ends = [last[-1].ended_at, _datetime(task.completed_at)]
     end = max(filter(None, ends), default=None)
     return None if start is None or end is None else max(0.0, (end - start).total_seconds())
+
+
+def error_lines(task: TaskRecord, failures: Sequence[Outline]) -> dict[int, str]:
+    """Map the ids of failed steps to the first line of output of their first failed call.
+
+    The earliest are left out if the steps are so large that reading them would take long.
+    """
+    sizes = list(accumulate(step.length for step in reversed(failures)))
+    count = bisect_right(sizes, MAX_FAILURES_LENGTH)
+    ids = [step.id for step in failures[len(failures) - count :]]
+    rows = TaskCheckpoint.objects.filter(task_id=task.task_id, id__in=ids)
+    outputs = rows.failed_outputs(ERROR_START + MARGIN) if ids else ()
+    return {id_: _first_line(start) for id_, start in outputs}
+
+
+def _first_line(json_start: Any) -> str:
+    """Return the first line of the text at the start of some JSON, which may be cut off."""
+    match = isinstance(json_start, str) and _JSON_TEXT.match(json_start)
+    try:
+        text = msgspec.json.decode(f'{match[0]}"', type=str) if match else ""
+    except msgspec.DecodeError:
+        return ""
+    body = Output(request_masking.mask(text)).body
+    lines = "".join(part for _, part in terminal.spans(body)).split("\n")
+    return request_masking.shorten(next(filter(str.strip, lines), "").strip(), ERROR_LENGTH)
 
 
 class Step:

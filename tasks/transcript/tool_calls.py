@@ -40,6 +40,7 @@ class Call:
     anchor: str = ""  # an HTML id that is unique on the page
     id: str = ""  # set only in the native format
     result_number: int | None = None  # the number of the message that holds the result
+    result_anchor: str = ""  # that message's HTML id, if it is displayed only in this call
 
     @cached_property
     def parsed_arguments(self) -> Arguments:
@@ -191,13 +192,16 @@ def _native_call(value: Any) -> Part:
     return call
 
 
+def may_hold_results(role: str, message: str) -> bool:
+    """Return whether a message is of the kind that holds tool results, without parsing it."""
+    return role == "tool" or (role == "user" and message.startswith(RESULTS_HEAD))
+
+
 def parse_results(role: str, message: str) -> list[Result]:
     """Return the tool results in a message that has the given role."""
-    if role == "tool":
-        return [_native_result(message)]
-    if role == "user" and message.startswith(RESULTS_HEAD):
-        return list(_tagged_results(message))
-    return []
+    if not may_hold_results(role, message):
+        return []
+    return [_native_result(message)] if role == "tool" else list(_tagged_results(message))
 
 
 def _native_result(message: str) -> Result:

@@ -20,13 +20,19 @@ from tasks.secrets import reveal
 from tasks.store.daemon import daemon
 from tasks.transcript.export import FORMATS
 from tasks.transcript.history import Thread
-from tasks.transcript.steps import UNREADABLE, Outline, last_attempt_seconds, read_outlines
+from tasks.transcript.steps import (
+    UNREADABLE,
+    Outline,
+    error_lines,
+    last_attempt_seconds,
+    read_outlines,
+)
 from tasks.transcript.timeline import Timeline, build_timeline
 from tasks.transcript.titles import Heading, heading
 from tasks.views.thread_tabs import MAX_OUTLINED_HISTORY, TABS, CheckpointsTab, Tab
 
 MAX_TASKS = 50  # the maximum number of tasks read per thread
-MAX_FAILURES = 8  # the maximum number of failed steps listed in the sidebar
+MAX_FAILURES = 100  # the maximum number of failed steps listed in the sidebar
 MAX_ERROR_LINE = 300  # characters to show of the error next to the status
 
 
@@ -36,6 +42,11 @@ class ListLinks(NamedTuple):
     list: str
     previous: str | None
     next: str | None
+
+
+class Failure(NamedTuple):
+    step: Outline
+    error: str  # the first line of its error, or ""
 
 
 class Resumability(NamedTuple):
@@ -109,8 +120,10 @@ class ThreadPage:
         return [step for step in self.outlines if step.failed]
 
     @cached_property
-    def failures(self) -> list[Outline]:
-        return self.all_failures[-MAX_FAILURES:]
+    def failures(self) -> list[Failure]:
+        steps = self.all_failures[-MAX_FAILURES:]
+        errors = error_lines(self.record, steps)
+        return [Failure(step, errors.get(step.id, "")) for step in steps]
 
     @property
     def unreadable_steps(self) -> list[Outline]:

@@ -80,6 +80,7 @@ class TranscriptTab:
     entries: Sequence[tuple[Message, Step | None]]
     pager: Pager
     search: Search | None
+    caller: tuple[Message, Step | None] | None  # before these entries, but results may be later
 
 
 @dataclass(frozen=True)
@@ -135,11 +136,31 @@ def transcript(request: HttpRequest, thread: Thread, outlines: Sequence[Outline]
     search = _search(request, thread)
     hit = search.hits[search.number - 1] if search and search.hits else None
     number = _number(request.GET, "message", hit.number if hit else 1)
-    page = paging.page_at(min(number, len(messages)) - 1, thread.weights)
-    messages_on_page = messages[page.start : page.end]
-    step_of = _steps_with_outcomes(thread, outlines, messages_on_page)
-    entries = [(message, step_of.get(message.number)) for message in messages_on_page]
-    return TranscriptTab(entries, _pager(page, range(1, len(messages) + 1)), search)
+    page, on_page, caller = _messages_at(thread, number)
+    requested = next((message for message in on_page if message.number == number), None)
+    if "piece" not in request.GET and caller and requested and requested.is_absorbed:
+        page, on_page, caller = _messages_at(thread, caller.number)  # its result is shown there
+    displayed = [message for message in on_page if not message.is_absorbed]
+    step_of = _steps_with_outcomes(thread, outlines, [caller, *displayed] if caller else displayed)
+    return TranscriptTab(
+        entries=[(message, step_of.get(message.number)) for message in displayed],
+        pager=_pager(page, range(1, len(messages) + 1)),
+        search=search,
+        caller=(caller, step_of.get(caller.number)) if caller else None,
+    )
+
+
+def _messages_at(
+    thread: Thread, number: int
+) -> tuple[paging.Page, Sequence[Message], Message | None]:
+    """Return the page that has a message, and the one before it whose results may be on it."""
+    messages = thread.messages
+    position = min(number, len(messages)) - 1
+    page = paging.page_at(position, thread.weights, thread.may_hold_results)
+    on_page = messages[page.start : page.end]
+    first = on_page[0].exchange.messages[0] if on_page else None
+    is_caller = first and first.number <= page.start and first.calls
+    return page, on_page, first if is_caller else None
 
 
 def _steps_with_outcomes(

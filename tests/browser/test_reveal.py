@@ -51,8 +51,8 @@ def end_in(site: Site, seconds: float) -> None:
 
 def button(browser: webdriver.Chrome, do: str) -> WebElement:
     element = one(browser, f"button[name=do][value={do}]")
-    if not element.is_displayed():  # the panel is collapsed on phones
-        one(browser, "#card-secrets summary").click()
+    if not element.is_displayed():  # it is in a menu
+        one(browser, "#more summary").click()
     return element
 
 

@@ -65,14 +65,21 @@ def test_system_prompt_is_folded_with_its_size():
     assert "<details>" in html
 
 
-def test_result_is_displayed_in_its_call_and_linked_from_its_message():
-    request, response = pages(("assistant", f"I look. {LS}"), ("user", RESULT))
+def test_result_is_displayed_in_its_call():
+    request, _ = pages(("assistant", f"I look. {LS}"), ("user", RESULT))
 
-    assert text(request) == "assistant #1 Raw I look. shell failed 2 B ls no"
-    assert text(response) == "results #2 Raw Shown with its call in #1."
-    assert (
-        'href="/thread/?id=t%201&amp;message=1#message-1"' in response
-        and 'class="message moved"' in response
+    assert text(request) == "assistant #1 Raw I look. shell failed 2 B #2 Raw ls no"
+    assert 'href="/thread/?id=t%201&amp;message=2#message-2"' in request
+
+
+def test_results_with_and_without_a_call_are_displayed_separately():
+    orphaned = RESULT.removeprefix("[Tool results]").replace("no", "orphaned")
+    request, response = pages(("assistant", LS), ("user", RESULT + orphaned))
+
+    assert text(request) == "assistant #1 Raw shell failed 2 B #2 ls no"
+    assert text(response) == (
+        "results #2 Raw Other results are shown with their calls in #1. "
+        "shell failed no matching call 8 B orphaned"
     )
 
 

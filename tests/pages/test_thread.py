@@ -287,7 +287,42 @@ def test_head_shows_failures_and_their_steps(viewer: Client):
     head = text(response.content.decode().split('id="head"')[1].split('id="timeline"')[0])
 
     assert "failed out of <luck> last failure: step 4, tool4" in head
-    assert [step.step_index for step in response.context["page"].failures] == [2, 4]
+    assert [failure.step.step_index for failure in response.context["page"].failures] == [2, 4]
+
+
+def test_failures_are_listed_with_the_first_lines_of_their_errors(viewer: Client):
+    outputs = [*(f"\n  no such file: {n}\nmore" for n in range(9)), "\x1b[31mred\x1b[0m", "é" * 200]
+    outputs += ["key AKIAIOSFODNN7EXAMPLE", "x" * 980 + '"\\\n' * 20 + "x" * 900]
+    for number, output in enumerate(outputs, start=1):
+        items = [item(), item(success=False, output=output), item(success=False, output="second")]
+        service.record_checkpoint(update(step_index=number, items=items))
+    TaskCheckpoint.objects.filter(step_index=1).update(
+        items_json='[{"tool_name":"shell","arguments":{},"success":false,"output":"\\ud83d'
+    )
+
+    content = page(viewer)
+    side = text(content.split('id="card-failures"')[1].split("</details>")[0])
+    lines = [text(line) for line in re.findall(r'class="line" dir="auto">(.*?)</span>', content)]
+
+    assert "13 of 13 steps failed. 5 earlier failures 1 shell" in side
+    assert lines[:8] == [f"no such file: {number}" for number in range(1, 9)]
+    assert lines[8:11] == ["red", "é" * 159 + "…", "key [masked]"]
+    assert lines[11] == "x" * 159 + "…" and len(lines) == 12
+
+
+def test_failures_listed_are_bounded(viewer: Client, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tasks.views.thread_page.MAX_FAILURES", 3)
+    run(5, failed=(1, 2, 3, 4, 5))
+    longest = max(len(row.items_json) for row in TaskCheckpoint.objects.all())
+    monkeypatch.setattr("tasks.transcript.steps.MAX_FAILURES_LENGTH", 2 * longest)
+
+    failures = viewer.get(address()).context["page"].failures
+
+    assert [(failure.step.step_index, failure.error) for failure in failures] == [
+        (3, ""),
+        (4, "ok"),
+        (5, "ok"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -477,6 +512,71 @@ def test_messages_are_split_into_pieces(viewer: Client):
     assert 'id="message-130"' in third.content.decode()
 
 
+def test_results_have_no_row_of_their_own(viewer: Client):
+    messages = history(*["go", f"a {LS}{PWD}", RESULT + RESULT[14:], "done"] * 2)
+    run(1, execution_history=messages)
+
+    response = viewer.get(address())
+    content = response.content.decode()
+
+    assert message_numbers(response) == [1, 2, 4, 5, 6, 8]
+    ids = re.findall(r'id="(message-\d+)"', content)
+    assert sorted(ids) == sorted({f"message-{number}" for number in range(1, 9)})
+    assert f'id="message-3"\n        href="{html.escape(address(message=3))}#message-3"' in content
+
+
+@pytest.mark.parametrize("size", [None, 100], ids=["whole", "in parts"])
+def test_results_stay_on_the_page_of_their_calls(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch, size: int | None
+):
+    if size:
+        monkeypatch.setattr("tasks.transcript.large_history.MIN_SIZE", size)
+    messages = history(*(f"message {n}" for n in range(1, 60)), LS + PWD, RESULT)
+    run(1, execution_history=messages + history(RESULT) + history("next"))
+
+    response = viewer.get(address(message=62))
+
+    assert message_numbers(response) == list(range(1, 61))
+    assert response.content.decode().count('id="message-62"') == 1
+    assert response.context["page"].tab.pager.later == 63
+
+
+def test_result_after_the_page_of_its_call_is_shown_with_its_call(viewer: Client):
+    messages = history(*(f"message {n}" for n in range(1, 60)), LS)
+    run(1, execution_history=messages + history("be quick") + history(RESULT) + history("next"))
+
+    linked, piece = viewer.get(address(message=62)), viewer.get(address(message=62, piece="later"))
+    poll = live(viewer, message=61).content.decode()
+
+    assert message_numbers(linked) == list(range(1, 61))
+    assert 'id="message-62"' in linked.content.decode()
+    assert message_numbers(piece) == [61, 63] and 'id="message-62"' not in piece.content.decode()
+    assert 'id="message-62"' in poll.split('id="caller"')[1].split('id="entries"')[0]
+
+
+def test_calls_have_times_and_durations(viewer: Client):
+    messages = history("go", LS, RESULT, PWD, RESULT, LS + PWD, RESULT + RESULT[14:], PWD)
+    commands = [["ls"], ["pwd"], ["ls", "pwd"]]
+    for number, names in enumerate(commands, start=1):
+        items = [shell(name) for name in names]
+        service.record_checkpoint(
+            update(step_index=number, items=items, execution_history=messages)
+        )
+        at = f"2026-01-01T10:00:{number * 7:02}+00:00"
+        TaskCheckpoint.objects.filter(step_index=number).update(created_at=at)
+
+    content = page(viewer)
+    heads = [text(head) for head in re.findall(r"<header>(.*?)</header>", content, re.DOTALL)]
+
+    assert heads == [
+        "shell ok 10:00:07 2 B #3 Raw",
+        "shell ok 7.0 s 10:00:14 2 B #5 Raw",
+        "shell ok 2 calls in 7.0 s 10:00:21 2 B #7 Raw",
+        "shell ok 10:00:21 2 B #7",
+        "shell no result",
+    ]
+
+
 def test_permanent_link_of_a_message_opens_its_piece(viewer: Client):
     messages = history(*[f"message {n}" for n in range(1, 129)])
     messages += [ChatMessage("assistant", LS), ChatMessage("user", RESULT)]
@@ -484,8 +584,8 @@ def test_permanent_link_of_a_message_opens_its_piece(viewer: Client):
 
     later = page(viewer, message=121, piece="later")
 
-    for number, title in ((125, "Link to this message"), (129, "Go to the call")):
-        [link] = re.findall(rf'<a href="([^"]*#message-{number})"\s+title="{title}"', later)
+    for number, title in ((125, "Link to this message"), (130, "Link to this result")):
+        [link] = re.findall(rf'href="([^"]*#message-{number})"\s+title="{title}"', later)
         url = html.unescape(link).partition("#")[0]
         assert f'id="message-{number}"' in viewer.get(url).content.decode()
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.transcript.paging import MAX_ENTRIES, MAX_WEIGHT, Page, page_at
+from tasks.transcript.paging import MAX_ATTACHED, MAX_ENTRIES, MAX_WEIGHT, Page, page_at
 
 WEIGHTS = st.lists(st.integers(0, MAX_WEIGHT), max_size=300)
 
@@ -48,3 +48,13 @@ def test_page_knows_the_start_of_the_previous_one(weights: list[int]):
     pages = all_pages(weights)
 
     assert [p.previous_start for p in pages[1:]] == [p.start for p in pages[:-1]]
+
+
+def test_attached_entries_stay_with_the_one_before_them():
+    attached = [False] * MAX_ENTRIES + [True] * 3 + [False] * 5
+    weights = [MAX_WEIGHT // MAX_ENTRIES] * len(attached)
+
+    page = page_at(MAX_ENTRIES + 1, weights, attached)
+
+    assert (page.start, page.end) == (0, MAX_ENTRIES + 3)
+    assert page_at(0, [1] * 1_000, [True] * 1_000).end == MAX_ENTRIES + MAX_ATTACHED

@@ -6,18 +6,21 @@ import { markCurrentBar } from "./timeline.js";
 export const state = () => one("#thread-state").dataset;
 export const entries = () => all("#entries > .message");
 export const byHash = (hash) => document.getElementById(hash.slice(1));
+export const entryOf = (target) => target?.closest("#entries > .message");
 const current = () => one("#entries > .message.here");
 
 export function currentStep() {
   return Number(current()?.id.match(/^step-(\d+)$/)?.[1] ?? 0);
 }
 
-export function goTo(entry, scroll = true) {
+// Moves to an entry, or to a call in it, or to the result that is shown with that call.
+export function goTo(target, scroll = true) {
+  const entry = entryOf(target);
   all(".here").forEach((old) => old.classList.remove("here"));
   entry.classList.add("here");
   entry.tabIndex = -1;
   entry.focus({ preventScroll: true });
-  if (scroll) entry.scrollIntoView({ block: "start" });
+  if (scroll) (target.closest(".call") ?? entry).scrollIntoView({ block: "start" });
   markCurrentBar(currentStep());
 }
 
@@ -27,12 +30,6 @@ export function move(by) {
   const inView = list.findIndex((entry) => entry.getBoundingClientRect().bottom > 80);
   const next = index < 0 ? Math.max(inView, 0) : index + by;
   if (list[next]) goTo(list[next]);
-}
-
-// The entry in which this one is shown: a result is shown with its call, in an earlier message.
-export function displayOf(entry) {
-  const link = entry.matches(".moved") && one(".said a[href*='#message-']", entry);
-  return (link && byHash(link.hash)) || entry;
 }
 
 function goToStep(id) {
@@ -55,7 +52,7 @@ addEventListener("click", (event) => {
   if (opensElsewhere(event)) return;
   const toStep = event.target.closest?.("a[data-step]");
   if (toStep && goToStep(toStep.dataset.step)) event.preventDefault();
-  const toMessage = event.target.closest?.("#entries :is(.speaker, .moved) a[href*='#message-']");
+  const toMessage = event.target.closest?.("#entries :is(.speaker a, .quiet a, .result)[href*='#message-']");
   const message = toMessage && byHash(toMessage.hash);
   if (!message) return;
   event.preventDefault();
@@ -64,6 +61,6 @@ addEventListener("click", (event) => {
 });
 
 addEventListener("hashchange", () => {
-  const entry = byHash(location.hash);
-  if (entry?.matches("#entries > .message")) goTo(displayOf(entry), false);
+  const target = byHash(location.hash);
+  if (entryOf(target)) goTo(target, false);
 });

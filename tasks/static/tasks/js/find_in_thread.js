@@ -1,7 +1,7 @@
 // Search within a thread: marks the hits and moves from one to the next.
 
 import { all, one, opensElsewhere } from "./dom.js";
-import { displayOf, entries, goTo, state } from "./entries.js";
+import { entries, entryOf, goTo, state } from "./entries.js";
 
 const bar = one("#hits");
 const query = bar?.dataset.query;
@@ -56,15 +56,21 @@ function markHits() {
 
 const holdsQuery = (element) => element.textContent.toLowerCase().includes(query.toLowerCase());
 
+// The outputs that a message holds, if they are shown with their calls, or else the message itself.
+function partsOf(message) {
+  if (message === entryOf(message)) return [message];
+  const calls = all(".call", entryOf(message)).filter((call) => one(".result", call)?.hash === message.hash);
+  return calls.flatMap((call) => all(".output", call));
+}
+
 // Shows the current hit; returns false if its message is not on this page.
 export function showHit() {
   const message = document.getElementById(hitMessageId());
   if (!message) return false;
-  const entry = displayOf(message);
-  all("details", entry).filter(holdsQuery).forEach((details) => { details.open = true; });
-  goTo(entry);
+  all("details", entryOf(message)).filter(holdsQuery).forEach((details) => { details.open = true; });
+  goTo(message);
   markHits();
-  const ranges = (entry === message ? [entry] : all(".output", entry)).flatMap(rangesIn);
+  const ranges = partsOf(message).flatMap(rangesIn);
   const range = ranges[Math.min(index - hits.indexOf(hits[index]), ranges.length - 1)];
   highlight("current-hit", range ? [range] : [], 1);
   const box = range?.getBoundingClientRect();

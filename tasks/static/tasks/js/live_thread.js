@@ -1,7 +1,7 @@
 // Follows a run: polls for new entries, and announces them if the reader is elsewhere on the page.
 
 import { all, one, parsePage } from "./dom.js";
-import { currentStep, displayOf, entries, goTo, state } from "./entries.js";
+import { currentStep, entries, goTo, state } from "./entries.js";
 import { POLL_MS } from "./refresh_intervals.js";
 import { updateTimes } from "./times.js";
 import { morph } from "./morph.js";
@@ -68,10 +68,14 @@ function show(newTag, page) {
     morph(one(`#${id}`), document.adoptNode(one(`#${id}`, page)));
   }
   document.title = page.title;
+  if (!isOld) all("#caller > .message", page).forEach(replace);
   const follow = !isReading() && !hasMore() && one("#entries");
   if (follow) merge(page);
   else if (isOld || !one("#entries")) announce(isOld ? "A new attempt has started" : "The thread has changed");
-  else if (added) announce(`${added} new below`);
+  else {
+    if (getSelection().isCollapsed) all("#entries > .message", page).forEach(replace); // calls get results
+    if (added) announce(`${added} new below`);
+  }
   tag = newTag;
   updateTimes();
   updateTabStop();
@@ -87,7 +91,6 @@ function merge(page) {
   for (const entry of all("#entries > *", page)) {
     if ((entry.matches(".earlier") && list.firstElementChild) || replace(entry)) continue;
     list.append(document.adoptNode(entry));
-    updateCall(entry);
   }
   htmx.process(list);
   updateTimes();
@@ -105,18 +108,6 @@ function replace(entry) {
   return true;
 }
 
-// The call of a new result may be in the previous piece, which the poll did not request.
-async function updateCall(result) {
-  const call = displayOf(result);
-  if (call === result) return;
-  const url = new URL(one(".said a[href*='#message-']", result).href);
-  url.searchParams.set("piece", "later");
-  const response = await fetch(url);
-  if (!response.ok || response.redirected) return;
-  const entry = parsePage(await response.text()).getElementById(call.id);
-  if (entry) replace(entry);
-}
-
 button.addEventListener("click", async () => {
   if (hasMore()) return location.assign(state().latest);
   if (!one("#entries")) return location.reload();
@@ -125,6 +116,7 @@ button.addEventListener("click", async () => {
     const [, page] = await load() ?? [];
     if (!page) return;
     announce("");
+    if (!isOld) all("#caller > .message", page).forEach(replace);
     merge(page);
     const last = entries().at(-1);
     if (last) goTo(last);

@@ -2,7 +2,7 @@
 
 import "./copy_button.js";
 import { all, one } from "./dom.js";
-import { byHash, displayOf, entries, goTo, goToNextFailure, move } from "./entries.js";
+import { byHash, entries, entryOf, goTo, goToNextFailure, move } from "./entries.js";
 import { hitMessageId, moveHit, showHit } from "./find_in_thread.js";
 import { shortcuts } from "./keyboard.js";
 import "./live_thread.js";
@@ -38,10 +38,9 @@ if (matchMedia("(max-width: 900px)").matches) {
 }
 
 const target = byHash(location.hash);
-const isEntry = target?.matches("#entries > .message");
-if (isEntry) goTo(displayOf(target));
+if (entryOf(target)) goTo(target);
 // A link from the list may target a message without a hit here; in that case, stay there.
-if (hitMessageId() && (!isEntry || target.id === hitMessageId())) {
+if (hitMessageId() && (!entryOf(target) || target.id === hitMessageId())) {
   showHit();
   // Show the hit again after the browser has scrolled to the URL's fragment on load.
   if (target) addEventListener("load", () => setTimeout(showHit));
