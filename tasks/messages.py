@@ -92,6 +92,15 @@ def decode_history(raw: str | msgspec.Raw) -> list[ChatMessage]:
     return _decode(raw, _history_decoder, ChatMessage)
 
 
+def load_history(raw: str) -> list[ChatMessage]:
+    """Decode a history column, but if a message repeats a field, use the last one.
+
+    The agent's own store refuses such a message. Neither of the stores writes any, and looking for
+    them takes up to half as long as decoding: that is left to `check_store`.
+    """
+    return _decode(raw, _history_decoder, ChatMessage, may_repeat=True)
+
+
 def read_history(raw: str | msgspec.Raw) -> Iterable[ChatMessage]:
     """Decode a history column as `decode_history` does, but hold one message at a time.
 
@@ -133,16 +142,13 @@ def decode_items(raw: str) -> list[ExecutionCheckpointItem]:
     return items
 
 
-def decode_all_items(raws: list[str]) -> list[list[ExecutionCheckpointItem]] | None:
-    """Decode many checkpoints' items in one pass if all are formatted as the store writes them.
+def load_all_items(raws: Iterable[str]) -> list[list[ExecutionCheckpointItem]] | None:
+    """Decode many checkpoints' items, with repeated fields as in `load_history`.
 
-    Otherwise, return None. The caller must then use `decode_items`, which also reports errors.
+    Return None if any are not as the store writes them, or corrupt; `decode_items` tells which.
     """
     try:
-        lines = "\n".join([*raws, ""]).encode()
-        decoded = _items_decoder.decode_lines(lines)
-        if len(decoded) != len(raws) or _items_encoder.encode_lines(decoded) != lines:
-            return None
+        decoded = list(map(_items_decoder.decode, raws))
         for items in decoded:
             for item in items:
                 if not _is_flat(item.arguments):
@@ -216,7 +222,13 @@ def _encode(values: Sequence[Any], encoder: msgspec.json.Encoder, field: str) ->
         raise ValueError(f"{field}: {NO_SURROGATES}") from error
 
 
-def _decode(raw: str, decoder: msgspec.json.Decoder[list[S]], struct: type[S]) -> list[S]:
+def _decode(
+    raw: str,
+    decoder: msgspec.json.Decoder[list[S]],
+    struct: type[S],
+    *,
+    may_repeat: bool = False,
+) -> list[S]:
     if not isinstance(raw, str):  # SQLite can store any type in any column
         raise ValueError(f"a value of type {type(raw).__name__} is not JSON text")
     try:
@@ -224,7 +236,7 @@ def _decode(raw: str, decoder: msgspec.json.Decoder[list[S]], struct: type[S]) -
             values = decoder.decode(raw)
         except msgspec.ValidationError:
             return _decode_slowly(raw, struct)
-        if _may_repeat_field(raw, values, struct):
+        if not may_repeat and _may_repeat_field(raw, values, struct):
             return _decode_slowly(raw, struct)
     except RecursionError as error:
         raise ValueError("JSON is nested too deeply") from error

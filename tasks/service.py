@@ -148,6 +148,7 @@ def load_by_thread_id(thread_id: str) -> StoredTask | None:
     """Return the thread's most recently updated task with its checkpoints.
 
     Returns None if the thread has no tasks. Raises CorruptRecordError if a row cannot be decoded.
+    If a message or a tool call repeats a field, the last one is used; `check_store` reports it.
     """
     return load_task(_checked_text(thread_id, "thread_id"))
 
@@ -242,9 +243,11 @@ def _checked_text(value: Any, name: str) -> str:
 
 def _checked_status(value: Any) -> TaskStatus:
     require(value, str, "status")
-    if value not in TaskStatus.values:
-        raise ValueError(f"status must be one of {', '.join(TaskStatus.values)}, not {value!r}")
-    return TaskStatus(value)
+    try:
+        return TaskStatus(value)
+    except ValueError:
+        names = ", ".join(TaskStatus.values)
+        raise ValueError(f"status must be one of {names}, not {value!r}") from None
 
 
 def _checked_step_index(value: Any) -> int:

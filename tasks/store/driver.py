@@ -30,8 +30,10 @@ def transact(connection: BaseDatabaseWrapper, begin: Statement | None) -> Iterat
     Inside a transaction of the caller, use a savepoint instead. Otherwise, an error closes the
     connection.
     """
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
     with connection.wrap_database_errors:
-        if connection.in_atomic_block or not connection.get_autocommit():
+        if connection.in_atomic_block or not connection.autocommit:
             with transaction.atomic(connection.alias):
                 execute = _executor(connection)
                 if begin is WRITE and engine(connection).is_file:
@@ -60,8 +62,6 @@ def run(cursor: CursorWrapper, statement: Statement, values: dict[str, Any]) -> 
 
 
 def _executor(connection: BaseDatabaseWrapper) -> Execute:
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
     is_watched = connection.execute_wrappers or connection.queries_logged
     if is_watched or not engine(connection).is_file:
         return partial(run, connection.cursor())

@@ -1,23 +1,28 @@
 """Load a thread's latest task: fetch its rows, check and decode them, and return structs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, TypeVar
-
-import msgspec
+from typing import Any, TypeVar, get_args
 
 from tasks.engines import engine
-from tasks.messages import decode_all_items, decode_history, decode_items
+from tasks.messages import ChatMessage, decode_items, load_all_items, load_history
 from tasks.models import TaskStatus
 from tasks.store import driver, statements, transactions
 from tasks.store.driver import Execute
 from tasks.store.errors import CorruptRecordError
 from tasks.store.records import StoredCheckpoint, StoredResumable, StoredTask
-from tasks.store.statements import CheckpointRow, ResumableRow, TaskRow
+from tasks.store.statements import ResumableRow, StepRow, TaskRow
 from tasks.store.workspace import store_connection
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
+Columns = Sequence[Sequence[Any]]  # the values of each column of a table
+
+# The types that each column may have, since SQLite can store any type in any column.
+_TYPES = {
+    kind: [frozenset(get_args(hint) or (hint,)) for hint in kind.__annotations__.values()]
+    for kind in (TaskRow, StepRow, ResumableRow)
+}
 
 
 def load_task(thread_id: str) -> StoredTask | None:
@@ -25,92 +30,103 @@ def load_task(thread_id: str) -> StoredTask | None:
 
     Returns None if the thread has no tasks. Raises CorruptRecordError if a row cannot be decoded.
     """
-    if engine(store_connection()).has_snapshot_reads:
-        row, checkpoints = _read(_fetch_task, thread_id, driver.READ)
+    connection = store_connection()
+    if engine(connection).has_snapshot_reads:
+        fetch, begin = partial(_fetch_task, thread_id), driver.READ
     else:
-        row, checkpoints = _read(_fetch_task_at_once, thread_id, None)
-    return None if row is None else _stored_task(row, checkpoints)
+        fetch, begin = partial(_fetch_task_at_once, thread_id), None
+    try:
+        found = transactions.read(connection, begin, fetch)
+        return _stored_task(*found) if found else None
+    except CorruptRecordError:
+        return _load_task_by_name(fetch)
+
+
+def _load_task_by_name(fetch: Callable[[Execute], tuple[Row, Columns] | None]) -> StoredTask | None:
+    """Load a task that cannot be decoded again, to raise an error that names the row."""
+    with transactions.reading_as_stored() as cursor:
+        execute = partial(driver.run, cursor)
+        found = fetch(execute)
+        if found is None:
+            return None
+        row, steps = found
+        ids = execute(statements.LOAD_CHECKPOINT_IDS, {"task_id": row[0]}).fetchall()
+    return _stored_task(row, steps, [f"task_checkpoints {id_!r}" for (id_,) in ids])
 
 
 def load_resumable(thread_id: str) -> StoredResumable | None:
     """Return the data needed to resume a thread, or None. Raises CorruptRecordError."""
-    row = _read(_fetch_resumable, thread_id, None)
-    if row is None:
+    fetch = partial(_fetch_resumable, thread_id)
+    try:
+        raw = transactions.read(store_connection(), None, fetch)
+    except CorruptRecordError:
+        with transactions.reading_as_stored() as cursor:
+            raw = fetch(partial(driver.run, cursor))
+    if raw is None:
         return None
-    [row] = _checked([row], ResumableRow, "task_records")
+    row = ResumableRow._make(raw)
+    _check_types([f"task_records {row.task_id!r}"], [(value,) for value in raw], ResumableRow)
     return StoredResumable(_history(row, "resumable_history_json"), row.latest_checkpoint_note)
 
 
-def _read(fetch: Callable[[Execute, str], T], thread_id: str, begin: str | None) -> T:
-    """Fetch rows; return invalid UTF-8 text as bytes, so that an error can name the row."""
-    try:
-        return transactions.read(lambda execute: fetch(execute, thread_id), begin)
-    except CorruptRecordError:
-        with transactions.reading_as_stored() as cursor:
-            return fetch(partial(driver.run, cursor), thread_id)
-
-
-def _fetch_task(execute: Execute, thread_id: str) -> tuple[Row | None, list[Row]]:
+def _fetch_task(thread_id: str, execute: Execute) -> tuple[Row, Columns] | None:
     row = execute(statements.LOAD_TASK, {"thread_id": thread_id}).fetchone()
     if row is None:
-        return None, []
-    return row, execute(statements.LOAD_CHECKPOINTS, {"task_id": row[0]}).fetchall()
+        return None
+    steps = execute(statements.LOAD_CHECKPOINTS, {"task_id": row[0]})
+    return row, list(zip(*steps, strict=True))
 
 
-def _fetch_task_at_once(execute: Execute, thread_id: str) -> tuple[Row | None, list[Row]]:
+def _fetch_task_at_once(thread_id: str, execute: Execute) -> tuple[Row, Columns] | None:
     values = {"thread_id": thread_id}
     row = execute(statements.LOAD_TASK_AND_CHECKPOINTS, values).fetchone()
-    if row is None:
-        return None, []
     width = len(TaskRow._fields)
-    return row[:width], list(zip(*row[width:], strict=True))
+    return row and (row[:width], row[width:])
 
 
-def _fetch_resumable(execute: Execute, thread_id: str) -> Row | None:
+def _fetch_resumable(thread_id: str, execute: Execute) -> Row | None:
     row: Row | None = execute(statements.LOAD_RESUMABLE, {"thread_id": thread_id}).fetchone()
     return row
 
 
-def _stored_task(raw: Row, checkpoints: list[Row]) -> StoredTask:
-    [row] = _checked([raw], TaskRow, "task_records")
+def _stored_task(row: Row, steps: Columns, names: Sequence[str] = ()) -> StoredTask:
+    """Return the task with its checkpoints, whose `names` are only needed for an error."""
+    task = TaskRow._make(row)
+    _check_types([f"task_records {task.task_id!r}"], [(value,) for value in row], TaskRow)
     return StoredTask(
-        task_id=row.task_id,
-        thread_id=row.thread_id,
-        channel=row.channel,
-        provider=row.provider,
-        model=row.model,
-        status=TaskStatus.read(row.status),
-        execution_history=_history(row, "execution_history_json"),
-        resumable_history=_history(row, "resumable_history_json"),
-        latest_checkpoint_note=row.latest_checkpoint_note,
-        checkpoint_count=max(row.checkpoint_count, 0),
-        final_response=row.final_response,
-        last_error=row.last_error,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        completed_at=row.completed_at,
-        checkpoints=_stored_checkpoints(checkpoints),
+        task_id=task.task_id,
+        thread_id=task.thread_id,
+        channel=task.channel,
+        provider=task.provider,
+        model=task.model,
+        status=TaskStatus.read(task.status),
+        execution_history=_history(task, "execution_history_json"),
+        resumable_history=_history(task, "resumable_history_json"),
+        latest_checkpoint_note=task.latest_checkpoint_note,
+        checkpoint_count=max(task.checkpoint_count, 0),
+        final_response=task.final_response,
+        last_error=task.last_error,
+        created_at=task.created_at,
+        updated_at=task.updated_at,
+        completed_at=task.completed_at,
+        checkpoints=_stored_checkpoints(steps, names) if any(steps) else [],
     )
 
 
-def _stored_checkpoints(raws: list[Row]) -> list[StoredCheckpoint]:
-    table = "task_checkpoints"
-    rows = _checked(raws, CheckpointRow, table)
-    decoded = decode_all_items([row.items_json for row in rows])
-    if decoded is None:
-        decoded = [
-            _decoded(decode_items, row.items_json, f"{table} {row.id!r}, items_json")
-            for row in rows
-        ]
-    return [
-        StoredCheckpoint(row.step_index, row.checkpoint_note, items, row.created_at)
-        for row, items in zip(rows, decoded, strict=True)
+def _stored_checkpoints(columns: Columns, names: Sequence[str]) -> list[StoredCheckpoint]:
+    step_indexes, notes, raws, times = columns
+    names = names or [""] * len(raws)
+    _check_types(names, columns, StepRow)
+    items = load_all_items(raws) or [
+        _decoded(decode_items, raw, f"{name}, items_json")
+        for name, raw in zip(names, raws, strict=True)
     ]
+    return list(map(StoredCheckpoint, step_indexes, notes, items, times))
 
 
-def _history(row: TaskRow | ResumableRow, column: str) -> list[Any]:
+def _history(row: TaskRow | ResumableRow, column: str) -> list[ChatMessage]:
     where = f"task_records {row.task_id!r}, {column}"
-    return _decoded(decode_history, getattr(row, column), where)
+    return _decoded(load_history, getattr(row, column), where)
 
 
 def _decoded(decode: Callable[[str], list[T]], raw: str, where: str) -> list[T]:
@@ -120,15 +136,16 @@ def _decoded(decode: Callable[[str], list[T]], raw: str, where: str) -> list[T]:
         raise CorruptRecordError(f"{where}: {error}") from error
 
 
-def _checked(rows: list[Row], kind: type[T], table: str) -> list[T]:
-    """Return the rows as named tuples. Raises CorruptRecordError if a value has the wrong type."""
-    try:
-        return msgspec.convert(rows, list[kind])  # type: ignore[valid-type]
-    except msgspec.ValidationError:
-        [first, *_] = [
-            f"{table} {row[0]!r}, {column}: a value of type {type(value).__name__}"
-            for row in rows
-            for (column, expected), value in zip(kind.__annotations__.items(), row, strict=True)
-            if not isinstance(value, expected)
-        ]
-        raise CorruptRecordError(first) from None
+def _check_types(names: Iterable[str], columns: Columns, kind: Any) -> None:
+    """Raise CorruptRecordError for the first of the named rows with a value of a wrong type."""
+    expected = _TYPES[kind]
+    kinds = [frozenset(map(type, values)) for values in columns]
+    if all(map(frozenset.issubset, kinds, expected)):
+        return
+    [first, *_] = [
+        f"{name}, {column}: a value of type {type(value).__name__}"
+        for name, row in zip(names, zip(*columns, strict=True), strict=True)
+        for column, types, value in zip(kind._fields, expected, row, strict=True)
+        if type(value) not in types
+    ]
+    raise CorruptRecordError(first)

@@ -1,5 +1,6 @@
 """The SQL statements of the store's verbs, and named tuples for the rows that they return."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from tasks.engines import PerEngine
@@ -34,6 +35,15 @@ class CheckpointRow(NamedTuple):
 
     id: int
     task_id: str
+    step_index: int
+    checkpoint_note: str | None
+    items_json: str
+    created_at: str
+
+
+class StepRow(NamedTuple):
+    """The columns of a checkpoint that a load returns."""
+
     step_index: int
     checkpoint_note: str | None
     items_json: str
@@ -136,24 +146,31 @@ LOCK_TASKS = """
 # The deletion cascades to the checkpoints.
 DELETE_THREAD = "DELETE FROM task_records WHERE thread_id = %(thread_id)s"
 
+# Finds the thread's latest task by its key, so that SQLite does not sort histories.
 _LATEST_TASK = """
-    WHERE task_id = (
-        SELECT task_id FROM task_records WHERE thread_id = %(thread_id)s
+    WHERE {key} = (
+        SELECT {key} FROM task_records WHERE thread_id = %(thread_id)s
         ORDER BY updated_at DESC, task_id DESC LIMIT 1)"""
 
-LOAD_TASK = f"SELECT {TASK_COLUMNS} FROM task_records" + _LATEST_TASK
 
-LOAD_CHECKPOINTS = f"""
-    SELECT {CHECKPOINT_COLUMNS}
-    FROM task_checkpoints WHERE task_id = %(task_id)s ORDER BY step_index, id"""
+def _load(columns: Iterable[str]) -> PerEngine:
+    load = f"SELECT {', '.join(columns)} FROM task_records" + _LATEST_TASK
+    return PerEngine(sqlite=load.format(key="rowid"), postgresql=load.format(key="task_id"))
+
+
+LOAD_TASK = _load(TaskRow._fields)
+LOAD_RESUMABLE = _load(ResumableRow._fields)
+
+_LOAD_CHECKPOINTS = """
+    SELECT {} FROM task_checkpoints WHERE task_id = %(task_id)s ORDER BY step_index, id"""
+LOAD_CHECKPOINTS = _LOAD_CHECKPOINTS.format(", ".join(StepRow._fields))
+LOAD_CHECKPOINT_IDS = _LOAD_CHECKPOINTS.format("id")
 
 # For engines without snapshot reads: a single statement that selects a task and its checkpoints.
 # Each checkpoint column is returned as a list of values.
-_LISTS = ", ".join(
+_LISTS = (
     f"ARRAY(SELECT {column} FROM task_checkpoints c WHERE c.task_id = task_records.task_id"
     " ORDER BY step_index, id)"
-    for column in CheckpointRow._fields
+    for column in StepRow._fields
 )
-LOAD_TASK_AND_CHECKPOINTS = f"SELECT {TASK_COLUMNS}, {_LISTS} FROM task_records" + _LATEST_TASK
-
-LOAD_RESUMABLE = f"SELECT {', '.join(ResumableRow._fields)} FROM task_records" + _LATEST_TASK
+LOAD_TASK_AND_CHECKPOINTS = _load([*TaskRow._fields, *_LISTS])

@@ -91,12 +91,13 @@ def _time_after(earlier: list[str]) -> str:
     return next_nanosecond(max(ahead)) if ahead else now
 
 
-def read(fetch: Callable[[Execute], T], begin: Statement | None) -> T:
+def read(
+    connection: BaseDatabaseWrapper, begin: Statement | None, fetch: Callable[[Execute], T]
+) -> T:
     """Return what `fetch` reads in a transaction that `begin` opens, or without one if it is None.
 
     It takes no lock.
     """
-    connection = store_connection()
     try:
         file_identity.close_if_replaced(connection)
         with driver.transact(connection, begin) as execute:

@@ -13,11 +13,12 @@ from tasks.messages import (
     MAX_DEPTH,
     ChatMessage,
     ExecutionCheckpointItem,
-    decode_all_items,
     decode_history,
     decode_items,
     encode_history,
     encode_items,
+    load_all_items,
+    load_history,
     read_history,
 )
 from tests.support.factories import data, item
@@ -425,36 +426,49 @@ ODD_ARGUMENTS = [
 
 
 @pytest.mark.parametrize("raws", [[], CANONICAL, CANONICAL[:1] * 3, ODD_ARGUMENTS])
-def test_decode_all_items_matches_decode_items(raws):
-    assert decode_all_items(raws) == [decode_items(raw) for raw in raws]
+def test_load_all_items_matches_decode_items(raws):
+    assert load_all_items(raws) == [decode_items(raw) for raw in raws]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "[] ",
+        "[\n]",
+        '[{"tool_name":"a","arguments":{"n":1e2},"success":true,"output":""}]',
+        '[{"tool_name":"a","arguments":{"b":"","a":""},"success":true,"output":""}]',
+        '[{"output":"","tool_name":"a","arguments":{},"success":true}]',
+        '[{"tool_name":"a","arguments":{},"success":true,"output":"","more":1}]',
+    ],
+)
+def test_load_all_items_decodes_other_forms(odd):
+    assert load_all_items([CANONICAL[1], odd]) == [decode_items(CANONICAL[1]), decode_items(odd)]
 
 
 @pytest.mark.parametrize(
     "odd",
     [
         "",
-        "[] ",
         "[]\n[]",
         "[",
         "[],",
         "nonsense",
         '[{"tool_name":"a","arguments":{},"success":true,"output":"\ud800"}]',
-        '[{"tool_name":"a","arguments":{"n":1e2},"success":true,"output":""}]',
         '[{"tool_name":"a","arguments":{"n":1e999},"success":true,"output":""}]',
         f'[{{"tool_name":"a","arguments":{"[" * 126 + "]" * 126},"success":true,"output":""}}]',
-        '[{"tool_name":"a","arguments":{"b":"","a":""},"success":true,"output":""}]',
-        '[{"tool_name":"a","tool_name":"b","arguments":{},"success":true,"output":""}]',
-        '[{"output":"","tool_name":"a","arguments":{},"success":true}]',
-        '[{"tool_name":"a","arguments":{},"success":true,"output":"","more":1}]',
         '[["a",{},true,""]]',
         "[" * 2000 + "]" * 2000,
     ],
 )
-def test_decode_all_items_leaves_other_forms_to_decode_items(odd):
-    assert decode_all_items([CANONICAL[1], odd]) is None
+def test_load_all_items_leaves_what_is_odd_or_corrupt_to_decode_items(odd):
+    assert load_all_items([CANONICAL[1], odd]) is None
 
 
-def test_decode_all_items_separates_the_texts():
-    halves = ['[{"tool_name":"a', 'b","arguments":{},"success":true,"output":""}]', "[],[]"]
-
-    assert decode_all_items(halves) is None
+def test_loading_uses_the_last_of_repeated_fields():
+    history = '[{"role":"user","content":"a","role":"system"}]'
+    items = '[{"tool_name":"a","tool_name":"b","arguments":{},"success":true,"output":""}]'
+    assert load_history(history) == [ChatMessage("system", "a")]
+    assert load_all_items([items]) == [[ExecutionCheckpointItem("b", {}, True, "")]]
+    for raw, decode in ((history, decode_history), (items, decode_items)):
+        with pytest.raises(ValueError, match="duplicate field"):
+            decode(raw)
