@@ -11,6 +11,7 @@ from django.core.signals import request_started  # noqa: E402 - needs Django to 
 from django.db.backends.signals import connection_created  # noqa: E402 - needs Django to be set up
 from django.urls import resolve  # noqa: E402 - needs Django to be set up
 
+import masking.finders  # noqa: E402, F401 - compiles its patterns before the first request
 from tasks.store.file_identity import reopen_replaced_files  # noqa: E402 - needs Django to be set up
 from tasks.store.workspace import (  # noqa: E402 - needs Django to be set up
     check_store,

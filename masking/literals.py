@@ -26,6 +26,11 @@ def _automaton() -> tuple[list[str], AhoCorasick]:
     return names, AhoCorasick(names, implementation=Implementation.DFA)
 
 
+def lowercase(text: str) -> str:
+    """Convert text to lowercase without changing its length."""
+    return text.replace("\u0130", "i").lower()  # only U+0130 becomes two characters in lowercase
+
+
 class Lowercase(str):
     """Lowercase text that knows where the literals of all rules are."""
 
