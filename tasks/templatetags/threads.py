@@ -55,6 +55,12 @@ def truncate(text: str, length: int) -> str:
     return request_masking.truncate(text, length)
 
 
+@register.simple_tag
+def place_of(step: Any, page: Any) -> str:
+    """Return which step of its attempt this is. Step numbers may be of any type."""
+    return _unparsed(page.place_of(step.outline)) if step and page else ""
+
+
 def _unparsed(value: Any) -> str:
     """Convert a stored value of an unexpected type to short text."""
     return request_masking.shorten(str(value), MAX_VALUE_LENGTH)

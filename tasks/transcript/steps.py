@@ -309,14 +309,10 @@ def _format_arguments(arguments: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(arguments), indent=2).decode()
 
 
-def build_steps(
-    outlines: Sequence[Outline], rows: Mapping[int, TaskCheckpoint], before: Outline | None
-) -> list[Step]:
-    """Build a step for each outline that has a row. `before` is the outline before the first."""
-    previous = Step(before, rows[before.id], None) if before and before.id in rows else None
+def build_steps(outlines: Sequence[Outline], rows: Mapping[int, TaskCheckpoint]) -> list[Step]:
+    """Build a step for each outline that has a row, comparing it with the one before."""
     steps: list[Step] = []
     for outline in outlines:
         if outline.id in rows:
-            previous = Step(outline, rows[outline.id], previous)
-            steps.append(previous)
+            steps.append(Step(outline, rows[outline.id], steps[-1] if steps else None))
     return steps

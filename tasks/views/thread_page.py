@@ -29,7 +29,13 @@ from tasks.transcript.steps import (
 )
 from tasks.transcript.timeline import Timeline, build_timeline
 from tasks.transcript.titles import Heading, heading
-from tasks.views.thread_tabs import MAX_OUTLINED_HISTORY, TABS, CheckpointsTab, Tab
+from tasks.views.thread_tabs import (
+    MAX_OUTLINED_HISTORY,
+    TABS,
+    CheckpointsTab,
+    Tab,
+    shows_only_failed,
+)
 
 MAX_TASKS = 50  # the maximum number of tasks read per thread
 MAX_FAILURES = 100  # the maximum number of failed steps listed in the sidebar
@@ -111,9 +117,23 @@ class ThreadPage:
     @cached_property
     def timeline(self) -> Timeline | None:
         tab = self.tab if self.tab_name == "checkpoints" else None
-        entries = tab.entries if isinstance(tab, CheckpointsTab) else []
+        entries = tab.entries if isinstance(tab, CheckpointsTab) and not tab.only_failed else []
         detail = [step.outline for step, _ in entries]
         return build_timeline(self.outlines, self.record, timezone.now(), detail)
+
+    @property
+    def only_failed(self) -> bool:
+        return self.tab_name == "checkpoints" and shows_only_failed(self.request)
+
+    @cached_property
+    def _last_steps(self) -> dict[int, Any]:
+        """The number of the last step of each attempt."""
+        return {step.attempt: step.step_index for step in self.outlines}
+
+    def place_of(self, step: Outline) -> str:
+        """Return which step of its attempt this is, such as "step 7 of 12"."""
+        place = f"step {step.step_index} of {self._last_steps[step.attempt]}"
+        return f"attempt {step.attempt}, {place}" if self.attempt_count > 1 else place
 
     @cached_property
     def all_failures(self) -> list[Outline]:
@@ -223,6 +243,8 @@ class ThreadPage:
     @property
     def live_url(self) -> str:
         params = {"show": self.tab_name, **preserved_params(self.request)}
+        if self.only_failed:
+            params["failed"] = "1"
         return thread_url("thread-live", self.record.thread_id, **params)
 
     @property

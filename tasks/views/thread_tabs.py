@@ -85,11 +85,15 @@ class TranscriptTab:
 
 @dataclass(frozen=True)
 class CheckpointsTab:
-    entry_query: ClassVar = "show=checkpoints&step"
     entry_name: ClassVar = "step"
 
     entries: Sequence[tuple[Step, Message | None]]
     pager: Pager
+    only_failed: bool
+
+    @property
+    def entry_query(self) -> str:
+        return f"show=checkpoints{'&failed=1' if self.only_failed else ''}&step"
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,7 @@ def _steps_with_outcomes(
     if not latest or thread.length > MAX_OUTLINED_HISTORY:
         return {}
     rows = TaskCheckpoint.objects.filter(task_id=thread.record.task_id, id__gte=latest[0].id)
-    steps = build_steps(latest, rows.defer("checkpoint_note").in_bulk(), None)
+    steps = build_steps(latest, rows.defer("checkpoint_note").in_bulk())
     step_of = steps_by_message(steps, thread.messages)
     for message in messages_on_page:
         if message.number in step_of:
@@ -196,21 +200,39 @@ def checkpoints(
     request: HttpRequest, thread: Thread, outlines: Sequence[Outline]
 ) -> CheckpointsTab:
     """Build the page that contains the requested step. Each step is paired with its message."""
-    position = bisect_left(outlines, _number(request.GET, "step", 0), key=lambda step: step.id)
-    weights = (min(step.length, STEP_DISPLAY_LENGTH) + ENTRY_OVERHEAD for step in outlines)
+    only_failed = shows_only_failed(request)
+    chosen = [step for step in outlines if step.failed] if only_failed else outlines
+    position = _index(chosen, _number(request.GET, "step", 0))
+    weights = (min(step.length, STEP_DISPLAY_LENGTH) + ENTRY_OVERHEAD for step in chosen)
     page = paging.page_at(position, weights)
-    outlines_on_page = outlines[page.start : page.end]
-    before = outlines[page.start - 1] if page.has_earlier else None
-    needed = [outline for outline in (before, *outlines_on_page) if outline]
+    on_page = chosen[page.start : page.end]
+    needed = _with_previous(outlines, on_page)
     rows = TaskCheckpoint.objects.in_bulk([o.id for o in needed if not o.is_too_large])
     if large := [outline.id for outline in needed if outline.is_too_large]:
         rows |= TaskCheckpoint.objects.with_items_start(DISPLAY_LENGTH + MARGIN).in_bulk(large)
-    steps = build_steps(outlines_on_page, rows, before)
+    ids = {outline.id for outline in on_page}
+    steps = [step for step in build_steps(needed, rows) if step.outline.id in ids]
     message_of: dict[int, Message] = {}
     if thread.length <= MAX_OUTLINED_HISTORY:
-        message_of = messages_by_step(steps, thread.messages, are_last=not page.has_later)
+        are_last = not (page.has_later or only_failed)
+        message_of = messages_by_step(steps, thread.messages, are_last=are_last)
     entries = [(step, message_of.get(step.checkpoint.id)) for step in steps]
-    return CheckpointsTab(entries, _pager(page, [outline.id for outline in outlines]))
+    pager = _pager(page, [outline.id for outline in chosen])
+    return CheckpointsTab(entries, pager, only_failed)
+
+
+def shows_only_failed(request: HttpRequest) -> bool:
+    return request.GET.get("failed") == "1"
+
+
+def _index(outlines: Sequence[Outline], id_: int) -> int:
+    return bisect_left(outlines, id_, key=lambda step: step.id)
+
+
+def _with_previous(outlines: Sequence[Outline], chosen: Sequence[Outline]) -> list[Outline]:
+    """Return the chosen steps, each after the one before it, with which it is compared."""
+    indexes = {_index(outlines, step.id) for step in chosen}
+    return [outlines[i] for i in sorted(indexes | {i - 1 for i in indexes if i})]
 
 
 def resumable_turns(request: HttpRequest, thread: Thread, outlines: Sequence[Outline]) -> ResumeTab:

@@ -25,6 +25,7 @@ from tests.browser.pages import (
     allow_script,
     be_offline,
     every,
+    follow,
     is_in_view,
     look,
     one,
@@ -123,7 +124,7 @@ def show(browser: webdriver.Chrome, site: Site, query: str) -> None:
     browser.get(f"{site.origin}/thread/?{query}")
 
 
-def bars(browser: webdriver.Chrome, selector: str = ".step-bar") -> dict[str, WebElement]:
+def bars(browser: webdriver.Chrome, selector: str = "#timeline .step-bar") -> dict[str, WebElement]:
     """Return the timeline's bars, keyed by the part of their names before the first colon."""
     elements = every(browser, selector)
     return {(bar.accessible_name or "").partition(":")[0]: bar for bar in elements}
@@ -177,7 +178,7 @@ def test_timeline_bar_opens_its_step(page: webdriver.Chrome, site: Site):
     wait(page).until(lambda b: current_title(b) == "STEP 9")
     wait(page).until(lambda b: is_in_view(b, ".message.here"))
     assert "show=" not in page.current_url and "step=" in page.current_url
-    wait(page).until(lambda b: bars(b, ".step-bar[aria-current]").keys() == {"Step 9"})
+    wait(page).until(lambda b: bars(b, "#timeline [aria-current]").keys() == {"Step 9"})
 
     bar(page, "Step 2").click()
     wait(page).until(lambda b: current_title(b) == "STEP 2")
@@ -221,7 +222,7 @@ def test_failure_and_resume_state_are_three_clicks_away(page: webdriver.Chrome, 
     wait(page).until(lambda b: current_title(b) == "STEP 4")
     assert "output of step 4" in one(page, ".message.here").text
 
-    page.find_element(By.PARTIAL_LINK_TEXT, "Resume").click()
+    follow(page, page.find_element(By.PARTIAL_LINK_TEXT, "Resume"))
     wait(page).until(lambda b: "Cannot resume." in one(b, ".body").text)
 
 
@@ -285,7 +286,7 @@ def test_link_to_a_message_opens_its_piece(page: webdriver.Chrome, site: Site):
     show(page, site, "id=long&message=150#message-150")
 
     wait(page).until(lambda b: is_in_view(b, "#message-150"))
-    one(page, ".earlier a[hx-get]").click()
+    page.execute_script("document.querySelector('.earlier a[hx-get]').click()")
     wait(page).until(lambda b: every(b, "#message-61"))
 
 
@@ -400,6 +401,44 @@ def test_result_that_arrives_later_is_shown_with_its_call(
 
     wait(page).until(lambda b: "at last" in one(b, request).text)
     assert one(page, f"#message-{len(messages)}").text == f"#{len(messages)}"
+
+
+def test_head_follow_switch_and_folds_while_scrolling(page: webdriver.Chrome, site: Site):
+    show(page, site, "id=long&show=checkpoints")
+    head = one(page, "#scroll-head")
+    assert not head.is_displayed()
+    for _ in range(20):
+        press(page, "j")
+    wait(page).until(lambda b: texts(b, "#scroll-head .place") == ["step 20 of 150"])
+    covered = page.execute_script("return scrollY + arguments[0].offsetHeight", head)
+    assert one(page, ".message.here").rect["y"] >= covered
+    assert texts(page, "#scroll-head .scroll-status") == ["failed"]
+    for width, dark in LOOKS:
+        look(page, width=width, dark=dark)
+        wait(page).until(lambda b: head.is_displayed() and problems(b) == [])
+
+    is_open = "return [...document.querySelectorAll('#entries details')].map((d) => d.open)"
+    press(page, "e")
+    assert set(page.execute_script(is_open)) == {True}
+    one(page, "#scroll-head .to-top").click()
+    wait(page).until(lambda b: not head.is_displayed())
+    one(page, "#expand").click()
+    assert set(page.execute_script(is_open)) == {False}
+
+    show(page, site, "id=running&show=checkpoints")
+    look(page, width=390)
+    page.execute_script("scrollTo(0, document.documentElement.scrollHeight)")
+    wait(page).until(lambda b: one(b, "#follow").is_selected())
+    page.execute_script("document.querySelector('#follow').click()")
+    write(site, "running", 4, 5)
+    wait(page).until(lambda b: texts(b, ".live-bar p") == ["1 new below"])
+    assert not one(page, "#follow").is_selected()
+    page.execute_script("document.querySelector('#follow').click()")
+    wait(page).until(lambda b: "fresh_tool" in one(b, "#entries").text)
+    save(site, "running", TaskStatus.COMPLETED, ["done"])
+    icon = "return document.querySelector('link[rel=icon]').href"
+    wait(page).until(lambda b: b.execute_script(icon).endswith("icon-completed.svg"))
+    assert every(page, "#follow") == []
 
 
 def test_connection_loss_is_displayed_until_reconnect(page: webdriver.Chrome, site: Site):

@@ -304,7 +304,7 @@ def test_failures_are_listed_with_the_first_lines_of_their_errors(viewer: Client
     side = text(content.split('id="card-failures"')[1].split("</details>")[0])
     lines = [text(line) for line in re.findall(r'class="line" dir="auto">(.*?)</span>', content)]
 
-    assert "13 of 13 steps failed. 5 earlier failures 1 shell" in side
+    assert "13 of 13 steps failed 5 earlier failures 1 shell" in side
     assert lines[:8] == [f"no such file: {number}" for number in range(1, 9)]
     assert lines[8:11] == ["red", "é" * 159 + "…", "key [masked]"]
     assert lines[11] == "x" * 159 + "…" and len(lines) == 12
@@ -731,6 +731,56 @@ def test_find_without_hits_shows_a_message(viewer: Client):
     assert "No matches for “ <zebra> ”." in text(page(viewer, find="<zebra>"))
 
 
+def test_steps_can_be_limited_to_failed_ones(viewer: Client):
+    run(140, failed=tuple(range(2, 141, 2)))
+    numbers = dict(TaskCheckpoint.objects.values_list("step_index", "id"))
+
+    response = viewer.get(address(show="checkpoints", failed=1))
+    content, shown = response.content.decode(), response.context["page"].tab.entries
+    pager = response.context["page"].tab.pager
+
+    assert [step.checkpoint.step_index for step, _ in shown] == list(range(2, 121, 2))
+    assert (pager.later, pager.later_count) == (numbers[122], 10)
+    assert f"show=checkpoints&amp;failed=1&amp;step={numbers[122]}&amp;piece=later" in content
+    assert "failed=1" in html.unescape(response.context["page"].live_url)
+    assert "tool3 → tool4" in text(content)  # compared with the step before, not the failed one
+    assert 'class="timeline panel only-failed"' in content and "On this page" not in content
+    assert "failed=1" not in viewer.get(address(failed=1)).context["page"].live_url
+
+
+def test_entries_say_which_step_of_their_attempt_they_show(viewer: Client):
+    for number in (1, 2, 1, 2, 3):
+        step = update(step_index=number, items=[shell("ls")], execution_history=history("go", LS))
+        service.record_checkpoint(step)
+
+    places = [re.findall(r'data-place="(.*?)"', page(viewer, show=tab)) for tab in TABS[:2]]
+
+    steps = ["attempt 2, step 1 of 3", "attempt 2, step 2 of 3", "attempt 2, step 3 of 3"]
+    assert places == [steps[-1:], ["attempt 1, step 1 of 2", "attempt 1, step 2 of 2", *steps]]
+
+
+@pytest.mark.parametrize(
+    ("status", "icon"),
+    [
+        ("running", "icon-running"),
+        ("completed", "icon-completed"),
+        ("failed", "icon-failed"),
+        ("timed_out", "icon-failed"),
+        ("cancelled", "icon"),
+        ("other", "icon"),
+    ],
+)
+def test_tab_icon_and_follow_switch_depend_on_the_status(viewer: Client, status: str, icon: str):
+    run(1)
+    TaskRecord.objects.update(status=status)
+
+    for content in (page(viewer), live(viewer).content.decode()):
+        assert re.findall(r'<link rel="icon" href="/static/tasks/([\w-]+)\.svg">', content) == [
+            icon
+        ]
+        assert ('id="follow"' in content) == (status in ("running", "other"))
+
+
 def live(client: Client, tag: str = "", **parameters: Any):
     url = thread_url("thread-live", "telegram_42", **parameters)
     return client.get(url, headers={"If-None-Match": tag} if tag else {})
@@ -758,7 +808,7 @@ def test_live_returns_changes_after_a_new_step(viewer: Client):
 
     assert response.status_code == 200
     assert response["ETag"] != tag
-    for part in ("head", "timeline", "side", "tabs", "entries", "thread-state"):
+    for part in ("head", "timeline", "side", "tabs", "tools", "entries", "thread-state"):
         assert content.count(f'id="{part}"') == 1
     assert f'id="step-{TaskCheckpoint.objects.order_by("-id")[0].pk}"' in content
 

@@ -29,7 +29,10 @@ ATTRIBUTES = {
     *(f"aria-{name}" for name in ("current", "describedby", "hidden", "label", "labelledby")),
     *("aria-sort", "aria-invalid"),
     *(f"data-{name}" for name in ("attempt", "copy", "elapsed", "ended", "failures")),
-    *(f"data-{name}" for name in ("first", "hit", "hits", "latest", "live", "on", "open", "part")),
+    *(
+        f"data-{name}"
+        for name in ("first", "hit", "hits", "latest", "live", "on", "open", "part", "place")
+    ),
     *(f"data-{name}" for name in ("poll", "query", "step", "step-url", "tag", "text", "url")),
     *(f"hx-{name}" for name in ("ext", "get", "post", "swap", "swap-oob", "sync", "target")),
     *("dir", "hx-disabled-elt", "hx-trigger"),

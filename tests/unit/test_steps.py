@@ -189,7 +189,7 @@ def stepped(*stored: str, notes: tuple[str, ...] = ()) -> list[Step]:
         note = notes[number - 1] if notes else None
         checkpoint(record, number, items_json=each, checkpoint_note=note)
     outlines = build_outlines(record.checkpoints.outline_rows())
-    return build_steps(outlines, record.checkpoints.in_bulk(), None)
+    return build_steps(outlines, record.checkpoints.in_bulk())
 
 
 def test_unreadable_step_has_a_problem_and_its_raw_text():

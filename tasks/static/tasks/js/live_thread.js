@@ -12,6 +12,7 @@ const button = one("button", bar);
 const lost = one("#lost");
 let tag = state().tag;
 let timer;
+let isPaused = false; // whether the reader has switched following off
 let isOver = false; // whether there is nothing more to follow
 let isOld = false; // whether the entries are those of an earlier run
 
@@ -22,8 +23,14 @@ function announce(text, canShow = true) {
 }
 
 const isAtEnd = () => innerHeight + scrollY >= document.documentElement.scrollHeight - 160;
-const isReading = () => !isAtEnd() || !getSelection().isCollapsed;
+const isReading = () => isPaused || !isAtEnd() || !getSelection().isCollapsed;
 const hasMore = () => Boolean(one("#entries > .later"));
+
+// The switch "Follow" is on at the end of the page, unless the reader has switched it off.
+function updateSwitch() {
+  const box = one("#follow");
+  if (box) box.checked = !isPaused && isAtEnd() && !hasMore();
+}
 
 // The query parameter that requests the entries after the last one on this page.
 function cursor() {
@@ -64,10 +71,11 @@ function show(newTag, page) {
   isOld ||= isNewRun(state(), one("#thread-state", page).dataset);
   const isNews = (entry) => isOld || !document.getElementById(entry.id);
   const added = all("#entries > .message", page).filter(isNews).length;
-  for (const id of ["head", "timeline", "side", "tabs", "thread-state"]) {
+  for (const id of ["head", "timeline", "side", "tabs", "tools", "thread-state"]) {
     morph(one(`#${id}`), document.adoptNode(one(`#${id}`, page)));
   }
   document.title = page.title;
+  one("link[rel=icon]").href = one("link[rel=icon]", page).getAttribute("href");
   if (!isOld) all("#caller > .message", page).forEach(replace);
   const follow = !isReading() && !hasMore() && one("#entries");
   if (follow) merge(page);
@@ -81,6 +89,7 @@ function show(newTag, page) {
   updateTabStop();
   markCurrentBar(currentStep());
   if (follow && added) scrollTo({ top: document.documentElement.scrollHeight });
+  updateSwitch();
 }
 
 function merge(page) {
@@ -127,9 +136,19 @@ button.addEventListener("click", async () => {
   }
 });
 
+addEventListener("change", (event) => {
+  if (event.target.id !== "follow") return;
+  isPaused = !event.target.checked;
+  if (isPaused) return;
+  if (hasMore()) location.assign(state().latest);
+  else scrollTo({ top: document.documentElement.scrollHeight });
+  if (!bar.hidden && !button.hidden) button.click();
+});
+
 addEventListener("visibilitychange", () => document.hidden || poll());
 addEventListener("scroll", () => {
-  if (isAtEnd() && !bar.hidden && !hasMore() && !button.hidden) button.click();
+  updateSwitch();
+  if (!isPaused && isAtEnd() && !bar.hidden && !hasMore() && !button.hidden) button.click();
 }, { passive: true });
 
 // Reload if secrets were shown or hidden in another window, so that no page shows only some.
@@ -139,4 +158,5 @@ addEventListener("htmx:beforeSwap", (event) => {
   location.reload();
 });
 
+updateSwitch();
 timer = setTimeout(poll, POLL_MS);

@@ -2,15 +2,18 @@
 
 import "./copy_button.js";
 import { all, one } from "./dom.js";
+import { toggleAll } from "./expand_all.js";
 import { byHash, entries, entryOf, goTo, goToNextFailure, move } from "./entries.js";
 import { hitMessageId, moveHit, showHit } from "./find_in_thread.js";
 import { shortcuts } from "./keyboard.js";
 import "./live_thread.js";
+import "./scroll_head.js";
 import { scrollToBar, updateTabStop } from "./timeline.js";
 
 shortcuts.set("j", () => move(1));
 shortcuts.set("k", () => move(-1));
 shortcuts.set("f", goToNextFailure);
+shortcuts.set("e", toggleAll);
 shortcuts.set("G", () => goToEnd("#entries > .later", ".to-end", entries().at(-1)));
 shortcuts.set("g", () => isDoublePress() && goToEnd("#entries > .earlier", ".to-beginning", entries()[0]));
 shortcuts.set("n", () => moveHit(1));

@@ -4,25 +4,32 @@ import { all, one } from "./dom.js";
 
 const timeline = one("#timeline");
 const axes = () => one(".axes", timeline);
-const bars = () => all(".step-bar");
+const bars = () => all(".step-bar", timeline);
 
 export function markCurrentBar(stepId) {
-  all(".step-bar[aria-current]").forEach((bar) => bar.removeAttribute("aria-current"));
+  all(".step-bar[aria-current]", timeline).forEach((bar) => bar.removeAttribute("aria-current"));
   if (!stepId) return;
   const bar = barOf(stepId);
   bar?.setAttribute("aria-current", "true");
-  bar?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  if (bar) scrollSideways(bar);
+}
+
+// Unlike scrollIntoView, this does not scroll the page, which shows the step.
+function scrollSideways(bar) {
+  const box = axes().getBoundingClientRect();
+  const { left, right } = one("rect", bar).getBoundingClientRect();
+  if (left < box.left || right > box.right) axes().scrollLeft += (left + right - box.left - box.right) / 2;
 }
 
 // A bar may hold several steps; its `data-first` is the id of the first.
-function barOf(stepId) {
-  const exact = all(`.step-bar[data-first="${stepId}"]`).at(-1);
+export function barOf(stepId) {
+  const exact = all(`.step-bar[data-first="${stepId}"]`, timeline).at(-1);
   return exact ?? bars().filter((bar) => Number(bar.dataset.first) <= stepId).at(-1);
 }
 
 // The Tab key stops only once in the timeline; the arrow keys move from bar to bar.
 export function updateTabStop() {
-  const stop = one(".step-bar[aria-current]") ?? bars().at(-1);
+  const stop = one(".step-bar[aria-current]", timeline) ?? bars().at(-1);
   bars().forEach((bar) => bar.setAttribute("tabindex", bar === stop ? "0" : "-1"));
 }
 
@@ -40,7 +47,7 @@ document.addEventListener("keydown", (event) => {
   const next = current < 0 ? firstPlace(event.key) : places[event.key];
   if (!list[next]) return;
   event.preventDefault();
-  one('.step-bar[tabindex="0"]')?.setAttribute("tabindex", "-1");
+  one('.step-bar[tabindex="0"]', timeline)?.setAttribute("tabindex", "-1");
   list[next].setAttribute("tabindex", "0");
   list[next].focus();
   list[next].scrollIntoView({ block: "nearest", inline: "nearest" });
@@ -52,9 +59,7 @@ export function scrollToBar() {
   if (!box) return;
   const list = bars();
   const bar = list.find((bar) => bar.ariaCurrent) ?? list.findLast((bar) => bar.matches(".failed")) ?? list.at(-1);
-  const rect = bar?.querySelector("rect").getBoundingClientRect();
-  const { left, width } = box.getBoundingClientRect();
-  if (rect) box.scrollLeft += rect.left + rect.width / 2 - left - width / 2;
+  if (bar) scrollSideways(bar);
 }
 
 function markOverflow() {
