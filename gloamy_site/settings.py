@@ -34,7 +34,7 @@ from tasks.store.sqlite_uri import existing_uri, read_only_uri
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # Timeouts for an unreachable server. A URL can override them, for example with ?connect_timeout=20.
-# Lock timeouts are set in tasks.store.workspace.limit_lock_waits.
+# Lock timeouts are set in tasks.store.workspace.prepare_server.
 POSTGRESQL_TIMEOUTS = {
     "connect_timeout": 5,  # seconds
     "keepalives_idle": 10,  # seconds

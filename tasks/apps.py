@@ -21,7 +21,7 @@ class TasksConfig(AppConfig):
         for receiver in (
             untrusted.harden,
             file_identity.record_file,
-            workspace.limit_lock_waits,
+            workspace.prepare_server,
         ):
             connection_created.connect(receiver)
         user_logged_out.connect(end_at_sign_out)

@@ -4,7 +4,7 @@ If someone logs or wraps a connection's statements, they run through Django's cu
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial
 from typing import Any
 
@@ -40,6 +40,10 @@ def transact(connection: BaseDatabaseWrapper, begin: Statement | None) -> Iterat
                     execute(_LOCK_FILE, {})
                 yield execute
             return
+        if begin and not engine(connection).is_file and not _is_watched(connection):
+            with _pipeline(connection):
+                yield _executor(connection)
+            return
         execute = _executor(connection)
         try:
             if begin:
@@ -52,6 +56,21 @@ def transact(connection: BaseDatabaseWrapper, begin: Statement | None) -> Iterat
             raise
 
 
+@contextmanager
+def _pipeline(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Send statements to a server together; those of a `with` block are a transaction."""
+    pipeline = ExitStack()
+    try:
+        pipeline.enter_context(connection.connection.pipeline())
+        yield
+        pipeline.close()  # commits
+    except BaseException:
+        connection.close()  # first, because leaving the pipeline commits what has been sent
+        with suppress(Exception):
+            pipeline.close()
+        raise
+
+
 def run(cursor: CursorWrapper, statement: Statement, values: dict[str, Any]) -> CursorWrapper:
     """Execute a statement through one of Django's cursors, and return it."""
     if engine(cursor.db).is_strictly_typed:
@@ -62,11 +81,28 @@ def run(cursor: CursorWrapper, statement: Statement, values: dict[str, Any]) -> 
 
 
 def _executor(connection: BaseDatabaseWrapper) -> Execute:
-    is_watched = connection.execute_wrappers or connection.queries_logged
-    if is_watched or not engine(connection).is_file:
+    driver = connection.connection
+    if _is_watched(connection):
         return partial(run, connection.cursor())
-    execute = connection.connection.execute
-    return lambda statement, values: execute(_sqlite_text(statement), values)
+    if engine(connection).is_file:
+        return lambda statement, values: driver.execute(_sqlite_text(statement), values)
+    return partial(_run_on_server, connection)
+
+
+def _is_watched(connection: BaseDatabaseWrapper) -> bool:
+    return bool(connection.execute_wrappers or connection.queries_logged)
+
+
+def _run_on_server(
+    connection: BaseDatabaseWrapper, statement: Statement, values: dict[str, Any]
+) -> Any:
+    text = statement if isinstance(statement, str) else statement.postgresql
+    from psycopg import Cursor  # noqa: PLC0415 - SQLite does without
+
+    cursor = Cursor(connection.connection)
+    return cursor.execute(
+        text, {name: storable(value, connection) for name, value in values.items()}
+    )
 
 
 @cache

@@ -79,9 +79,12 @@ def _fetch_task(thread_id: str, execute: Execute) -> tuple[Row, Columns] | None:
 
 def _fetch_task_at_once(thread_id: str, execute: Execute) -> tuple[Row, Columns] | None:
     values = {"thread_id": thread_id}
-    row = execute(statements.LOAD_TASK_AND_CHECKPOINTS, values).fetchone()
+    rows = execute(statements.LOAD_TASK_AND_CHECKPOINTS, values).fetchall()
+    if not rows:
+        return None
     width = len(TaskRow._fields)
-    return row and (row[:width], row[width:])
+    columns = list(zip(*rows[1:], strict=True))
+    return rows[0][:width], columns[width:-1]
 
 
 def _fetch_resumable(thread_id: str, execute: Execute) -> Row | None:

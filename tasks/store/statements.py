@@ -146,16 +146,18 @@ LOCK_TASKS = """
 # The deletion cascades to the checkpoints.
 DELETE_THREAD = "DELETE FROM task_records WHERE thread_id = %(thread_id)s"
 
-# Finds the thread's latest task by its key, so that SQLite does not sort histories.
-_LATEST_TASK = """
-    WHERE {key} = (
-        SELECT {key} FROM task_records WHERE thread_id = %(thread_id)s
-        ORDER BY updated_at DESC, task_id DESC LIMIT 1)"""
+_OF_THREAD = """
+    FROM task_records WHERE thread_id = %(thread_id)s
+    ORDER BY updated_at DESC, task_id DESC LIMIT 1"""
 
 
 def _load(columns: Iterable[str]) -> PerEngine:
-    load = f"SELECT {', '.join(columns)} FROM task_records" + _LATEST_TASK
-    return PerEngine(sqlite=load.format(key="rowid"), postgresql=load.format(key="task_id"))
+    """Select columns of the thread's latest task, without sorting histories on SQLite."""
+    names = ", ".join(columns)
+    return PerEngine(
+        sqlite=f"SELECT {names} FROM task_records WHERE rowid = (SELECT rowid {_OF_THREAD})",
+        postgresql=f"SELECT {names} {_OF_THREAD}",
+    )
 
 
 LOAD_TASK = _load(TaskRow._fields)
@@ -167,10 +169,12 @@ LOAD_CHECKPOINTS = _LOAD_CHECKPOINTS.format(", ".join(StepRow._fields))
 LOAD_CHECKPOINT_IDS = _LOAD_CHECKPOINTS.format("id")
 
 # For engines without snapshot reads: a single statement that selects a task and its checkpoints.
-# Each checkpoint column is returned as a list of values.
-_LISTS = (
-    f"ARRAY(SELECT {column} FROM task_checkpoints c WHERE c.task_id = task_records.task_id"
-    " ORDER BY step_index, id)"
-    for column in StepRow._fields
-)
-LOAD_TASK_AND_CHECKPOINTS = _load([*TaskRow._fields, *_LISTS])
+# The first row is the task, and the others are checkpoints, in the last columns.
+_NO_TASK = ", ".join("NULL" for _ in TaskRow._fields)
+LOAD_TASK_AND_CHECKPOINTS = f"""
+    SELECT task.*, NULL::bigint AS step_index, NULL, NULL, NULL, NULL::bigint AS id
+    FROM ({LOAD_TASK.postgresql}) AS task
+    UNION ALL
+    SELECT {_NO_TASK}, {", ".join(StepRow._fields)}, id
+    FROM task_checkpoints WHERE task_id = (SELECT task_id {_OF_THREAD})
+    ORDER BY step_index NULLS FIRST, id"""

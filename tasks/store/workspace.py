@@ -33,6 +33,9 @@ REQUIRED_PRAGMAS = {
 }
 
 
+PREPARE_THRESHOLD = 5  # executions of a statement before it is prepared
+
+
 class WorkspaceError(Exception):
     """The store cannot be used; the message explains why in one plain sentence."""
 
@@ -191,14 +194,20 @@ def replace_invalid_utf8(sender: Any, connection: BaseDatabaseWrapper, **kwargs:
         connection.connection.text_factory = untrusted.display_text
 
 
-def limit_lock_waits(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Set the same lock timeout on PostgreSQL as on SQLite (a `connection_created` receiver).
+def prepare_server(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """Set up a new connection to PostgreSQL (a `connection_created` receiver).
 
-    This uses a SET statement, because a connection pooler may reject options in the URL.
+    The lock timeout is that of SQLite. It is set by a statement, because a connection pooler may
+    reject options in the URL. Behind a pooler, which has process ids of its own, the next statement
+    may run in another session, so statements are not prepared.
     """
     if not engine(connection).is_file:
+        driver = connection.connection
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {REQUIRED_PRAGMAS['busy_timeout']}")
+            cursor.execute("SELECT pg_backend_pid()")
+            if cursor.fetchone() == (driver.info.backend_pid,):
+                driver.prepare_threshold = PREPARE_THRESHOLD
 
 
 def reopen_read_only_store(**kwargs: Any) -> None:

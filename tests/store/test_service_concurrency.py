@@ -7,12 +7,12 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from django.db import OperationalError, connections, transaction
+from django.db import Error, OperationalError, connections, transaction
 
 from tasks import service
 from tasks.fields import now_rfc3339
 from tasks.models import TaskStatus
-from tasks.store import transactions
+from tasks.store import statements, transactions, workspace
 from tasks.store.workspace import REQUIRED_PRAGMAS
 from tests.support.factories import (
     TASK,
@@ -272,16 +272,31 @@ def test_verbs_work_again_when_a_lost_server_is_back(store):
 
 
 @pytest.mark.django_db(databases="__all__", transaction=True)
-@pytest.mark.parametrize("call", [service.record_checkpoint, service.save_snapshot])
-def test_interrupted_write_stores_nothing_and_leaves_no_lock(store, monkeypatch, call):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Error])
+def test_write_that_fails_halfway_stores_nothing_and_leaves_no_lock(store, monkeypatch, error):
     def interrupt() -> str:
         raise KeyboardInterrupt
 
     service.record_checkpoint(update())
     before = rows(store, "task_records")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(transactions, "now_rfc3339", interrupt)
-        call(update() if call is service.record_checkpoint else snapshot())
+    with monkeypatch.context() as patch, pytest.raises(error):
+        if error is KeyboardInterrupt:
+            patch.setattr(transactions, "now_rfc3339", interrupt)
+        else:
+            patch.setattr(statements, "ADD_CHECKPOINT", "SELECT %(absent)s")
+        service.record_checkpoint(update())
     assert rows(store, "task_records") == before
     assert in_threads(lambda: service.record_checkpoint(update())) == []
     assert loaded().checkpoint_count == 2
+
+
+@only_postgresql
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_statements_of_the_verbs_are_prepared(store):
+    for step_index in range(workspace.PREPARE_THRESHOLD + 1):
+        service.record_checkpoint(update(step_index=step_index))
+    with store.connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%INSERT%'"
+        )
+        assert cursor.fetchone() == (2,)
