@@ -1,9 +1,10 @@
 from django.urls import path
 
-from tasks.views import clear, cleared, export, plain_text, secrets, thread, threads
+from tasks.views import clear, cleared, export, insights, plain_text, secrets, thread, threads
 
 urlpatterns = [
     path("", threads.threads, name="threads"),
+    path("errors/", insights.errors, name="errors"),
     path("thread/", thread.thread, name="thread"),
     path("thread/live/", thread.live, name="thread-live"),
     path("thread/step/", thread.step, name="step"),

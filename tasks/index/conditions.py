@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from django.db import connections
+from django.db import connections, models
 from django.db.models import Exists, F, OuterRef, Q
 
 from tasks.fields import to_value
 from tasks.index.models import (
     PLACES,
     TEXT_FILTERS,
+    Failure,
     IndexedCall,
     IndexedTask,
     IndexedTaskQuerySet,
@@ -41,7 +42,7 @@ class Condition:
 
     build: Callable[[str], Q]  # given a prefix for the columns' names, which may be ""
     equal: Mapping[str, Any] = field(default_factory=dict)  # the values it asks for, if counted
-    is_time: bool = False  # whether it is only a range of `updated_at`
+    limits: Mapping[str, Any] = field(default_factory=dict)  # lookups of `updated_at`
     known_size: int | None = None  # how many threads meet it, if that is known
 
     @classmethod
@@ -65,7 +66,7 @@ class Condition:
         limits = {f"updated_at__{lookup}": limit for lookup, limit in limits.items()}
         return cls(
             lambda prefix: Q(**{prefix + lookup: limit for lookup, limit in limits.items()}),
-            is_time=True,
+            limits=limits,
         )
 
     @classmethod
@@ -88,12 +89,22 @@ class Condition:
     def tool(cls, term: Term) -> "Condition":
         """A term in the name of a tool that the task has called."""
         tools = [tool for tool in IndexedCall.objects.tools() if term.is_in(tool)]
-        calls = IndexedCall.objects.filter(tool__in=tools)
-        ids = calls.values_list("pk", flat=True)[: FEW + 1]
+        return cls.having(IndexedCall.objects.filter(tool__in=tools))
+
+    @classmethod
+    def failures(cls, **columns: Any) -> "Condition":
+        """Failures with these values, of a tool if it is among them."""
+        least = 1 if "tool" in columns else 2
+        return cls.having(Failure.objects.filter(rank__gte=least, **columns))
+
+    @classmethod
+    def having(cls, rows: models.QuerySet[Any]) -> "Condition":
+        """Rows of another table, in which a task has the ids from `pk * PLACES` on."""
+        ids = rows.values_list("pk", flat=True)[: FEW + 1]
         if len(ids) <= FEW:
             return cls.among({pk // PLACES for pk in ids})
         first = OuterRef("pk") * PLACES
-        of_task = calls.filter(pk__gte=first, pk__lt=first + PLACES)
+        of_task = rows.filter(pk__gte=first, pk__lt=first + PLACES)
         return cls(lambda prefix: Q(Exists(of_task)))
 
     @classmethod
@@ -102,8 +113,19 @@ class Condition:
 
     def __and__(self, other: "Condition") -> "Condition":
         return Condition(
-            lambda prefix: self.build(prefix) & other.build(prefix), {**self.equal, **other.equal}
+            lambda prefix: self.build(prefix) & other.build(prefix),
+            {**self.equal, **other.equal},
+            {**self.limits, **other.limits},
         )
+
+    @property
+    def is_time(self) -> bool:
+        return bool(self.limits) and not self.equal
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it asks for nothing but values that are counted, and times."""
+        return bool(self.equal or self.limits)
 
     @cached_property
     def size(self) -> float:

@@ -19,13 +19,15 @@ from django.db.models import F, Q
 from django.db.models.functions import Mod
 
 import masking
-from tasks.index import texts
+from tasks.index import error_shapes, texts
 from tasks.index.models import (
     MAX_TEXT,
     MERGED,
     MERGING,
     PLACES,
     UNMERGED,
+    ErrorShape,
+    Failure,
     IndexedCall,
     IndexedTask,
     IndexedTaskQuerySet,
@@ -33,14 +35,21 @@ from tasks.index.models import (
     IndexState,
     RemovedTask,
 )
-from tasks.index.texts import CALLS, CALLS_PER_STEP, STEP, Items, Step, StoredTexts
+from tasks.index.texts import CALLS, CALLS_PER_STEP, PLACE_OF, STEP, Items, Step, StoredTexts
+from tasks.models import TaskStatus
 
 TASKS_PER_READ, TASKS_PER_PURGE = 25, 100
 MIN_SECONDS = 0.05  # spent on calls after each reading of tasks, so that there is progress
 WRITE_SIZE = 300_000  # characters per transaction, so that pages do not wait long for it
+# the statuses of tasks that went wrong, and their errors if none is stored
+FAILED = {
+    str(TaskStatus.FAILED): "failed without an error message",
+    str(TaskStatus.TIMED_OUT): "timed out without an error message",
+}
 WRITING = threading.Lock()  # held while writing, since an index in memory cannot wait for others
 MERGE_PAGES = 200  # of trigrams, per transaction
 
+ERROR = PLACE_OF["error"]
 # for each task, so the ORM's own time would be a fifth of all
 _TEXTS = "SELECT id, digest FROM task_index_indexedtext WHERE id >= %s AND id < %s"
 _STEPS = """
@@ -73,6 +82,20 @@ _FINISH = """
                 coalesce(julianday(%(completed_at)s), 0))
             - (SELECT julianday(created_at) FROM attempt ORDER BY id LIMIT 1)) AS INTEGER), -1)
     WHERE id = %(id)s AND updated_at = %(updated_at)s AND task_id IS %(task_id)s"""
+_RANK_FAILURES = """
+    WITH ranked AS (
+        SELECT id,
+            (row_number() OVER (PARTITION BY shape ORDER BY id) = 1)
+            + (row_number() OVER (PARTITION BY shape, tool ORDER BY id) = 1) AS rank
+        FROM task_index_failure WHERE id BETWEEN %(start)s AND %(last)s)
+    UPDATE task_index_failure AS failure SET rank = ranked.rank,
+        updated_at = CASE WHEN is_latest THEN task.updated_at END,
+        kind = (
+            SELECT id FROM task_index_statuscount AS kind WHERE kind.channel = task.channel
+            AND kind.provider = task.provider AND kind.model = task.model
+            AND kind.status = task.status)
+    FROM ranked JOIN task_index_indexedtask AS task ON task.id = %(id)s
+    WHERE ranked.id = failure.id"""
 
 
 def is_behind(part: int = 0, parts: int = 1) -> bool:
@@ -120,6 +143,7 @@ def purge(seconds: float) -> None:
                 _merge(cursor, IndexState.objects.first())
             elif not _delete_texts(cursor, _of_tasks(IndexedText, removed)):
                 _of_tasks(IndexedCall, removed).delete()
+                _of_tasks(Failure, removed).delete()
                 RemovedTask.objects.filter(pk__in=removed).delete()
 
 
@@ -159,7 +183,7 @@ def empty() -> None:
     """Remove all texts and tool calls. Call this in a transaction."""
     with connections[_alias()].cursor() as cursor:
         cursor.execute(_EMPTY_TRIGRAMS)
-    for model in (IndexedText, IndexedCall, RemovedTask):
+    for model in (IndexedText, IndexedCall, Failure, ErrorShape, RemovedTask):
         model.objects.all().delete()
 
 
@@ -175,6 +199,8 @@ class _Batch:
         self._texts: list[IndexedText] = []
         self._trigrams: list[tuple[int, str]] = []
         self._calls: list[IndexedCall] = []
+        self._shapes: dict[int, str] = {}
+        self._failures: list[Failure] = []
         self._removed: list[tuple[int, int]] = []  # ranges of ids, without their ends
         self._replaced: set[int] = set()
         self._finished: list[tuple[IndexedTask, StoredTexts]] = []
@@ -199,7 +225,13 @@ class _Batch:
             self._add_sources(first, stored)
             task_of |= dict.fromkeys(self._new_steps(first, stored), first)
         unfinished = self._add_steps(task_of, deadline if len(tasks) > 1 else math.inf)
-        self._finished += [pair for first, pair in read.items() if first not in unfinished]
+        for first, (task, stored) in read.items():
+            if first not in unfinished:
+                self._finished.append((task, stored))
+                if task.status in FAILED:
+                    self._add_failure(
+                        first + ERROR, FAILED[task.status], stored.error, stored.ended_at
+                    )
 
     def _add_steps(self, task_of: dict[Step, int], deadline: float) -> set[int]:
         """Add the calls of steps, and return the tasks of which some are left."""
@@ -234,7 +266,8 @@ class _Batch:
     def _add_items(self, first: int, items: Items) -> None:
         """Add a checkpoint's calls. Those beyond the limit share the last place."""
         place = first + CALLS + items.step.id * CALLS_PER_STEP
-        rendered = [texts.readable_item(call) for call in items.calls] or [items.unreadable]
+        calls = list(map(texts.readable_item, items.calls))
+        rendered = ["\n".join(call) for call in calls] or [items.unreadable]
         last = CALLS_PER_STEP - 1
         rendered[last:] = ["\n".join(rendered[last:])] if len(rendered) > last else []
         for number, body in enumerate(rendered):
@@ -251,8 +284,24 @@ class _Batch:
                     size=len(body),
                 )
             )
+            if call and not call.success:
+                tool, output = self._calls[-1].tool, calls[number][1]
+                self._add_failure(
+                    place + number, f"{tool}: no output", output, items.created_at, tool
+                )
             if body:
                 self._add_text(place + number, STEP, items.step.id, b"", body)
+
+    def _add_failure(
+        self, pk: int, without_text: str, masked: str, created_at: str, tool: str = ""
+    ) -> None:
+        line = error_shapes.error_line(masked)
+        shape = error_shapes.shape_of(line) or without_text
+        number = error_shapes.shape_id(shape)
+        self._shapes[number] = shape
+        self._failures.append(
+            Failure(pk=pk, shape=number, line=line, tool=tool, created_at=created_at)
+        )
 
     def _add_text(self, pk: int, role: str, number: int, digest: bytes, body: str) -> None:
         compressed = texts.compress(body)
@@ -270,11 +319,18 @@ class _Batch:
                 while _delete_texts(cursor, _between(IndexedText, start, end)):
                     pass
                 _between(IndexedCall, start, end).delete()
+                _between(Failure, start, end).delete()
             for pk in self._replaced:
                 _delete_texts(cursor, _between(IndexedText, pk, pk + 1))
             _replace(IndexedText, self._texts)
             cursor.executemany(_ADD_TRIGRAMS, self._trigrams)
             _replace(IndexedCall, self._calls)
+            own = [task.pk * PLACES + ERROR for task, _ in self._finished]
+            Failure.objects.filter(pk__in=own).delete()
+            _replace(Failure, self._failures)
+            _replace(
+                ErrorShape, [ErrorShape(pk=pk, text=text) for pk, text in self._shapes.items()]
+            )
             for task, stored in self._finished:
                 _finish(cursor, task, stored)
         self._clear()
@@ -314,10 +370,12 @@ def _finish(cursor: CursorWrapper, task: IndexedTask, stored: StoredTexts) -> No
         "completed_at": stored.completed_at,
         "size": stored.size,
         "is_cut": stored.is_cut,
+        "start": first,
         "first": first + CALLS,
         "last": first + PLACES - 1,
     }
     cursor.execute(_SET_SECONDS, values)
+    cursor.execute(_RANK_FAILURES, values)
     cursor.execute(_FINISH, values)
 
 

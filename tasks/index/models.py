@@ -19,7 +19,7 @@ else:
     LookupBase = Lookup
 
 
-@models.BigAutoField.register_lookup
+@models.BigIntegerField.register_lookup
 class Among(LookupBase):
     """A lookup for any of many numbers, which are passed as one parameter."""
 
@@ -83,6 +83,11 @@ class IndexedTask(models.Model):
             *(
                 models.Index(column, "updated_at", "is_latest", name=f"index_{column}")
                 for column in ("status", *TEXT_FILTERS)
+            ),
+            models.Index(
+                *("channel", "provider", "model", "status", "updated_at"),
+                name="index_kind",
+                condition=LATEST,
             ),
             models.Index("updated_at", name="index_stuck", condition=LATEST & Q(can_resume=False)),
             models.Index("updated_at", name="index_behind", condition=Q(has_texts=False)),
@@ -182,6 +187,55 @@ class IndexedCall(models.Model):
 
     def __str__(self) -> str:
         return self.tool
+
+
+class ErrorShape(models.Model):
+    """What similar errors have in common. A trigger deletes it with its last failure."""
+
+    id = models.BigIntegerField(primary_key=True)
+    text = models.TextField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class FailureQuerySet(models.QuerySet["Failure"]):
+    def of_latest(self) -> Self:
+        """Return the failures of each thread's latest task."""
+        return self.filter(updated_at__isnull=False)
+
+
+class Failure(models.Model):
+    """A tool call that failed, with its id, or a task that failed, which has no tool.
+
+    Triggers keep `kind` and `updated_at`, which are the task's, so that counting needs no join.
+    """
+
+    id = models.BigIntegerField(primary_key=True)
+    shape = models.BigIntegerField()
+    line = models.TextField()  # the error as it is, with secrets masked
+    tool = models.TextField()
+    created_at = models.TextField()
+    # 2 for a task's first failure of the shape, 1 for its first by the tool, 0 for the others
+    rank = models.IntegerField(default=0)
+    kind = models.BigIntegerField(null=True)  # the task's `StatusCount`
+    updated_at = models.TextField(null=True)  # noqa: DJ001 - if it is not its thread's latest task
+
+    objects = FailureQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        indexes = (
+            models.Index(
+                *("shape", "tool", "created_at", "updated_at", "rank", "kind"), name="index_failure"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.line
 
 
 class RemovedTask(models.Model):

@@ -77,6 +77,15 @@ class StoredTexts:
     sources: list[Source] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
 
+    @property
+    def error(self) -> str:
+        """The task's error, masked."""
+        return next((masking.mask(s.text) for s in self.sources if s.role == "error"), "")
+
+    @property
+    def ended_at(self) -> str:
+        return self.completed_at or self.version[0]
+
 
 def read(keys: Sequence[str]) -> Iterator[dict[str, StoredTexts | None]]:
     """Read the texts of rows in groups, each of which is small or a single row.
@@ -219,11 +228,12 @@ def readable_call(tool: str, arguments: Any) -> str:
     return "\n".join([tool, *lines])
 
 
-def readable_item(item: ExecutionCheckpointItem) -> str:
+def readable_item(item: ExecutionCheckpointItem) -> tuple[str, str]:
+    """Return a tool call and its output."""
     call = msgspec.json.encode({"arguments": item.arguments}).decode()
     arguments = msgspec.json.decode(masking.mask(call)).get("arguments")
     output = masking.mask(collapse_data_urls(item.output))
-    return f"{readable_call(masking.mask(item.tool_name), arguments)}\n{output}"
+    return readable_call(masking.mask(item.tool_name), arguments), output
 
 
 def _value(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -9,8 +10,8 @@ from django.core.exceptions import BadRequest
 from django.http import QueryDict
 
 from tasks.fields import to_text
-from tasks.index.models import MAX_TEXT, TEXT_FILTERS, IndexedTask, StatusCount
-from tasks.listing.forms import PERIODS, SEARCH_SCOPES, STATES, FilterForm
+from tasks.index.models import MAX_TEXT, TEXT_FILTERS, ErrorShape, IndexedTask, StatusCount
+from tasks.listing.forms import ANY, PERIODS, SEARCH_SCOPES, STATES, FilterForm
 from tasks.models import TaskRecord
 from tasks.templatetags.threads import absolute
 
@@ -69,6 +70,8 @@ class Filters:
     channel: str = ""
     provider: str = ""
     model: str = ""
+    tool: str = ""  # that a task called; if there is an error, the tool that failed with it
+    error: str = ""  # the number of a shape, or ANY
     period: str = ""
     start: datetime | None = None
     end: datetime | None = None
@@ -100,7 +103,7 @@ class Filters:
         """Return the query parameters that differ from their defaults."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {
-            name: value.strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, datetime) else value
+            name: _in_url(value) if isinstance(value, datetime) else value
             for name, value in values.items()
             if value and (name, value) != ("sort", "activity")
         }
@@ -111,6 +114,8 @@ class Filters:
         zone = f" ({self.zone or 'UTC'})" if _has_dates(self.q) else ""
         labels = {
             "status": ("", STATES.get(self.status, "")),
+            "tool": ("tool", self.tool),
+            "error": ("error", self.error_text),
             "period": ("", PERIODS.get(self.period, "")),
             "start": ("from", absolute(self.start)),
             "end": ("until", absolute(self.end)),
@@ -119,6 +124,14 @@ class Filters:
             **{name: (name, params.get(name, "")) for name in TEXT_FILTERS},
         }
         return {name: label for name, label in labels.items() if name in params}
+
+    @cached_property
+    def error_text(self) -> str:
+        """The shape of the error that the filter is for, or "any"."""
+        if not self.error or self.error == ANY:
+            return self.error
+        shape = ErrorShape.objects.filter(pk=self.error).first()
+        return shape.text if shape else "that no thread has"
 
     @property
     def sort_column(self) -> str:
@@ -145,6 +158,10 @@ class Filters:
             rows = IndexedTask.objects.filter(task_id=record.task_id)
             value = rows.values_list(column, flat=True).first() or 0
         return Cursor.of_row(value, record.task_id)
+
+
+def _in_url(moment: datetime) -> str:
+    return f"{moment.replace(tzinfo=None).isoformat()}Z"
 
 
 def _has_dates(q: str) -> bool:

@@ -16,6 +16,7 @@ STATES = {
     TaskStatus.TIMED_OUT: "timed out",
     TaskStatus.CANCELLED: "cancelled",
 }
+ANY = "any"  # the filter for threads with any error
 PERIODS = {"1h": "last hour", "24h": "last 24 hours", "7d": "last 7 days", "30d": "last 30 days"}
 SEARCH_SCOPES = {
     "": "everywhere",
@@ -52,6 +53,8 @@ class FilterForm(forms.Form):
     channel = forms.CharField(max_length=300, strip=False, required=False)
     provider = forms.CharField(max_length=300, strip=False, required=False)
     model = forms.CharField(max_length=300, strip=False, required=False)
+    tool = forms.CharField(max_length=300, strip=False, required=False)
+    error = forms.RegexField(rf"{ANY}|[0-9]{{1,18}}", max_length=19, required=False)
     period = forms.ChoiceField(choices=list(PERIODS.items()), required=False)
     start = forms.CharField(max_length=100, required=False)
     end = forms.CharField(max_length=100, required=False)

@@ -8,7 +8,7 @@ request can continue.
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, timedelta
 from functools import cached_property, partial
 
 from django.db.models import Q, Value
@@ -18,6 +18,7 @@ from tasks.index import entries, following
 from tasks.index.conditions import Condition, count, select
 from tasks.index.models import (
     TEXT_FILTERS,
+    IndexedCall,
     IndexedTask,
     IndexedTaskQuerySet,
     StatusCount,
@@ -25,7 +26,7 @@ from tasks.index.models import (
 )
 from tasks.index.search import Search
 from tasks.listing.filters import PERIOD_LENGTHS, Cursor, Filters
-from tasks.listing.forms import STATES
+from tasks.listing.forms import ANY, STATES
 from tasks.listing.query import Query
 from tasks.models import TaskRecord, TaskStatus
 from tasks.store.daemon import STALLED, Daemon, daemon
@@ -58,7 +59,7 @@ class ThreadList:
         self.index = following.catch_up()
         self._query = Query.parse(filters.q, filters.where)
         self._search = self._make_search()
-        self._conditions = self._make_conditions()
+        self.conditions = self._make_conditions()
 
     def page(self, size: int, after: Cursor | None = None, before: Cursor | None = None) -> Page:
         """Return the page of threads that follows `after` or precedes `before` in the list."""
@@ -95,7 +96,7 @@ class ThreadList:
         Also returns whether the counts are complete. There may be more if a search has to compare
         very many texts.
         """
-        others = [value for name, value in self._conditions.items() if name != "status"]
+        others = [value for name, value in self.conditions.items() if name != "status"]
         if self._search and self._search.ids is None:
             counts, is_complete = self._count_matches(self._search, others)
         else:
@@ -127,17 +128,28 @@ class ThreadList:
                 return counts, False
         return counts, True
 
+    @property
+    def reads_texts(self) -> bool:
+        """Whether a filter is about what comes after the rest of the index: texts and calls."""
+        is_of_calls = self._query.asks_for_tools or self.filters.tool or self.filters.error
+        return bool(self._query.words or is_of_calls)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether `conditions` select exactly these threads, whose texts need not be compared."""
+        return self._search is None or self._search.ids is not None
+
     def unsearched(self) -> int:
         """Return how many threads cannot be searched yet, as their texts are not in the index."""
-        return self._number_of(has_texts=False)
+        return self.unread() if self.reads_texts else 0
+
+    def unread(self) -> int:
+        """Return how many threads' texts are not in the index yet."""
+        return IndexedTask.objects.latest().filter(has_texts=False).count()
 
     def cut(self) -> int:
         """Return how many threads have texts that are too large to be searched."""
-        return self._number_of(is_cut=True)
-
-    def _number_of(self, **condition: bool) -> int:
-        rows = IndexedTask.objects.latest().filter(**condition)
-        return rows.count() if self._search else 0
+        return IndexedTask.objects.latest().filter(is_cut=True).count() if self._search else 0
 
     def _entries(self, position: Cursor | None, forwards: bool) -> IndexedTaskQuerySet:
         descending, column = self.filters.is_descending == forwards, self.filters.sort_column
@@ -149,7 +161,7 @@ class ThreadList:
 
     @cached_property
     def _rows(self) -> IndexedTaskQuerySet:
-        return select([*self._conditions.values()], self.filters.sort_column)
+        return select([*self.conditions.values()], self.filters.sort_column)
 
     def _records(self, limit: int, position: Cursor | None, forwards: bool) -> list[TaskRecord]:
         """Return the first rows in the list. Rows that the index has wrong are indexed again."""
@@ -207,7 +219,7 @@ class ThreadList:
 
     def _make_search(self) -> Search | None:
         """Return the search in texts, if there is any. The texts are brought up to date for it."""
-        if self._query.words or self._query.asks_for_tools:
+        if self.reads_texts:
             following.catch_up_texts(following.BUILD_SECONDS)
         return Search(self._query.words) if self._query.words else None
 
@@ -221,6 +233,13 @@ class ThreadList:
         }
         if filters.status:
             conditions["status"] = Condition.state(filters.status, self.daemon)
+        if filters.error:
+            columns = {"tool": filters.tool, "shape": filters.error.removeprefix(ANY)}
+            columns = {name: value for name, value in columns.items() if value}
+            conditions["error"] = Condition.failures(**columns)
+        elif filters.tool:
+            rows = IndexedCall.objects.filter(tool=filters.tool)
+            conditions["tool"] = Condition.having(rows)
         if filters.resume:
             conditions["resume"] = Condition.equals("can_resume", value=False)
         if times := self._times():
@@ -240,6 +259,8 @@ class ThreadList:
         if filters.period:
             starts.append(self.daemon.now - PERIOD_LENGTHS[filters.period])
         limits = {"gte": max(starts, default=None), "lte": filters.end}
+        if filters.end and filters.end.microsecond:  # its microsecond is meant, with all of it
+            limits = {"gte": limits["gte"], "lt": filters.end + timedelta(microseconds=1)}
         return {lookup: to_value(limit) for lookup, limit in limits.items() if limit}
 
 

@@ -1,5 +1,6 @@
 """Template tags and filters that display the times, statuses, sizes and ids of threads."""
 
+import re
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from django import template
 from django.template.defaultfilters import stringfilter
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from tasks.addresses import clearing_url, thread_token, thread_url
@@ -21,6 +22,7 @@ register.simple_tag(thread_url)
 register.simple_tag(clearing_url)
 
 MAX_VALUE_LENGTH = 100  # characters to show of a stored value that has an unexpected type
+_KINDS = re.compile(r"<(number|id|path|text|time|url)>")  # in the shapes of errors
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -144,6 +146,15 @@ def token(thread_id: Any) -> str:
 def parse_time(stored_text: Any) -> Any:
     """Parse a stored time so that the filters above can format it."""
     return parse_stored(stored_text) if isinstance(stored_text, str) else stored_text
+
+
+@register.filter
+def shape(text: str) -> SafeString:
+    """Return the shape of an error with the kinds of what was left out marked."""
+    pieces = enumerate(_KINDS.split(text))
+    return format_html_join(
+        "", "{}", ((format_html('<i class="kind">{}</i>', p) if n % 2 else p,) for n, p in pieces)
+    )
 
 
 @register.filter

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from tasks.addresses import admin_task_url, thread_url, threads_url
 from tasks.fields import to_text
+from tasks.insights.errors import same_error
 from tasks.listing.filters import Filters
 from tasks.listing.thread_list import neighbours
 from tasks.models import USER_TURN, TaskRecord, TaskStatus
@@ -194,6 +195,11 @@ class ThreadPage:
         for task in others:
             task.is_stalled = now.is_stalled(task)  # type: ignore[attr-defined]
         return others
+
+    @cached_property
+    def same_error(self) -> dict[str, Any]:
+        shape, others = same_error(self.record)
+        return {"others": others, "url": threads_url(urlencode({"error": shape}))}
 
     @property
     def is_task_chosen(self) -> bool:

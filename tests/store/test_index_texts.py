@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from tasks import service
 from tasks.index import following, indexed_texts, search, texts
-from tasks.index.models import PLACES, UNMERGED, IndexedCall, IndexedTask, IndexedText, IndexState
+from tasks.index.models import (
+    PLACES,
+    UNMERGED,
+    ErrorShape,
+    Failure,
+    IndexedCall,
+    IndexedTask,
+    IndexedText,
+    IndexState,
+    StatusCount,
+)
 from tasks.listing import thread_list
 from tasks.models import TaskRecord
 from tasks.transcript.search import Term
@@ -38,6 +48,13 @@ def rows() -> list[Any]:
     for call in IndexedCall.objects.values_list():
         task_id, place = divmod(call[0], PLACES)
         found.append((keys[task_id], place, *call[1:]))
+    kinds = dict(StatusCount.objects.values_list("pk", "status"))
+    for failure in Failure.objects.all():
+        task_id, place = divmod(failure.pk, PLACES)
+        kind = kinds[failure.kind or 0] if failure.updated_at else ""
+        values = (failure.shape, failure.line, failure.tool, failure.created_at, failure.rank)
+        found.append((keys[task_id], place, *values, failure.updated_at, kind))
+    found += ErrorShape.objects.values_list()
     of_tasks = IndexedTask.objects.values_list("key", "size", "last_tool", "failed_calls")
     return sorted(found, key=repr) + sorted(of_tasks)
 

@@ -1,0 +1,1 @@
+"""What the index says about many threads at once. Every number agrees with the list it links to."""
