@@ -6,6 +6,7 @@ Every function is pure and takes linear time on any input.
 import re
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import cycle
 from math import isinf
 from typing import Protocol
 
@@ -67,21 +68,19 @@ def normalize_resumable_turns(turns: Iterable[ChatMessage]) -> list[ChatMessage]
     Consecutive turns with the same role are joined, separated by a blank line. Assistant turns
     before the first user turn are dropped, and so are turns with other roles.
     """
-    roles: list[str] = []
-    contents: list[list[str]] = []
+    contents: list[list[str]] = []  # of a user turn, an assistant turn, and so on
+    expected, current = "user", "assistant"
     for turn in turns:
-        if turn.role not in ("user", "assistant"):
-            continue
-        expected = "assistant" if len(roles) % 2 else "user"
-        if turn.role == expected:
-            roles.append(expected)
-            contents.append([])
-        if contents:
+        role = turn.role
+        if role == expected:
+            contents.append([turn.content])
+            expected, current = current, expected
+        elif role == current and contents:
             contents[-1].append(turn.content)
-    return [
-        ChatMessage(role=role, content="\n\n".join(filter(None, parts)))
-        for role, parts in zip(roles, contents, strict=True)
+    texts = [
+        parts[0] if len(parts) == 1 else "\n\n".join(filter(None, parts)) for parts in contents
     ]
+    return list(map(ChatMessage, cycle(("user", "assistant")), texts))
 
 
 def strip_tool_call_tags(message: str) -> str:
