@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
-from tasks.addresses import thread_url, threads_url
+from tasks.addresses import parse_number, thread_url, threads_url
 from tasks.fields import parse_stored, to_text
 from tasks.index import following
 from tasks.index.texts import STEP
@@ -116,6 +116,7 @@ def _list_context(request: HttpRequest, now: Daemon, token: str) -> dict[str, An
     query = filters.query_string()
     is_first = not after and not before
     states = _states(thread_list)
+    first = 1 if is_first else parse_number(request.GET.get("from", ""))
     running = next(state.count for state in states if state.name == "running")
     return {
         "daemon": now,
@@ -134,10 +135,14 @@ def _list_context(request: HttpRequest, now: Daemon, token: str) -> dict[str, An
         "indexed_since": parse_stored(thread_list.index.frontier),
         "index_problem": following.problem,
         "sorts": _sorts(filters),
+        "first": first,
+        "last": (first or 0) + len(page.records) - 1,
+        "total": next(state.count for state in states if state.is_current),
+        "unfiltered_url": threads_url(Filters(sort=filters.sort).query_string()),
         "is_first": is_first,
         "is_live": filters.is_live and is_first,
         "is_empty": not page.records and not query and not TaskRecord.objects.exists(),
-        **_page_links(filters, page, after, before),
+        **_page_links(filters, page, after, before, first),
     }
 
 
@@ -272,16 +277,17 @@ def _sorts(filters: Filters) -> list[Sort]:
 
 
 def _page_links(
-    filters: Filters, page: Page, after: Cursor | None, before: Cursor | None
+    filters: Filters, page: Page, after: Cursor | None, before: Cursor | None, place: int | None
 ) -> dict[str, str]:
+    """Return the URLs of other pages. `place` is that of this page's first thread in the list."""
     first, last = (page.records[0], page.records[-1]) if page.records else (None, None)
     has_older = bool(before or page.has_more)
     has_newer = bool(after or (before and page.has_more))
     older = filters.cursor(last) if last and has_older else None
     newer = filters.cursor(first) if first and has_newer else None
     return {
-        "older_url": _cursor_url(filters, "after", older),
-        "newer_url": _cursor_url(filters, "before", newer),
+        "older_url": _cursor_url(filters, "after", older, place and place + len(page.records)),
+        "newer_url": _cursor_url(filters, "before", newer, place and place - THREADS_PER_PAGE),
         "continue_url": _cursor_url(filters, "before" if before else "after", page.stopped_at),
         "first_page_url": threads_url(filters.query_string()),
         "scan_progress": _scan_progress(filters, page.stopped_at),
@@ -294,8 +300,13 @@ def _scan_progress(filters: Filters, stopped_at: Cursor | None) -> str:
     return f"Searched up to {absolute(parse_stored(str(stopped_at.value)))}."
 
 
-def _cursor_url(filters: Filters, name: str, cursor: Cursor | None) -> str:
-    return threads_url(urlencode(filters.params() | cursor.params(name))) if cursor else ""
+def _cursor_url(
+    filters: Filters, name: str, cursor: Cursor | None, place: int | None = None
+) -> str:
+    if not cursor:
+        return ""
+    start = {"from": str(place)} if place and place > 1 else {}
+    return threads_url(urlencode(filters.params() | cursor.params(name) | start))
 
 
 def _form_context(filters: Filters) -> dict[str, Any]:

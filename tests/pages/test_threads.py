@@ -84,14 +84,13 @@ def test_list_row_describes_its_thread(viewer: Client):
 
     assert [html.unescape(text) for text in texts] == [
         "Rotate the logs",
-        "telegram_42",
-        "Ask for the key",
-        "disk <full>",
-        "failed",
         "cannot resume",
+        "disk <full>",
+        "Ask for the key",
+        "telegram_42",
+        "failed",
         "telegram",
         "gpt-test",
-        "openai",
         "1",
         "step",
         "now",
@@ -511,6 +510,44 @@ def test_page_before_the_second_is_the_first_after_new_activity(
     assert [row.record.task_id for row in context["rows"]] == ["task 3", "task 2"]
     assert [row.record.task_id for row in first["rows"]] == ["task 4", "task 3"]
     assert (first["is_first"], first["is_live"], first["newer_url"]) == (True, True, "")
+
+
+def test_list_says_which_of_its_threads_it_shows(viewer: Client, monkeypatch: pytest.MonkeyPatch):
+    def shown(address: str) -> tuple[list[str], Any]:
+        response = viewer.get(address)
+        head, pages = response.content.decode().split('class="range">')[1].split('class="pages"')
+        ranges = [head.split("<")[0], pages.split("<span>")[1].split("<")[0]]
+        return ranges, response.context
+
+    monkeypatch.setattr(threads, "THREADS_PER_PAGE", 2)
+    for number in range(5):
+        task(f"task {number}", status="failed", updated_at=f"2026-01-01T00:00:0{number}+00:00")
+    task("other", status="completed")
+
+    first, context = shown("/?status=failed")
+    second, context = shown(context["older_url"])
+    third, last = shown(context["older_url"])
+    back, _ = shown(last["newer_url"])
+    unknown, _ = shown(context["older_url"].replace("&from=5", "&from=x"))
+
+    assert [first, second, third] == [
+        ["1\u20132 of 5"] * 2,
+        ["3\u20134 of 5"] * 2,
+        ["5\u20135 of 5"] * 2,
+    ]
+    assert (back, unknown) == (second, ["5"] * 2)
+
+
+def test_active_filter_is_shown_once(viewer: Client):
+    task(channel="slack", status="failed")
+
+    content = viewer.get(
+        "/?channel=slack&status=failed&q=telegram&start=2026-01-01"
+    ).content.decode()
+
+    assert "Remove filter" not in content and "from 2026-01-01 00:00" in content
+    assert '<a class="drop-all" href="/">Clear filters</a>' in content
+    assert "Clear filters" not in viewer.get("/?sort=age").content.decode()
 
 
 QUERIES = ["", "status=stalled", "channel=telegram&sort=age", "resume=no", "q=needle", "sort=steps"]
