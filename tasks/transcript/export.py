@@ -7,10 +7,12 @@ import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import msgspec
 
+from tasks import large_values
 from tasks.fields import to_text
 from tasks.messages import as_text, decode_items, read_history
 from tasks.models import HISTORY_COLUMNS, TaskCheckpoint, TaskRecord
@@ -20,7 +22,7 @@ from tasks.transcript.invisible import INVISIBLE, escape_invisible
 
 MAX_NAME_LENGTH = 200  # bytes of the thread id to use in a file name, which may have 255 bytes
 CHUNK_SIZE = 500_000  # bytes of a row to send at a time
-CHECKPOINT_BATCH = 20  # rows to load at a time; each may contain megabytes of output
+CHECKPOINT_BATCH, BATCH_BYTES = 20, 4_000_000  # limits of what is loaded at a time
 
 _COLUMNS = [field.attname for field in TaskRecord._meta.concrete_fields]
 _UNSAFE = re.compile(rf"(?:[^\w.-]|{INVISIBLE.pattern})+")
@@ -32,6 +34,7 @@ class Format:
     extension: str
     content_type: str
     chunks: Callable[[Sequence[TaskRecord]], Iterator[str | bytes]]
+    has_checkpoints: bool = False
 
 
 def file_name(thread_id: str, extension: str) -> str:
@@ -43,12 +46,19 @@ def file_name(thread_id: str, extension: str) -> str:
 
 def as_json(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:
     """Yield the stored rows as one JSON document, in which JSON columns become nested JSON."""
+    return _chunks(_document(tasks))
+
+
+def _document(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:
     yield b'{"thread_id":' + _json(tasks[0].thread_id) + b',"tasks":['
     for index, task in enumerate(tasks):
         yield b"," if index else b""
-        yield from _chunks(_members(_row(task)))
+        yield from _members(_row(task))
+        yield b',"checkpoints":['
         for number, checkpoint in enumerate(_checkpoints(task)):
-            yield (b"," if number else b"") + _json(_checkpoint_row(checkpoint))
+            yield b"," if number else b""
+            yield from _members(_checkpoint_row(checkpoint))
+            yield b"}"
         yield b"]}"
     yield b"]}\n"
 
@@ -65,7 +75,7 @@ def _row(task: TaskRecord) -> dict[str, Any]:
 
 
 def _members(row: dict[str, Any]) -> Iterator[bytes]:
-    """Yield the row as a JSON object that ends with the start of its list of checkpoints."""
+    """Yield the row as a JSON object that lacks only its last brace."""
     before = b"{"
     for name, value in row.items():
         yield before + _json(name) + b":"
@@ -76,18 +86,17 @@ def _members(row: dict[str, Any]) -> Iterator[bytes]:
             yield from codecs.iterencode(codecs.iterdecode(parts, "utf-8", "replace"), "utf-8")
         else:
             yield _json(value)
-    yield b',"checkpoints":['
 
 
 def _chunks(parts: Iterable[bytes]) -> Iterator[bytes]:
     """Join and split the parts, so that all chunks but the last have the same size."""
-    chunk = b""
+    pending = bytearray()
     for part in parts:
-        chunk += part
-        end = len(chunk) - len(chunk) % CHUNK_SIZE
-        yield from (chunk[start : start + CHUNK_SIZE] for start in range(0, end, CHUNK_SIZE))
-        chunk = chunk[end:]
-    yield chunk
+        pending += part
+        while len(pending) >= CHUNK_SIZE:
+            yield bytes(pending[:CHUNK_SIZE])
+            del pending[:CHUNK_SIZE]
+    yield bytes(pending)
 
 
 def _checkpoint_row(checkpoint: TaskCheckpoint) -> dict[str, Any]:
@@ -120,11 +129,15 @@ def _checkpoints(task: TaskRecord) -> Iterator[TaskCheckpoint]:
     last = rows.values_list("id", flat=True).last()
     after = -1
     while last is not None and after < last:
-        batch = list(rows.filter(id__gt=after, id__lte=last)[:CHECKPOINT_BATCH])
-        if not batch:  # the thread was cleared during the export
+        batch = rows.filter(id__gt=after, id__lte=last)[:CHECKPOINT_BATCH]
+        sizes = large_values.sizes(batch, "items_json", "checkpoint_note")
+        totals = accumulate(sum(sizes[id_]) for id_ in sorted(sizes))
+        few = sum(total <= BATCH_BYTES for total in totals)
+        for checkpoint in rows.filter(id__gt=after, id__lte=last)[: max(1, few)]:
+            yield checkpoint
+            after = checkpoint.id
+        if not sizes:  # the thread was cleared during the export
             return
-        yield from batch
-        after = batch[-1].id
 
 
 def as_json_lines(tasks: Sequence[TaskRecord]) -> Iterator[bytes]:
@@ -162,7 +175,7 @@ def _json(value: Any) -> bytes:
 
 
 FORMATS = {
-    "json": Format("JSON", "json", "application/json", as_json),
+    "json": Format("JSON", "json", "application/json", as_json, has_checkpoints=True),
     "jsonl": Format("JSON Lines", "jsonl", "application/jsonl", as_json_lines),
     "md": Format("Markdown", "md", "text/markdown; charset=utf-8", as_markdown),
     "atif": Format("ATIF", "atif.json", "application/json", as_atif),

@@ -51,10 +51,10 @@ def content_too_large(request: HttpRequest) -> HttpResponse:
     return _error(request, 413, "Request too large", "Nothing was changed. Send less data.")
 
 
-def export_too_large(request: HttpRequest, size: str, limit: str) -> HttpResponse:
+def export_too_large(request: HttpRequest, what: str, limit: str) -> HttpResponse:
     reason = (
-        f"Its histories total {size}, but exports are limited to {limit}."
-        " Open them in the Raw tab, or use `manage.py export_threads`, which has no limit."
+        f"{what}, but exports are limited to {limit}."
+        " Open it in the Raw tab, or use `manage.py export_threads`, which has no limit."
     )
     return _error(request, 413, "This thread is too large", reason)
 

@@ -6,7 +6,8 @@ from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
-from tasks.models import HISTORY_COLUMNS, TaskRecord
+from tasks import large_values
+from tasks.models import HISTORY_COLUMNS, TaskCheckpoint, TaskRecord
 from tasks.secrets import reveal
 from tasks.transcript.export import FORMATS, file_name
 from tasks.transcript.history import Thread
@@ -28,10 +29,16 @@ def export(request: HttpRequest) -> HttpResponseBase:
     rows = TaskRecord.objects.for_thread(thread_id)
     heads = map(Thread, rows.for_list())
     length = sum(head.length + head.resumable_length for head in heads)
-    if length > settings.MAX_HISTORY_SIZE:
-        return export_too_large(
-            request, format_size(length), format_size(settings.MAX_HISTORY_SIZE)
-        )
+    limit = settings.MAX_HISTORY_SIZE
+    if length > limit:
+        what = f"Its histories total {format_size(length)}"
+        return export_too_large(request, what, format_size(limit))
+    if export_format.has_checkpoints:
+        steps = TaskCheckpoint.objects.for_thread(thread_id)
+        sizes = large_values.sizes(steps, "items_json").values()
+        if (largest := max((size for (size,) in sizes), default=0)) > limit:
+            what = f"One of its steps takes up {format_size(largest)}"
+            return export_too_large(request, what, format_size(limit))
     tasks = list(rows.with_raw_text(*HISTORY_COLUMNS))
     if not tasks:
         raise no_such_thread(thread_id)

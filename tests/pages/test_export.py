@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 
 from tasks import demo, service
 from tasks.addresses import thread_url
-from tasks.messages import ChatMessage, encode_history
+from tasks.messages import ChatMessage, encode_history, encode_items
 from tasks.models import HISTORY_COLUMNS, TaskCheckpoint, TaskRecord
 from tasks.store import workspace
 from tasks.transcript import export, export_atif
@@ -249,6 +249,25 @@ def test_export_holds_a_large_history_once(store: Any, export_format: str):
     assert peak < 1.5 * size
 
 
+def test_json_export_holds_few_large_checkpoints_at_a_time():
+    size, number = 3_000_000, 8
+    record = task()
+    for _ in range(number):
+        checkpoint(record, items_json=encode_items([item(output="x" * size)], "items"))
+
+    tracemalloc.start()
+    try:
+        rows = TaskRecord.objects.with_raw_text(*HISTORY_COLUMNS)
+        sizes = [len(chunk) for chunk in export.FORMATS["json"].chunks(list(rows))]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert sum(sizes) > size * number
+    assert max(sizes) <= export.CHUNK_SIZE
+    assert peak < 6 * size
+
+
 @only_sqlite
 def test_json_of_invalid_utf8_is_that_of_its_replaced_text(
     viewer: Client, store: Any, monkeypatch: pytest.MonkeyPatch
@@ -271,12 +290,14 @@ def test_json_of_a_thread_cleared_during_export_is_valid(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(export, "CHECKPOINT_BATCH", 1)
+    monkeypatch.setattr(export, "CHUNK_SIZE", 20)
     record = task()
     for number in range(3):
         checkpoint(record, step_index=number)
 
-    chunks = export.as_json([record])
-    start = b"".join(next(chunks) for _ in range(4))
+    chunks, start = export.as_json([record]), b""
+    while b"step_index" not in start:
+        start += next(chunks)
     TaskCheckpoint.objects.all().delete()
     [exported] = json.loads(start + b"".join(chunks))["tasks"]
 

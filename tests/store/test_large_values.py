@@ -214,6 +214,16 @@ def test_export_of_a_too_large_thread_is_refused(viewer: Client, store, small_bo
     assert "exports are limited to 1.0 KB" in answer.content.decode()
 
 
+def test_json_export_of_a_too_large_checkpoint_is_refused(viewer: Client, store, small_bound):
+    checkpoint(task("t"), items_json=" " * 2_000 + "[]")
+
+    answer = viewer.get("/thread/export/?id=t&format=json")
+
+    assert answer.status_code == 413
+    assert "One of its steps takes up 2.0 KB, but exports" in answer.content.decode()
+    assert viewer.get("/thread/export/?id=t&format=md").status_code == 200
+
+
 @only_sqlite
 def test_confirmation_measures_values_too_large_for_sqlite_to_return(operator: Client, store):
     task("t", execution_history_json="x" * 200_000, last_error="y" * 300_000)
