@@ -2,6 +2,8 @@
 
 from django.contrib import admin
 
+from tasks.admin.accounts import GroupAdmin as GroupAdmin
+from tasks.admin.accounts import UserAdmin as UserAdmin
 from tasks.admin.checkpoints import TaskCheckpointAdmin as TaskCheckpointAdmin
 from tasks.admin.tasks import TaskRecordAdmin as TaskRecordAdmin
 

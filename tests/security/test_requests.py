@@ -36,7 +36,7 @@ def address(route: str) -> str:
     """Return a sample URL that matches the route."""
     for group, value in GROUP.items():
         route = route.replace(group, value)
-    return "/" + route.replace("^(?P<app_label>tasks|auth)/$", "tasks/").replace(
+    return "/" + route.replace("^(?P<app_label>auth|tasks)/$", "tasks/").replace(
         "(?P<url>.*)$", "what/ever"
     )
 
