@@ -8,6 +8,8 @@ Only this module checks which of the two a connection uses. Other code checks a 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from django.core.exceptions import ImproperlyConfigured
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -58,8 +60,12 @@ class PerEngine(NamedTuple):
 
 
 def engine(connection: Any) -> Engine:
-    """Return the `Engine` that a Django connection uses."""
-    return _ENGINES[connection.vendor]
+    """Return the `Engine` that a Django connection uses. Raises ImproperlyConfigured for others."""
+    try:
+        return _ENGINES[connection.vendor]
+    except KeyError:
+        message = f"The store is on SQLite or PostgreSQL, not on {connection.display_name}."
+        raise ImproperlyConfigured(message) from None
 
 
 def storable(value: Any, connection: Any) -> Any:

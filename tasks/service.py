@@ -6,7 +6,8 @@ loop runs raises Django's SynchronousOnlyOperation. Cancelling an `a…` verb do
 write, which happens completely or not at all.
 
 If the store fails, the verb writes nothing and raises a StoreError; there is a subclass for each
-remedy. The next call reopens the store, so nothing needs to be restarted.
+remedy. StoreUncertainError means that a server may have written. The next call reopens the store,
+so nothing needs to be restarted. On a server, deadlocks and lost connections are tried again first.
 """
 
 from functools import partial
@@ -49,6 +50,7 @@ from tasks.store.errors import (
     StoreReadOnlyError,
     StoreTriggerError,
     StoreUnavailableError,
+    StoreUncertainError,
 )
 from tasks.store.loading import load_resumable, load_task
 from tasks.store.records import (
@@ -75,6 +77,7 @@ __all__ = [
     "StoreReadOnlyError",
     "StoreTriggerError",
     "StoreUnavailableError",
+    "StoreUncertainError",
     "StoredCheckpoint",
     "StoredTask",
     "TaskCheckpointUpdate",

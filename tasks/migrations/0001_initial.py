@@ -4,6 +4,7 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 import tasks.fields
+from tasks.engines import engine
 
 SQLITE = """
 CREATE TABLE IF NOT EXISTS task_records (
@@ -72,7 +73,7 @@ CREATE INDEX IF NOT EXISTS idx_task_checkpoints_task_step
 
 
 def create_tables(apps, schema_editor):
-    tables = POSTGRESQL if schema_editor.connection.vendor == "postgresql" else SQLITE
+    tables = SQLITE if engine(schema_editor.connection).is_file else POSTGRESQL
     for statement in (tables + INDEXES).split(";"):
         if statement.strip():
             schema_editor.execute(statement)

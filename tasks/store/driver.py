@@ -33,7 +33,7 @@ def transact(connection: BaseDatabaseWrapper, begin: Statement | None) -> Iterat
     connection.close_if_health_check_failed()
     connection.ensure_connection()
     with connection.wrap_database_errors:
-        if connection.in_atomic_block or not connection.autocommit:
+        if is_nested(connection):
             with transaction.atomic(connection.alias):
                 execute = _executor(connection)
                 if begin is WRITE and engine(connection).is_file:
@@ -54,6 +54,12 @@ def transact(connection: BaseDatabaseWrapper, begin: Statement | None) -> Iterat
         except BaseException:
             connection.close()
             raise
+
+
+def is_nested(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a transaction of the caller is open."""
+    is_open = connection.connection is not None
+    return connection.in_atomic_block or (is_open and not connection.autocommit)
 
 
 @contextmanager

@@ -43,9 +43,13 @@ class StoreTriggerError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    """The store cannot be opened, or has stopped responding.
+    """The store cannot be opened, or has stopped responding."""
 
-    If the connection to PostgreSQL broke during a commit, the write may have taken effect.
+
+class StoreUncertainError(StoreUnavailableError):
+    """The connection to PostgreSQL broke during a commit, so the write may have taken effect.
+
+    Load the thread to find out.
     """
 
 
@@ -95,6 +99,8 @@ _POSTGRESQL: dict[str, type[StoreError]] = {
     "XX001": StoreDamagedError,
     "XX002": StoreDamagedError,
 }
+_CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock
+_FATAL = ("FATAL", "PANIC")  # errors with which a server closes the connection
 _INDEX_ROW_TOO_LARGE = "54000"
 _INDEXED_FIELDS = {
     "task_records_pkey": "task_id",
@@ -115,6 +121,10 @@ _SENTENCES: dict[type[StoreError], str] = {
         " ({reason}); drop it and try again"
     ),
     StoreUnavailableError: "{database} cannot be opened or does not respond: {reason}",
+    StoreUncertainError: (
+        "{database} stopped responding while it was committing ({reason}): the write may be in it;"
+        " load the thread to find out"
+    ),
 }
 _BUSY_SNAPSHOT = 517
 _STALE_SNAPSHOT = (
@@ -143,6 +153,30 @@ def translate(error: Error, connection: BaseDatabaseWrapper) -> Exception:
     if getattr(cause, "sqlite_errorcode", 0) == _BUSY_SNAPSHOT:
         return error_class(_STALE_SNAPSHOT.format(database=describe(connection)))
     return error_class(_SENTENCES[error_class].format(database=describe(connection), reason=reason))
+
+
+def uncertain(error: Error, connection: BaseDatabaseWrapper) -> StoreUncertainError:
+    """Return the error for a connection that broke while a transaction was being committed."""
+    reason = _reason(error.__cause__ or error)
+    text = _SENTENCES[StoreUncertainError].format(database=describe(connection), reason=reason)
+    return StoreUncertainError(text)
+
+
+def is_disconnection(error: Error) -> bool:
+    """Return whether the connection to a server broke, whether or not the server said so."""
+    cause: Any = error.__cause__
+    if getattr(cause, "sqlstate", "") is None:  # the driver's own error
+        return isinstance(error, OperationalError | InterfaceError)
+    return getattr(cause, "diag", None) is not None and cause.diag.severity_nonlocalized in _FATAL
+
+
+def may_repeat(error: Error, *, was_open: bool) -> bool:
+    """Return whether to repeat a transaction that did nothing: it met another, or lost its server.
+
+    After an error in opening a connection, repeating it would only take more time.
+    """
+    is_conflict = getattr(error.__cause__, "sqlstate", "") in _CONFLICTS
+    return is_conflict or (was_open and is_disconnection(error))
 
 
 def describe(connection: BaseDatabaseWrapper) -> str:

@@ -131,8 +131,8 @@ LAST_WRITE = PerEngine(
     ) AS task ON true""",
 )
 
-_THREAD_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(thread_id)s, 0))"
-_TASK_LOCK = "pg_advisory_xact_lock(hashtextextended(%(task_id)s, 1))"
+_THREAD_LOCK = "SELECT pg_advisory_xact_lock(%(thread_key)s::bigint)"
+_TASK_LOCK = "pg_advisory_xact_lock(%(task_key)s::bigint)"
 _FILE_LOCK = "UPDATE task_records SET status = status WHERE 0"  # changes nothing
 
 LOCK_THREAD = PerEngine(sqlite=_FILE_LOCK, postgresql=_THREAD_LOCK)

@@ -5,9 +5,11 @@ write first takes two advisory locks, one for the thread and one for the task, a
 task's row. The order is always the same, so writes cannot deadlock.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, TypeVar
 
 from django.db import Error, connections, transaction
@@ -18,11 +20,12 @@ from tasks.engines import engine
 from tasks.fields import is_canonical, next_nanosecond, now_rfc3339
 from tasks.models import TaskStatus
 from tasks.store import driver, errors, file_identity, statements
-from tasks.store.driver import Execute, Statement, run
+from tasks.store.driver import Execute, Statement
 from tasks.store.workspace import store_connection
 
 T = TypeVar("T")
 
+_PAUSES = (0.0, 0.01, 0.03, 0.1)  # seconds before each repetition of a transaction
 _MAX_PAUSE = 0.25  # seconds; long enough for a waiting agent, which retries every 0.1 s
 
 
@@ -49,8 +52,8 @@ def write_task(values: dict[str, Any], *writes: Statement, end_last_run: bool = 
     connection = store_connection()
 
     def work(execute: Execute) -> None:
-        if not engine(connection).is_file:
-            execute(statements.LOCK_THREAD_AND_TASK, values)  # a new task has no row to lock yet
+        if not engine(connection).is_file:  # a new task has no row to lock yet
+            execute(statements.LOCK_THREAD_AND_TASK, values | _lock_keys(**values))
         status, *earlier = map(_text, execute(statements.LAST_WRITE, values).fetchone())
         values["now"] = _time_after(earlier)
         if end_last_run and TaskStatus.read(status).is_terminal:
@@ -58,23 +61,44 @@ def write_task(values: dict[str, Any], *writes: Statement, end_last_run: bool = 
         for statement in writes:
             execute(statement, values)
 
-    _commit(connection, work)
+    run(connection, driver.WRITE, work)
 
 
 def delete_thread(thread_id: str) -> None:
     """Delete a thread's tasks in a transaction of its own."""
-    _commit(store_connection(), lambda execute: delete_tasks(execute, thread_id))
+    work = partial(delete_tasks, thread_id=thread_id)
+    run(store_connection(), driver.WRITE, work)
 
 
-def _commit(connection: BaseDatabaseWrapper, work: Callable[[Execute], None]) -> None:
-    """Run `work` in a transaction, and return when its writes are in the store."""
-    try:
-        file_identity.close_if_read_only(connection)
-        with driver.transact(connection, driver.WRITE) as execute:
-            work(execute)
-        file_identity.check_written(connection)
-    except Error as error:
-        raise _store_error(error, connection) from error.__cause__
+def run(
+    connection: BaseDatabaseWrapper, begin: Statement | None, work: Callable[[Execute], T]
+) -> T:
+    """Return the result of `work` in a transaction that `begin` opens, or in none if it is None.
+
+    Whatever it writes is then in the store. If a server certainly did nothing, try again.
+    """
+    is_write, is_nested = begin is driver.WRITE, driver.is_nested(connection)
+    pauses = iter(() if is_nested else _PAUSES)
+    while True:
+        was_open, is_uncertain = connection.connection is not None, False
+        try:
+            if is_write:
+                file_identity.close_if_read_only(connection)
+            else:
+                file_identity.close_if_replaced(connection)
+            with driver.transact(connection, begin) as execute:
+                result = work(execute)
+                is_uncertain = is_write  # until the transaction is committed
+            if is_write:
+                file_identity.check_written(connection)
+            return result
+        except Error as error:
+            is_uncertain = is_uncertain and errors.is_disconnection(error)
+            may_repeat = not is_uncertain and errors.may_repeat(error, was_open=was_open)
+            pause = next(pauses, None) if may_repeat else None
+            if pause is None:
+                raise _store_error(error, connection, is_uncertain) from error.__cause__
+        time.sleep(pause)
 
 
 def _text(value: str | bytes | None) -> str:
@@ -89,21 +113,6 @@ def _time_after(earlier: list[str]) -> str:
     now = now_rfc3339()
     ahead = [time for time in earlier if time >= now and is_canonical(time)]
     return next_nanosecond(max(ahead)) if ahead else now
-
-
-def read(
-    connection: BaseDatabaseWrapper, begin: Statement | None, fetch: Callable[[Execute], T]
-) -> T:
-    """Return what `fetch` reads in a transaction that `begin` opens, or without one if it is None.
-
-    It takes no lock.
-    """
-    try:
-        file_identity.close_if_replaced(connection)
-        with driver.transact(connection, begin) as execute:
-            return fetch(execute)
-    except Error as error:
-        raise _store_error(error, connection) from error.__cause__
 
 
 @contextmanager
@@ -157,22 +166,35 @@ def non_utf8_as(cursor: CursorWrapper, wrap: Callable[[bytes], Any]) -> Iterator
 
 def lock_thread(cursor: CursorWrapper, thread_id: str) -> None:
     """Lock a thread that is to be deleted or restored. Call this before reading anything."""
-    run(cursor, statements.LOCK_THREAD, {"thread_id": thread_id})
+    driver.run(cursor, statements.LOCK_THREAD, _lock_keys(thread_id))
 
 
 def lock_thread_and_task(cursor: CursorWrapper, thread_id: str, task_id: str) -> None:
     """Lock a thread and a task that is to be written, which may be new."""
-    ids = {"thread_id": thread_id, "task_id": task_id}
-    run(cursor, statements.LOCK_THREAD_AND_TASK, ids)
+    driver.run(cursor, statements.LOCK_THREAD_AND_TASK, _lock_keys(thread_id, task_id))
 
 
 def delete_tasks(execute: Execute, thread_id: str) -> None:
     """Delete a thread's tasks. On PostgreSQL, wait for pending writes to the thread first."""
     ids = {"thread_id": thread_id}
     if not engine(store_connection()).is_file:
-        execute(statements.LOCK_THREAD, ids)
-        execute(statements.LOCK_TASKS, ids)
+        execute(statements.LOCK_THREAD, _lock_keys(thread_id))
+        execute(statements.LOCK_TASKS, ids).fetchall()  # tells a lost connection from a lost commit
     execute(statements.DELETE_THREAD, ids)
+
+
+def _lock_keys(thread_id: str, task_id: str = "", **other: Any) -> dict[str, int]:
+    """Return the keys of a thread's and a task's advisory lock.
+
+    They are made here because not every server has PostgreSQL's function for that.
+    """
+    return {"thread_key": _lock_key("thread", thread_id), "task_key": _lock_key("task", task_id)}
+
+
+def _lock_key(kind: str, id_: str) -> int:
+    name = f"{kind} {id_}".replace("\0", "\ufffd")  # as ids are stored
+    digest = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)
 
 
 def yield_lock(held: float) -> None:
@@ -218,11 +240,15 @@ def _connection(using: str | None) -> BaseDatabaseWrapper:
     return connections[using] if using else store_connection()
 
 
-def _store_error(error: Error, connection: BaseDatabaseWrapper) -> Exception:
+def _store_error(
+    error: Error, connection: BaseDatabaseWrapper, is_uncertain: bool = False
+) -> Exception:
     """Convert a database error to a StoreError.
 
     Outside transactions, also close the connection, so that the next call reopens the store.
     """
     if not connection.in_atomic_block:
         connection.close()
+    if is_uncertain:
+        return errors.uncertain(error, connection)
     return errors.translate(error, connection)

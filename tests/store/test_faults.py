@@ -47,7 +47,7 @@ RESUMED = {"task_id", "resumable_history_json", "latest_checkpoint_note"}
 def test_every_fault_raises_a_store_error():
     family = [name for name in service.__all__ if name.startswith("Store") and "Error" in name]
 
-    assert len(family) == 8
+    assert len(family) == 9
     for name in (*family, "CorruptRecordError", "IdTooLongError"):
         assert issubclass(getattr(service, name), StoreError)
     assert issubclass(StoreError, OperationalError)

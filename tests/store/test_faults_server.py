@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import Client
 
 from tasks import service
@@ -21,6 +22,7 @@ from tasks.service import (
     StoreMissingError,
     StoreReadOnlyError,
     StoreUnavailableError,
+    StoreUncertainError,
 )
 from tasks.store import workspace
 from tests.support import postgres
@@ -116,22 +118,69 @@ def wait_for(call: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=["record", "save", "delete", "load", "resume"])
-def test_connection_closed_by_the_server_is_reported_once(store, verb: Callable[[], object]):
+def test_verb_whose_connection_was_closed_runs_once_on_another(store, verb: Callable[[], object]):
     service.record_checkpoint(update())
-    pid = "SELECT pg_backend_pid()"
     with store.cursor() as cursor:
-        cursor.execute(pid)
+        cursor.execute("SELECT pg_backend_pid()")
         [ended] = cursor.fetchone()
     other = store.copy()
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s)", (ended,))
     other.close()
 
-    with pytest.raises(StoreUnavailableError):
-        verb()
-
-    assert [row["step_index"] for row in rows(store, "task_checkpoints")] == [1]
     verb()
+
+    steps = {VERBS[0]: [1, 2], VERBS[2]: []}.get(verb, [1])
+    assert [row["step_index"] for row in rows(store, "task_checkpoints")] == steps
+
+
+@contextmanager
+def failing(store, body: str, when: str = "TRIGGER fail BEFORE INSERT", how: str = "") -> Iterator:
+    """Let the statements of `body` run on the server for each new checkpoint."""
+    with store.cursor() as cursor:
+        cursor.execute(
+            "CREATE SEQUENCE attempts; CREATE FUNCTION fail() RETURNS trigger AS $$"
+            f" BEGIN {body} RETURN NEW; END $$ LANGUAGE plpgsql;"
+            f"CREATE {when} ON task_checkpoints {how} FOR EACH ROW EXECUTE FUNCTION fail()"
+        )
+    try:
+        yield
+    finally:
+        with store.cursor() as cursor:
+            cursor.execute("DROP FUNCTION fail CASCADE; DROP SEQUENCE attempts")
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+def test_write_that_met_another_is_repeated(store, state: str):
+    conflict = f"RAISE EXCEPTION 'as asked' USING ERRCODE = '{state}';"
+    with failing(store, f"IF nextval('attempts') < 3 THEN {conflict} END IF;"):
+        service.record_checkpoint(update())
+    assert loaded().checkpoint_count == len(rows(store, "task_checkpoints")) == 1
+
+
+def test_write_in_a_transaction_of_the_caller_is_not_repeated(store):
+    conflict = "PERFORM nextval('attempts'); RAISE EXCEPTION 'as asked' USING ERRCODE = '40001';"
+    with failing(store, conflict), store.cursor() as cursor:
+        with pytest.raises(StoreBusyError), transaction.atomic(store.alias):
+            service.record_checkpoint(update())
+        cursor.execute("SELECT last_value FROM attempts")
+        assert cursor.fetchone() == (1,)
+
+
+def test_connection_lost_during_the_commit_leaves_the_outcome_open(store):
+    how = "DEFERRABLE INITIALLY DEFERRED"
+    with (
+        failing(
+            store,
+            "PERFORM pg_terminate_backend(pg_backend_pid());",
+            "CONSTRAINT TRIGGER fail AFTER INSERT",
+            how,
+        ),
+        pytest.raises(StoreUncertainError, match="the write may be in it; load the thread"),
+    ):
+        service.record_checkpoint(update())
+    service.record_checkpoint(update())
+    assert loaded().checkpoint_count == 1
 
 
 def test_server_that_never_answers_times_out_as_configured(store, viewer: Client):
