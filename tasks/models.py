@@ -202,7 +202,8 @@ class TaskRecord(models.Model):
         return str(self.task_id or "(empty ID)")
 
 
-_FAILED_OUTPUT = ',"success":false,"output":'  # precedes the output of a failed call
+FAILED_OUTPUT = ',"success":false,"output":'  # precedes the output of a failed call
+NEXT_TOOL = '"},{"tool_name":"'  # precedes the name of each tool but the first
 
 
 class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
@@ -233,13 +234,13 @@ class TaskCheckpointQuerySet(models.QuerySet["TaskCheckpoint"]):
             Left("items_json", ITEMS_PREFIX_LENGTH),
             Length("items_json"),
             # 0 if the text is not there; LIKE would ignore case on SQLite
-            StrIndex("items_json", Value(_FAILED_OUTPUT)),
-            StrIndex("items_json", Value('"},{"tool_name":"')),
+            StrIndex("items_json", Value(FAILED_OUTPUT)),
+            StrIndex("items_json", Value(NEXT_TOOL)),
         )
 
     def failed_outputs(self, length: int) -> models.QuerySet["TaskCheckpoint", Any]:
         """Select the start, as JSON, of the output of the first failed call of each step."""
-        at = StrIndex("items_json", Value(_FAILED_OUTPUT)) + Value(len(_FAILED_OUTPUT))
+        at = StrIndex("items_json", Value(FAILED_OUTPUT)) + Value(len(FAILED_OUTPUT))
         return self.values_list("id", Substr("items_json", at, length))
 
 

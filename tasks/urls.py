@@ -1,6 +1,16 @@
 from django.urls import path
 
-from tasks.views import clear, cleared, export, insights, plain_text, secrets, thread, threads
+from tasks.views import (
+    archived,
+    clear,
+    cleared,
+    export,
+    insights,
+    plain_text,
+    secrets,
+    thread,
+    threads,
+)
 
 urlpatterns = [
     path("", threads.threads, name="threads"),
@@ -18,6 +28,7 @@ urlpatterns = [
     path("clear/", clear.clear_selected, name="clear-selected"),
     path("cleared/", cleared.clearing_list, name="cleared"),
     path("cleared/<int:pk>/", cleared.clearing_detail, name="clearing"),
+    path("cleared/<int:pk>/thread/", archived.thread, name="clearing-thread"),
     path("cleared/<int:pk>/confirm/", clear.confirm, name="clearing-confirm"),
     path("cleared/<int:pk>/go-on/", clear.go_on, name="clearing-go-on"),
     path("cleared/<int:pk>/cancel/", clear.cancel, name="clearing-cancel"),

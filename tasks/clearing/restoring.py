@@ -48,6 +48,11 @@ def restore(
         following.refresh_threads([thread.thread_id])
 
 
+def archived_rows(thread: ClearedThread) -> ThreadRows:
+    """Return a cleared thread's rows. Raises RestoreError if they are not in the archive."""
+    return thread_rows.unpack(bytes(_archive_of(thread).data))
+
+
 def _archive_of(thread: ClearedThread) -> ThreadArchive:
     """Return the archive to restore the thread from. Raises RestoreError if there is none."""
     if thread.clearing.store != workspace.identity():

@@ -58,6 +58,12 @@ def truncate(text: str, length: int) -> str:
 
 
 @register.simple_tag
+def message_url(page: Any, number: int) -> str:
+    """Return the URL of a message's raw text."""
+    return str(page.message_url(number))
+
+
+@register.simple_tag
 def place_of(step: Any, page: Any) -> str:
     """Return which step of its attempt this is. Step numbers may be of any type."""
     return _unparsed(page.place_of(step.outline)) if step and page else ""

@@ -11,10 +11,11 @@ from django.conf import settings
 
 from masking import MARGIN
 from tasks.messages import ChatMessage, as_text, read_history
-from tasks.models import DISPLAY_LENGTH, PREFIX_LENGTH, TaskRecord
+from tasks.models import DISPLAY_LENGTH, PREFIX_LENGTH, TaskCheckpoint, TaskRecord
 from tasks.sanitization import resumable_turns_from_task_record
 from tasks.transcript import large_history, tool_calls
 from tasks.transcript.large_history import LargeHistory
+from tasks.transcript.steps import Outline
 from tasks.transcript.text_preview import Text, format_size
 from tasks.transcript.titles import message_title
 from tasks.transcript.tool_calls import Call, Part, Result
@@ -234,6 +235,18 @@ class Thread:
         if isinstance(messages, LargeMessages):
             return messages.may_hold_results
         return (message.may_hold_results for message in messages)
+
+    def checkpoints(self, steps: Sequence[Outline]) -> dict[int, TaskCheckpoint]:
+        """Return the checkpoints of these steps by id, and only the start of very large ones."""
+        rows = TaskCheckpoint.objects.in_bulk([s.id for s in steps if not s.is_too_large])
+        if large := [step.id for step in steps if step.is_too_large]:
+            rows |= TaskCheckpoint.objects.with_items_start(DISPLAY_LENGTH + MARGIN).in_bulk(large)
+        return rows
+
+    def checkpoints_since(self, first: int) -> dict[int, TaskCheckpoint]:
+        """Return the task's checkpoints from this one on by id, without their notes."""
+        rows = TaskCheckpoint.objects.filter(task_id=self.record.task_id, id__gte=first)
+        return rows.defer("checkpoint_note").in_bulk()
 
     @cached_property
     def _large(self) -> LargeHistory | None:

@@ -86,7 +86,7 @@ def _context(request: HttpRequest, clearing: Clearing) -> dict[str, Any]:
     if after := parse_number(request.GET.get("after", "")):
         threads = threads.filter(pk__gt=after)
     page, older = _page(threads, THREADS_PER_PAGE)
-    rows = _with_returned(page)
+    rows = with_returned(page)
     in_archive = clearing.threads.restorable().count()
     # what came back can only be replaced
     returned = [thread for thread, now in rows if now and thread.has_archive]  # type: ignore[attr-defined]
@@ -129,7 +129,7 @@ class Returned(NamedTuple):
     is_running: bool
 
 
-def _with_returned(threads: list[ClearedThread]) -> list[tuple[ClearedThread, Returned | None]]:
+def with_returned(threads: list[ClearedThread]) -> list[tuple[ClearedThread, Returned | None]]:
     """Pair each cleared thread with a description of a new thread that has its id, or with None."""
     cleared_ids = [thread.thread_id for thread in threads if thread.fate == Fate.CLEARED]
     since = summaries.first_created(cleared_ids) if cleared_ids else {}

@@ -72,6 +72,7 @@ class ThreadPage:
     live_tag: str = ""  # the ETag for the page's contents
 
     export_formats: ClassVar = FORMATS
+    is_archived: ClassVar = False
 
     @cached_property
     def thread(self) -> Thread:
@@ -120,7 +121,11 @@ class ThreadPage:
         tab = self.tab if self.tab_name == "checkpoints" else None
         entries = tab.entries if isinstance(tab, CheckpointsTab) and not tab.only_failed else []
         detail = [step.outline for step, _ in entries]
-        return build_timeline(self.outlines, self.record, timezone.now(), detail)
+        return build_timeline(self.outlines, self.record, self._now, detail)
+
+    @property
+    def _now(self) -> datetime:
+        return timezone.now()
 
     @property
     def only_failed(self) -> bool:
@@ -237,6 +242,11 @@ class ThreadPage:
         """The start of every step's URL; templates append the checkpoint number."""
         params = {} if self.list_query is None else {"list": self.list_query}
         return f"{reverse('step')}?{urlencode(params | {'checkpoint': ''})}"
+
+    def message_url(self, number: int) -> str:
+        """Return the URL of a message's raw text."""
+        ids = {"task": self.record.task_id, "message": number}
+        return thread_url("message", self.record.thread_id, **ids)
 
     @property
     def latest_url(self) -> str:

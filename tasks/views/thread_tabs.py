@@ -9,11 +9,10 @@ from typing import Any, ClassVar
 from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, QueryDict
 
-from masking import MARGIN
 from tasks.addresses import parse_number
 from tasks.fields import to_text
 from tasks.large_values import is_unusable_key
-from tasks.models import DISPLAY_LENGTH, STORED_TEXTS, TaskCheckpoint, TaskRecord
+from tasks.models import DISPLAY_LENGTH, STORED_TEXTS, TaskRecord
 from tasks.secrets import request_masking
 from tasks.store.statements import TaskRow
 from tasks.transcript import find, large_history, paging, resume
@@ -175,8 +174,7 @@ def _steps_with_outcomes(
     latest = outlines[len(outlines) - bisect_right(sizes, MAX_OUTCOMES_SOURCE) :]
     if not latest or thread.length > MAX_OUTLINED_HISTORY:
         return {}
-    rows = TaskCheckpoint.objects.filter(task_id=thread.record.task_id, id__gte=latest[0].id)
-    steps = build_steps(latest, rows.defer("checkpoint_note").in_bulk())
+    steps = build_steps(latest, thread.checkpoints_since(latest[0].id))
     step_of = steps_by_message(steps, thread.messages)
     for message in messages_on_page:
         if message.number in step_of:
@@ -207,9 +205,7 @@ def checkpoints(
     page = paging.page_at(position, weights)
     on_page = chosen[page.start : page.end]
     needed = _with_previous(outlines, on_page)
-    rows = TaskCheckpoint.objects.in_bulk([o.id for o in needed if not o.is_too_large])
-    if large := [outline.id for outline in needed if outline.is_too_large]:
-        rows |= TaskCheckpoint.objects.with_items_start(DISPLAY_LENGTH + MARGIN).in_bulk(large)
+    rows = thread.checkpoints(needed)
     ids = {outline.id for outline in on_page}
     steps = [step for step in build_steps(needed, rows) if step.outline.id in ids]
     message_of: dict[int, Message] = {}

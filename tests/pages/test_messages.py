@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from django.http import HttpRequest
 from django.template.loader import render_to_string
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from tasks.models import TaskRecord
 from tasks.transcript.history import read_messages
 from tasks.transcript.text_preview import Output
 from tasks.transcript.tool_calls import Call
+from tasks.views.thread_page import ThreadPage
 from tests.support.markup import PAYLOADS, Markup
 from tests.support.tool_calls import RESULTED, ROLES, TAGGED
 
@@ -35,7 +37,7 @@ def pages(*history: tuple[str, str]) -> list[str]:
     """Return the rendered HTML of each message in a history."""
     record = TaskRecord(task_id="t", thread_id="t 1")
     messages = read_messages(ChatMessage(*message) for message in history)
-    context = {"page": {"record": record, "url": "/thread/?id=t%201"}}
+    context = {"page": ThreadPage(HttpRequest(), record, "/thread/?id=t%201")}
     return [
         render_to_string("tasks/thread/_message.html", context | {"message": message})
         for message in messages

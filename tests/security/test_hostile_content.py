@@ -13,9 +13,10 @@ from django.urls import reverse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from archive.models import Clearing
+from archive.models import ClearedThread, Clearing
 from gloamy_site.middleware import MaskingMiddleware
 from tasks.addresses import id_to_path, thread_url
+from tasks.clearing import clear_threads
 from tasks.models import TaskCheckpoint, TaskRecord
 from tasks.store.workspace import store_connection
 from tasks.transcript import rendering
@@ -107,6 +108,16 @@ def test_thread_pages_escape_stored_text(store, admin_client: Client):
         assert scan(admin_client, [transcript, *others[number % 4 :: 4]]) == []
 
 
+def test_cleared_threads_escape_stored_text(store, admin_client: Client):
+    fill_mixed(store, ALL, threads=4)
+    clear_threads(TaskRecord.objects.all(), with_running=True)
+
+    threads = ClearedThread.objects.filter(archive__isnull=False)
+    pages = [f"/cleared/{thread.clearing_id}/thread/?thread={thread.pk}" for thread in threads]
+    assert len(pages) == 4
+    assert scan(admin_client, [*pages, *(f"{page}&show=checkpoints" for page in pages)]) == []
+
+
 @pytest.mark.parametrize("kind", payloads.KINDS)
 def test_renderers_escape_text(kind: str):
     for text in map(payloads.aimed, payloads.KINDS[kind]):
@@ -171,6 +182,7 @@ PARAMETERS = {
     "/cleared/": "before",
     "/secrets/": "before",
     "/cleared/1/": "fate after go",
+    "/cleared/1/thread/": "thread task show message step raw to",
     "/sign-in/": "next username",
     "/sign-in/link/": "token next",
     "/admin/login/": "next",

@@ -77,6 +77,7 @@ LADDER = {
     "clear-selected": Rule("operator", WRONG, AWAY, form={"thread": thread_token(ID)}),
     "cleared": Rule("operator"),
     "clearing": Rule("operator"),
+    "clearing-thread": Rule("operator", safe=ABSENT, query="?thread=1"),  # it is not archived
     "clearing-confirm": Rule("operator", WRONG, AWAY),
     "clearing-go-on": Rule("operator", WRONG, AWAY),
     "clearing-cancel": Rule("operator", WRONG, AWAY),
