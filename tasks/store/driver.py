@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from tasks.engines import PerEngine, engine, storable
+from tasks.store import workspace
 
 Statement = str | PerEngine
 # Runs a statement with named parameters and returns a cursor with its result.
@@ -42,7 +43,9 @@ def transact(connection: BaseDatabaseWrapper, begin: Statement | None) -> Iterat
             return
         if begin and not engine(connection).is_file and not _is_watched(connection):
             with _pipeline(connection):
-                yield _executor(connection)
+                execute = _executor(connection)
+                limit_lock_wait(connection, execute)
+                yield execute
             return
         execute = _executor(connection)
         try:
@@ -54,6 +57,12 @@ def transact(connection: BaseDatabaseWrapper, begin: Statement | None) -> Iterat
         except BaseException:
             connection.close()
             raise
+
+
+def limit_lock_wait(connection: BaseDatabaseWrapper, execute: Execute) -> None:
+    """Set the lock timeout of this transaction if its session is another program's, too."""
+    if workspace.is_pooled(connection):
+        execute(f"SET LOCAL {workspace.LOCK_TIMEOUT}", {})
 
 
 def is_nested(connection: BaseDatabaseWrapper) -> bool:

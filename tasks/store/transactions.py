@@ -36,6 +36,7 @@ def writing(using: str | None = None) -> Iterator[CursorWrapper]:
     try:
         file_identity.close_if_read_only(connection)
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            driver.limit_lock_wait(connection, partial(driver.run, cursor))
             yield cursor
         file_identity.check_written(connection)
     except Error as error:

@@ -33,6 +33,7 @@ REQUIRED_PRAGMAS = {
 }
 
 
+LOCK_TIMEOUT = f"lock_timeout = {REQUIRED_PRAGMAS['busy_timeout']}"  # milliseconds
 PREPARE_THRESHOLD = 5  # executions of a statement before it is prepared
 
 
@@ -198,16 +199,21 @@ def prepare_server(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) 
     """Set up a new connection to PostgreSQL (a `connection_created` receiver).
 
     The lock timeout is that of SQLite. It is set by a statement, because a connection pooler may
-    reject options in the URL. Behind a pooler, which has process ids of its own, the next statement
-    may run in another session, so statements are not prepared.
+    reject options in the URL. A pooler has process ids of its own, and may run the next transaction
+    in another session: then nothing is prepared, and each write sets its own timeout.
     """
-    if not engine(connection).is_file:
-        driver = connection.connection
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET lock_timeout = {REQUIRED_PRAGMAS['busy_timeout']}")
-            cursor.execute("SELECT pg_backend_pid()")
-            if cursor.fetchone() == (driver.info.backend_pid,):
-                driver.prepare_threshold = PREPARE_THRESHOLD
+    if engine(connection).is_file:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        if cursor.fetchone() == (connection.connection.info.backend_pid,):
+            cursor.execute(f"SET {LOCK_TIMEOUT}")
+            connection.connection.prepare_threshold = PREPARE_THRESHOLD
+
+
+def is_pooled(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether an open connection leads to a connection pooler; see `prepare_server`."""
+    return not engine(connection).is_file and connection.connection.prepare_threshold is None
 
 
 def reopen_read_only_store(**kwargs: Any) -> None:
