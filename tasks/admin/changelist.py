@@ -6,7 +6,7 @@ are counted and checked against conditions. The list links to the next window, i
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ALL_VAR, ERROR_FLAG, ORDER_VAR, PAGE_VAR, SEARCH_VAR
@@ -68,6 +68,11 @@ class ChangeList(DjangosChangeList):
         if order not in ("", column, f"-{column}"):
             raise BadRequest(f"Invalid “{ORDER_VAR}” in the URL: no such order.")
         return bool(order != column)
+
+    def get_ordering_field_columns(self) -> dict[int, Literal["desc", "asc"]]:
+        """Return the sorted column and its direction, which are also marked if they are default."""
+        column = self.list_display.index(self.model_admin.order_column)
+        return {column: "desc" if self.is_descending else "asc"}
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         sign = "-" if self.is_descending else ""

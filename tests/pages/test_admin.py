@@ -49,7 +49,8 @@ QUERIES = [
 
 def sortable_query(address: str, query: dict[str, str]) -> dict[str, str]:
     """Return the query. In checkpoint queries, change "o" to 0, the only sortable column."""
-    return query | {"o": "0"} if "o" in query and address == CHECKPOINTS else query
+    order = {"o": query["o"].replace(str(ACTIVE), "0")} if "o" in query else {}
+    return query | order if address == CHECKPOINTS else query
 
 
 def clear(client: Client, *task_ids: str, **fields: str):
@@ -64,6 +65,19 @@ def test_lists_open(admin_client: Client, address: str):
     response = admin_client.get(address, {"q": "telegram"})
 
     assert response.context["cl"].result_count == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "direction"),
+    [({}, "descending"), ({"o": f"-{ACTIVE}"}, "descending"), ({"o": f"{ACTIVE}"}, "ascending")],
+)
+@pytest.mark.parametrize("address", [TASKS, CHECKPOINTS])
+def test_sorted_column_is_marked(admin_client: Client, address: str, query: Any, direction: str):
+    checkpoint(task())
+
+    content = admin_client.get(address, sortable_query(address, query)).content.decode()
+
+    assert re.findall(r'class="sortable [\w-]+ sorted (\w+)"', content) == [direction]
 
 
 @pytest.mark.parametrize("query", QUERIES)
