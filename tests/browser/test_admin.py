@@ -64,6 +64,7 @@ def test_admin_can_be_browsed_and_opens_the_clear_page(admin: webdriver.Chrome):
     wait(admin).until(lambda b: one(b, ".entries .step"))
     assert page_problems(admin) == []
     click(admin, "Open thread")
+    one(admin, "#more > summary").click()
     click(admin, "Open in admin")
     assert one(admin, "h1").text == task
 
