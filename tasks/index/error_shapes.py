@@ -80,7 +80,7 @@ def _unit(word: str) -> str:
     return re.sub(r"^\d+", "<number>", word)
 
 
-def shape_id(shape: str) -> int:
-    """Return the number of a shape, which is the same in all indexes."""
-    digest = blake2b(shape.encode(), digest_size=7).digest()
+def shape_id(text: str) -> int:
+    """Return the number of a shape or another text, which is the same in all indexes."""
+    digest = blake2b(text.encode(errors="replace"), digest_size=7).digest()
     return int.from_bytes(digest)

@@ -19,7 +19,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Mod
 
 import masking
-from tasks.index import error_shapes, texts
+from tasks.index import checks, error_shapes, texts
 from tasks.index.models import (
     MAX_TEXT,
     MERGED,
@@ -28,6 +28,7 @@ from tasks.index.models import (
     UNMERGED,
     ErrorShape,
     Failure,
+    Finding,
     IndexedCall,
     IndexedTask,
     IndexedTaskQuerySet,
@@ -62,11 +63,11 @@ _DELETE_TRIGRAMS = (
 _MERGE_TRIGRAMS = "INSERT INTO index_trigrams (index_trigrams, rank) VALUES ('merge', %s)"
 _EMPTY_TRIGRAMS = "INSERT INTO index_trigrams (index_trigrams) VALUES ('delete-all')"
 _SET_SECONDS = """
-    UPDATE task_index_indexedcall AS call SET seconds = 86400 * (
+    UPDATE task_index_indexedcall AS call SET seconds = round(86400 * (
         julianday(created_at) - julianday((
             SELECT created_at FROM task_index_indexedcall AS other
             WHERE other.id BETWEEN %(first)s AND call.id - 1 AND other.attempt = call.attempt
-            AND other.checkpoint < call.checkpoint ORDER BY other.id DESC LIMIT 1)))
+            AND other.checkpoint < call.checkpoint ORDER BY other.id DESC LIMIT 1))), 3)
     WHERE id BETWEEN %(first)s AND %(last)s AND seconds IS NULL"""
 _FINISH = """
     WITH call AS MATERIALIZED (
@@ -144,6 +145,7 @@ def purge(seconds: float) -> None:
             elif not _delete_texts(cursor, _of_tasks(IndexedText, removed)):
                 _of_tasks(IndexedCall, removed).delete()
                 _of_tasks(Failure, removed).delete()
+                _of_tasks(Finding, removed).delete()
                 RemovedTask.objects.filter(pk__in=removed).delete()
 
 
@@ -183,7 +185,7 @@ def empty() -> None:
     """Remove all texts and tool calls. Call this in a transaction."""
     with connections[_alias()].cursor() as cursor:
         cursor.execute(_EMPTY_TRIGRAMS)
-    for model in (IndexedText, IndexedCall, Failure, ErrorShape, RemovedTask):
+    for model in (IndexedText, IndexedCall, Failure, ErrorShape, Finding, RemovedTask):
         model.objects.all().delete()
 
 
@@ -272,6 +274,7 @@ class _Batch:
         rendered[last:] = ["\n".join(rendered[last:])] if len(rendered) > last else []
         for number, body in enumerate(rendered):
             call = items.calls[number] if items.calls else None
+            arguments, output = calls[number] if calls else ("", "")
             self._calls.append(
                 IndexedCall(
                     pk=place + number,
@@ -282,10 +285,12 @@ class _Batch:
                     success=call.success if call else None,
                     created_at=items.created_at,
                     size=len(body),
+                    arguments=error_shapes.shape_id(arguments),
+                    outcome=error_shapes.shape_id(f"{call and call.success} {output}"),
                 )
             )
             if call and not call.success:
-                tool, output = self._calls[-1].tool, calls[number][1]
+                tool = self._calls[-1].tool
                 self._add_failure(
                     place + number, f"{tool}: no output", output, items.created_at, tool
                 )
@@ -377,6 +382,14 @@ def _finish(cursor: CursorWrapper, task: IndexedTask, stored: StoredTexts) -> No
     cursor.execute(_SET_SECONDS, values)
     cursor.execute(_RANK_FAILURES, values)
     cursor.execute(_FINISH, values)
+    is_unanswered = task.status == TaskStatus.COMPLETED and not stored.has_response
+    checks.find(
+        cursor,
+        start=first,
+        first=values["first"],
+        last=values["last"],
+        is_unanswered=is_unanswered,
+    )
 
 
 def _alias() -> str:

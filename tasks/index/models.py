@@ -178,6 +178,8 @@ class IndexedCall(models.Model):
     created_at = models.TextField()
     seconds = models.FloatField(null=True)  # since the attempt's checkpoint before, if there is one
     size = models.BigIntegerField()  # characters of arguments and output
+    arguments = models.BigIntegerField(default=0)  # digests, by which calls are compared
+    outcome = models.BigIntegerField(default=0)
 
     objects = IndexedCallQuerySet.as_manager()
 
@@ -236,6 +238,23 @@ class Failure(models.Model):
 
     def __str__(self) -> str:
         return self.line
+
+
+class Finding(models.Model):
+    """What a check found in a task. The ids are in the task's range, from `pk * PLACES` on."""
+
+    id = models.BigIntegerField(primary_key=True)
+    name = models.TextField()
+    tool = models.TextField()
+    n = models.BigIntegerField()  # calls, seconds or attempts
+    checkpoint = models.BigIntegerField(null=True)  # where to look first
+
+    class Meta:
+        default_permissions = ()
+        indexes = (models.Index("name", name="index_finding"),)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class RemovedTask(models.Model):

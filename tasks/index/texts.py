@@ -83,6 +83,10 @@ class StoredTexts:
         return next((masking.mask(s.text) for s in self.sources if s.role == "error"), "")
 
     @property
+    def has_response(self) -> bool:
+        return any(s.role == "response" and s.text.strip() for s in self.sources)
+
+    @property
     def ended_at(self) -> str:
         return self.completed_at or self.version[0]
 

@@ -11,7 +11,7 @@ from django.http import QueryDict
 
 from tasks.fields import to_text
 from tasks.index.models import MAX_TEXT, TEXT_FILTERS, ErrorShape, IndexedTask, StatusCount
-from tasks.listing.forms import ANY, PERIODS, SEARCH_SCOPES, STATES, FilterForm
+from tasks.listing.forms import ANY, CHECKS, PERIODS, SEARCH_SCOPES, STATES, FilterForm
 from tasks.models import TaskRecord
 from tasks.templatetags.threads import absolute
 
@@ -72,6 +72,7 @@ class Filters:
     model: str = ""
     tool: str = ""  # that a task called; if there is an error, the tool that failed with it
     error: str = ""  # the number of a shape, or ANY
+    check: str = ""  # that found something, or ANY
     period: str = ""
     start: datetime | None = None
     end: datetime | None = None
@@ -116,6 +117,7 @@ class Filters:
             "status": ("", STATES.get(self.status, "")),
             "tool": ("tool", self.tool),
             "error": ("error", self.error_text),
+            "check": ("", CHECKS.get(self.check, "any finding")),
             "period": ("", PERIODS.get(self.period, "")),
             "start": ("from", absolute(self.start)),
             "end": ("until", absolute(self.end)),

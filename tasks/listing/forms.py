@@ -16,7 +16,15 @@ STATES = {
     TaskStatus.TIMED_OUT: "timed out",
     TaskStatus.CANCELLED: "cancelled",
 }
-ANY = "any"  # the filter for threads with any error
+ANY = "any"  # the filter for threads with any error, or any finding
+CHECKS = {
+    "repeated": "repeated call",
+    "varied": "same failure",
+    "failing": "failing tool",
+    "slow": "slow step",
+    "unanswered": "no answer",
+    "restarted": "restarted",
+}
 PERIODS = {"1h": "last hour", "24h": "last 24 hours", "7d": "last 7 days", "30d": "last 30 days"}
 SEARCH_SCOPES = {
     "": "everywhere",
@@ -55,6 +63,7 @@ class FilterForm(forms.Form):
     model = forms.CharField(max_length=300, strip=False, required=False)
     tool = forms.CharField(max_length=300, strip=False, required=False)
     error = forms.RegexField(rf"{ANY}|[0-9]{{1,18}}", max_length=19, required=False)
+    check = forms.ChoiceField(choices=[(ANY, ANY), *CHECKS.items()], required=False)
     period = forms.ChoiceField(choices=list(PERIODS.items()), required=False)
     start = forms.CharField(max_length=100, required=False)
     end = forms.CharField(max_length=100, required=False)

@@ -18,6 +18,7 @@ from tasks.index import entries, following
 from tasks.index.conditions import Condition, count, select
 from tasks.index.models import (
     TEXT_FILTERS,
+    Finding,
     IndexedCall,
     IndexedTask,
     IndexedTaskQuerySet,
@@ -26,7 +27,7 @@ from tasks.index.models import (
 )
 from tasks.index.search import Search
 from tasks.listing.filters import PERIOD_LENGTHS, Cursor, Filters
-from tasks.listing.forms import ANY, STATES
+from tasks.listing.forms import ANY, CHECKS, STATES
 from tasks.listing.query import Query
 from tasks.models import TaskRecord, TaskStatus
 from tasks.store.daemon import STALLED, Daemon, daemon
@@ -131,7 +132,8 @@ class ThreadList:
     @property
     def reads_texts(self) -> bool:
         """Whether a filter is about what comes after the rest of the index: texts and calls."""
-        is_of_calls = self._query.asks_for_tools or self.filters.tool or self.filters.error
+        filters = self.filters
+        is_of_calls = self._query.asks_for_tools or filters.tool or filters.error or filters.check
         return bool(self._query.words or is_of_calls)
 
     @property
@@ -240,6 +242,9 @@ class ThreadList:
         elif filters.tool:
             rows = IndexedCall.objects.filter(tool=filters.tool)
             conditions["tool"] = Condition.having(rows)
+        if filters.check:
+            names = [*CHECKS] if filters.check == ANY else [filters.check]
+            conditions["check"] = Condition.having(Finding.objects.filter(name__in=names))
         if filters.resume:
             conditions["resume"] = Condition.equals("can_resume", value=False)
         if times := self._times():

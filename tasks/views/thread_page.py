@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from tasks.addresses import admin_task_url, thread_url, threads_url
 from tasks.fields import to_text
+from tasks.insights.checks import Checks, of_task
 from tasks.insights.errors import same_error
 from tasks.listing.filters import Filters
 from tasks.listing.thread_list import neighbours
@@ -205,6 +206,10 @@ class ThreadPage:
     def same_error(self) -> dict[str, Any]:
         shape, others = same_error(self.record)
         return {"others": others, "url": threads_url(urlencode({"error": shape}))}
+
+    @cached_property
+    def checks(self) -> Checks:
+        return of_task(self.record)
 
     @property
     def is_task_chosen(self) -> bool:

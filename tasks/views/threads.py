@@ -18,7 +18,7 @@ from tasks.index import following
 from tasks.index.texts import STEP
 from tasks.listing.change_token import change_token
 from tasks.listing.filters import Cursor, Filters, filter_values
-from tasks.listing.forms import PERIODS, SEARCH_SCOPES, SORTS, STATES
+from tasks.listing.forms import CHECKS, PERIODS, SEARCH_SCOPES, SORTS, STATES
 from tasks.listing.thread_list import Page, ThreadList
 from tasks.models import USER_TURN, TaskRecord
 from tasks.secrets.response_masking import MaskedPage, mask_page
@@ -314,6 +314,7 @@ def _form_context(filters: Filters) -> dict[str, Any]:
         "periods": PERIODS,
         "scopes": SEARCH_SCOPES,
         "orders": SORTS,
+        "checks": CHECKS,
         "zone": time_zones.active_name(),
         "choices": [
             {

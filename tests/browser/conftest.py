@@ -67,7 +67,6 @@ def chromium() -> Iterator[webdriver.Chrome]:
     chromium = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     try:
         chromium.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": BEFORE_PAGE})
-        chromium.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "deny"})
         yield chromium
     finally:
         chromium.quit()
@@ -99,6 +98,7 @@ def bare_browser(chromium: webdriver.Chrome, running_site: Site) -> Iterator[web
     # about:blank would be slower, because Chromium starts another process for it
     chromium.get(f"{running_site.origin}/static/tasks/icon.svg")
     chromium.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    chromium.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "deny"})
     chromium.get_log("browser")
     chromium.get_log("performance")
     yield chromium
