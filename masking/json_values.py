@@ -23,7 +23,7 @@ class _Grammar(NamedTuple):
     text: re.Pattern[str]  # the content of a string, up to a quote that ends this or an outer one
     number: re.Pattern[str]
     word: re.Pattern[str]
-    opening: re.Pattern[str]  # how the content of a string starts if it may be JSON
+    opening: re.Pattern[str]  # the start of a string's content that may itself be JSON
 
 
 @lru_cache

@@ -100,7 +100,7 @@ def _attempt(write: Write) -> None:
 
 
 def _beat() -> None:
-    """Write the heartbeat of a daemon, which writes it more often than its agent writes steps."""
+    """Write the daemon's heartbeat. It beats more often than the agent records steps."""
     if file := settings.HEARTBEAT_FILE:
         state = json.dumps({"written_at": datetime.now(UTC).isoformat()})
         file.with_suffix(".new").write_text(state, encoding="utf-8")

@@ -40,8 +40,8 @@ BATCH = 400  # rows per statement
 BUILD_SECONDS = 0.7  # how long a page waits for an index that is not complete
 STEP_SECONDS = 0.05  # how long the background works while pages wait
 PAUSE = 0.01  # seconds in which pages may go ahead of the background
-COMPARE_SECONDS = 60  # at least, between two comparisons of everything
-COMPARE_SHARE = 50  # comparisons take at most one part in so many of the time
+COMPARE_SECONDS = 60  # the shortest time between two comparisons of everything
+COMPARE_SHARE = 50  # comparisons take at most 1/50 of the time
 # A write's time is from before it waited for the store's lock, and clocks of two machines differ.
 SLACK = timedelta(seconds=120)
 _UNWRITABLE = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")  # starts of SQLite's error names
@@ -57,7 +57,7 @@ T = TypeVar("T")
 _following = indexed_texts.WRITING  # held by the one thread that follows the store
 _seen: tuple[object, ...] | None = None  # the store's files at the last look
 _background: threading.Thread | None = None
-_is_building = False  # whether the background adds rows
+_is_building = False  # whether the background thread is adding rows
 problem = ""  # why the index is not in its file, if so
 
 
@@ -117,7 +117,7 @@ def refresh_threads(thread_ids: Collection[str]) -> None:
 def erase(seconds: float) -> None:
     """Overwrite what is left of threads that were erased.
 
-    If that takes longer than so many seconds, the background does the rest.
+    If that takes longer than `seconds`, the background does the rest.
     """
     try:
         with _following:
@@ -240,7 +240,7 @@ def _file_state() -> tuple[object, ...] | None:
 
 
 def _identity() -> str:
-    """Return what tells this store from any other, including another file in its place."""
+    """Return a value that identifies this store, and no other file in its place."""
     if not engine(workspace.store_connection()).is_file:
         return workspace.identity()
     file = workspace.store_file()

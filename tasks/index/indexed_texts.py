@@ -170,7 +170,7 @@ def _delete_texts(cursor: CursorWrapper, rows: Any) -> int:
 
 
 def _merge(cursor: CursorWrapper, state: IndexState | None) -> None:
-    """Write some of the trigrams again, without those that were deleted."""
+    """Rewrite part of the trigrams without those that were deleted."""
     if state is None:  # another process has emptied the index
         return
     before = cursor.db.connection.total_changes

@@ -59,7 +59,7 @@ class Errors:
 
 
 def read_errors(selection: Selection, most: int, *, by_time: bool = False) -> Errors:
-    """Return the errors in most threads, or those that were seen last."""
+    """Return the `most` errors that affect the most threads, or the most recent ones."""
     by_shape: dict[int, Error] = {}
     figures = selection.failures.order_by().values("shape", "tool")
     figures = figures.annotate(

@@ -264,7 +264,7 @@ class ThreadList:
         if filters.period:
             starts.append(self.daemon.now - PERIOD_LENGTHS[filters.period])
         limits = {"gte": max(starts, default=None), "lte": filters.end}
-        if filters.end and filters.end.microsecond:  # its microsecond is meant, with all of it
+        if filters.end and filters.end.microsecond:  # the end includes all of its microsecond
             limits = {"gte": limits["gte"], "lt": filters.end + timedelta(microseconds=1)}
         return {lookup: to_value(limit) for lookup, limit in limits.items() if limit}
 

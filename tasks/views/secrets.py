@@ -26,7 +26,7 @@ def secrets(request: HttpRequest) -> HttpResponse:
     """Show or hide a thread's secrets, and redirect to the page that the form was on."""
     action = ACTIONS.get(request.POST.get("do", ""))
     if action is None:
-        raise BadRequest("The form must say “show” or “hide”.")
+        raise BadRequest("Invalid form: `do` must be “show” or “hide”.")
     record = get_task(request, requested_tasks(request).only("thread_id"))
     action(request, str(record.thread_id))
     # HttpResponseRedirect is not used because it refuses URLs over 16,384 characters
