@@ -105,7 +105,7 @@ def _kept_rows(store: str, task_id: str) -> list[tuple[Any, ...]]:
 
 
 def _are_stored(rows: Sequence[tuple[Any, ...]], checkpoints: TaskCheckpointQuerySet) -> bool:
-    """Return whether these are a task's first rows, rather than those of another run or a backup."""
+    """Return whether these are a task's first rows, not those of another run or a backup."""
     if not rows:
         return False
     last, _, created_at, *_ = rows[-1]
