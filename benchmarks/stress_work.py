@@ -153,6 +153,10 @@ def set_barrier(barrier: Barrier) -> None:
     _barrier = barrier
 
 
+def wait_for_others() -> None:
+    _barrier.wait(START_TIMEOUT)
+
+
 def _use_original(store: Store, name: str, writes: int) -> list[WriterLog]:
     """Run one writer on the original store's SQL, without Django. Skip steps that load threads."""
     fields = workload.update("", workload.history(HISTORY), 1, "")
@@ -160,7 +164,7 @@ def _use_original(store: Store, name: str, writes: int) -> list[WriterLog]:
     snapshot = original.values(workload.snapshot("", workload.history(HISTORY), "running", ""))
     writer = Writer(name, writes, partial(_replace, update), partial(_replace, snapshot))
     verbs = original.on_sqlite(Path(store.address))
-    _barrier.wait(START_TIMEOUT)
+    wait_for_others()
     for step in writer.steps():
         if step.verb != "load_by_thread_id":
             _perform(writer, step, getattr(verbs, step.verb))
@@ -186,7 +190,7 @@ def _use_service(store: Store, kind: str, name: str, writes: int) -> list[Writer
     new = partial(msgspec.structs.replace, update), partial(msgspec.structs.replace, snapshot)
     count = WRITERS[kind]
     writers = [Writer(f"{name}-{i}", writes // count, *new) for i in range(count)]
-    _barrier.wait(START_TIMEOUT)
+    wait_for_others()
     if kind == "threads":
         _run_threads(writers)
     else:

@@ -54,7 +54,8 @@ def write_task(values: dict[str, Any], *writes: Statement, end_last_run: bool = 
 
     def work(execute: Execute) -> None:
         if not engine(connection).is_file:  # a new task has no row to lock yet
-            execute(statements.LOCK_THREAD_AND_TASK, values | _lock_keys(**values))
+            keys = _lock_keys(values["thread_id"], values["task_id"])
+            execute(statements.LOCK_THREAD_AND_TASK, keys)
         status, *earlier = map(_text, execute(statements.LAST_WRITE, values).fetchone())
         values["now"] = _time_after(earlier)
         if end_last_run and TaskStatus.read(status).is_terminal:
@@ -184,7 +185,7 @@ def delete_tasks(execute: Execute, thread_id: str) -> None:
     execute(statements.DELETE_THREAD, ids)
 
 
-def _lock_keys(thread_id: str, task_id: str = "", **other: Any) -> dict[str, int]:
+def _lock_keys(thread_id: str, task_id: str = "") -> dict[str, int]:
     """Return the keys of a thread's and a task's advisory lock.
 
     They are made here because not every server has PostgreSQL's function for that.

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import crash, index_run, indexes, original, stress, table, workload
+from benchmarks import agents, audit, crash, index_run, indexes, original, stress, table, workload
 from benchmarks.audit import Store
 from benchmarks.calls import VERBS
 from benchmarks.isolation import in_new_process
 from benchmarks.stress_work import Step, Writer
 from benchmarks.workload import SIZES
+from gloamy_site import connect
 from tasks.index import following
 from tasks.index.models import IndexedTask
 from tasks.models import TaskRecord
@@ -52,6 +53,19 @@ def test_stress_run_with_moves_and_clears_on_postgresql_loses_no_write(tmp_path:
     assert outcome.faults == []
     assert writes_by_kind(outcome) == {"threads": 160, "coroutines": 80}
     assert sum(log.loads for log in outcome.logs) > 0
+
+
+def test_simulated_agents_write_when_they_are_due(tmp_path: Path):
+    if reason := postgres.unavailable_reason():
+        skip(reason)
+    with postgres.running_postgres(tmp_path) as server:
+        store = Store.on_postgresql(server)
+        in_new_process(connect, database_url=store.url)
+        latencies = agents.measure(store, agents=40, pause=0.5, seconds=1)
+        steps = store.rows(audit.CHECKPOINTS)
+        assert list(audit.inconsistencies(store)) == []
+    assert 0 < len(steps) <= len(latencies)
+    assert min(latencies) > 0
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,13 @@ def missing_reason() -> str | None:
 
 
 @contextmanager
-def running_pooler(server: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def running_pooler(server: dict[str, Any], sessions: int = SESSIONS) -> Iterator[dict[str, Any]]:
     """Run a pooler until the block ends, and yield its settings for DATABASES."""
     program = _program()
     assert program is not None
     host = server["HOST"]
     file = Path(host, "pgbouncer.ini")
-    file.write_text(_CONFIGURATION.format(host=host, port=PORT, sessions=SESSIONS))
+    file.write_text(_CONFIGURATION.format(host=host, port=PORT, sessions=sessions))
     file.chmod(0o644)
     pooler = subprocess.Popen([program, "-q", file], **postgres._account())
     try:
