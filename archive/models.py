@@ -212,6 +212,13 @@ class LastClearing(NamedTuple):
     cleared_at: datetime
 
 
+def cleared_ids(store: str, most: int) -> list[str]:
+    """Return the ids of the threads that were cleared last, some of which may be restored."""
+    threads = ClearedThread.objects.filter(clearing__store=store, fate__in=WAS_CLEARED)
+    ids = threads.order_by("-pk").values_list("stored_id", flat=True)[:most]
+    return [bytes(id_).decode() for id_ in ids]
+
+
 def last_clearings(thread_ids: Sequence[str], store: str) -> dict[str, LastClearing]:
     """Return the latest clearing of each thread that has not been restored since it was cleared."""
     threads = ClearedThread.objects.for_threads(thread_ids).filter(

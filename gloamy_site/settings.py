@@ -272,7 +272,7 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True  # serve static files without running collectstatic
 
 LOGIN_URL = "sign-in"
-LOGIN_REDIRECT_URL = "threads"
+LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "sign-in"
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",

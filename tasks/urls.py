@@ -14,6 +14,7 @@ from tasks.views import (
 
 urlpatterns = [
     path("", threads.threads, name="threads"),
+    path("overview/", insights.overview, name="overview"),
     path("errors/", insights.errors, name="errors"),
     path("thread/", thread.thread, name="thread"),
     path("thread/live/", thread.live, name="thread-live"),

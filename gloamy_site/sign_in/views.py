@@ -114,7 +114,7 @@ def _sign_in(request: HttpRequest, token: str) -> HttpResponse:
         return _link_page(request, None)
     url = _pop_next_url(request)
     login(request, user)
-    response = HttpResponse(status=302, headers={"Location": url or resolve_url("threads")})
+    response = HttpResponse(status=302, headers={"Location": url or resolve_url("overview")})
     response.delete_cookie(LINK_COOKIE, path=request.path, samesite="Lax")
     limiter.remember_browser(request, response, user.get_username())
     return response

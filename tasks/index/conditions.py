@@ -6,11 +6,11 @@ at a time. Which one is fast depends on how many rows meet each condition, so it
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from django.db import connections, models
+from django.db import connections
 from django.db.models import Exists, F, OuterRef, Q
 
 from tasks.fields import to_value
@@ -18,6 +18,8 @@ from tasks.index.models import (
     PLACES,
     TEXT_FILTERS,
     Failure,
+    FailureQuerySet,
+    Finding,
     IndexedCall,
     IndexedTask,
     IndexedTaskQuerySet,
@@ -43,7 +45,8 @@ class Condition:
     build: Callable[[str], Q]  # given a prefix for the columns' names, which may be ""
     equal: Mapping[str, Any] = field(default_factory=dict)  # the values it asks for, if counted
     limits: Mapping[str, Any] = field(default_factory=dict)  # lookups of `updated_at`
-    known_size: int | None = None  # how many threads meet it, if that is known
+    known_size: float | None = None  # how many threads meet it, if that is known
+    of_failures: Mapping[str, Any] = field(default_factory=dict)  # lookups, if it is about them
 
     @classmethod
     def equals(cls, column: str, value: Any) -> "Condition":
@@ -89,23 +92,28 @@ class Condition:
     def tool(cls, term: Term) -> "Condition":
         """A term in the name of a tool that the task has called."""
         tools = [tool for tool in IndexedCall.objects.tools() if term.is_in(tool)]
-        return cls.having(IndexedCall.objects.filter(tool__in=tools))
+        return cls.having(IndexedCall, tool__in=tools)
 
     @classmethod
     def failures(cls, **columns: Any) -> "Condition":
         """Failures with these values, of a tool if it is among them."""
-        least = 1 if "tool" in columns else 2
-        return cls.having(Failure.objects.filter(rank__gte=least, **columns))
+        of = [name for name in ("shape", "tool") if name in columns]
+        lookups = {**Failure.objects.first_of(*of), **columns}
+        return replace(cls.having(Failure, **lookups), of_failures=lookups)
 
     @classmethod
-    def having(cls, rows: models.QuerySet[Any]) -> "Condition":
+    def having(cls, model: type[IndexedCall | Failure | Finding], **lookups: Any) -> "Condition":
         """Rows of another table, in which a task has the ids from `pk * PLACES` on."""
-        ids = rows.values_list("pk", flat=True)[: FEW + 1]
+        ids = model.objects.filter(**lookups).values_list("pk", flat=True)[: FEW + 1]
         if len(ids) <= FEW:
             return cls.among({pk // PLACES for pk in ids})
         first = OuterRef("pk") * PLACES
-        of_task = rows.filter(pk__gte=first, pk__lt=first + PLACES)
-        return cls(lambda prefix: Q(Exists(of_task)))
+        rows = model.objects.filter(pk__gte=first, pk__lt=first + PLACES)
+        for lookup, value in lookups.items():  # the id is looked up, not these
+            name = lookup.partition("__")[0]
+            rows = rows.alias(**{f"unindexed_{name}": Unindexed(F(name))})
+            rows = rows.filter(**{f"unindexed_{lookup}": value})
+        return cls(lambda prefix: Q(Exists(rows)), known_size=math.inf)
 
     @classmethod
     def among(cls, ids: Collection[int]) -> "Condition":
@@ -177,4 +185,28 @@ def select(
 
 
 def count(conditions: list[Condition]) -> int:
+    others = [condition for condition in conditions if not condition.of_failures]
+    if len(others) == len(conditions) - 1 and all(other.is_plain for other in others):
+        [lookups] = (c.of_failures for c in conditions if c.of_failures)
+        return failures(others).filter(**lookups).count()
     return select(conditions).count()
+
+
+def failures(conditions: list[Condition]) -> FailureQuerySet:
+    """Return the failures of the threads that meet all conditions."""
+    rows = Failure.objects.of_latest()
+    if not all(condition.is_plain for condition in conditions):
+        return rows.filter(Exists(select(conditions).filter(pk=OuterRef("pk") / PLACES)))
+    for condition in conditions:
+        rows = rows.filter(**condition.limits)
+    if not any(condition.equal for condition in conditions):
+        return rows
+    return rows.filter(kind__among=[kind.pk for kind in kinds(conditions)])
+
+
+def kinds(conditions: list[Condition]) -> list[StatusCount]:
+    """Return the kinds of threads that have the values that the conditions ask for."""
+    rows = StatusCount.objects.filter(n__gt=0)
+    for condition in conditions:
+        rows = rows.filter(**condition.equal)
+    return list(rows)

@@ -86,10 +86,12 @@ _FINISH = """
 _RANK_FAILURES = """
     WITH ranked AS (
         SELECT id,
-            (row_number() OVER (PARTITION BY shape ORDER BY id) = 1)
-            + (row_number() OVER (PARTITION BY shape, tool ORDER BY id) = 1) AS rank
+            (row_number() OVER (ORDER BY id) = 1)
+            + 2 * (row_number() OVER (PARTITION BY shape ORDER BY id) = 1)
+            + 4 * (row_number() OVER (PARTITION BY tool ORDER BY id) = 1)
+            + 8 * (row_number() OVER (PARTITION BY shape, tool ORDER BY id) = 1) AS firsts
         FROM task_index_failure WHERE id BETWEEN %(start)s AND %(last)s)
-    UPDATE task_index_failure AS failure SET rank = ranked.rank,
+    UPDATE task_index_failure AS failure SET firsts = ranked.firsts,
         updated_at = CASE WHEN is_latest THEN task.updated_at END,
         kind = (
             SELECT id FROM task_index_statuscount AS kind WHERE kind.channel = task.channel

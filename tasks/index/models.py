@@ -204,10 +204,23 @@ class ErrorShape(models.Model):
         return self.text
 
 
+# The bits of `Failure.firsts`: of all failures, of those with the shape, the tool, or both
+_FIRST_OF = {(): 1, ("shape",): 2, ("tool",): 4, ("shape", "tool"): 8}
+
+
 class FailureQuerySet(models.QuerySet["Failure"]):
     def of_latest(self) -> Self:
         """Return the failures of each thread's latest task."""
         return self.filter(updated_at__isnull=False)
+
+    @staticmethod
+    def first_of(*columns: str) -> dict[str, list[int]]:
+        """Return the lookup of one row per task, among failures with the same values of these.
+
+        The columns are "shape" and "tool", in this order.
+        """
+        bit = _FIRST_OF[columns]
+        return {"firsts__in": [firsts for firsts in range(16) if firsts & bit]}
 
 
 class Failure(models.Model):
@@ -221,8 +234,7 @@ class Failure(models.Model):
     line = models.TextField()  # the error as it is, with secrets masked
     tool = models.TextField()
     created_at = models.TextField()
-    # 2 for a task's first failure of the shape, 1 for its first by the tool, 0 for the others
-    rank = models.IntegerField(default=0)
+    firsts = models.IntegerField(default=0)  # of what it is its task's first failure; see FIRST_OF
     kind = models.BigIntegerField(null=True)  # the task's `StatusCount`
     updated_at = models.TextField(null=True)  # noqa: DJ001 - if it is not its thread's latest task
 
@@ -232,7 +244,8 @@ class Failure(models.Model):
         default_permissions = ()
         indexes = (
             models.Index(
-                *("shape", "tool", "created_at", "updated_at", "rank", "kind"), name="index_failure"
+                *("shape", "tool", "created_at", "updated_at", "firsts", "kind"),
+                name="index_failure",
             ),
         )
 

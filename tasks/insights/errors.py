@@ -11,7 +11,6 @@ from tasks.fields import parse_stored, to_text
 from tasks.index.counting import count_ranges
 from tasks.index.models import PLACES, ErrorShape, Failure, IndexedTask
 from tasks.insights import pictures
-from tasks.insights.pictures import Bar
 from tasks.insights.selection import Selection
 from tasks.models import TaskRecord, TaskStatus
 
@@ -37,8 +36,8 @@ class Error:
     trend: list[int] = field(default_factory=list)
 
     @property
-    def bars(self) -> list[Bar]:
-        return pictures.bars([[n] for n in self.trend])
+    def path(self) -> str:
+        return "".join(bar.path for bar in pictures.bars([[n] for n in self.trend]))
 
     @property
     def first_seen(self) -> datetime | str:
@@ -58,12 +57,14 @@ class Errors:
     end: datetime
 
 
-def read_errors(selection: Selection, most: int, *, by_time: bool = False) -> Errors:
+def read_errors(
+    selection: Selection, most: int, *, by_time: bool = False, has_trends: bool = True
+) -> Errors:
     """Return the `most` errors that affect the most threads, or the most recent ones."""
     by_shape: dict[int, Error] = {}
     figures = selection.failures.order_by().values("shape", "tool")
     figures = figures.annotate(
-        n=Count("pk"), threads=Count("pk", filter=selection.is_first), last=Max("created_at")
+        n=Count("shape"), threads=Count("shape", filter=selection.is_first), last=Max("created_at")
     )
     for shape, tool, n, threads, last in figures.values_list(*_FIGURES):
         error = by_shape.setdefault(shape, Error(shape))
@@ -77,20 +78,29 @@ def read_errors(selection: Selection, most: int, *, by_time: bool = False) -> Er
         return (error.last, *numbers) if by_time else (*numbers, error.last)
 
     errors = sorted(by_shape.values(), key=order, reverse=True)[:most]
-    _add_texts(errors, to_text(selection.now - NEW))
-    start = _trend_start(selection, errors)
-    _add_trends(selection, errors, start)
+    _add_texts(errors)
+    start = None
+    if has_trends:
+        _add_first(errors, to_text(selection.now - NEW))
+        start = _trend_start(selection, errors)
+        _add_trends(selection, errors, start)
     failures = sum(error.failures for error in by_shape.values())
     return Errors(errors, len(by_shape), failures, start, selection.end)
 
 
-def _add_texts(errors: list[Error], new_since: str) -> None:
+def _add_texts(errors: list[Error]) -> None:
     shapes = [error.shape for error in errors]
     texts = dict(ErrorShape.objects.filter(pk__in=shapes).values_list("pk", "text"))
+    for error in errors:
+        error.text = texts.get(error.shape, "")
+
+
+def _add_first(errors: list[Error], new_since: str) -> None:
+    shapes = [error.shape for error in errors]
     rows = Failure.objects.of_latest().filter(shape__in=shapes).values_list("shape").order_by()
     first = dict(rows.annotate(Min("created_at")))
     for error in errors:
-        error.text, error.first = texts.get(error.shape, ""), first[error.shape]
+        error.first = first[error.shape]
         error.is_new = error.first >= new_since
 
 
@@ -140,5 +150,7 @@ def same_error(record: TaskRecord) -> tuple[int, int]:
     failure = own.filter(tool="").first() or own.order_by("pk").last()
     if failure is None:
         return 0, 0
-    same = Failure.objects.of_latest().filter(shape=failure.shape, rank=2)
+    same = Failure.objects.of_latest().filter(
+        **Failure.objects.first_of("shape"), shape=failure.shape
+    )
     return failure.shape, same.exclude(pk__gte=first, pk__lt=first + PLACES).count()

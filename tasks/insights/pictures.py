@@ -13,6 +13,10 @@ class Bar(NamedTuple):
     y: float
     height: float
 
+    @property
+    def path(self) -> str:
+        return f"M{self.column}.1 {self.y}h.8v{self.height}h-.8z"
+
 
 def bars(columns: Sequence[Sequence[int]]) -> list[Bar]:
     """Return a bar for each value that is not 0, stacked in columns, the first at the bottom."""

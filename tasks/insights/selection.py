@@ -4,19 +4,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 
 from tasks.fields import next_nanosecond, to_text
-from tasks.index.conditions import Condition, select
-from tasks.index.counting import Range
-from tasks.index.models import PLACES, Failure, FailureQuerySet, StatusCount
+from tasks.index.conditions import Condition, failures
+from tasks.index.models import Failure, FailureQuerySet
 from tasks.listing.filters import PERIOD_LENGTHS, Filters
 from tasks.listing.forms import ANY
 from tasks.listing.thread_list import ThreadList
 from tasks.store.daemon import Daemon
 
-_OF_FAILURES = ("error", "tool")  # the filters that select failures, not only their threads
-END = "9999"  # a time after all others
+END = "\U0010ffff"  # after all times, and after all other texts
 
 
 @dataclass(frozen=True)
@@ -47,20 +45,27 @@ class Selection:
     def end(self) -> datetime:
         return self.filters.end or self.now
 
+    @property
+    def high(self) -> str:
+        """The stored time before which the threads were active; those at `filters.end` count."""
+        end = self.filters.end
+        if end and end.microsecond:
+            return to_text(end + timedelta(microseconds=1))
+        return next_nanosecond(to_text(end)) if end else END
+
+    def within(self, start: datetime | None, end: datetime | None) -> Filters:
+        """Return the same filters for another time, which ends before `end`."""
+        if end and end != self.filters.end:
+            end -= timedelta(microseconds=1)
+        return replace(self.filters, period="", start=start, end=end)
+
     def without(self, *names: str) -> list[Condition]:
         return [c for name, c in self.threads.conditions.items() if name not in names]
 
     @property
     def failures(self) -> FailureQuerySet:
         """The failures of the threads; those of a tool or with an error if that is filtered by."""
-        rows, others = Failure.objects.of_latest(), self.without(*_OF_FAILURES)
-        if all(condition.is_plain for condition in others):
-            for condition in others:
-                rows = rows.filter(**condition.limits)
-            if any(condition.equal for condition in others):
-                rows = rows.filter(kind__among=[kind.pk for kind in kinds(others)])
-        else:
-            rows = rows.filter(Exists(select(others).filter(pk=OuterRef("pk") / PLACES)))
+        rows = failures(self.without("error", "tool"))
         if self.filters.error not in ("", ANY):
             rows = rows.filter(shape=self.filters.error)
         return rows.filter(tool=self.filters.tool) if self.filters.tool else rows
@@ -68,21 +73,4 @@ class Selection:
     @property
     def is_first(self) -> Q:
         """The condition for the failures that are counted if threads are to be counted."""
-        return Q(rank__gte=1 if self.filters.tool else 2)
-
-
-def kinds(conditions: list[Condition]) -> list[StatusCount]:
-    """Return the kinds of threads that the conditions allow."""
-    rows = StatusCount.objects.filter(n__gt=0)
-    for condition in conditions:
-        rows = rows.filter(**condition.equal)
-    return list(rows)
-
-
-def range_of(start: datetime | None, end: datetime | None) -> Range:
-    """Return the range from one time to another, including both, as the list's filters do."""
-    if end and end.microsecond:
-        high = to_text(end + timedelta(microseconds=1))
-    else:
-        high = next_nanosecond(to_text(end)) if end else END
-    return to_text(start) if start else "", high
+        return Q(**Failure.objects.first_of("shape", *(["tool"] if self.filters.tool else [])))

@@ -11,7 +11,15 @@ from django.http import QueryDict
 
 from tasks.fields import to_text
 from tasks.index.models import MAX_TEXT, TEXT_FILTERS, ErrorShape, IndexedTask, StatusCount
-from tasks.listing.forms import ANY, CHECKS, PERIODS, SEARCH_SCOPES, STATES, FilterForm
+from tasks.listing.forms import (
+    ANY,
+    CHECKS,
+    PERIODS,
+    RETURNED,
+    SEARCH_SCOPES,
+    STATES,
+    FilterForm,
+)
 from tasks.models import TaskRecord
 from tasks.templatetags.threads import absolute
 
@@ -77,6 +85,7 @@ class Filters:
     start: datetime | None = None
     end: datetime | None = None
     resume: str = ""
+    returned: str = ""
     zone: str = ""  # the time zone of dates in `q`
     q: str = ""
     where: str = ""
@@ -122,6 +131,7 @@ class Filters:
             "start": ("from", absolute(self.start)),
             "end": ("until", absolute(self.end)),
             "resume": ("", "cannot resume"),
+            "returned": ("", RETURNED),
             "q": (SEARCH_SCOPES[self.where] if self.where else "", f"“{self.q}”{zone}"),
             **{name: (name, params.get(name, "")) for name in TEXT_FILTERS},
         }

@@ -26,6 +26,7 @@ CHECKS = {
     "restarted": "restarted",
 }
 PERIODS = {"1h": "last hour", "24h": "last 24 hours", "7d": "last 7 days", "30d": "last 30 days"}
+RETURNED = "reappeared after being cleared"
 SEARCH_SCOPES = {
     "": "everywhere",
     "ids": "in IDs",
@@ -68,6 +69,7 @@ class FilterForm(forms.Form):
     start = forms.CharField(max_length=100, required=False)
     end = forms.CharField(max_length=100, required=False)
     resume = forms.ChoiceField(choices=[("no", "cannot resume")], required=False)
+    returned = forms.ChoiceField(choices=[("yes", RETURNED)], required=False)
     q = forms.CharField(max_length=200, required=False)
     where = forms.ChoiceField(choices=list(SEARCH_SCOPES.items()), required=False)
     sort = forms.ChoiceField(choices=list(SORTS.items()), required=False)

@@ -13,6 +13,7 @@ from functools import cached_property, partial
 
 from django.db.models import Q, Value
 
+from archive.models import cleared_ids, last_clearings
 from tasks.fields import to_value
 from tasks.index import entries, following
 from tasks.index.conditions import Condition, count, select
@@ -30,6 +31,7 @@ from tasks.listing.filters import PERIOD_LENGTHS, Cursor, Filters
 from tasks.listing.forms import ANY, CHECKS, STATES
 from tasks.listing.query import Query
 from tasks.models import TaskRecord, TaskStatus
+from tasks.store import workspace
 from tasks.store.daemon import STALLED, Daemon, daemon
 from tasks.transcript import time_zones
 from tasks.transcript.search import Hit, Term
@@ -37,6 +39,7 @@ from tasks.transcript.search import Hit, Term
 SEARCH_BATCH = 100  # tasks that are searched by one query
 SCAN_SECONDS, NEIGHBOUR_SECONDS, COUNT_SECONDS = 1.5, 0.2, 0.3
 MAX_HITS = 100  # per thread and word
+MAX_CLEARED = 10_000  # threads that were cleared last, which may have come back
 ATTEMPTS = 3  # to find a page that the agent does not change meanwhile
 
 
@@ -240,13 +243,14 @@ class ThreadList:
             columns = {name: value for name, value in columns.items() if value}
             conditions["error"] = Condition.failures(**columns)
         elif filters.tool:
-            rows = IndexedCall.objects.filter(tool=filters.tool)
-            conditions["tool"] = Condition.having(rows)
+            conditions["tool"] = Condition.having(IndexedCall, tool=filters.tool)
         if filters.check:
             names = [*CHECKS] if filters.check == ANY else [filters.check]
-            conditions["check"] = Condition.having(Finding.objects.filter(name__in=names))
+            conditions["check"] = Condition.having(Finding, name__in=names)
         if filters.resume:
             conditions["resume"] = Condition.equals("can_resume", value=False)
+        if filters.returned:
+            conditions["returned"] = Condition.among(_returned())
         if times := self._times():
             conditions["times"] = Condition.times(**times)
         if filters.q and filters.where == "ids":
@@ -267,6 +271,17 @@ class ThreadList:
         if filters.end and filters.end.microsecond:  # the end includes all of its microsecond
             limits = {"gte": limits["gte"], "lt": filters.end + timedelta(microseconds=1)}
         return {lookup: to_value(limit) for lookup, limit in limits.items() if limit}
+
+
+def _returned() -> set[int]:
+    """Return the indexed tasks of threads that were cleared lately, and are there again."""
+    store = workspace.identity()
+    cleared = cleared_ids(store, MAX_CLEARED)
+    tasks: dict[str | None, int] = {}
+    for start in range(0, len(cleared), 500):
+        rows = IndexedTask.objects.latest().filter(thread_id__in=cleared[start : start + 500])
+        tasks |= dict(rows.values_list("thread_id", "pk"))
+    return {tasks[thread_id] for thread_id in last_clearings(list(filter(None, tasks)), store)}
 
 
 def neighbours(filters: Filters, record: TaskRecord) -> tuple[str | None, str | None]:

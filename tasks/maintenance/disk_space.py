@@ -1,5 +1,6 @@
 """Measures and reclaims the disk space of the store, and of the site's SQLite database."""
 
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
@@ -15,6 +17,7 @@ from tasks.engines import engine
 from tasks.store import file_users, workspace
 from tasks.store.sqlite_uri import existing_uri
 
+LOW = 5 << 30  # bytes that should be free, but never more than a tenth of the disk
 PAGES_PER_STEP = 250  # a megabyte, after which a program that has opened the file is noticed
 CHECKPOINT_ATTEMPTS, CHECKPOINT_PAUSE = 20, 0.1  # the pause is in seconds
 _SIZE_ON_POSTGRESQL = """
@@ -43,6 +46,25 @@ def measure(connection: BaseDatabaseWrapper) -> Space:
         free = _pragma(cursor, "freelist_count") * _pragma(cursor, "page_size")
     file = workspace.file_of(connection)
     return Space(_size(file), _size(file.with_name(f"{file.name}-wal")), free)
+
+
+class Disk(NamedTuple):
+    """A file system's free bytes, and all its bytes."""
+
+    free: int
+    total: int
+
+    @property
+    def is_low(self) -> bool:
+        return self.free < min(self.total // 10, LOW)
+
+
+def of_store() -> Disk | None:
+    """Return the disk that the store's file is on, if it is a file."""
+    if not engine(workspace.store_connection()).is_file:
+        return None
+    usage = shutil.disk_usage(workspace.store_file().parent)
+    return Disk(usage.free, usage.total)
 
 
 def vacuum_site(connection: BaseDatabaseWrapper) -> None:

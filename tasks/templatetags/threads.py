@@ -186,6 +186,29 @@ def short_duration(seconds: float) -> str:
 
 
 @register.filter
+def milliseconds(number: int) -> str:
+    """Format milliseconds like `duration`."""
+    return duration(number / 1_000)
+
+
+@register.filter
+def percent(share: float) -> str:
+    """Format a share, such as 0.004 as "0.4%"; only nothing at all is 0%."""
+    number = 100 * share
+    return f"{number:.0f}%" if number >= 10 or not number else f"{max(number, 0.1):.1f}%"
+
+
+@register.filter
+def state_label(state: str) -> str:
+    return "stalled" if state == "stalled" else status_label(state)
+
+
+@register.filter
+def state_class(state: str) -> str:
+    return "status-stalled" if state == "stalled" else status_class(state)
+
+
+@register.filter
 def short_milliseconds(milliseconds: int) -> str:
     """Format a duration like `short_duration`, or as "" if it is negative, which means unknown."""
     return short_duration(milliseconds / 1_000) if milliseconds >= 0 else ""

@@ -63,6 +63,7 @@ class Rule:
 THREAD = f"?id={ID}"
 LADDER = {
     "threads": Rule("viewer"),
+    "overview": Rule("viewer"),
     "errors": Rule("viewer"),
     "thread": Rule("viewer", query=THREAD),
     "thread-live": Rule("viewer", query=THREAD),

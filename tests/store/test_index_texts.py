@@ -52,7 +52,7 @@ def rows() -> list[Any]:
     for failure in Failure.objects.all():
         task_id, place = divmod(failure.pk, PLACES)
         kind = kinds[failure.kind or 0] if failure.updated_at else ""
-        values = (failure.shape, failure.line, failure.tool, failure.created_at, failure.rank)
+        values = (failure.shape, failure.line, failure.tool, failure.created_at, failure.firsts)
         found.append((keys[task_id], place, *values, failure.updated_at, kind))
     found += ErrorShape.objects.values_list()
     of_tasks = IndexedTask.objects.values_list("key", "size", "last_tool", "failed_calls")

@@ -75,7 +75,7 @@ class Migration(migrations.Migration):
                 ("line", models.TextField()),
                 ("tool", models.TextField()),
                 ("created_at", models.TextField()),
-                ("rank", models.IntegerField(default=0)),
+                ("firsts", models.IntegerField(default=0)),
                 ("kind", models.BigIntegerField(null=True)),
                 ("updated_at", models.TextField(null=True)),
             ],
@@ -85,7 +85,7 @@ class Migration(migrations.Migration):
                     models.Index(
                         *map(
                             models.F,
-                            ("shape", "tool", "created_at", "updated_at", "rank", "kind"),
+                            ("shape", "tool", "created_at", "updated_at", "firsts", "kind"),
                         ),
                         name="index_failure",
                     )
