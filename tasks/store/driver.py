@@ -111,13 +111,17 @@ def _is_watched(connection: BaseDatabaseWrapper) -> bool:
 def _run_on_server(
     connection: BaseDatabaseWrapper, statement: Statement, values: dict[str, Any]
 ) -> Any:
-    text = statement if isinstance(statement, str) else statement.postgresql
     from psycopg import Cursor  # noqa: PLC0415 - SQLite does without
 
-    cursor = Cursor(connection.connection)
-    return cursor.execute(
-        text, {name: storable(value, connection) for name, value in values.items()}
-    )
+    driver = connection.connection
+    text = statement if isinstance(statement, str) else statement.postgresql
+    values = {name: storable(value, connection) for name, value in values.items()}
+    if not workspace.is_pooled(connection):
+        driver.prepare_threshold = workspace.PREPARE_THRESHOLD
+    try:
+        return Cursor(driver).execute(text, values)
+    finally:
+        driver.prepare_threshold = None  # would make it keep each of Django's, with its values
 
 
 @cache

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from weakref import WeakSet
 
 from django.conf import settings
 from django.core.management import call_command
@@ -35,6 +36,7 @@ REQUIRED_PRAGMAS = {
 
 LOCK_TIMEOUT = f"lock_timeout = {REQUIRED_PRAGMAS['busy_timeout']}"  # milliseconds
 PREPARE_THRESHOLD = 5  # executions of a statement before it is prepared
+_own_sessions: WeakSet[Any] = WeakSet()  # connections to a server itself, not to a pooler
 
 
 class WorkspaceError(Exception):
@@ -208,12 +210,12 @@ def prepare_server(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) 
         cursor.execute("SELECT pg_backend_pid()")
         if cursor.fetchone() == (connection.connection.info.backend_pid,):
             cursor.execute(f"SET {LOCK_TIMEOUT}")
-            connection.connection.prepare_threshold = PREPARE_THRESHOLD
+            _own_sessions.add(connection.connection)
 
 
 def is_pooled(connection: BaseDatabaseWrapper) -> bool:
     """Return whether an open connection leads to a connection pooler; see `prepare_server`."""
-    return not engine(connection).is_file and connection.connection.prepare_threshold is None
+    return not engine(connection).is_file and connection.connection not in _own_sessions
 
 
 def reopen_read_only_store(**kwargs: Any) -> None:

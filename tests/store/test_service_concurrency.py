@@ -299,3 +299,4 @@ def test_statements_of_the_verbs_are_prepared(store):
             "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%INSERT%'"
         )
         assert cursor.fetchone() == (2,)
+    assert store.connection.prepare_threshold is None  # or it would keep all that Django executes
