@@ -36,7 +36,7 @@ def load_task(thread_id: str) -> StoredTask | None:
     else:
         fetch, begin = partial(_fetch_task_at_once, thread_id), None
     try:
-        found = transactions.run(connection, begin, fetch)
+        found = transactions.run_in_transaction(connection, begin, fetch)
         return _stored_task(*found) if found else None
     except CorruptRecordError:
         return _load_task_by_name(fetch)
@@ -58,7 +58,7 @@ def load_resumable(thread_id: str) -> StoredResumable | None:
     """Return the data needed to resume a thread, or None. Raises CorruptRecordError."""
     fetch = partial(_fetch_resumable, thread_id)
     try:
-        raw = transactions.run(store_connection(), None, fetch)
+        raw = transactions.run_in_transaction(store_connection(), None, fetch)
     except CorruptRecordError:
         with transactions.reading_as_stored() as cursor:
             raw = fetch(partial(driver.run, cursor))

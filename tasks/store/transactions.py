@@ -63,16 +63,16 @@ def write_task(values: dict[str, Any], *writes: Statement, end_last_run: bool = 
         for statement in writes:
             execute(statement, values)
 
-    run(connection, driver.WRITE, work)
+    run_in_transaction(connection, driver.WRITE, work)
 
 
 def delete_thread(thread_id: str) -> None:
     """Delete a thread's tasks in a transaction of its own."""
     work = partial(delete_tasks, thread_id=thread_id)
-    run(store_connection(), driver.WRITE, work)
+    run_in_transaction(store_connection(), driver.WRITE, work)
 
 
-def run(
+def run_in_transaction(
     connection: BaseDatabaseWrapper, begin: Statement | None, work: Callable[[Execute], T]
 ) -> T:
     """Return the result of `work` in a transaction that `begin` opens, or in none if it is None.

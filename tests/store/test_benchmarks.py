@@ -163,6 +163,8 @@ def test_table_marks_results_slower_than_their_bound():
         ["record_checkpoint", twenty, "24", "10", "2.40", "≤ 2.2", table.MISSED, *peers],
     ]
     assert rows[-1] == ["delete_by_thread_id", thousand, "24", "10", "2.40", "", "", *peers]
+    server = [row[6:8] for row in table.rows("PostgreSQL", medians)]
+    assert server[:4] == [["≤ 1.5", table.MISSED], ["", ""], ["≤ 1.15", table.MISSED], ["", ""]]
     assert table.resume_ratio("SQLite", medians).endswith(f"(at least 10) {table.MISSED}")
 
 
