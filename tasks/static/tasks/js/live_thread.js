@@ -77,6 +77,7 @@ function show(newTag, page) {
   document.title = page.title;
   one("link[rel=icon]").href = one("link[rel=icon]", page).getAttribute("href");
   if (!isOld) all("#caller > .message", page).forEach(replace);
+  const { scrollHeight } = document.documentElement;
   const follow = !isReading() && !hasMore() && one("#entries");
   if (follow) merge(page);
   else if (isOld || !one("#entries")) announce(isOld ? "A new attempt has started" : "The thread has changed");
@@ -88,7 +89,8 @@ function show(newTag, page) {
   updateTimes();
   updateTabStop();
   markCurrentBar(currentStep());
-  if (follow && added) scrollTo({ top: document.documentElement.scrollHeight });
+  const hasGrown = document.documentElement.scrollHeight > scrollHeight;
+  if (follow && (added || hasGrown)) scrollTo({ top: document.documentElement.scrollHeight });
   updateSwitch();
 }
 

@@ -23,10 +23,12 @@ function copyRow(current) {
   all(".step-bar", strip)[index].setAttribute("aria-current", "true");
 }
 
-// The last entry with a step that begins no lower than where an entry is scrolled to.
+// The last entry with a step that begins no lower than where an entry is scrolled to, or the last
+// of all at the end of the page.
 function currentEntry() {
   const limit = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop) + 16;
   const list = entries().filter((entry) => entry.dataset.step);
+  if (innerHeight + scrollY >= document.documentElement.scrollHeight - 4) return list.at(-1);
   return list.findLast((entry) => entry.getBoundingClientRect().top < limit) ?? list[0];
 }
 
