@@ -38,10 +38,14 @@ class SignInView(LoginView):
         return self._rejected(seconds) if seconds else super().post(request, *args, **kwargs)
 
     def get_redirect_url(self, request: HttpRequest | None = None) -> str:
-        """Return the page that `next=` names, or "" if it would lead back here, to loop."""
+        """Return the page that `next=` names.
+
+        Return "" if it would lead back here, to loop, or is only the site's address.
+        """
         url: str = super().get_redirect_url()
         path = normpath(unquote(urlsplit(urljoin(self.request.path, url)).path))
-        return "" if f"{path}/" in (reverse("sign-in"), reverse("admin:login")) else url
+        pages = (reverse("sign-in"), reverse("admin:login"))
+        return "" if f"{path}/" in pages or url == reverse("threads") else url
 
     def _rejected(self, seconds: int) -> HttpResponse:
         form = self.get_form_class()(self.request)  # unbound, so the password is not checked

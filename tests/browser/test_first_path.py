@@ -43,7 +43,8 @@ def test_sign_in_open_and_clear_a_thread(bare_browser: webdriver.Chrome, server:
 
     browser.get(server.link())
     browser.find_element(By.XPATH, "//button[normalize-space()='Sign in']").click()
-    wait(browser).until(expect.title_is("Threads · gloamy tasks"))
+    wait(browser).until(expect.title_is("Overview · gloamy tasks"))
+    follow(browser, browser.find_element(By.LINK_TEXT, "Threads"))
     assert sorted(texts(browser, ".list .title")) == ["Rotate the logs", "Water the plants"]
 
     follow(browser, browser.find_element(By.LINK_TEXT, "Rotate the logs"))

@@ -49,7 +49,7 @@ def test_link_signs_in_after_a_post(client: Client, user: User):
     response = client.post("/sign-in/link/")
 
     assert page.context["link_user"] == user
-    assert (response.status_code, response["Location"]) == (302, "/")
+    assert (response.status_code, response["Location"]) == (302, "/overview/")
     assert is_signed_in(client)
 
 
@@ -111,7 +111,7 @@ def test_password_sign_in_does_not_redirect_elsewhere(client: Client, user: User
     user.save()
     form = {"username": "admin", "password": "correct horse", "next": url}
 
-    assert client.post("/sign-in/", form)["Location"] == "/"
+    assert client.post("/sign-in/", form)["Location"] == "/overview/"
 
 
 def test_wrong_password_shows_an_error(client: Client, user: User):

@@ -176,7 +176,7 @@ FOREIGN_URLS = [
 def test_sign_in_does_not_redirect_elsewhere(owner: User, how: str):
     for url in FOREIGN_URLS:
         response = signed_in_for(url, owner, how)
-        assert (url, response.status_code, response["Location"]) == (url, 302, "/")
+        assert (url, response.status_code, response["Location"]) == (url, 302, "/overview/")
 
 
 def signed_in_for(page: str, owner: User, how: str) -> Any:
@@ -208,7 +208,13 @@ def signed_in_for(page: str, owner: User, how: str) -> Any:
 def test_sign_in_does_not_lead_back_to_itself(owner: User, page: str, how: str):
     response = signed_in_for(page, owner, how)
 
-    assert (response.status_code, response["Location"]) == (302, "/")
+    assert (response.status_code, response["Location"]) == (302, "/overview/")
+
+
+@pytest.mark.parametrize("how", ["form", "signed in"])
+def test_sign_in_for_the_site_leads_to_the_overview(owner: User, how: str):
+    for page, location in (("/", "/overview/"), ("/?q=x", "/?q=x"), ("/errors/", "/errors/")):
+        assert signed_in_for(page, owner, how)["Location"] == location
 
 
 def test_sign_in_keeps_an_encoded_backslash_encoded(owner: User, client: Client):
