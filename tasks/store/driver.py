@@ -55,6 +55,8 @@ def transact(connection: BaseDatabaseWrapper, begin: Statement | None) -> Iterat
             if begin:
                 connection.connection.commit()
         except BaseException:
+            with suppress(Exception):  # a database in memory stays open
+                connection.connection.rollback()
             connection.close()
             raise
 
