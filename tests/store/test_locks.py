@@ -39,6 +39,8 @@ def addresses() -> dict[str, str]:
         "clear": thread_url("clear", "telegram_42"),
         "cleared": reverse("cleared"),
         "reveals": reverse("reveals"),
+        "overview": reverse("overview"),
+        "errors": reverse("errors"),
         "clearing": reverse("clearing", args=[clearing.pk]),
         "tasks_taskrecord_changelist": reverse("admin:tasks_taskrecord_changelist"),
         "tasks_taskrecord_change": reverse("admin:tasks_taskrecord_change", args=task),
