@@ -6,6 +6,7 @@ from tasks.views import (
     cleared,
     export,
     insights,
+    overview,
     plain_text,
     secrets,
     thread,
@@ -14,7 +15,7 @@ from tasks.views import (
 
 urlpatterns = [
     path("", threads.threads, name="threads"),
-    path("overview/", insights.overview, name="overview"),
+    path("overview/", overview.overview, name="overview"),
     path("errors/", insights.errors, name="errors"),
     path("thread/", thread.thread, name="thread"),
     path("thread/live/", thread.live, name="thread-live"),

@@ -1,7 +1,7 @@
 """The shape of an error: what it has in common with others that differ in their details.
 
-An error's line is the first one that names an error and is not indented or numbered, as code would
-be, or else the first. Its shape is the line with quoted texts, addresses, paths, times, ids and
+An error's line is the first one that names an error and does not begin like code or a heading, or
+else the first. Its shape is the line with quoted texts, addresses, paths, times, ids and
 numbers replaced by the names of their kinds.
 """
 
@@ -21,7 +21,7 @@ _WORDS = re.compile(
     r" not|couldn.t|not found|no such|denied|refused|forbidden|timed out|timeout|too many",
     re.IGNORECASE,
 )
-_CODE = re.compile(r"\s|\d+\s*[:|]")
+_CODE = re.compile(r"\s|\d+\s*[:|]|[=_*#-]{3}")
 _KEYS = ("error", "message", "detail", "reason", "stderr")  # of a JSON object that is an error
 _PARTS = re.compile(
     r"""(?P<url>(?<![\w.+-])[a-zA-Z][a-zA-Z0-9+.-]*+://[^\s"'<>]++)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from django.db.models import Count, Max, Min
+from django.db.models import Count, Max, Min, Value
 
 from tasks.fields import parse_stored, to_text
 from tasks.index.counting import count_ranges
@@ -58,13 +58,14 @@ class Errors:
 
 
 def read_errors(
-    selection: Selection, most: int, *, by_time: bool = False, has_trends: bool = True
+    selection: Selection, most: int, *, by_time: bool = False, has_times: bool = True
 ) -> Errors:
     """Return the `most` errors that affect the most threads, or the most recent ones."""
     by_shape: dict[int, Error] = {}
     figures = selection.failures.order_by().values("shape", "tool")
+    last_seen = Max("created_at") if has_times or by_time else Value("")
     figures = figures.annotate(
-        n=Count("shape"), threads=Count("shape", filter=selection.is_first), last=Max("created_at")
+        n=Count("shape"), threads=Count("shape", filter=selection.is_first), last=last_seen
     )
     for shape, tool, n, threads, last in figures.values_list(*_FIGURES):
         error = by_shape.setdefault(shape, Error(shape))
@@ -80,7 +81,7 @@ def read_errors(
     errors = sorted(by_shape.values(), key=order, reverse=True)[:most]
     _add_texts(errors)
     start = None
-    if has_trends:
+    if has_times:
         _add_first(errors, to_text(selection.now - NEW))
         start = _trend_start(selection, errors)
         _add_trends(selection, errors, start)

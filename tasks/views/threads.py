@@ -327,9 +327,14 @@ def _form_context(filters: Filters) -> dict[str, Any]:
     }
 
 
-def _active_filters(filters: Filters) -> list[dict[str, str]]:
+def _active_filters(filters: Filters) -> list[dict[str, Any]]:
     """Return the active filters, each with the URL that removes it from the list."""
     return [
-        {"label": label, "text": text, "url": threads_url(filters.query_string(**{name: ""}))}
+        {
+            "label": label,
+            "text": text,
+            "url": threads_url(filters.query_string(**{name: ""})),
+            "has_no_menu": name in ("tool", "error", "returned"),
+        }
         for name, (label, text) in filters.labels().items()
     ]

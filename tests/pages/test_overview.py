@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import connections
 from django.http import QueryDict
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from archive.models import Source
@@ -20,6 +22,7 @@ from tasks.clearing.lifecycle import Actor
 from tasks.fields import to_text
 from tasks.index import following
 from tasks.insights import overview
+from tasks.insights.errors import read_errors
 from tasks.insights.overview import Overview, steps
 from tasks.insights.selection import Selection
 from tasks.listing.filters import Filters
@@ -248,3 +251,23 @@ def test_sign_in_leads_to_the_overview(viewer: Client):
 
     assert response.headers["Location"] == "/overview/"
     assert "Threads" in viewer.get("/overview/").content.decode()
+
+
+def test_figures_are_counted_in_indexes(threads: None):
+    index = connections["index"]
+    with CaptureQueriesContext(index) as queries:
+        for query in ("period=7d", "channel=slack", "status=failed&end=2026-11-19"):
+            found = figures(query)
+            assert found.columns and found.groups
+            read_errors(found.selection, 5)
+
+    plans = []
+    with index.cursor() as cursor:
+        for captured in queries.captured_queries:
+            if "task_index_failure" in captured["sql"] or "VALUES" in captured["sql"]:
+                cursor.execute(f"EXPLAIN QUERY PLAN {captured['sql'].replace('%', '%%')}")
+                plans += [row[3] for row in cursor.fetchall()]
+    of_tables = [plan for plan in plans if "task_index_" in plan and "errorshape" not in plan]
+    assert len(of_tables) > 10
+    assert [plan for plan in of_tables if "INDEX" not in plan] == []
+    assert [plan for plan in plans if "TEMP B-TREE FOR GROUP BY" in plan] == []

@@ -40,7 +40,7 @@ LINES = {
     "": "",
     "\n \n": "",
     "\n  Indented error\nplain": "  Indented error".strip(),
-    "collected 3 items\nFAILED tests/test_x.py": "FAILED tests/test_x.py",
+    "collected 3 items\n=== FAILURES ===\nFAILED tests/test_x.py": "FAILED tests/test_x.py",
     "Traceback (most recent call last):\n  raise ValueError(1)\nValueError: 1": "ValueError: 1",
     "[File: a.py]\n12: raise ValueError()\n13 | error": "[File: a.py]",
     "\x1b[31merror:\x1b[0m   no\ttabs": "error: no tabs",
