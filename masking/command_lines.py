@@ -2,6 +2,7 @@
 
 import re
 import string
+from base64 import b64decode
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -50,6 +51,7 @@ pass:                            openssl
 (?:-b|--cookie)[ ](?=[\\"']{1,4}[^\s=]{0,100}=)       curl
 [ ](?:-\S+[ ])*(?:token=)?       ?vault login
 [ ](?:-\S+[ ])*                  ?cargo login, ?wandb login, ?snyk auth, ?setapikey, ?authtoken
+[ ](?:-\S+[ ])*                  ?rclone obscure
 [ ](?:-\S+[ ])*                  ?cloudflared service install, ?bw unlock, ?redis-cli auth
 [ ]                              ?:6379> auth, ?config set npmauthtoken, ?--password-file=<(echo
 [ ]\S+[ ]                        ?bw login, ?wpa_passphrase, ?add_user, ?change_password
@@ -76,6 +78,8 @@ class _Argument(NamedTuple):
     is_unsure: bool  # whether an ordinary word is no secret
 
 
+_NEXT_ITEM = r"\\\\{0,15}[\"'],[ ]?(?=\\\\{0,15}[\"'])"  # in a list of arguments, as in JSON
+_BLANK_AT_END = re.compile(r"\[ =?\][+?]?\Z")
 _HEAD = re.compile(r"(?:^|^\(\?:|\|)-(\[[^\]]*\]|[\w-])")
 _LIMITS = (("]+", "]{1,64}"), (r"\S+", r"\S{1,200}"), (r"\S*", r"\S{0,200}"), (")*", "){0,4}"))
 
@@ -90,6 +94,7 @@ def _read_arguments() -> tuple[dict[str, list[_Argument]], dict[str, list[_Argum
         pattern = before
         for unlimited, limited in _LIMITS:
             pattern = pattern.replace(unlimited, limited)
+        pattern = _BLANK_AT_END.sub(rf"(?:{_NEXT_ITEM}|\g<0>)", pattern)
         argument = _Argument(re.compile(pattern + _QUOTED), programs, "?" in names)
         firsts = _HEAD.findall(before) if before.startswith(("-", "(?:-")) else ()
         heads = [f"-{c}" for c in _LETTERS if any(re.fullmatch(first, c) for first in firsts)]
@@ -127,11 +132,12 @@ _PART = r"(?:\*|[A-Za-z_][\w.-]{0,63}+)"
 _PGPASS = re.compile(
     rf":(?:\d{{4,5}}|\*):{_PART}:{_PART}:(?P<value>[^\s:\"'\\]{{3,256}}+)", re.ASCII
 )
-literals("login", "chpasswd", "echo ", "printf ", "bearer")
+literals("login", "chpasswd", "echo ", "printf ", "bearer", "basic ")
 _CHPASSWD = re.compile(
     r"(?:echo|printf)[ ](?:-\w[ ])?[\\\"']{0,8}\w[\w.-]{0,64}+:(?!//)(?P<value>[^\s\"'\\|]{1,256}+)"
 )
 _BEARER = re.compile(r"bearer(?:[ ]{1,3}|%20)(?P<value>[A-Za-z0-9._~+/-]{12,4096}+=*+)")
+_BASIC = re.compile(r"basic[ ]{1,3}(?P<value>[a-z0-9+/]{8,1024}+={0,2})(?![\w+/])")
 _SET = re.compile(
     r"(?:identified (?:with \S{1,60} )?by|requirepass|masterauth|rootpw|community"
     r"|set password for \S{1,80} =|sp_addlogin '[^'\n]{1,64}',|password|passwd|passphrase)"
@@ -208,9 +214,21 @@ def find_command_arguments(text: str, lower: Lowercase) -> Iterator[Span]:
     yield from _values(_PGPASS.finditer(text))
     if "chpasswd" in lower.found:
         yield from _values(find_matches(_CHPASSWD, text, lower.starts("echo ", "printf ")))
+    for match in find_matches(_BASIC, lower, lower.starts("basic ")):
+        if _is_user_and_password(text[slice(*match.span("value"))]):
+            yield Span(*match.span("value"))
     for match in find_matches(_BEARER, lower, lower.starts("bearer")):
         if any(character.isdigit() for character in match["value"]):
             yield Span(*match.span("value"))
+
+
+def _is_user_and_password(value: str) -> bool:
+    """Return whether a value is a user and a password in base64."""
+    try:
+        decoded = b64decode(value.rstrip("=") + "==").decode()
+    except ValueError:
+        return False
+    return ":" in decoded and decoded.isprintable()
 
 
 def _after_programs(lower: Lowercase, programs: Iterable[str]) -> Iterator[tuple[int, int]]:

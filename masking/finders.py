@@ -11,6 +11,7 @@ from masking.known_contexts import find_in_contexts
 from masking.literals import Lowercase, lowercase
 from masking.named_values import find_named_values
 from masking.nested_objects import find_in_objects
+from masking.printed_values import find_printed_values
 from masking.prose import find_in_prose
 from masking.readings import read_codes
 from masking.token_formats import TOKEN_FINDERS
@@ -27,6 +28,7 @@ _FINDERS = (
     find_key_settings,
     find_in_objects,
     find_in_prose,
+    find_printed_values,
 )
 
 

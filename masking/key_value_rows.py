@@ -30,10 +30,10 @@ _KEY = re.compile(
 )
 # Words before _KEY that show the key is not secret, as in PUBLIC_KEY or CACHE_KEY.
 _OTHER_KEYS = re.compile(
-    "GPG|PGP|PRIMARY|FOREIGN|PUBLIC|PUB|SORT|PARTITION|CACHE|ROUTING|INDEX|HASH|UNIQUE|OBJECT|LOOKUP|"
+    "GPG|PGP|PRIMARY|FOREIGN|PUBLIC|PUB|PUBLISHABLE|SORT|PARTITION|CACHE|ROUTING|INDEX|HASH|UNIQUE|OBJECT|LOOKUP|"
     "GROUP|MAP|DICT|ITEM|ROW|COLUMN|REGISTRY|PROJECT|SHORTCUT|HOT|IDEMPOTENCY|SHARD|STORE|STORAGE"
 )
-_PARTS = re.compile(  # matches names such as "users:find_all:v2"
+PARTS = re.compile(  # matches names such as "users:find_all:v2"
     r"(?:[A-Za-z]{1,24}[0-9]{0,2}|[0-9]{1,4})(?:[_.:/-](?:[A-Za-z]{1,24}[0-9]{0,2}|[0-9]{1,4})){1,9}"
 )
 _ROW = re.compile(
@@ -100,6 +100,6 @@ def _is_random(value: str) -> bool:
     return not (
         is_variable_name(value)
         or is_identifier(value)
-        or _PARTS.fullmatch(value)
+        or PARTS.fullmatch(value)
         or is_reference("key", value)
     )

@@ -3,8 +3,17 @@
 import re
 from collections.abc import Iterator
 
+from masking.key_value_rows import PARTS
 from masking.literals import Lowercase, find_matches, literals
-from masking.values import MASK, Span, is_placeholder, is_secret_name, stands_out
+from masking.values import (
+    MASK,
+    Span,
+    has_digit_and_letter,
+    is_identifier,
+    is_placeholder,
+    is_secret_name,
+    stands_out,
+)
 
 _IN_QUOTES = r"(?P<open>\\{0,15}[\"'])(?P<quoted>[^\"'\\\n]{4,1024}+)(?P=open)"
 _BARE = r"(?P<bare>[^\s\"'\\`;|&<>]{1,512}+)"
@@ -42,26 +51,80 @@ _SQLPLUS = r"sqlplus[ ](?:-\w{1,8}[ ]){0,3}[\w.]{1,64}+/(?P<bare>[^\s/@\"'\\]{1,
 _DSN_MARKER = "@tcp("
 _DSN = r":(?P<bare>[^\s:@\"'\\/]{1,256}+)@tcp\("
 _DIGEST = r"response=(?:\\{0,15}[\"'])(?P<bare>[0-9a-f]{16,128}+)"
-# (literal that starts the pattern (or ends _DSN), pattern, whether the value must stand out)
+_UUID = r"(?P<bare>[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})"
+_SECRET_ID = rf"secret_id\\{{0,15}}[\"']?(?:[ ]{{0,30}}[:=])?[ ]{{0,30}}\\{{0,15}}[\"']?{_UUID}"
+_AWS_PAIR = (
+    r"(?:akia|asia)[a-z0-9]{16}[^\n\w][^\n]{0,80}?"
+    r"(?<![\w+/=-])(?P<bare>[a-z0-9+/]{40})(?![\w+/=-])"
+)
+_NUMBERED_KEY = r"(?:[\s\"',:|\\]|permissions|full|value){1,60}+(?P<bare>[a-z0-9+/]{40,512}+={0,2})"
+_QUERY = r"(?P<bare>[\w.~/+-]{16,1024}+={0,2})"
+_PARAMETERS = (
+    "?key=",
+    "&key=",
+    "?code=",
+    "&code=",
+    "appid=",
+    "?sid=",
+    "&sid=",
+    "&hash=",
+    "ticket=",
+)
+_LONG_PARAMETERS = ("samlresponse=", "samlrequest=", "assertion=", "_session=", "session=")
+_ANY, _STANDS_OUT, _RANDOM = range(3)  # what the value must look like
+# (literal that starts the pattern (or ends _DSN), pattern, what the value must look like)
 _CONTEXTS = tuple(
-    (marker, re.compile(pattern), must_stand_out)
-    for marker, pattern, must_stand_out in (
-        (" for ", _PROMPT, True),
-        ("echo ", _PIPE, False),
-        ("convertto-securestring", _POWERSHELL, False),
+    (marker, re.compile(pattern), look)
+    for marker, pattern, look in (
+        (" for ", _PROMPT, _STANDS_OUT),
+        ("echo ", _PIPE, _ANY),
+        ("convertto-securestring", _POWERSHELL, _ANY),
         *(
-            (call, rf"{re.escape(call)}{_BEFORE}{{{count}}}{_VALUE}(?=[ ]?[),.])", count > 0)
+            (
+                call,
+                rf"{re.escape(call)}{_BEFORE}{{{count}}}{_VALUE}(?=[ ]?[),.])",
+                _STANDS_OUT if count else _ANY,
+            )
             for call, count in _CALLS
         ),
-        ("curlopt_", _CURLOPT, False),
-        ("sqlplus", _SQLPLUS, False),
-        ("response=", _DIGEST, False),
-        (_DSN_MARKER, _DSN, False),
+        ("curlopt_", _CURLOPT, _ANY),
+        ("sqlplus", _SQLPLUS, _ANY),
+        ("response=", _DIGEST, _ANY),
+        (_DSN_MARKER, _DSN, _ANY),
+        ("secret_id", _SECRET_ID, _ANY),
+        ("akia", _AWS_PAIR, _RANDOM),
+        ("asia", _AWS_PAIR, _RANDOM),
+        ("key1", "key1" + _NUMBERED_KEY, _RANDOM),
+        ("key2", "key2" + _NUMBERED_KEY, _RANDOM),
+        *(
+            (f"{kind} key ", rf"{kind} key \d{{1,2}}[^:\n]{{0,20}}:[ ]{{1,8}}{_BARE}", _RANDOM)
+            for kind in ("unseal", "recovery")
+        ),
+        *(
+            (f": {kind} ", rf": {kind}[ ]{{1,8}}{_IN_QUOTES}", _ANY)
+            for kind in ("psk", "eap", "xauth")
+        ),
+        ("key content", rf"key content[ ]{{0,20}}:[ ]{_BARE}", _ANY),
+        *(
+            (f";{name}={{", rf";{name}=\{{(?P<bare>[^{{}}\s;\"']{{4,128}}+)\}}", _ANY)
+            for name in ("password", "pwd")
+        ),
+        (
+            "send ",
+            r"send[ ](?:--[ ])?\\{0,15}\"(?!at[+&])(?P<bare>[^\s\"\\]{6,128}+)\\{1,15}[rn]",
+            _STANDS_OUT,
+        ),
+        ("sendline(", r"sendline\([\"'](?P<bare>[^\s\"'\\]{6,128}+)[\"']\)", _STANDS_OUT),
+        *((name, re.escape(name) + _QUERY, _RANDOM) for name in _PARAMETERS),
+        *(
+            (name, re.escape(name) + r"\\{0,15}[\"']?(?P<bare>[\w.~/+-]{40,4096}+={0,2})", _RANDOM)
+            for name in _LONG_PARAMETERS
+        ),
     )
 )
-_BY_MARKER: dict[str, list[tuple[re.Pattern[str], bool]]] = {}
-for _marker, _pattern, _must_stand_out in _CONTEXTS:
-    _BY_MARKER.setdefault(_marker, []).append((_pattern, _must_stand_out))
+_BY_MARKER: dict[str, list[tuple[re.Pattern[str], int]]] = {}
+for _marker, _pattern, _look in _CONTEXTS:
+    _BY_MARKER.setdefault(_marker, []).append((_pattern, _look))
 literals(*_BY_MARKER)
 
 
@@ -71,16 +134,23 @@ def find_in_contexts(text: str, lower: Lowercase) -> Iterator[Span]:
         starts = lower.starts(marker)
         if marker == _DSN_MARKER:
             starts = [lower.rfind(":", max(0, start - 257), start) for start in starts]
-        for pattern, must_stand_out in _BY_MARKER[marker]:
+        for pattern, look in _BY_MARKER[marker]:
             for match in find_matches(pattern, lower, starts):
                 start, end = match.span("quoted" if match.groupdict().get("quoted") else "bare")
                 value = text[start:end]
                 if (
                     is_placeholder(value)
-                    or is_secret_name(value)
+                    or (look != _RANDOM and is_secret_name(value))
                     or value.startswith("$")
                     or MASK in value
                 ):
                     continue
-                if stands_out(value) or not must_stand_out:
+                if _looks_like(value, look):
                     yield Span(start, end)
+
+
+def _looks_like(value: str, look: int) -> bool:
+    """Return whether a value looks as random as it must."""
+    if look == _RANDOM:
+        return has_digit_and_letter(value) and not (is_identifier(value) or PARTS.fullmatch(value))
+    return look == _ANY or stands_out(value)

@@ -53,6 +53,11 @@ _WHICH_KEY = re.compile(
 )
 _ATTRIBUTE = re.compile(r"(?:name|key)=\\{0,15}[\"']\Z")
 _BLOCK = re.compile(r"(?:![\w-]{1,20}[ ])?[|>][+-]?[0-9]?[ \t]*+(?:\r?\n|\\{1,15}n)[ \t]{1,40}+")
+_CHANGED = re.compile(r"\\{0,15}[\"']?[ ](?:->|=>|→)[ ](?=\S)")
+_TRIPLE = re.compile(
+    r"(?P<quote>\\{0,15}[\"'])(?P=quote)"
+    r"(?=(?P=quote)[^\s\"'\\][^\"'\\\n]{1,512}+(?P=quote){3})"
+)
 _BREAKS = re.compile(r'["\\\n]')
 _COOKIE = re.compile(r"[\w!#$%&*+.^|~-]{1,128}+=")
 _HEADER_END = re.compile(rf"(?:[^\r\n\"'\\`]|{_ESCAPE}|\\/)*+")
@@ -119,8 +124,10 @@ class _Names:
             return
         value = self._in_element if match["xml"] else self.value
         span = value(field)
-        if span:
+        while span:
             yield span
+            changed = _CHANGED.match(self.text, span.end)
+            span = value(field._replace(value_start=changed.end())) if changed else None
 
     def _start(self, match: re.Match[str]) -> int:
         """Return where a name starts; the match may begin later, as with `key` in `apikey`."""
@@ -153,7 +160,7 @@ class _Names:
         if match["part"] and not (closed and _ATTRIBUTE.search(text[max(0, start - 24) : start])):
             return None
         sep = "(" if match["wrap"] or match["call"] else match["sep"] or "is"
-        sep = _SEPARATORS.get(sep.lstrip("\\").lower(), sep)
+        sep = ":" if sep[0] == "." else _SEPARATORS.get(sep.lstrip("\\").lower(), sep)
         spaced, broken = bool(match["before"]), bool(match["broken"])
         return Field(name, start, match.end(), sep, spaced, closed, broken)
 
@@ -210,6 +217,8 @@ class _Names:
     def value(self, field: Field) -> Span | None:
         """Return the span of the field's value, quoted or not, if it is a secret."""
         text, name = self.text, field.name.lower()
+        if triple := _TRIPLE.match(text, field.value_start):
+            field = field._replace(value_start=triple.end())
         opening = OPENING_QUOTE.match(text, field.value_start)
         if not opening and field.sep in ":=" and not field.on_next_line:
             if "cookie" in name and field.sep == ":":

@@ -101,6 +101,7 @@ infracost     alnum  32             ico-
 intra42       hex    64             s-s4t2ud- s-s4t2af-
 jina          word   50:70          jina_
 klaviyo       lower  34             pk_
+laravel       base64 42:90          base64:
 langsmith     hex    32_10          lsv2_pt_ lsv2_sk_
 launchdarkly  hex    8-4-4-4-12     sdk- api-
 linear        alnum  32:80          lin_api_ lin_oauth_
@@ -314,6 +315,8 @@ def _match_after(text: str, start: int, prefix: str) -> re.Match[str] | None:
 def _is_secret(rest: re.Match[str], prefix: str) -> bool:
     """Return whether what follows a prefix is not a sample such as "xxxx" or a name of words."""
     body = rest[0]
+    if body.endswith("EXAMPLE"):
+        return False
     is_one_word = body.isupper() and body.isalnum()
     is_name = len(set(body)) < 6 or (not is_one_word and _NAME.fullmatch(body))
     return not is_name or "any" in _FORMATS[prefix].characters
@@ -333,7 +336,7 @@ _HASHES = "$1$ $5$ $6$ $7$ $y$ $gy$ $2$ $2a$ $2b$ $2x$ $2y$ $apr1$ $argon2i$ $ar
 _MARKED_FORMATS = tuple(
     (literals(*markers.lower().split()), re.compile(pattern, re.ASCII), before, counts)
     for kind, markers, pattern, before, counts in (
-        ("jwt", "eyJ", rf"eyJ{_NEW}[\w-]{{8,}}+(?:\.eyJ[\w-]{{4,}}+(?:\.[\w-]*+)?"
+        ("jwt", "eyJ", rf"eyJ{_NEW}(?<!pk\.eyJ)[\w-]{{8,}}+(?:\.eyJ[\w-]{{4,}}+(?:\.[\w-]*+)?"
          r"|\.[\w-]*+\.[\w-]{16,}+(?:\.[\w-]++){0,2}|(?=\Z)(?<=[\w-]{200}))", "", range(1)),
         ("telegram", ":AA", r":AA[\w-]{32,36}(?![\w-])", "0123456789", range(8, 13)),
         ("azure", "Q~", r"Q~(?<=\dQ~)[\w~.-]{31,34}(?![\w~-])", _LETTERS + "~.", range(4, 5)),

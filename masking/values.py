@@ -33,12 +33,12 @@ def _words(text: str) -> frozenset[str]:
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _NEUTRAL = _words(
     "value raw plain text old new current prev previous confirm confirmation again base prod dev "
-    "test staging"
+    "test staging alt neu"
 )
 _PASSWORDS = ("password", "passwd", "passphrase", "passcode", "passwort", "kennwort")
 _PASSWORD_WORDS = _words(
     "pwd pw pass psw dbpass userpass mypass ftppass smtppass adminpass rootpass mysqlpwd "
-    "pgpass storepass keypass sshpass"
+    "pgpass storepass keypass sshpass psk"
 )
 _ENDINGS = (
     "secret",
@@ -50,9 +50,7 @@ _ENDINGS = (
     "authorization",
     "secretkey",
 )
-_WORDS = _words(
-    "auth cookie cookies jwt bearer psk sessionid phpsessid jsessionid connectionstring"
-)
+_WORDS = _words("auth cookie cookies jwt bearer sessionid phpsessid jsessionid connectionstring")
 _KEYS = _words(
     "api access secret private signing sign encryption encrypt auth master service account "
     "accountkey storage admin app application client consumer deploy license licence session "
@@ -135,6 +133,7 @@ _PLACEHOLDER = re.compile(
     | (?:my|the|a|an|some|your)[ _-](?:super[ _-]?)?
       (?:secret|token|api|key|password|passwd|access|auth|own|real|actual|client)\b\D{0,40}
     | (?:my|the|a|an|some|your)_[a-z_]{0,40} | your[ _-]?[a-z]\D{0,50}
+    | (?-i:[\w/+-]{1,80}EXAMPLE(?:KEY)?)
     | \w{0,30}_here | .{0,40}[ _-]goes[ _-]here
     """
 )  # fmt: skip
@@ -214,7 +213,11 @@ def is_variable_name(value: str) -> bool:
 
 _REFERENCE = re.compile(r"(?:id|type|src|source|env|name)=.*|[a-z]{4,20}[0-9]{0,2}")
 _STORES = ("arn:", "vault:", "op://", "ssm:", "secretsmanager:", "file:", "env:", "ref+")
-_COLOR_OR_LINK = re.compile(r"#(?:[0-9A-Fa-f]{3,4}){1,2}|https?://[^\s@?]*")
+# Colors, links and keys that services call publishable.
+_PUBLIC = re.compile(
+    r"#(?:[0-9A-Fa-f]{3,4}){1,2}|https?://[^\s@?]*"
+    r"|pk\.eyJ.*|pk_(?:live|test)_.*|sb_publishable_.*|phc_.*"
+)
 _PART_OF_PATH = re.compile(r"[A-Za-z]?[a-z]{0,24}[0-9]{0,4}")
 
 
@@ -222,7 +225,7 @@ def is_reference(name: str, value: str) -> bool:
     """Return whether a value only refers to a secret, as a path or "id=npm" does."""
     if is_password_name(name) or len(value) > 200:
         return False
-    if value.startswith(_STORES) or _COLOR_OR_LINK.fullmatch(value):
+    if value.startswith(_STORES) or _PUBLIC.fullmatch(value):
         return True
     if value.startswith(("~/", "./", "../")) or value.count("/") > 1:
         return all(_PART_OF_PATH.fullmatch(part) for part in re.split(r"[/._~-]", value))
@@ -270,7 +273,11 @@ class Field(NamedTuple):
 
 
 # Quoted text that is not a secret: code between two string literals, and sentences.
-_JOINED = re.compile(r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+")
+_JOINED = re.compile(
+    r"\s*[+.,);%&|]+\s|\s+[+.%&|]|\s*\+\s*\w+\s*\+(?!\w.{0,200}[^+\s]\Z)", re.DOTALL
+)
+_CONNECTION = re.compile(r"(?i)://|;[ ]?(?:password|pwd|accountkey|sharedaccesskey)[ ]?=")
+_OBJECT = re.compile(r"\s*\{\s*\\{0,15}[\"']\w")
 _PROSE = re.compile(r"[A-Z][a-z']++(?: [A-Za-z][a-z']*+){2,}+.{0,400}[.!?:]", re.DOTALL)
 _SENTENCE = re.compile(
     r"[A-Z][a-z']*+ [A-Za-z][a-z']*+ [A-Za-z](?:'| [A-Z])*+.{0,400}?[a-z.!?:]", re.DOTALL
@@ -284,6 +291,10 @@ def is_quoted_secret(field: Field, value: str, quote: str) -> bool:
         return False
     if quote == "`" and not (stands_out(value) and len(value) >= 6):
         return False
+    if field.sep == "flag" and _OBJECT.match(value):
+        return False  # its fields are looked at
+    if field.name.lower().endswith("string") and _CONNECTION.search(value):
+        return False  # its password is masked
     if not field.quote and _JOINED.match(value):
         return False  # code between two concatenated string literals
     if field.sep in (",", "==", "===", "||", "??", "("):

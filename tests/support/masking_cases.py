@@ -348,6 +348,32 @@ MAPS_KEY: «abcd1234efgh»
 {"env": "{\"MAPS_KEY\": \"«abcd1234efgh»\"}"}
 PresharedKey = «yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=»
 password: «correct-horse-battery-staple»
+The wifi passphrase is "«marble willow cactus saddle»" (lowercase)
+The PIN for the door is «48213907»; come in.
+SO-PIN «73920184» is for admins
+The encryption passphrase for the backup is «marble-willow-cactus-saddle-onion».
+The old password no longer works, it's now «Cactus?Willow88!».
+Do not share the password. It was «marble-willow-88» until today
+keystore pass and key pass are both «W1ll0wC4ctus_7», alias upload
+TOTP seed for the root account: «JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXQ» (issuer X)
+todoist api token «0a1b2c3d4e5f60718293a4b5c6d7e8f901234567»
+acme admin key «0a1b2c3d4e5f60718293a4b5c6d7e8f9» index products
+secret «0a1b2c3d4e5f60718293a4b5c6d7e8» environment production
+{"cmd":["sshpass","-p","«marble-willow-27»","ssh","root@h1"]}
+vault write auth/approle/login role_id=x secret_id=«0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9»
+rclone obscure «Zq81kLm02Xw7»
+aws_secret_access_key="«+q7Zk2LmX9vB4+R8sWc3NyH6pDf1GjT5aQeUoKiY»"
+proxy_set_header Authorization "Basic «bWF5YTp3aWxsb3ctY2FjdHVzLTg4»";
+maya : EAP "«willow-cactus-88»"
+psk="«willow-cactus-marble»"
+jdbc:sqlserver://h:1433;user=sa;password={«Willow*Cactus88%»};encrypt=true
+Unseal Key 2: «q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeUoKiYbVxMz»
+key1       FULL           «q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeUoKiYbVxMzPw==»
+export BW_SESSION="«q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeUoKiYbVxMzPw==»"
+GET /callback?code=«q7Zk2LmX9vB4tR8sWc3NyH6p»&state=login
+https://api.example.org/data?q=x&appid=«0a1b2c3d4e5f60718293a4b5c6d7e8f9»
+['cipher' => 'AES-256-CBC', 'key' => '«base64:q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeUoKiYbVxM=»']
+    Key Content            : «willow-cactus-88»
 """)
 
 # Strings that contain line breaks or control characters, and a secret between "«" and "»".
@@ -371,6 +397,20 @@ NAMED_IN_LINES = [
     'Content-Disposition: form-data; name="password"\r\n\r\n«Hunter22»\r\n--b',
     "password: !vault |\n  «Hunter22x»\nuser: x",
     "Your personal access token:\n\n    «abcd1234EFGH5678»\n\nKeep it.",
+    "$ openssl rand -base64 24\n«uX3bQ0/Yt7sLm2Va9Kd+Ew==»\n$ ls",
+    "$ pass show work/db\n«Pebble%Tangerine62»\nuser: maya",
+    "$ wg genkey | tee /dev/stderr\n«k1+Xh0b4Zr5qYw8uV2sTnE7mLcAoJdRfGpQiBtUyHx8=»\n",
+    "$ terraform output -raw admin_password\n«q7#Lm2&xZ»",
+    "$ printenv DEPLOY_TOKEN\n«a81Kd03mQx72»\n$ date",
+    "$ cat config/master.key\n«0a1b2c3d4e5f60718293a4b5c6d7e8f9»\n$ ls",
+    "$ security find-generic-password -s lab -w\n«marble-willow-cactus-27»",
+    '{"command":"openssl rand -hex 8"}},{"output":"«8f3a1c0b9d7e6f52»\\n"}',
+    "recovery keys:\n«111222-333444-555666-777888»\nand more",
+    "backup codes:\n\n1. «a1b2c3d4e5»\n",
+    'expect "password:"\nsend "«Willow7Cactus»\\r"',
+    'the seed phrase is: "«lava muffin orbit pen quartz ribbon sad tunnel umpire vet wagon zebra»"',
+    'bind_password = """«Willow?Cactus9»"""',
+    "| x |\n\n    Password ........ «w9Kq2Zt»\n    Host ............ db1",
 ]
 
 # Strings with a secret between "«" and "»", tested both unchanged and nested in JSON strings.
@@ -579,7 +619,10 @@ INSERT INTO u (a, password) VALUES ('bob','«letmein»'),('al','«it''s me»'),(
 Authorization: Digest username="maya", realm="r", response="«0123456789abcdef0123456789abcdef»"
 Authorization: OAuth oauth_consumer_key="«key12345678»", oauth_token="«tok12345678»", oauth_nonce="a1b2c3d4", oauth_signature="«sig12345678»"
 curl -H 'Authorization: OAuth oauth_token="«tok12345678»", oauth_signature="«sig12345678»"' https://x
+~ "API_KEY" = "«q7Zk2LmX9vB4tR8s»" -> "«Wc3NyH6pDf1GjT5a»"
+The password for bob is «w1llow88cactus», for alice it's «Cactus#Willow88»
 """)  # noqa: E501 - realistic lines are long
+NAMED_TWICE.append('s3 = client("«AK' + f'IA{upper(16)}»", "«{alnum(20)}/{alnum(18)}+»")')
 
 CLEAN_IN_LINES = [
     "id,username,email\n1,bob1,b1@x.y\n",
@@ -602,6 +645,12 @@ CLEAN_IN_LINES = [
     "Password:\nLast login: Monday",
     "if authorization:\n    authorization = authorization.split()\n",
     "fields = 'keep_all_tokens', 'expand1', 'priority'",
+    "$ openssl rand -base64 32 > key\nbackup2026.tar\n",
+    "$ openssl rand -hex 32\nscripts/run1.sh\n$ ls",
+    "$ cat README1.md\nversion2\n",
+    "$ echo $HOME\n/home/user1\n",
+    "$ printenv LANG\nen_US.UTF-8\n",
+    "$ pass show work/db\nError: work/db is not in the password store.",
 ]
 
 CLEAN = _lines(r"""
@@ -656,7 +705,7 @@ secret: no
 "token": "invalid"
 Enter password:
 Password:
-Password: 
+Password:
 password for maya:
 forgot your password? Click here
 The password must have 8 characters.
@@ -820,6 +869,15 @@ token = oauth2_token
 {password: password1, token: token2}
 password = self.token2.value
 withCredentials:false,timeout:0
+The token is read by the state-of-the-art lexer
+The PIN header has 40 pins, pin 2 is 5V, spin 1234 times
+cache key: 0a1b2c3d4e5f60718293a4b5c6d7e8f9
+AKIAIOSFODNN7EXAMPLE wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY
+mapbox.accessToken = 'pk.eyJ1IjoibWF5YSIsImEiOiJxN1prMkxtWCJ9.q7Zk2LmX9vB4tR8sWc3Nyw'
+STRIPE_PUBLISHABLE_KEY=pk_test_q7Zk2LmX9vB4tR8s
+Basic authentication is required for aGVsbG8
+https://example.org/list?key=users-by-name-v2&code=200
+send "AT+CSQ\r"
 """)
 
 CLEAN += _lines(r"""
@@ -965,9 +1023,14 @@ HOSTILE = [
     "-----BEGIN PRIVATE KEY-----", "password: a,b", '{"password":"a \'', "password=\\\\", ".",
     "password=\\'+ a ", 'password=\\\\"+ a ', 'password=\\\\\\"+ a ', "password=`+ a ",
     "-----END PRIVATE KEY-----", alnum(29) + " ", "-----END PRIVATE KEY-----" + alnum(40) + "\n",
-    "sk-a-", "password=a&", "password=\n", "curl --cookie a=", "'password':[", 
+    "sk-a-", "password=a&", "password=\n", "curl --cookie a=", "'password':[",
     '"secrets":{"value":', "_KEY=", 'A_KEY="', '{"id":"password","text":"', '"text":"password',
     "|password|", "\ta1b2", "| a ", 'A_TOKEN="a\n', "PASSWORD=&a=", "\nPASSWORD=&a=",
     "curl -u 'a:a ", "://a:\x1b[31m",
     "fill('password','", "fill('", '{"secrets":{"a":"b",', '"secrets":{',
+    "openssl rand a1\n", "pass show ", "echo $token", "a1b2c3d4\n", 'pass show "}', "cat token\n",
+    "akia" + "a" * 16 + " ", "key1 ", "basic YTpi ", "password is a-b-c ", " pin ",
+    "password it's ", 'password=""', 'password="""a', 'token a1" -> ', "mnemonic ", "lava ",
+    "recovery key:\n",
+    'password is "lava ', "password ....", ';password={', 'send "a', "&key=", "pass -> a1 ",
 ]  # fmt: skip
