@@ -18,7 +18,6 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import F, Q
 from django.db.models.functions import Mod
 
-import masking
 from tasks.index import checks, error_shapes, texts
 from tasks.index.models import (
     MAX_TEXT,
@@ -36,8 +35,18 @@ from tasks.index.models import (
     IndexState,
     RemovedTask,
 )
-from tasks.index.texts import CALLS, CALLS_PER_STEP, PLACE_OF, STEP, Items, Step, StoredTexts
+from tasks.index.texts import (
+    CALLS,
+    CALLS_PER_STEP,
+    PLACE_OF,
+    STEP,
+    Items,
+    ReadableItem,
+    Step,
+    StoredTexts,
+)
 from tasks.models import TaskStatus
+from tasks.transcript import actions
 
 TASKS_PER_READ, TASKS_PER_PURGE = 25, 100
 MIN_SECONDS = 0.05  # spent on calls after each reading of tasks, so that there is progress
@@ -271,31 +280,24 @@ class _Batch:
         """Add a checkpoint's calls. Those beyond the limit share the last place."""
         place = first + CALLS + items.step.id * CALLS_PER_STEP
         calls = list(map(texts.readable_item, items.calls))
-        rendered = ["\n".join(call) for call in calls] or [items.unreadable]
+        rendered = [f"{call.call}\n{call.output}" for call in calls] or [items.unreadable]
         last = CALLS_PER_STEP - 1
         rendered[last:] = ["\n".join(rendered[last:])] if len(rendered) > last else []
         for number, body in enumerate(rendered):
-            call = items.calls[number] if items.calls else None
-            arguments, output = calls[number] if calls else ("", "")
-            self._calls.append(
-                IndexedCall(
-                    pk=place + number,
-                    checkpoint=items.step.id,
-                    step_index=items.step.step_index,
-                    attempt=items.step.attempt,
-                    tool=masking.mask(call.tool_name)[:MAX_TEXT] if call else "",
-                    success=call.success if call else None,
-                    created_at=items.created_at,
-                    size=len(body),
-                    arguments=error_shapes.shape_id(arguments),
-                    outcome=error_shapes.shape_id(f"{call and call.success} {output}"),
-                )
+            indexed = IndexedCall(
+                pk=place + number,
+                checkpoint=items.step.id,
+                step_index=items.step.step_index,
+                attempt=items.step.attempt,
+                created_at=items.created_at,
+                size=len(body),
             )
-            if call and not call.success:
-                tool = self._calls[-1].tool
-                self._add_failure(
-                    place + number, f"{tool}: no output", output, items.created_at, tool
-                )
+            if calls:
+                _describe(indexed, calls[number], items.calls[number].success)
+            self._calls.append(indexed)
+            if indexed.success is False:
+                tool, output = indexed.tool, calls[number].output
+                self._add_failure(indexed.pk, f"{tool}: no output", output, items.created_at, tool)
             if body:
                 self._add_text(place + number, STEP, items.step.id, b"", body)
 
@@ -341,6 +343,14 @@ class _Batch:
             for task, stored in self._finished:
                 _finish(cursor, task, stored)
         self._clear()
+
+
+def _describe(indexed: IndexedCall, call: ReadableItem, success: bool) -> None:
+    indexed.tool, indexed.success = call.tool[:MAX_TEXT], success
+    indexed.kind = actions.kind_of(call.tool, call.arguments)
+    indexed.target = actions.target_of(call.tool, call.arguments)
+    indexed.arguments = error_shapes.shape_id(call.call)
+    indexed.outcome = error_shapes.shape_id(f"{success} {call.output}")
 
 
 @contextmanager

@@ -180,12 +180,17 @@ class IndexedCall(models.Model):
     size = models.BigIntegerField()  # characters of arguments and output
     arguments = models.BigIntegerField(default=0)  # digests, by which calls are compared
     outcome = models.BigIntegerField(default=0)
+    kind = models.TextField(default="")  # of action, and what it acts on
+    target = models.TextField(default="")
 
     objects = IndexedCallQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()
-        indexes = (models.Index("tool", "success", name="index_tool"),)
+        indexes = (
+            models.Index("tool", "success", name="index_tool"),
+            models.Index("kind", "created_at", "tool", name="index_action"),
+        )
 
     def __str__(self) -> str:
         return self.tool

@@ -232,12 +232,23 @@ def readable_call(tool: str, arguments: Any) -> str:
     return "\n".join([tool, *lines])
 
 
-def readable_item(item: ExecutionCheckpointItem) -> tuple[str, str]:
-    """Return a tool call and its output."""
+class ReadableItem(NamedTuple):
+    """A tool call without its secrets."""
+
+    tool: str
+    arguments: Any
+    output: str
+
+    @property
+    def call(self) -> str:
+        return readable_call(self.tool, self.arguments)
+
+
+def readable_item(item: ExecutionCheckpointItem) -> ReadableItem:
     call = msgspec.json.encode({"arguments": item.arguments}).decode()
     arguments = msgspec.json.decode(masking.mask(call)).get("arguments")
     output = masking.mask(collapse_data_urls(item.output))
-    return readable_call(masking.mask(item.tool_name), arguments), output
+    return ReadableItem(masking.mask(item.tool_name), arguments, output)
 
 
 def _value(value: Any) -> str:

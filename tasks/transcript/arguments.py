@@ -86,8 +86,12 @@ class Arguments:
         return request_masking.shorten(self.path, 400)
 
     @property
+    def is_edit(self) -> bool:
+        return "old" in self._keys
+
+    @property
     def diff(self) -> list[Line] | None:
-        if "old" not in self._keys:
+        if not self.is_edit:
             return None
         old, new = (
             request_masking.truncate(self._text(role), DISPLAY_LENGTH) for role in ("old", "new")
