@@ -1,6 +1,7 @@
 from django.urls import path
 
 from tasks.views import (
+    actions,
     archived,
     clear,
     cleared,
@@ -16,6 +17,8 @@ from tasks.views import (
 urlpatterns = [
     path("", threads.threads, name="threads"),
     path("overview/", overview.overview, name="overview"),
+    path("overview/", insights.overview, name="overview"),
+    path("actions/", actions.actions, name="actions"),
     path("errors/", insights.errors, name="errors"),
     path("thread/", thread.thread, name="thread"),
     path("thread/live/", thread.live, name="thread-live"),

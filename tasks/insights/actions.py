@@ -70,9 +70,10 @@ class Selected:
 
     def by_tool(self) -> list[dict[str, Any]]:
         """Return how often each tool was called in the thread, failed, and how long it took."""
-        rows = Selected(self.thread_id)._calls.values("tool").order_by("-n", "tool")
-        figures = rows.annotate(n=Count("pk"), seconds=Sum("seconds"))
-        return list(figures.annotate(failed=Count("pk", filter=Q(success=False))))
+        rows = Selected(self.thread_id)._calls.values("tool").order_by()
+        failed = Count("pk", filter=Q(success=False))
+        figures = rows.annotate(n=Count("pk"), seconds=Sum("seconds"), failed=failed)
+        return list(figures.order_by("-n", "tool"))
 
     def by_kind(self) -> dict[str, int]:
         """Return how many of the thread's calls are of each kind."""

@@ -9,9 +9,9 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from tasks.addresses import id_from_query, thread_url
+from tasks.addresses import parse_number, thread_url
 from tasks.index import following
-from tasks.index.models import IndexedCall
+from tasks.index.models import IndexedCall, IndexedTask
 from tasks.insights.actions import Action, Cursor, Selected
 from tasks.transcript.actions import KINDS
 from tasks.views.common import can_view
@@ -50,10 +50,10 @@ def _parse(request: HttpRequest) -> tuple[Selected, Cursor | None]:
     kind, place = query.get("kind", ""), query.get("place", "")
     if kind not in ("", *KINDS):
         raise BadRequest(f"Invalid “kind” in the URL: it must be one of {', '.join(KINDS)}.")
-    if place and not (place.isascii() and place.isdecimal() and len(place) <= 18):
+    if place and parse_number(place) is None:
         raise BadRequest("Invalid “place” in the URL: it must be a whole number.")
-    thread_id = id_from_query(query) if "id" in query else ""
-    selected = Selected(thread_id, kind, query.get("tool", ""), query.get("failed") == "1")
+    failed = query.get("failed") == "1"
+    selected = Selected(query.get("id", ""), kind, query.get("tool", ""), failed)
     return selected, (query.get("time", ""), int(place)) if place else None
 
 
@@ -95,12 +95,12 @@ def _tools(selected: Selected) -> list[str]:
 
 def _links(action: Action, selected: Selected) -> dict[str, str]:
     step = f"{reverse('step')}?{urlencode({'checkpoint': action.call.checkpoint})}"
-    return {"step": step} if selected.thread_id else {
-        "step": step,
-        "thread": thread_url("thread", action.task.thread_id or ""),
-    }
+    if selected.thread_id:
+        return {"step": step}
+    return {"step": step, "thread": thread_url("thread", action.task.thread_id)}
 
 
 def _unread(selected: Selected) -> int:
-    rows = following.unread()
+    """Return how many of the threads have calls that are not in the index yet."""
+    rows = IndexedTask.objects.latest().filter(has_texts=False)
     return (rows.filter(thread_id=selected.thread_id) if selected.thread_id else rows).count()

@@ -64,6 +64,7 @@ THREAD = f"?id={ID}"
 LADDER = {
     "threads": Rule("viewer"),
     "overview": Rule("viewer"),
+    "actions": Rule("viewer"),
     "errors": Rule("viewer"),
     "thread": Rule("viewer", query=THREAD),
     "thread-live": Rule("viewer", query=THREAD),
