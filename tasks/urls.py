@@ -17,7 +17,6 @@ from tasks.views import (
 urlpatterns = [
     path("", threads.threads, name="threads"),
     path("overview/", overview.overview, name="overview"),
-    path("overview/", insights.overview, name="overview"),
     path("actions/", actions.actions, name="actions"),
     path("errors/", insights.errors, name="errors"),
     path("thread/", thread.thread, name="thread"),

@@ -64,6 +64,7 @@ def test_every_page_is_accessible(page: webdriver.Chrome, site: Site):
     shape = page.find_element(By.PARTIAL_LINK_TEXT, "cannot open").get_attribute("href")
     pages = ["/overview/", "/overview/?channel=none", "/overview/?period=24h&q=disk"]
     pages += ["/errors/", "/errors/?order=last", "/errors/?channel=none", "/errors/?error=1"]
+    pages += ["/actions/", "/actions/?id=t0&kind=command", "/actions/?kind=message"]
     for width, dark in LOOKS:
         look(page, width=width, dark=dark)
         for url in [*(f"{site.origin}{path}" for path in pages), str(shape)]:

@@ -13,7 +13,7 @@ from tests.support.factories import checkpoint, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
-CALLS = (
+CALLS: tuple[tuple[str, dict[str, str], bool], ...] = (
     ("shell", {"command": "make"}, True),
     ("shell", {"command": "make test"}, False),
     ("file_write", {"path": "a.py", "content": "x"}, True),
