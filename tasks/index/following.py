@@ -203,13 +203,13 @@ def _catch_up(seconds: float) -> IndexState:
     global _seen
     with _following:
         _reopen_if_replaced()
-        deadline, seen = time.monotonic() + seconds, _file_state()
-        state = _state()
+        seen, state = _file_state(), _state()
         if seen is None or (seen, state.is_complete) != (_seen, True):
             with transaction.atomic(_alias()):
                 state = _state()
                 _look(state)
             _seen = seen
+        deadline = time.monotonic() + seconds  # after the look, so that there is progress
         while not state.is_complete and time.monotonic() < deadline:
             with transaction.atomic(_alias()):
                 state = _state()  # another process may have been at work

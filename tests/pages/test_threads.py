@@ -256,7 +256,7 @@ def test_empty_result_offers_to_remove_each_filter(viewer: Client):
     response = viewer.get("/?channel=slack&q=what&status=failed")
 
     assert "Remove a filter:" in response.content.decode()
-    assert [tuple(chip.values()) for chip in response.context["active_filters"]] == [
+    assert [tuple(chip.values())[:3] for chip in response.context["active_filters"]] == [
         ("", "failed", "/?channel=slack&q=what"),
         ("", "“what”", "/?status=failed&channel=slack"),
         ("channel", "slack", "/?status=failed&q=what"),
