@@ -1,5 +1,6 @@
 """The view of the thread list."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -311,6 +312,7 @@ def _cursor_url(
 
 def _form_context(filters: Filters) -> dict[str, Any]:
     return {
+        "without_menu": _active_filters(filters, ("tool", "error", "returned")),
         "periods": PERIODS,
         "scopes": SEARCH_SCOPES,
         "orders": SORTS,
@@ -327,14 +329,10 @@ def _form_context(filters: Filters) -> dict[str, Any]:
     }
 
 
-def _active_filters(filters: Filters) -> list[dict[str, Any]]:
-    """Return the active filters, each with the URL that removes it from the list."""
+def _active_filters(filters: Filters, names: Collection[str] = ()) -> list[dict[str, str]]:
+    """Return the active filters, or those of some names, with URLs that remove them."""
     return [
-        {
-            "label": label,
-            "text": text,
-            "url": threads_url(filters.query_string(**{name: ""})),
-            "has_no_menu": name in ("tool", "error", "returned"),
-        }
+        {"label": label, "text": text, "url": threads_url(filters.query_string(**{name: ""}))}
         for name, (label, text) in filters.labels().items()
+        if name in names or not names
     ]
