@@ -21,6 +21,7 @@ _ARGUMENTS = r"""
 -p(?=\S)                         mysql, mariadb, 7z
 -p[ ]?                           sshpass
 -p[ ]+                           docker login, podman login, az login, oc login, mongo, hydra, twine
+-p[ ]+                           useradd, usermod
 -p[ ]+                           medusa, evil-winrm, crackmapexec, nxc, netexec, rdesktop, cqlsh
 -p[ ]+                           az sql, ncftpput, unlock-keychain, certutil
 -P[ ]?                           zip, mosquitto, sqlcmd, bcp, ipmitool, ssh-keygen

@@ -58,6 +58,11 @@ _AWS_PAIR = (
     r"(?<![\w+/=-])(?P<bare>[a-z0-9+/]{40})(?![\w+/=-])"
 )
 _NUMBERED_KEY = r"(?:[\s\"',:|\\]|permissions|full|value){1,60}+(?P<bare>[a-z0-9+/]{40,512}+={0,2})"
+_LINES = r"(?:\r?\n|\\{1,15}n)(?P<bare>(?:[a-z0-9+/=]{8,80}+(?:\r?\n|\\{1,15}n)){1,80}+)"
+_DEFAULT = (
+    r"\\{0,15}\"(?P<name>[\w-]{2,64}+)\\{0,15}\"[ ]\{[^{}]{0,400}?"
+    rf"default[ ]{{0,20}}=[ ]{{0,4}}{_IN_QUOTES}"
+)
 _QUERY = r"(?P<bare>[\w.~/+-]{16,1024}+={0,2})"
 _PARAMETERS = (
     "?key=",
@@ -92,6 +97,11 @@ _CONTEXTS = tuple(
         ("response=", _DIGEST, _ANY),
         (_DSN_MARKER, _DSN, _ANY),
         ("secret_id", _SECRET_ID, _ANY),
+        ('variable "', "variable " + _DEFAULT, _ANY),
+        ('variable \\"', "variable " + _DEFAULT, _ANY),
+        ("private-lines:", r"private-lines:[ ]\d{1,3}" + _LINES, _ANY),
+        ("begin openvpn static key", r"begin openvpn static key v\d-----" + _LINES, _ANY),
+        ("password is generated for ", rf"password is generated for \S{{1,100}}: {_BARE}", _ANY),
         ("akia", _AWS_PAIR, _RANDOM),
         ("asia", _AWS_PAIR, _RANDOM),
         ("key1", "key1" + _NUMBERED_KEY, _RANDOM),
@@ -128,8 +138,28 @@ for _marker, _pattern, _look in _CONTEXTS:
 literals(*_BY_MARKER)
 
 
+_KEY_TYPES = literals('"kty', "'kty")
+_OBJECT_END = re.compile(r"[{}]")
+_KEY_PART = re.compile(
+    r"[\"'](?:k|d|p|q|dp|dq|qi)\\{0,15}[\"']:[ ]?\\{0,15}[\"'](?P<bare>[\w-]{16,1024}+)"
+)
+
+
+def _find_in_web_keys(text: str, lower: Lowercase) -> Iterator[Span]:
+    """Yield the private parts of JSON Web Keys."""
+    done = 0
+    for start in lower.starts(*_KEY_TYPES):
+        if start >= done:
+            since = max(done, start - 2000, lower.rfind("{", max(0, start - 2000), start))
+            ending = _OBJECT_END.search(text, start, start + 6000)
+            done = ending.start() if ending else min(len(text), start + 6000)
+            for match in _KEY_PART.finditer(text, since, done):
+                yield Span(*match.span("bare"))
+
+
 def find_in_contexts(text: str, lower: Lowercase) -> Iterator[Span]:
     """Yield secrets that can be recognized from the text around them."""
+    yield from _find_in_web_keys(text, lower)
     for marker in lower.found.keys() & _BY_MARKER.keys():
         starts = lower.starts(marker)
         if marker == _DSN_MARKER:
@@ -138,6 +168,9 @@ def find_in_contexts(text: str, lower: Lowercase) -> Iterator[Span]:
             for match in find_matches(pattern, lower, starts):
                 start, end = match.span("quoted" if match.groupdict().get("quoted") else "bare")
                 value = text[start:end]
+                name = match.groupdict().get("name")
+                if name and not is_secret_name(name):
+                    continue
                 if (
                     is_placeholder(value)
                     or (look != _RANDOM and is_secret_name(value))

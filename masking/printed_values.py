@@ -20,7 +20,7 @@ _PRINTERS = literals(
     "vault print token", "get-secret-value", "get-parameter", "versions access",
     "keyvault secret show", "get-access-token", "sas ", "generate-sas", "create token ",
     "token create", "rails secret", "rake secret", "gen.secret", "generate --show",
-    "secrets get ", "chamber read", "initial-password", "mkpasswd", "rclone reveal",
+    "secrets get ", "chamber read", "initial-password", "mkpasswd", "join-token ", "rclone reveal",
 )  # fmt: skip
 # Commands whose output is a secret if a word of the command has a secret name.
 _READERS = literals(
@@ -43,8 +43,8 @@ _OUTPUT = re.compile(
 _NEXT_LINE = re.compile(rf"[ ]{{0,8}}(?:{_LINE_END.pattern})")
 _FAR = 400  # characters between a command and its output in JSON
 WORD_LINE = re.compile(
-    r"[ ]{0,8}+(?:[0-9]{1,2}[.)][ ]+|[-*•][ ])?+(?P<word>[^\s\"'`<>|\\]{6,1024}+)"
-    r"(?=[ ]{0,8}+(?:[\r\n\"]|\\|\Z))"
+    r"[ ]{0,8}+(?:[0-9]{1,2}[.)][ ]+|[-*•][ ])?+\\{0,15}[\"']?+(?P<word>[^\s\"'`<>|\\]{6,1024}+)"
+    r"(?=[ ]{0,8}+(?:[\r\n\"']|\\|\Z))"
 )
 _GROUPS = re.compile(r"[0-9]{4,8}(?:-[0-9]{4,8}){1,9}")
 PHRASE = re.compile(

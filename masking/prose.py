@@ -18,39 +18,16 @@ from masking.values import (
     strip_end,
 )
 
+_PASSWORDS = (
+    "password", "passwort", "kennwort", "passphrase", "passcode", " pass is ", " pass was ",
+    " pass are ",
+)  # fmt: skip
 _NOUNS = literals(
-    "password",
-    "passwort",
-    "passwd",
-    "passphrase",
-    "passcode",
-    "token",
-    "secret",
-    "credential",
-    "api key",
-    "api-key",
-    "access key",
-    "private key",
-    "encryption key",
-    "license key",
-    "master key",
-    "admin key",
-    "service key",
-    "write key",
-    "use key",
-    "account key",
-    "server key",
-    "recovery code",
-    "contrase",
-    "mot de passe",
-    "пароль",
-    "密码",
-    " pass ",
-    "totp",
-    "2fa seed",
-    "otp seed",
-)
-_PASSWORDS = ("password", "passwort", "passphrase", "passcode", " pass ")
+    *_PASSWORDS, "passwd", "token", "secret", "credential", "creds", "api key", "api-key",
+    "access key", "private key", "encryption key", "license key", "master key", "admin key",
+    "service key", "write key", "use key", "account key", "server key", "recovery code", "totp",
+    "2fa seed", "otp seed", "contrase", "mot de passe", "пароль", "密码",
+)  # fmt: skip
 _LISTS = literals("recovery code", "recovery key", "backup code", "scratch code")
 _NUMBERS = literals(" pin", "-pin", "\npin", "verification code", "security code", "one-time code")
 _PHRASES = literals(
@@ -67,13 +44,14 @@ _END = re.compile(
 )
 _WORD = re.compile(r"(?P<open>[\"'`(«“]?)(?P<word>[^\s\"'`<>|\\«»“”\uff1a]{4,512}+)")
 _LINK = re.compile(
-    r"[\s,:*\uff1a]*+(?:(?:is|was|to|as|be|now|set|changed|reset|has|been|est|es|ist|lautet)[\s:]++){0,4}"
+    r"[\s,:*\uff1a]*+(?:(?:is|was|to|as|be|now|both|set|changed|reset|has|been|est|es|ist|lautet)[\s:]++){0,4}"
 )
 # What may come before another password in the same text, or one that is far from its noun.
 _ALSO = re.compile(
     r"(?:\b(?:is|was|are|it['\u2019]s|to|or|both|now|maybe|with|use|used)|[:=]|\b(?:and|but)[ ]now)"
     r"(?:[ ](?:now|both|maybe|still|just|simply))?[ ]\Z"
 )
+_IS = re.compile(r"\b(?:is|was)[ ]\Z")
 _QUOTED_PHRASE = re.compile(
     r"(?:is|was|to|:|with|use)[ ](?P<open>\\{0,15}[\"'`“])"
     r"(?P<word>[a-z]{3,12}(?:[ ][a-z]{3,12}){3,11})(?:(?P=open)|”)"
@@ -156,7 +134,7 @@ def _after(text: str, lower: str, start: int, most: int, is_password: bool) -> I
         return
     ending = _END.search(text, noun.end(), most)
     end = ending.start() if ending else most
-    if lower.endswith("credential", 0, start):
+    if lower.endswith(("credential", "creds"), 0, start):
         pair = _PAIR.search(text, noun.end(), end)
         if pair and _is_secret(strip_end(pair["word"]), is_near=True):
             yield Span(pair.start("word"), pair.start("word") + len(strip_end(pair["word"])))
@@ -165,7 +143,8 @@ def _after(text: str, lower: str, start: int, most: int, is_password: bool) -> I
         word = strip_end(match["word"])
         is_first = bool(_LINK.fullmatch(text, noun.end(), match.start()))
         is_near = is_first or bool(match["open"]) or _is_named_again(text, match.start())
-        if _is_secret(word, is_near, is_password, is_first):
+        is_sure = is_first or bool(_IS.search(text[max(0, match.start() - 5) : match.start()]))
+        if _is_secret(word, is_near, is_password, is_sure):
             yield Span(match.start("word"), match.start("word") + len(word))
 
 
@@ -174,13 +153,13 @@ def _is_named_again(text: str, start: int) -> bool:
     return bool(_ALSO.search(text[max(0, start - 20) : start]))
 
 
-def _is_secret(word: str, is_near: bool, is_password: bool = False, is_first: bool = False) -> bool:
+def _is_secret(word: str, is_near: bool, is_password: bool = False, is_sure: bool = False) -> bool:
     """Return whether a word is a secret; near the noun or in quotes, it may look less random."""
     if is_near and is_password and PHRASE.fullmatch(word):
         return has_digit_and_letter(word) or word.count("-") > 2
     if len(word) < 6 or not has_digit_and_letter(word) or MASK in word or is_placeholder(word):
         return False
-    if is_first and _HEX.fullmatch(word):
+    if is_sure and _HEX.fullmatch(word):
         return True
     if _PLAIN.fullmatch(word) or is_code(word) or is_secret_name(word):
         return False

@@ -33,6 +33,7 @@ authress      word=  5:30.4:6.acc-10:32.30:120 sc_ ext_ scauth_ authress_
 aws           any    16             AKIA ASIA ABIA ACCA
 aws           base64 60+            ABSK bedrock-api-key-
 azure         base64 20+            AccountKey= SharedAccessKey= accountkey=
+bitcoin       alnum  107:112        xprv9
 brave         word   24:40          BSA
 braintree     lower  16$32          access_token$production$ access_token$sandbox$
 buildkite     hex    40             bkua_
@@ -60,6 +61,7 @@ digitalocean  hex    64             dop_v1_ doo_v1_ dor_v1_
 discord       word   17:20/50:90    discord.com/api/webhooks/ discordapp.com/api/webhooks/
 docker        word   20+            dckr_pat_ dckr_oat_
 doppler       dotted 40:80          dp.pt. dp.st. dp.ct. dp.sa. dp.scim. dp.audit.
+docker        word   40+            SWMTKN-1-
 dropbox       dotted 120+           sl.
 duffel        word=  43             duffel_live_ duffel_test_
 dynatrace     upper  24.64          dt0c01. dt0s01. dt0s02.

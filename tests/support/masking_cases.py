@@ -374,6 +374,12 @@ GET /callback?code=«q7Zk2LmX9vB4tR8sWc3NyH6p»&state=login
 https://api.example.org/data?q=x&appid=«0a1b2c3d4e5f60718293a4b5c6d7e8f9»
 ['cipher' => 'AES-256-CBC', 'key' => '«base64:q7Zk2LmX9vB4tR8sWc3NyH6pDf1GjT5aQeUoKiYbVxM=»']
     Key Content            : «willow-cactus-88»
+useradd -m -p «Willow88cactus» maya
+creds: maya:«Willow88!cactus»
+Das Kennwort für den Server ist «Willow88!cactus».
+The api key for Datadog is «0a1b2c3d4e5f60718293a4b5c6d7e8f9», ok
+A temporary password is generated for root@localhost: «wQ8(k,Lm0Xw7»
+{"kty":"oct","kid":"a","k":"«q7Zk2LmX9vB4tR8sWc3NyH6p»"}
 """)
 
 # Strings that contain line breaks or control characters, and a secret between "«" and "»".
@@ -411,6 +417,8 @@ NAMED_IN_LINES = [
     'the seed phrase is: "«lava muffin orbit pen quartz ribbon sad tunnel umpire vet wagon zebra»"',
     'bind_password = """«Willow?Cactus9»"""',
     "| x |\n\n    Password ........ «w9Kq2Zt»\n    Host ............ db1",
+    'variable "db_password" {\n  type    = string\n  default = "«Willow88cactus»"\n}',
+    ">>> secrets.token_hex(8)\n'«8f3a1c0b9d7e6f52»'\n>>> 1",
 ]
 
 # Strings with a secret between "«" and "»", tested both unchanged and nested in JSON strings.
@@ -705,7 +713,7 @@ secret: no
 "token": "invalid"
 Enter password:
 Password:
-Password:
+Password: 
 password for maya:
 forgot your password? Click here
 The password must have 8 characters.
@@ -878,6 +886,8 @@ STRIPE_PUBLISHABLE_KEY=pk_test_q7Zk2LmX9vB4tR8s
 Basic authentication is required for aGVsbG8
 https://example.org/list?key=users-by-name-v2&code=200
 send "AT+CSQ\r"
+variable "region" { default = "eu-central-1" }
+{"kty":"EC","crv":"P-256","x":"q7Zk2LmX9vB4tR8sWc3NyH6p","y":"q7Zk2LmX9vB4tR8sWc3NyH6p"}
 """)
 
 CLEAN += _lines(r"""
@@ -1029,6 +1039,7 @@ HOSTILE = [
     "curl -u 'a:a ", "://a:\x1b[31m",
     "fill('password','", "fill('", '{"secrets":{"a":"b",', '"secrets":{',
     "openssl rand a1\n", "pass show ", "echo $token", "a1b2c3d4\n", 'pass show "}', "cat token\n",
+    "'kty", "variable \"pass\" { default ", "private-lines: 1\n", "a1b2c3d4e5f6\n",
     "akia" + "a" * 16 + " ", "key1 ", "basic YTpi ", "password is a-b-c ", " pin ",
     "password it's ", 'password=""', 'password="""a', 'token a1" -> ', "mnemonic ", "lava ",
     "recovery key:\n",
