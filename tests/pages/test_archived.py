@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 
 CALL = '<tool_call>{"name":"shell","arguments":{"command":"make"}}</tool_call>'
 RESULT = '[Tool results]\n<tool_result name="shell">\nit broke\n</tool_result>'
-SECRET = "AKIAIOSFODNN7EXAMPLE"
+SECRET = "AKIAIOSFODNN7EXAMPLF"
 
 
 def text(content: str) -> str:

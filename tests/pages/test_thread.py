@@ -292,7 +292,7 @@ def test_head_shows_failures_and_their_steps(viewer: Client):
 
 def test_failures_are_listed_with_the_first_lines_of_their_errors(viewer: Client):
     outputs = [*(f"\n  no such file: {n}\nmore" for n in range(9)), "\x1b[31mred\x1b[0m", "é" * 200]
-    outputs += ["key AKIAIOSFODNN7EXAMPLE", "x" * 980 + '"\\\n' * 20 + "x" * 900]
+    outputs += ["key AKIAIOSFODNN7EXAMPLF", "x" * 980 + '"\\\n' * 20 + "x" * 900]
     for number, output in enumerate(outputs, start=1):
         items = [item(), item(success=False, output=output), item(success=False, output="second")]
         service.record_checkpoint(update(step_index=number, items=items))
