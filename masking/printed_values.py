@@ -68,7 +68,10 @@ def find_printed_values(text: str, lower: Lowercase) -> Iterator[Span]:
         if start < done:
             continue
         ending = _COMMAND_END.search(text, start, start + _LONGEST)
-        if not ending or ending[0] in (">", "&&") or not _prints(lower, start, ending.start() + 1):
+        if not ending:
+            done = start + _LONGEST // 2  # a longer command is not examined at each of its words
+            continue
+        if ending[0] in (">", "&&") or not _prints(lower, start, ending.start() + 1):
             continue
         done = ending.end()
         if ending[0][-1] in ",}]":
