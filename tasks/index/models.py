@@ -189,7 +189,7 @@ class IndexedCall(models.Model):
         default_permissions = ()
         indexes = (
             models.Index("tool", "success", name="index_tool"),
-            models.Index("kind", "created_at", "tool", name="index_action"),
+            models.Index("kind", "created_at", "tool", "success", name="index_action"),
         )
 
     def __str__(self) -> str:

@@ -9,6 +9,8 @@ class Migration(migrations.Migration):
         migrations.AddField("indexedcall", "target", models.TextField(default="")),
         migrations.AddIndex(
             "indexedcall",
-            models.Index(*map(models.F, ("kind", "created_at", "tool")), name="index_action"),
+            models.Index(
+                *map(models.F, ("kind", "created_at", "tool", "success")), name="index_action"
+            ),
         ),
     ]
