@@ -32,6 +32,7 @@ authress      word=  5:30.4:6.acc_10:32.30:120 sc_ ext_ scauth_ authress_
 authress      word=  5:30.4:6.acc-10:32.30:120 sc_ ext_ scauth_ authress_
 aws           any    16             AKIA ASIA ABIA ACCA
 aws           base64 60+            ABSK bedrock-api-key-
+axiom         hex    8-4-4-4-12     xaat- xapt-
 azure         base64 20+            AccountKey= SharedAccessKey= accountkey=
 bitcoin       alnum  107:112        xprv9
 brave         word   24:40          BSA
@@ -71,7 +72,7 @@ elastic       word=  60:200         essu_
 elevenlabs    hex    48             sk_
 endor         word   16             endr+
 exoscale      alnum  24:30          EXO
-facebook      alnum  80+            EAAM EAAC EAAG EAAB EAAD EAAE EAAI EAAJ EAAK EAAL EAAO
+facebook      alnum  80+            EAA
 figma         word   38:60          figd_
 firecrawl     hex    32             fc-
 fireworks     alnum  20:40          fw_
@@ -97,8 +98,10 @@ grafana       alnum  32_8           glsa_
 groq          alnum  30:80          gsk_
 harness       word   22.24.20       pat. sat.
 heroku        word   36:64          HRKU-
+honeycomb     lower  50:60          hcaik_01 hcbik_01 hcxik_01
 hubspot       hex    8-4-4-4-12     pat-na1- pat-na2- pat-eu1- pat-ap1-
 huggingface   alnum  30:60          hf_ api_org_
+infura        hex    32             infura.io/v3/
 infracost     alnum  32             ico-
 intra42       hex    64             s-s4t2ud- s-s4t2af-
 jina          word   50:70          jina_
@@ -167,6 +170,7 @@ teams         path   60+            .webhook.office.com/webhookb2/
 telegram      word:  36:70          api.telegram.org/bot api.telegram.org/file/bot
 together      word   40:50          tgp_v1_
 twilio        hex    32             SK AC
+twitch        lower  30             oauth:
 typeform      dotted 40:80          tfp_
 upcloud       alnum  24:32          ucat_
 vault         word   20+            hvs. hvb. hvr.

@@ -149,6 +149,10 @@ TOKENS = [
             (alnum(6), "_", alnum(29), "_m", "mk"),
         )
     ),
+    "xaat-" + "-".join(hexa(n) for n in (8, 4, 4, 4, 12)),
+    "hcaik_" + "01" + alnum(56).lower(),
+    "EAA" + "y" + alnum(90),
+    "oauth:" + alnum(30).lower(),
 ]
 
 # Strings that contain a secret. The marks "«" and "»" around it are removed before use.
