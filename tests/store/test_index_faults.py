@@ -92,7 +92,7 @@ with ThreadPoolExecutor(1) as other:
 def test_command_says_that_the_disk_is_full(urls: dict[str, str]):
     code = """
 import os, resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, 700_000))
 os.execv(sys.executable, [sys.executable, "manage.py", "index"])"""
 
     result = run_python("-c", code, **urls)

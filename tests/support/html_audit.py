@@ -26,6 +26,7 @@ ATTRIBUTES = {
     *("autocapitalize", "required"),
     *("x", "y", "x1", "x2", "y1", "y2", "dx", "rx", "width", "height", "text-anchor", "xmlns"),
     *("viewbox", "fill", "d", "stroke", "stroke-width", "stroke-linecap", "stroke-linejoin"),
+    "preserveaspectratio",
     *(f"aria-{name}" for name in ("current", "describedby", "hidden", "label", "labelledby")),
     *("aria-sort", "aria-invalid"),
     *(f"data-{name}" for name in ("attempt", "copy", "elapsed", "ended", "failures")),
