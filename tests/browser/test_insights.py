@@ -6,7 +6,7 @@ from selenium.webdriver.common.by import By
 
 from tasks import service
 from tasks.service import TaskStatus
-from tests.browser.pages import LOOKS, every, follow, look, one, problems, texts, wait
+from tests.browser.pages import LOOKS, every, follow, look, one, problems, texts
 from tests.browser.site import Site
 from tests.support.factories import item, snapshot, update
 
@@ -26,8 +26,8 @@ def page(browser: webdriver.Chrome, site: Site) -> webdriver.Chrome:
                 snapshot(**names, status=status, last_error=f"disk {number} full")
             )
     browser.get(f"{site.origin}/overview/")
-    # all threads have been read
-    wait(browser).until(lambda b: b.refresh() or not every(b, ".notice.late"))
+    while every(browser, ".notice.late"):  # not all threads have been read yet
+        browser.refresh()
     return browser
 
 
