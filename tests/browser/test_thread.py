@@ -509,6 +509,7 @@ def test_print_includes_all_text(page: webdriver.Chrome, site: Site):
 
 def test_failed_bar_and_first_entry_fit_on_a_phone(page: webdriver.Chrome, site: Site):
     look(page, width=390)
+    page.get(f"{site.origin}/?check=any")  # so that all of the thread's panels are shown
     show(page, site, "id=long&show=checkpoints")
 
     [bar] = every(page, ".step-bar.failed")[:1]

@@ -13,9 +13,18 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from archive.models import ClearedThread, Clearing, Fate, Reveal, Source, Stage, digest
+from archive.models import (
+    ClearedThread,
+    Clearing,
+    Fate,
+    Reveal,
+    Source,
+    Stage,
+    ThreadArchive,
+    digest,
+)
 from tasks.models import TaskRecord
-from tasks.store import workspace
+from tasks.store import thread_rows, workspace
 from tasks.store.workspace import store_connection
 from tests.support import payloads
 from tests.support.factories import TABLES
@@ -283,3 +292,6 @@ def fill(host: str) -> None:
         fill_huge(store, [*map(aimed, payloads.HUGE)])
         fill_together(store, [[*map(aimed, kind)] for kind in payloads.KINDS.values()])
     fill_site(aimed(payloads.POLYGLOTS[1]), [aimed(text) for text in payloads.ALL[::6]])
+    data = thread_rows.pack(thread_rows.read(aimed(payloads.ALL[9])))
+    for thread in ClearedThread.objects.filter(fate=Fate.CLEARED):
+        ThreadArchive.objects.create(thread=thread, data=data)
