@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from heapq import merge
 from itertools import islice
 from operator import or_
@@ -30,10 +30,6 @@ class Action:
     def time(self) -> Any:
         return parse_stored(self.call.created_at)
 
-    @property
-    def is_multiline(self) -> bool:
-        return "\n" in self.call.target
-
 
 @dataclass(frozen=True)
 class Selected:
@@ -44,8 +40,8 @@ class Selected:
     tool: str = ""
     only_failed: bool = False
 
-    @property
-    def tasks(self) -> list[IndexedTask]:
+    @cached_property
+    def _tasks(self) -> list[IndexedTask]:
         return list(IndexedTask.objects.filter(thread_id=self.thread_id))
 
     def page(self, size: int, cursor: Cursor | None) -> tuple[list[Action], Cursor | None]:
@@ -85,7 +81,7 @@ class Selected:
     def _calls(self) -> Any:
         rows = IndexedCall.objects.exclude(tool="")
         if self.thread_id:
-            ranges = [Q(pk__gte=t.pk * PLACES, pk__lt=(t.pk + 1) * PLACES) for t in self.tasks]
+            ranges = [Q(pk__gte=t.pk * PLACES, pk__lt=(t.pk + 1) * PLACES) for t in self._tasks]
             rows = rows.filter(reduce(or_, ranges)) if ranges else rows.none()
             rows = rows.filter(kind=self.kind) if self.kind else rows
         rows = rows.filter(tool=self.tool) if self.tool else rows

@@ -21,15 +21,6 @@ LOOKED_FOR = {
 }
 
 
-@dataclass
-class Checks:
-    """The findings of a task, or why there are none."""
-
-    is_known: bool  # whether the index has read the task's calls
-    findings: list["ToldFinding"] = field(default_factory=list)
-    looked_for = LOOKED_FOR
-
-
 @dataclass(frozen=True)
 class ToldFinding:
     name: str
@@ -37,6 +28,15 @@ class ToldFinding:
     tool: str
     text: str  # follows the tool's name, if there is one
     checkpoint: int | None
+
+
+@dataclass
+class Checks:
+    """The findings of a task, or why there are none."""
+
+    is_known: bool  # whether the index has read the task's calls
+    findings: list[ToldFinding] = field(default_factory=list)
+    looked_for = LOOKED_FOR
 
 
 def of_task(record: TaskRecord) -> Checks:

@@ -27,21 +27,21 @@ def actions(request: HttpRequest) -> HttpResponse:
     selected, cursor = _parse(request)
     following.catch_up()
     following.catch_up_texts(following.BUILD_SECONDS)
-    rows, following_page = selected.page(ACTIONS_PER_PAGE, cursor)
+    rows, next_cursor = selected.page(ACTIONS_PER_PAGE, cursor)
     params = _params(selected)
+    figures = selected.by_tool() if selected.thread_id else []
     context: dict[str, Any] = {
         "selected": selected,
         "rows": [(action, _links(action, selected)) for action in rows],
         "kinds": _kinds(selected, params),
-        "tools": _tools(selected),
-        "next_url": following_page and _url(params | _cursor_params(following_page)),
-        "all_url": _url({}),
+        "figures": figures,
+        "tools": _tools(selected, [row["tool"] for row in figures]),
+        "next_url": next_cursor and _url(params | _cursor_params(next_cursor)),
         "unread": _unread(selected),
         "is_later_page": cursor is not None,
     }
     if selected.thread_id:
         context["thread_url"] = thread_url("thread", selected.thread_id)
-        context["figures"] = selected.by_tool()
     return render(request, "tasks/insights/actions.html", context)
 
 
@@ -84,11 +84,9 @@ def _kinds(selected: Selected, params: dict[str, str]) -> list[dict[str, Any]]:
     return links
 
 
-def _tools(selected: Selected) -> list[str]:
-    if selected.thread_id:
-        tools = [figures["tool"] for figures in selected.by_tool()]
-    else:
-        tools = IndexedCall.objects.tools()
+def _tools(selected: Selected, of_thread: list[str]) -> list[str]:
+    """Return the choices of the menu of tools."""
+    tools = of_thread if selected.thread_id else IndexedCall.objects.tools()
     short = [tool for tool in tools if 0 < len(tool) <= MAX_CHOICE_LENGTH][:MAX_CHOICES]
     return sorted({*short, selected.tool} - {""})
 
