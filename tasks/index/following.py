@@ -52,6 +52,8 @@ _MARK_LATEST = """
         SELECT key FROM task_index_indexedtask AS other
         WHERE other.thread_id = task.thread_id ORDER BY updated_at DESC, task_id DESC LIMIT 1))"""
 
+_ORIGIN = ("task_id", "created_at")  # a write changes neither
+
 T = TypeVar("T")
 
 _following = indexed_texts.WRITING  # held by the one thread that follows the store
@@ -336,7 +338,9 @@ def _refresh(keys: Collection[str]) -> None:
         before = IndexedTask.objects.filter(key__in=batch)
         threads = set(before.values_list("thread_id", flat=True))
         rows = entries.read(batch)
-        before.exclude(key__in=[row.key for row in rows]).delete()
+        origins = {key: tuple(rest) for key, *rest in before.values_list("key", *_ORIGIN)}
+        same = [r.key for r in rows if (r.task_id, r.created_at) == origins.get(r.key)]
+        before.exclude(key__in=same).delete()  # also those in whose place there is another task
         IndexedTask.objects.bulk_create(
             rows, update_conflicts=True, unique_fields=["key"], update_fields=entries.FIELDS
         )

@@ -15,7 +15,6 @@ STATUSES = (TaskStatus.FAILED, TaskStatus.COMPLETED, TaskStatus.TIMED_OUT, TaskS
 
 @pytest.fixture
 def page(browser: webdriver.Chrome, site: Site) -> webdriver.Chrome:
-    browser.get(f"{site.origin}/overview/")  # so that the index forgets other tests' threads
     with site.databases():
         for number in range(8):
             names = {"task_id": f"t{number}", "thread_id": f"t{number}"}

@@ -8,10 +8,10 @@ from django.test import Client
 from django.utils.html import escape
 
 from tasks.index import following
-from tasks.index.models import Finding
+from tasks.index.models import PLACES, Finding, IndexedTask
 from tasks.insights.checks import LOOKED_FOR, of_task
 from tasks.listing.forms import CHECKS
-from tasks.models import TaskRecord
+from tasks.models import TaskCheckpoint, TaskRecord
 from tests.support.factories import checkpoint, task
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -37,7 +37,9 @@ def attempt(record: TaskRecord, *calls: Call, seconds: int = 1, start: int = 0) 
 def findings(record: TaskRecord) -> dict[str, tuple[str, int]]:
     following.catch_up()
     following.catch_up_texts(10)
-    return {row.name: (row.tool, row.n) for row in Finding.objects.all()}
+    tasks = set(IndexedTask.objects.values_list("pk", flat=True))
+    rows = Finding.objects.all()
+    return {row.name: (row.tool, row.n) for row in rows if row.pk // PLACES in tasks}
 
 
 @pytest.mark.parametrize(
@@ -181,3 +183,20 @@ def test_findings_follow_the_store(store):
     TaskRecord.objects.all().delete()
     following.compare_all()
     assert findings(record) == {}
+
+
+def test_calls_of_a_task_in_the_place_of_another_are_read(store):
+    record = task(final_response="done", created_at=at(0))
+    attempt(record, READ, READ, READ)
+    ids = list(record.checkpoints.order_by("pk").values_list("pk", flat=True))
+    assert findings(record)
+
+    # as after a backup was restored, without a look in between
+    TaskCheckpoint.objects.all().delete()
+    TaskRecord.objects.all().delete()
+    other = task(final_response="done", created_at=at(70), updated_at=at(80))
+    attempt(other, READ, ("write", "b", True, "ok"), READ)
+    for old, new in zip(ids, other.checkpoints.order_by("pk"), strict=True):
+        TaskCheckpoint.objects.filter(pk=new.pk).update(id=old)
+
+    assert findings(other) == {}
