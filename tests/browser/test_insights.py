@@ -74,9 +74,7 @@ def test_every_page_is_accessible(page: webdriver.Chrome, site: Site):
             for details in every(page, "main details"):
                 page.execute_script("arguments[0].open = true", details)
             assert (url, width, dark, problems(page)) == (url, width, dark, [])
-            pages_row, current = (
-                one(page, ".top nav").rect,
-                one(page, ".top nav [aria-current]").rect,
-            )
+            row = one(page, ".top nav").rect
+            current = one(page, ".top nav [aria-current]").rect
             assert row["x"] - 1 <= current["x"]
             assert current["x"] + current["width"] <= row["x"] + row["width"] + 1
