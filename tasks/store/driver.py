@@ -14,6 +14,7 @@ from django.db.backends.utils import CursorWrapper
 
 from tasks.engines import PerEngine, engine, storable
 from tasks.store import workspace
+from tasks.store.statements import LOCK_FILE
 
 Statement = str | PerEngine
 # Runs a statement with named parameters and returns a cursor with its result.
@@ -21,7 +22,6 @@ Execute = Callable[[Statement, dict[str, Any]], Any]
 
 READ = "BEGIN"
 WRITE = PerEngine(sqlite="BEGIN IMMEDIATE", postgresql="BEGIN")  # on SQLite, locks the file
-_LOCK_FILE = "UPDATE task_records SET status = status WHERE 0"  # changes nothing
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def transact(connection: BaseDatabaseWrapper, begin: Statement | None) -> Iterat
             with transaction.atomic(connection.alias):
                 execute = _executor(connection)
                 if begin is WRITE and engine(connection).is_file:
-                    execute(_LOCK_FILE, {})
+                    execute(LOCK_FILE, {})
                 yield execute
             return
         if begin and not engine(connection).is_file and not _is_watched(connection):

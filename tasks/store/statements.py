@@ -133,10 +133,10 @@ LAST_WRITE = PerEngine(
 
 _THREAD_LOCK = "SELECT pg_advisory_xact_lock(%(thread_key)s::bigint)"
 _TASK_LOCK = "pg_advisory_xact_lock(%(task_key)s::bigint)"
-_FILE_LOCK = "UPDATE task_records SET status = status WHERE 0"  # changes nothing
+LOCK_FILE = "UPDATE task_records SET status = status WHERE 0"  # changes nothing
 
-LOCK_THREAD = PerEngine(sqlite=_FILE_LOCK, postgresql=_THREAD_LOCK)
-LOCK_THREAD_AND_TASK = PerEngine(sqlite=_FILE_LOCK, postgresql=f"{_THREAD_LOCK}, {_TASK_LOCK}")
+LOCK_THREAD = PerEngine(sqlite=LOCK_FILE, postgresql=_THREAD_LOCK)
+LOCK_THREAD_AND_TASK = PerEngine(sqlite=LOCK_FILE, postgresql=f"{_THREAD_LOCK}, {_TASK_LOCK}")
 
 # Only for PostgreSQL, which can lock single rows.
 # Locks the thread's tasks in a fixed order, so that concurrent writes cannot deadlock.
